@@ -18,7 +18,7 @@ from .errors import BadWaitTime
 _LONGEST_SLICE = 0.5 if os.name == "nt" else 3600.0
 
 
-class ScopeEnded(Exception):  # noqa: N818
+class ScopeEnded(Exception):
     """What was going on in a scope was cancelled; the engine's own, never seen by a user."""
 
 
@@ -115,7 +115,7 @@ class Deadline:
 
 
 def wait_until(condition: threading.Condition, fulfilled: Callable[[], bool], seconds: float | None) -> bool:
-    """Block, holding `condition`, until `fulfilled()` or for `seconds`; returns what `fulfilled()` says last."""
+    """Block, holding `condition`, until `fulfilled()` or for `seconds`; returns what `fulfilled()` says."""
     left = Deadline(seconds)
     while not fulfilled():
         if left.passed:

@@ -40,7 +40,7 @@ class EngineThread:
     def _run(self) -> None:
         try:
             self.result = self._target(*self._args)
-        except BaseException as error:  # noqa: BLE001 - the thread's last frame: kept for join, and logged
+        except BaseException as error:
             self.exception = error
             logger.error("thread %s ended with an error", self.name, exc_info=error)
         finally:
@@ -70,7 +70,7 @@ class EngineThread:
 
 
 class WorkerPool:
-    """Up to `limit` threads that do what is submitted, in order; made on demand, gone when idle for a second."""
+    """Up to `limit` threads that do what is submitted, in order; made on demand, gone when idle a while."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name

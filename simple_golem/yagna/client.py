@@ -1,0 +1,42 @@
+"""One daemon and all its APIs."""
+
+from __future__ import annotations
+
+from .activity import ActivityApi
+from .bridge import BridgeApi
+from .http import Http
+from .identity import IdentityApi
+from .market import MarketApi
+from .payment import PaymentApi
+from .provider import ProviderApi
+
+
+class Yagna:
+    """A yagna daemon, seen with one app key; may be used by any number of threads.
+
+    Args:
+        api_url: where its REST API listens, such as `http://127.0.0.1:7465`.
+        app_key: the key, which also says for which identity the calls act.
+        market_url, activity_url, payment_url: whole URLs of APIs that live elsewhere.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        app_key: str,
+        *,
+        market_url: str | None = None,
+        activity_url: str | None = None,
+        payment_url: str | None = None,
+    ) -> None:
+        self.http = Http(api_url, app_key)
+        self.identity = IdentityApi(self.http)
+        self.market = MarketApi(self.http, market_url or "/market-api/v1")
+        self.activity = ActivityApi(self.http, activity_url or "/activity-api/v1")
+        self.payment = PaymentApi(self.http, payment_url or "/payment-api/v1")
+        self.provider = ProviderApi(self.http)
+        self.bridge = BridgeApi(self.http)
+
+    def close(self) -> None:
+        """Close the idle connections; a request under way is not interrupted."""
+        self.http.close()

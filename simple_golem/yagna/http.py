@@ -1,0 +1,142 @@
+"""One HTTP session to one daemon: requests in, JSON out, every failure a typed error."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+from ..errors import BadAppKey, NoDaemon, YagnaError
+from ..scope import Scope, ScopeEnded
+from .retry import Repeat, retrying
+from .sockets import AbandonableAdapter, abandonable
+
+CONNECT_SECONDS = 3.0
+# The daemon may answer later than the `timeout` it was given: a second for activities, more under load.
+_MARGIN_SECONDS = 15.0
+_CONNECTIONS = 512
+NO_BODY: Any = object()
+
+
+class Http:
+    """The daemon's REST API as a transport; may be used by any number of threads."""
+
+    def __init__(self, api_url: str, app_key: str) -> None:
+        self.api_url = api_url.rstrip("/")
+        self._session = requests.Session()
+        # A line in ~/.netrc would replace the app key, and HTTP_PROXY would take the loopback address too.
+        self._session.trust_env = False
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        self._session.headers["Authorization"] = f"Bearer {app_key}"
+        adapter = AbandonableAdapter(_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        body: Any = NO_BODY,
+        timeout: float = 5.0,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.SAFE,
+        done: tuple[int, ...] = (),
+    ) -> Any:
+        """Make one request, repeated as `repeat` allows, and return what the daemon answered.
+
+        Args:
+            method: the HTTP method.
+            url: a path under the API's URL (`/me`), or a whole URL.
+            params: the query; entries that are None are left out.
+            body: sent as JSON where given.
+            timeout: seconds that the daemon itself may take to answer.
+            scope: cancelling it abandons the request at once.
+            repeat: what a repetition could do.
+            done: further statuses that mean success, such as 410 for a DELETE of what is gone.
+
+        Returns:
+            The decoded JSON, None where there is none.
+
+        Raises:
+            NoDaemon: nothing listens there.
+            BadAppKey: the daemon does not know the app key.
+            YagnaError: any other status, or an answer that never came.
+            ScopeEnded: `scope` was cancelled.
+        """
+        full_url = url if "://" in url else self.api_url + url
+        if params:
+            full_url += "?" + urlencode({key: value for key, value in params.items() if value is not None})
+        for attempt in retrying(repeat, scope):
+            with attempt:
+                if scope is not None:
+                    scope.check()
+                return self._once(method, full_url, body, timeout, scope, done)
+        raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
+
+    def _once(
+        self, method: str, url: str, body: Any, timeout: float, scope: Scope | None, done: tuple[int, ...]
+    ) -> Any:
+        path = url.removeprefix(self.api_url).partition("?")[0]
+        data = None if body is NO_BODY else json.dumps(body)
+        headers = None if body is NO_BODY else {"Content-Type": "application/json"}
+        try:
+            with abandonable(scope):
+                answer = self._session.request(
+                    method,
+                    url,
+                    data=data,
+                    headers=headers,
+                    timeout=(CONNECT_SECONDS, timeout + _MARGIN_SECONDS if math.isfinite(timeout) else None),
+                    allow_redirects=False,
+                )
+        except requests.exceptions.RequestException as error:
+            if scope is not None and scope.cancelled:
+                raise ScopeEnded(scope.reason) from error
+            raise self._no_answer(method, path, error) from error
+        return self._understood(answer, method, path, done)
+
+    def _no_answer(self, method: str, path: str, error: requests.exceptions.RequestException) -> Exception:
+        if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in repr(error):
+            return NoDaemon(
+                f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set YAGNA_API_URL "
+                "to where it listens, or run `simple-golem local run SCRIPT` to try without one"
+            )
+        return YagnaError(method, path, None, str(error))
+
+    def _understood(self, answer: requests.Response, method: str, path: str, done: tuple[int, ...]) -> Any:
+        status = answer.status_code
+        if 200 <= status < 300 or status in done:
+            return _decoded(answer)
+        if status == 401:
+            raise BadAppKey(
+                f"the daemon at {self.api_url} does not know this app key ({_message(answer)}): "
+                "set YAGNA_APPKEY to a key that `yagna app-key list` shows"
+            )
+        raise YagnaError(method, path, status, _message(answer))
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _decoded(answer: requests.Response) -> Any:
+    if not answer.content:
+        return None
+    try:
+        return json.loads(answer.content)
+    except ValueError:
+        return answer.text
+
+
+def _message(answer: requests.Response) -> str:
+    """The daemon's own words: JSON with a message, a problem description, or plain text."""
+    body = _decoded(answer)
+    if isinstance(body, dict):
+        return str(body.get("message") or body.get("detail") or body.get("title") or body)
+    return str(body if body is not None else answer.reason)

@@ -1,0 +1,62 @@
+"""When a request to the daemon is repeated: a few named policies, by what a repetition could do.
+
+All of it is tenacity's; every pause between two tries ends at once when the scope of the request does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import tenacity
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base
+
+from ..errors import NoDaemon, YagnaError
+from ..scope import Scope
+
+# A daemon that was restarted answers again within seconds; after this many it is not coming back.
+RESTART_SECONDS = 30.0
+
+_WAIT = tenacity.wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.05)
+_PASSING_STATUSES = (408, 502, 503, 504)
+_PASSING_MESSAGES = ("GSB error", "database is locked", "endpoint address not found")
+
+
+class Repeat(Enum):
+    """What repeating a request could do."""
+
+    SAFE = "repeating it changes nothing: it is repeated through a restart of the daemon"
+    UNSENT = "it must not be done twice: it is repeated only where it can't have reached the daemon"
+    NEVER = "the first answer, or its absence, is what the caller wants to know"
+
+
+def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECONDS) -> tenacity.Retrying:
+    """The tenacity object that makes a request as often as `repeat` allows, for `seconds` at most."""
+    waiter = scope if scope is not None else Scope()
+    stop: stop_base = tenacity.stop_after_delay(seconds)
+    wait: wait_base = _WAIT
+    if repeat is Repeat.NEVER:
+        stop = tenacity.stop_after_attempt(1)
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_passing if repeat is Repeat.SAFE else was_not_sent),
+        stop=stop,
+        wait=wait,
+        sleep=waiter.wait,
+        reraise=True,
+    )
+
+
+def was_not_sent(error: BaseException) -> bool:
+    """Whether the request can't have reached the daemon."""
+    return isinstance(error, NoDaemon)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may well succeed in a moment."""
+    if was_not_sent(error):
+        return True
+    if not isinstance(error, YagnaError):
+        return False
+    if error.status is None or error.status in _PASSING_STATUSES:
+        return True
+    return error.status == 500 and any(message in error.detail for message in _PASSING_MESSAGES)

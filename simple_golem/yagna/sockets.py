@@ -1,0 +1,105 @@
+"""Requests that can be abandoned: shutting their socket down ends them at once, wherever they wait.
+
+Closing a `requests.Session` does not interrupt a request under way; `socket.shutdown` does.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import PoolManager
+
+from ..scope import Scope
+
+_under_way = threading.local()
+
+
+class _Call:
+    """One request under way in this thread, and the socket that carries it."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    def attach(self, carrier: socket.socket | None) -> None:
+        with self._lock:
+            self._socket = carrier
+        if self._scope.cancelled:
+            self.abandon()
+
+    def abandon(self) -> None:
+        with self._lock:
+            carrier, self._socket = self._socket, None
+        if carrier is None:
+            return
+        try:
+            carrier.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended by itself in this very moment
+
+    def finish(self) -> None:
+        """From here on the socket may carry somebody else's request."""
+        with self._lock:
+            self._socket = None
+
+
+@contextmanager
+def abandonable(scope: Scope | None) -> Iterator[None]:
+    """While this is open, cancelling `scope` abandons the request that this thread has under way."""
+    if scope is None:
+        yield
+        return
+    call = _Call(scope)
+    _under_way.call = call
+    forget = scope.on_cancel(call.abandon)
+    try:
+        yield
+    finally:
+        forget()
+        call.finish()
+        _under_way.call = None
+
+
+class _Plain(HTTPConnection):
+    def getresponse(self) -> Any:
+        _attach(self.sock)
+        return super().getresponse()
+
+
+class _Secure(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _attach(self.sock)
+        return super().getresponse()
+
+
+def _attach(carrier: socket.socket | None) -> None:
+    call: _Call | None = getattr(_under_way, "call", None)
+    if call is not None:
+        call.attach(carrier)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class AbandonableAdapter(HTTPAdapter):
+    """The transport of the session to the daemon: many connections, none of them waited for, no retries."""
+
+    def __init__(self, connections: int) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=connections, pool_block=False, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}

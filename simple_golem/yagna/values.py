@@ -1,0 +1,285 @@
+"""What the daemon answers, as typed values; the names are those of Golem's own client model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from ..model.wire_time import parse_time
+
+Properties = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom an app key acts for."""
+
+    node_id: str
+    name: str
+    role: str
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Identity:
+        return cls(wire["identity"], wire.get("name") or "", wire.get("role") or "")
+
+
+class ProposalState(str, Enum):
+    INITIAL = "Initial"
+    DRAFT = "Draft"
+    REJECTED = "Rejected"
+    ACCEPTED = "Accepted"
+    EXPIRED = "Expired"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An offer on its way to an agreement."""
+
+    proposal_id: str
+    issuer_id: str
+    state: ProposalState
+    properties: Properties
+    constraints: str
+    timestamp: datetime
+    previous_id: str | None = None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Proposal:
+        return cls(
+            proposal_id=wire["proposalId"],
+            issuer_id=wire["issuerId"],
+            state=ProposalState(wire["state"]),
+            properties=wire["properties"],
+            constraints=wire["constraints"],
+            timestamp=parse_time(wire["timestamp"]),
+            previous_id=wire.get("prevProposalId"),
+        )
+
+
+@dataclass(frozen=True)
+class ProposalRejected:
+    """The other side turned a proposal down."""
+
+    proposal_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AgreementProposed:
+    """Provider's side: a requestor wants this agreement."""
+
+    agreement: Mapping[str, Any]
+
+
+MarketEvent = Proposal | ProposalRejected | AgreementProposed
+
+
+def market_event(wire: Mapping[str, Any]) -> MarketEvent:
+    """One entry of a demand's or an offer's events."""
+    if wire["eventType"] == "ProposalEvent":
+        return Proposal.from_wire(wire["proposal"])
+    if wire["eventType"] == "AgreementEvent":
+        return AgreementProposed(wire["agreement"])
+    return ProposalRejected(wire["proposalId"], reason_message(wire.get("reason")))
+
+
+def reason_message(reason: Any) -> str:
+    """The text of a Reason, which is `{"message": …}`, a bare string, or nothing."""
+    if isinstance(reason, Mapping):
+        return str(reason.get("message") or "")
+    return str(reason or "")
+
+
+class AgreementState(str, Enum):
+    PROPOSAL = "Proposal"
+    PENDING = "Pending"
+    CANCELLED = "Cancelled"
+    REJECTED = "Rejected"
+    APPROVED = "Approved"
+    EXPIRED = "Expired"
+    TERMINATED = "Terminated"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An agreement as the daemon keeps it."""
+
+    agreement_id: str
+    state: AgreementState
+    provider_id: str
+    requestor_id: str
+    offer_properties: Properties
+    demand_properties: Properties
+    valid_to: datetime
+    app_session_id: str | None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Agreement:
+        return cls(
+            agreement_id=wire["agreementId"],
+            state=AgreementState(wire["state"]),
+            provider_id=wire["offer"]["providerId"],
+            requestor_id=wire["demand"]["requestorId"],
+            offer_properties=wire["offer"]["properties"],
+            demand_properties=wire["demand"]["properties"],
+            valid_to=parse_time(wire["validTo"]),
+            app_session_id=wire.get("appSessionId"),
+        )
+
+
+class Approval(Enum):
+    """How waiting for a provider's approval of an agreement went."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class AgreementEvent:
+    """Something that happened to an agreement; `kind` is such as `AgreementTerminatedEvent`."""
+
+    kind: str
+    agreement_id: str
+    date: datetime
+    reason: str
+    terminator: str | None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> AgreementEvent:
+        return cls(
+            kind=wire["eventType"],
+            agreement_id=wire["agreementId"],
+            date=parse_time(wire["eventDate"]),
+            reason=reason_message(wire.get("reason")),
+            terminator=wire.get("terminator"),
+        )
+
+
+@dataclass(frozen=True)
+class ActivityStatus:
+    """The state of an activity: now, and where it is going (None: nowhere)."""
+
+    state: str
+    pending: str | None
+    reason: str = ""
+    error_message: str = ""
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> ActivityStatus:
+        state, pending = wire["state"]
+        return cls(state, pending, wire.get("reason") or "", wire.get("errorMessage") or "")
+
+    @property
+    def alive(self) -> bool:
+        return "Terminated" not in (self.state, self.pending)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Funds set aside for one session."""
+
+    allocation_id: str
+    payment_platform: str
+    address: str
+    total_amount: Decimal
+    spent_amount: Decimal
+    remaining_amount: Decimal
+    timeout: datetime | None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Allocation:
+        return cls(
+            allocation_id=wire["allocationId"],
+            payment_platform=wire["paymentPlatform"],
+            address=wire["address"],
+            total_amount=Decimal(str(wire["totalAmount"])),
+            spent_amount=Decimal(str(wire["spentAmount"])),
+            remaining_amount=Decimal(str(wire["remainingAmount"])),
+            timeout=parse_time(wire["timeout"]) if wire.get("timeout") else None,
+        )
+
+
+@dataclass(frozen=True)
+class Decorations:
+    """What an allocation adds to a demand."""
+
+    properties: Properties
+    constraints: tuple[str, ...]
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Decorations:
+        return cls({entry["key"]: entry["value"] for entry in wire["properties"]}, tuple(wire["constraints"]))
+
+
+@dataclass(frozen=True)
+class PaymentEvent:
+    """Something that happened to a debit note or an invoice; `document_id` is the one's it happened to."""
+
+    kind: str
+    document_id: str
+    date: datetime
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> PaymentEvent:
+        document_id = wire.get("invoiceId") or wire.get("debitNoteId")
+        return cls(wire["eventType"], str(document_id), parse_time(wire["eventDate"]))
+
+
+@dataclass(frozen=True)
+class DebitNote:
+    """What a provider has earned so far with one activity."""
+
+    debit_note_id: str
+    agreement_id: str
+    activity_id: str
+    issuer_id: str
+    amount: Decimal
+    status: str
+    timestamp: datetime
+    payment_due: datetime | None = None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> DebitNote:
+        due = wire.get("paymentDueDate")
+        return cls(
+            debit_note_id=wire["debitNoteId"],
+            agreement_id=wire["agreementId"],
+            activity_id=wire["activityId"],
+            issuer_id=wire["issuerId"],
+            amount=Decimal(str(wire["totalAmountDue"])),
+            status=wire["status"],
+            timestamp=parse_time(wire["timestamp"]),
+            payment_due=parse_time(due) if due else None,
+        )
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """What a provider asks for one agreement."""
+
+    invoice_id: str
+    agreement_id: str
+    issuer_id: str
+    amount: Decimal
+    status: str
+    timestamp: datetime
+    payment_platform: str
+    activity_ids: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Invoice:
+        return cls(
+            invoice_id=wire["invoiceId"],
+            agreement_id=wire["agreementId"],
+            issuer_id=wire["issuerId"],
+            amount=Decimal(str(wire["amount"])),
+            status=wire["status"],
+            timestamp=parse_time(wire["timestamp"]),
+            payment_platform=wire["paymentPlatform"],
+            activity_ids=tuple(wire.get("activityIds") or ()),
+        )
