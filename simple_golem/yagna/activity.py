@@ -76,7 +76,7 @@ class ActivityApi:
                 params={"timeout": timeout, "commandIndex": command_index},
                 timeout=timeout,
                 scope=scope,
-                repeat=Repeat.UNSENT,
+                repeat=Repeat.UNANSWERED,
             )
         except YagnaError as error:
             if error.status == 408:

@@ -105,8 +105,8 @@ class Http:
     def _no_answer(self, method: str, path: str, error: requests.exceptions.RequestException) -> Exception:
         if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in repr(error):
             return NoDaemon(
-                f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set YAGNA_API_URL "
-                "to where it listens, or run `simple-golem local run SCRIPT` to try without one"
+                f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set "
+                "YAGNA_API_URL to where it listens, or run `simple-golem local run SCRIPT` to try without one"
             )
         return YagnaError(method, path, None, str(error))
 

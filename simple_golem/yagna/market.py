@@ -126,7 +126,7 @@ class MarketApi:
                 params={"timeout": timeout},
                 timeout=timeout,
                 scope=scope,
-                repeat=Repeat.UNSENT,
+                repeat=Repeat.UNANSWERED,
             )
         except YagnaError as error:
             if error.status == 410:
@@ -175,7 +175,7 @@ class MarketApi:
         max_events: int = 100,
         scope: Scope | None = None,
     ) -> list[AgreementEvent]:
-        """`GET /agreementEvents`: those after `after`, oldest first; blocks up to `timeout` seconds for one."""
+        """`GET /agreementEvents`: those after `after`, oldest first; blocks up to `timeout` seconds."""
         params = {
             "afterTimestamp": format_time(after),
             "timeout": timeout,

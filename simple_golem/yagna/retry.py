@@ -5,11 +5,10 @@ All of it is tenacity's; every pause between two tries ends at once when the sco
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import tenacity
-from tenacity.stop import stop_base
-from tenacity.wait import wait_base
 
 from ..errors import NoDaemon, YagnaError
 from ..scope import Scope
@@ -26,6 +25,7 @@ class Repeat(Enum):
     """What repeating a request could do."""
 
     SAFE = "repeating it changes nothing: it is repeated through a restart of the daemon"
+    UNANSWERED = "repeating it changes nothing, and whatever the daemon does answer is final"
     UNSENT = "it must not be done twice: it is repeated only where it can't have reached the daemon"
     NEVER = "the first answer, or its absence, is what the caller wants to know"
 
@@ -33,15 +33,15 @@ class Repeat(Enum):
 def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECONDS) -> tenacity.Retrying:
     """The tenacity object that makes a request as often as `repeat` allows, for `seconds` at most."""
     waiter = scope if scope is not None else Scope()
-    stop: stop_base = tenacity.stop_after_delay(seconds)
-    wait: wait_base = _WAIT
-    if repeat is Repeat.NEVER:
-        stop = tenacity.stop_after_attempt(1)
+
+    def sleep(pause: float) -> None:
+        waiter.wait(pause)
+
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_passing if repeat is Repeat.SAFE else was_not_sent),
-        stop=stop,
-        wait=wait,
-        sleep=waiter.wait,
+        retry=tenacity.retry_if_exception(_REPEATED_AFTER[repeat]),
+        stop=tenacity.stop_after_delay(seconds),
+        wait=_WAIT,
+        sleep=sleep,
         reraise=True,
     )
 
@@ -60,3 +60,16 @@ def is_passing(error: BaseException) -> bool:
     if error.status is None or error.status in _PASSING_STATUSES:
         return True
     return error.status == 500 and any(message in error.detail for message in _PASSING_MESSAGES)
+
+
+def was_not_answered(error: BaseException) -> bool:
+    """Whether nothing is known of what the daemon made of the request."""
+    return was_not_sent(error) or (isinstance(error, YagnaError) and error.status is None)
+
+
+_REPEATED_AFTER: Mapping[Repeat, Callable[[BaseException], bool]] = {
+    Repeat.SAFE: is_passing,
+    Repeat.UNANSWERED: was_not_answered,
+    Repeat.UNSENT: was_not_sent,
+    Repeat.NEVER: lambda error: False,
+}
