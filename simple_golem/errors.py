@@ -192,3 +192,11 @@ class UnsupportedPlatform(LocalNetworkError):
 
 class NamespacesForbidden(LocalNetworkError):
     """The kernel does not let this user make the namespaces an activity lives in."""
+
+
+class BadImage(LocalNetworkError, ValueError):
+    """An `--image` option is not of the form TAG_OR_HASH=FOLDER, or its folder is not there."""
+
+
+class BusError(LocalNetworkError):
+    """A call over the service bus of a yagna daemon failed, or the bus is not there."""
