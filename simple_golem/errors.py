@@ -76,6 +76,14 @@ class BadWaitTime(GolemError, ValueError):
     """A time that is negative, infinite where that makes no sense, or not a number."""
 
 
+class NoContext(GolemError, AttributeError):
+    """A service ported from yapapi touched `self._ctx`, which has no counterpart here."""
+
+
+class BadAnswer(GolemError, TypeError):
+    """What `Service.with_answers` was given, in a unit test, is no answer."""
+
+
 class ForkedGolem(GolemError, RuntimeError):
     """A Golem opened in another process was used after a fork."""
 
@@ -113,6 +121,10 @@ class CommandFailed(GolemError):
     def exit_code(self) -> int | None:
         """The exit code of the failed command where the provider told it, else None."""
         return self.results[-1].exit_code if self.results else None
+
+
+class NotOneResult(GolemError, AttributeError):
+    """`stdout` and the like were asked of the results of no command, or of several; say which one."""
 
 
 class BatchLost(GolemError):

@@ -1,0 +1,42 @@
+"""What something cost, with its unit, and whether it is test money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Context, Decimal
+
+# The user may have changed the thread's own context; amounts of GLM must be added exactly all the same.
+_EXACT = Context(prec=80)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An amount of money on a payment network.
+
+    Attributes:
+        amount: GLM or tGLM.
+        currency: `GLM`, or `tGLM` which is test money.
+        network: the payment network, e.g. `hoodi`.
+        is_test_money: True if the amount has no worth.
+    """
+
+    amount: Decimal
+    currency: str
+    network: str
+    is_test_money: bool
+
+    def add(self, amount: Decimal) -> Cost:
+        """Return the cost with `amount` more on it."""
+        return replace(self, amount=_EXACT.add(self.amount, amount))
+
+    def __str__(self) -> str:
+        kind = " (test money)" if self.is_test_money else ""
+        return f"{plain(self.amount)} {self.currency}{kind} on {self.network}"
+
+
+def plain(amount: Decimal) -> str:
+    """Write an amount exactly, with no exponent and no zeros at its end, e.g. `0.0042`."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,185 @@
+"""Where the daemon is and how to pay: an argument beats the environment, and that beats the default."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from urllib.parse import urlsplit
+
+from ..errors import BadBudget, BadSetting, NoAppKey, UnknownNetwork
+from .cost import plain
+
+TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
+REAL_NETWORKS = ("mainnet", "polygon")
+
+DEFAULT_API_URL = "http://127.0.0.1:7465"
+DEFAULT_SUBNET = "public"
+DEFAULT_DRIVER = "erc20"
+DEFAULT_NETWORK = "hoodi"
+DEFAULT_REGISTRY_URL = "https://registry.golem.network"
+
+_MOST_DECIMALS = 18
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a Golem needs to know before it opens. `app_key` is a secret and not shown."""
+
+    app_key: str = field(repr=False)
+    api_url: str
+    market_url: str
+    activity_url: str
+    payment_url: str
+    subnet_tag: str
+    payment_driver: str
+    payment_network: str
+    registry_url: str
+
+    @classmethod
+    def resolve(
+        cls,
+        app_key: str | None = None,
+        api_url: str | None = None,
+        subnet_tag: str | None = None,
+        payment_driver: str | None = None,
+        payment_network: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Settings:
+        """Put arguments, environment and defaults together and check them.
+
+        Args:
+            app_key: key of the daemon's REST API; else `YAGNA_APPKEY`.
+            api_url: URL of the daemon; else `YAGNA_API_URL`.
+            subnet_tag: part of the market to meet providers in; else `YAGNA_SUBNET`.
+            payment_driver: only erc20 is known; else `YAGNA_PAYMENT_DRIVER`.
+            payment_network: blockchain to pay on; else `YAGNA_PAYMENT_NETWORK`.
+            environ: the environment; an empty variable counts as unset.
+
+        Raises:
+            NoAppKey, UnknownNetwork, BadSetting: what is missing or wrong, and where it was set.
+        """
+        key = _app_key(*_pick("app_key", app_key, "YAGNA_APPKEY", environ, ""))
+        base = _url(*_pick("api_url", api_url, "YAGNA_API_URL", environ, DEFAULT_API_URL))
+        return cls(
+            app_key=key,
+            api_url=base,
+            market_url=_url(*_pick("", None, "YAGNA_MARKET_URL", environ, f"{base}/market-api/v1")),
+            activity_url=_url(*_pick("", None, "YAGNA_ACTIVITY_URL", environ, f"{base}/activity-api/v1")),
+            payment_url=_url(*_pick("", None, "YAGNA_PAYMENT_URL", environ, f"{base}/payment-api/v1")),
+            subnet_tag=_subnet(*_pick("subnet_tag", subnet_tag, "YAGNA_SUBNET", environ, DEFAULT_SUBNET)),
+            payment_driver=_driver(
+                *_pick("payment_driver", payment_driver, "YAGNA_PAYMENT_DRIVER", environ, DEFAULT_DRIVER)
+            ),
+            payment_network=_network(
+                *_pick("payment_network", payment_network, "YAGNA_PAYMENT_NETWORK", environ, DEFAULT_NETWORK)
+            ),
+            registry_url=_url(*_pick("", None, "GOLEM_REGISTRY_URL", environ, DEFAULT_REGISTRY_URL)),
+        )
+
+    @property
+    def is_test_money(self) -> bool:
+        """True if what is spent on the network has no worth."""
+        return self.payment_network in TEST_NETWORKS
+
+    @property
+    def currency(self) -> str:
+        """The token's name: `tGLM` is test money, `GLM` is real."""
+        return "tGLM" if self.is_test_money else "GLM"
+
+    @property
+    def payment_platform(self) -> str:
+        """Driver, network and token in the daemon's spelling, e.g. `erc20-hoodi-tglm`."""
+        return f"{self.payment_driver}-{self.payment_network}-{self.currency.lower()}"
+
+
+def parse_budget(value: object) -> Decimal:
+    """Read an amount of GLM exactly; a float is taken as it prints.
+
+    Raises:
+        BadBudget: it is not a positive number, or is finer or larger than GLM can be.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        raise BadBudget(f"budget is {value!r}: give a positive amount of GLM, e.g. budget=1 or budget='0.5'")
+    try:
+        amount = value if isinstance(value, Decimal) else Decimal(str(value).strip())
+    except (InvalidOperation, ValueError) as error:
+        raise BadBudget(
+            f"budget is {value!r}: that is no number; write e.g. budget=1 or budget='0.5'"
+        ) from error
+    if not amount.is_finite() or amount <= 0:
+        raise BadBudget(f"budget is {value!r}: it must be a positive amount of GLM, e.g. budget=1")
+    if not -_MOST_DECIMALS <= amount.adjusted() < _MOST_DIGITS:
+        raise BadBudget(f"budget is {value!r}: no wallet holds such an amount of GLM; write e.g. budget=1")
+    exact = Decimal(plain(amount))
+    if len(plain(amount).partition(".")[2]) > _MOST_DECIMALS:
+        raise BadBudget(f"budget is {value!r}: GLM has {_MOST_DECIMALS} decimals at most")
+    return exact
+
+
+def _pick(
+    name: str, argument: object, variable: str, environ: Mapping[str, str], default: str
+) -> tuple[str, str]:
+    """Return the value that counts, and where it came from."""
+    if argument is not None:
+        if not isinstance(argument, str):
+            raise BadSetting(f"{name} must be text, not {type(argument).__name__}")
+        return argument.strip(), name
+    from_environment = environ.get(variable, "").strip()
+    return (from_environment, variable) if from_environment else (default, name or variable)
+
+
+def _app_key(key: str, source: str) -> str:
+    if not key:
+        raise NoAppKey(
+            "no app key: set YAGNA_APPKEY (`yagna app-key list` shows yours), "
+            "or run `simple-golem local run SCRIPT` to try without one"
+        )
+    # The key becomes an HTTP header. It is a secret, so it isn't shown.
+    if not re.fullmatch(r"[!-~]+", key):
+        raise BadSetting(
+            f"{source}: the app key holds blanks or other characters that no key has; copy it once more"
+        )
+    return key
+
+
+def _url(url: str, source: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not re.fullmatch(r"[!-~]+", url):
+        raise BadSetting(f"{source}: {url!r} is no URL such as {DEFAULT_API_URL}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise BadSetting(
+            f"{source}: the URL may have no user name, query or fragment, only e.g. {DEFAULT_API_URL}"
+        )
+    return url.rstrip("/")
+
+
+def _subnet(tag: str, source: str) -> str:
+    # The tag becomes part of a constraint, where other characters have a meaning.
+    if not re.fullmatch(r"[\w.:@+-]+", tag):
+        raise BadSetting(
+            f"{source}: {tag!r} is no subnet; a tag has letters, digits and .:@+-_ only, e.g. 'public'"
+        )
+    return tag
+
+
+def _driver(driver: str, source: str) -> str:
+    if driver.lower() != DEFAULT_DRIVER:
+        raise BadSetting(f"{source}: the payment driver {driver!r} is not known; only 'erc20' is")
+    return DEFAULT_DRIVER
+
+
+def _network(network: str, source: str) -> str:
+    if network.lower() not in TEST_NETWORKS + REAL_NETWORKS:
+        raise UnknownNetwork(
+            f"{source}: the payment network {network!r} is not known; "
+            f"with test money: {', '.join(TEST_NETWORKS)}; with real money: {', '.join(REAL_NETWORKS)}"
+        )
+    return network.lower()
