@@ -192,6 +192,22 @@ def as_commands(value: object) -> tuple[Command, ...]:
     raise BadCommandList(f"{_short(value)}, which is no list of commands{_hint(value)}")
 
 
+def batch_of(commands: tuple[object, ...]) -> tuple[Command, ...]:
+    """Return what `execute` was called with, if all of it is commands.
+
+    Raises:
+        BadCommandList: some of it is not.
+    """
+    if len(commands) == 1 and isinstance(commands[0], (list, tuple)):
+        raise BadCommandList(
+            f"execute was given {_short(commands[0])}; it takes commands one by one: execute(*commands)"
+        )
+    for command in commands:
+        if not isinstance(command, Command):
+            raise BadCommandList(f"execute was given {_short(command)}, which is no command{_hint(command)}")
+    return tuple(command for command in commands if isinstance(command, Command))
+
+
 def _hint(value: object) -> str:
     if inspect.isgenerator(value) or inspect.iscoroutine(value) or inspect.isasyncgen(value):
         return "; strike out `yield` and `async`, return a list"
@@ -257,7 +273,7 @@ def _how_to_write(program: str, args: tuple[str, ...]) -> str:
     try:
         words = [*shlex.split(program), *args]
     except ValueError:  # an open quote
-        words = []
+        words = [*program.split(), *args]
     if not words:
         return "the program is missing, e.g. Run('/bin/ls', '-l', '/')"
     if _SHELL_SIGNS.search(line):
