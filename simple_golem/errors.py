@@ -212,3 +212,7 @@ class BadImage(LocalNetworkError, ValueError):
 
 class BusError(LocalNetworkError):
     """A call over the service bus of a yagna daemon failed, or the bus is not there."""
+
+
+class SandboxGone(LocalNetworkError):
+    """The private root of a local activity has ended, and every command in it."""

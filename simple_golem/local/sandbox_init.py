@@ -1,0 +1,357 @@
+"""The first process of an activity: makes its private root, starts its commands, ends them all at its end.
+
+Run as a program of its own by `sandbox.py`, with nothing but the standard library, so that it starts quickly
+and forks safely. Its owner holds the other end of the control socket: when that is closed, however its owner
+ended, this process ends, and being the first of its process namespace it takes every other one along.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import sys
+from typing import Any
+
+NEW_ROOT = (
+    "/sys"  # any folder that is always there and of no use here: the new root is put together on top of it
+)
+READ_ONLY = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu")
+GOLEM = ("golem/work", "golem/input", "golem/output", "golem/resource", "golem/run")
+WRITABLE = ("root", "home", "mnt", "media", "srv", "run/lock", "var/log", "var/lib", "var/cache", "dev/pts")
+FOR_EVERYBODY = ("tmp", "var/tmp", "dev/shm")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
+PROGRAMS = "/run/simple-golem/bin"
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MS_REMOUNT, MS_NOATIME, MS_NODIRATIME = 0x20, 0x400, 0x800
+MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1000, 0x4000, 0x40000, 0x200000
+MOUNT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+MOUNT_OPTIONS |= {"noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME}
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, CAP_SYS_ADMIN = 1, 24, 21
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class SetupFailed(Exception):
+    """A step of making the private root failed; what it was, and the error number."""
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(f"{step}: {os.strerror(number)}")
+        self.step = step
+        self.number = number
+
+
+def call(step: str, function: Any, *args: Any) -> None:
+    """Make a call into the C library, and turn its failure into `SetupFailed`."""
+    if function(*args) == -1:
+        raise SetupFailed(step, ctypes.get_errno())
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind, data)]
+    arguments = (encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3])
+    call(f"mount {kind or source} on {target}", libc.mount, *arguments)
+
+
+# --- the namespaces and the root ---------------------------------------------------------------------
+
+
+def enter_namespaces() -> None:
+    """Leave the host's namespaces; inside, this user is root, and is nobody else."""
+    user, group = os.geteuid(), os.getegid()
+    kinds = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+    call("unshare", libc.unshare, kinds)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        try:
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+        except OSError as error:
+            raise SetupFailed(f"write {name}", error.errno or 0) from error
+
+
+def make_root(settings: dict[str, Any]) -> None:
+    """Put together a root of its own for the activity, and leave the host's for good."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    shown = [f"/{name}" for name in READ_ONLY]
+    shown += settings["python_folders"]
+    for folder in shown:
+        show_folder(folder)
+    make_read_only(shown)
+    for name in (*GOLEM, *WRITABLE):
+        os.makedirs(f"{NEW_ROOT}/{name}", exist_ok=True)
+    for name in FOR_EVERYBODY:
+        os.makedirs(f"{NEW_ROOT}/{name}")
+        os.chmod(f"{NEW_ROOT}/{name}", 0o1777)
+    os.symlink("/run", f"{NEW_ROOT}/var/run")
+    make_devices()
+    os.mkdir(f"{NEW_ROOT}/proc")
+    mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    link_python(settings["python"])
+    if settings["image"] is not None:
+        lay_over(settings["image"])
+    os.chdir(NEW_ROOT)
+    call("pivot_root", libc.pivot_root, b".", b".")
+    call("leave the old root", libc.umount2, b".", MNT_DETACH)
+    os.chdir("/")
+
+
+def show_folder(path: str) -> None:
+    """Have the host's folder, or link, in the new root as well."""
+    if os.path.lexists(NEW_ROOT + path):
+        return
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), NEW_ROOT + path)
+    elif os.path.isdir(path):
+        os.makedirs(NEW_ROOT + path)
+        mount(path, NEW_ROOT + path, None, MS_BIND | MS_REC)
+
+
+def make_read_only(folders: list[str]) -> None:
+    """Make what is shown read-only; a remount covers one mount only, and must repeat its other flags."""
+    shown = tuple(f"{NEW_ROOT}{folder}" for folder in folders)
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split() for line in file]
+    for line in mounts:
+        target = line[4].encode().decode("unicode_escape")  # spaces are written as \040
+        if target in shown or target.startswith(tuple(f"{folder}/" for folder in shown)):
+            flags = sum(MOUNT_OPTIONS.get(option, 0) for option in line[5].split(","))
+            mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+
+
+def make_devices() -> None:
+    for name in DEVICES:
+        with open(f"{NEW_ROOT}/dev/{name}", "w"):
+            mount(f"/dev/{name}", f"{NEW_ROOT}/dev/{name}", None, MS_BIND)
+    for name, end in LINKS.items():
+        os.symlink(f"/proc/self/fd{end}", f"{NEW_ROOT}/dev/{name}")
+    mount(
+        "devpts", f"{NEW_ROOT}/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"
+    )
+    os.symlink("pts/ptmx", f"{NEW_ROOT}/dev/ptmx")
+
+
+def link_python(interpreter: str) -> None:
+    os.makedirs(NEW_ROOT + PROGRAMS)
+    for name in ("python3", "python"):
+        os.symlink(interpreter, f"{NEW_ROOT}{PROGRAMS}/{name}")
+
+
+def lay_over(image: str) -> None:
+    """Copy the image's files over /golem; what begins like a program is made one (a wheel loses that)."""
+    golem = f"{NEW_ROOT}/golem"
+    shutil.copytree(image, golem, symlinks=True, dirs_exist_ok=True)
+    for folder, _, names in os.walk(golem):
+        os.chmod(folder, 0o755)
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, "rb") as file:
+                    is_program = file.read(2) == b"#!"
+                os.chmod(path, os.stat(path).st_mode | (0o755 if is_program else 0o644))
+
+
+def bring_up_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = bytearray(struct.pack("16sh22x", b"lo", 0))
+        fcntl.ioctl(control, SIOCGIFFLAGS, request)
+        flags = struct.unpack("16sh22x", request)[1] | IFF_UP
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags))
+
+
+# --- the commands ------------------------------------------------------------------------------------
+
+
+class Command:
+    """A process that somebody waits for at the other end of `connection`, and the pipes of its output."""
+
+    def __init__(self, connection: socket.socket, pipes: list[int]) -> None:
+        self.connection = connection
+        self.pipes = pipes
+        self.pid: int | None = None
+
+
+class Init:
+    """Serves requests, reaps processes, and reads on what is written after a command's end.
+
+    A request is a socket of its own: the request comes over it and is answered there. What is written into a
+    command's pipes after its answer was taken is thrown away, so that children in the background can go on.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.selector = selectors.DefaultSelector()
+        self.running: dict[int, Command] = {}
+        wake_reader, wake_writer = os.pipe()
+        os.set_blocking(wake_reader, False)
+        os.set_blocking(wake_writer, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        self.selector.register(control, selectors.EVENT_READ, self.accept)
+        self.selector.register(wake_reader, selectors.EVENT_READ, lambda: self.reap(wake_reader))
+
+    def serve(self) -> None:
+        while True:
+            for key, _ in self.selector.select():
+                key.data()
+
+    def accept(self) -> None:
+        _, descriptors, _, _ = socket.recv_fds(self.control, 1, 5, socket.MSG_CMSG_CLOEXEC)
+        if not descriptors:
+            os._exit(0)  # the owner is gone
+        connection = socket.socket(fileno=descriptors[0])
+        request = json.loads(read_line(connection))
+        if "argv" in request:
+            self.start(connection, request, descriptors[1:])
+            return
+        answer_to(connection, ANSWERS[request["ask"]](request))
+        connection.close()
+
+    def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
+        out_reader, err_reader, out_writer, err_writer = pipes
+        command = Command(connection, [out_reader, err_reader])
+        pid = os.fork()
+        if pid == 0:
+            become(request, out_writer, err_writer)
+        os.close(out_writer)
+        os.close(err_writer)
+        command.pid = pid
+        self.running[pid] = command
+        self.selector.register(connection, selectors.EVENT_READ, lambda: self.left(command))
+
+    def reap(self, wake_reader: int) -> None:
+        os.read(wake_reader, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            command = self.running.pop(pid, None)
+            if command is not None:
+                command.pid = None
+                code = os.waitstatus_to_exitcode(status)
+                answer_to(command.connection, {"exit": code if code >= 0 else 128 - code})
+
+    def left(self, command: Command) -> None:
+        """Nobody waits for the command any longer."""
+        self.selector.unregister(command.connection)
+        command.connection.close()
+        if command.pid is not None:
+            os.killpg(command.pid, signal.SIGKILL)
+        for pipe in command.pipes:
+            os.set_blocking(pipe, False)
+            self.selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self.discard(pipe))
+
+    def discard(self, pipe: int) -> None:
+        if not os.read(pipe, 65536):
+            self.selector.unregister(pipe)
+            os.close(pipe)
+
+
+def become(request: dict[str, Any], out: int, err: int) -> None:
+    """Turn this forked process into the command; its exit code is the error number if that can't be."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        # Root in here as in a VM, but what is read-only shall stay so.
+        libc.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
+        os.chdir(request["cwd"])
+        os.execve(request["argv"][0], request["argv"], request["env"])
+    except OSError as error:
+        os.write(2, f"{request['argv'][0]}: {error.strerror}\n".encode())
+        os._exit(error.errno or 1)
+    except ValueError as error:
+        os.write(2, f"{request['argv'][0]!r}: {error}\n".encode())
+    finally:
+        os._exit(errno.EINVAL)
+
+
+def make_folder(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        os.makedirs(request["path"], exist_ok=True)
+    except OSError as error:
+        return {"error": f"{request['path']}: {error.strerror}"}
+    return {}
+
+
+def tell_cpu(_: dict[str, Any]) -> dict[str, Any]:
+    """The seconds of processor time of all that ran in here, this process aside."""
+    ticks = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    times = file.read().rpartition(")")[2].split()[11:15]
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended, and is in its parent's figures
+            ticks += sum(int(time) for time in (times[2:] if name == "1" else times))
+    return {"cpu": ticks / os.sysconf("SC_CLK_TCK")}
+
+
+ANSWERS = {"make_folder": make_folder, "cpu": tell_cpu}
+
+
+def read_line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (piece := connection.recv(65536)):
+        line += piece
+    return line
+
+
+def answer_to(connection: socket.socket, answer: dict[str, Any]) -> None:
+    try:
+        connection.sendall(json.dumps(answer).encode())
+    except OSError:
+        pass  # whoever asked has gone
+
+
+# --- the beginning -----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
+    try:
+        enter_namespaces()
+        child = os.fork()  # only a child is in the new process namespace
+        if child:
+            control.close()
+            os.waitpid(child, 0)
+            return
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        socket.sethostname(settings["hostname"])
+        make_root(settings)
+        bring_up_loopback()
+    except SetupFailed as failure:
+        control.send(json.dumps({"step": failure.step, "errno": failure.number}).encode())
+        return
+    except OSError as error:
+        control.send(json.dumps({"step": str(error), "errno": error.errno}).encode())
+        return
+    init = Init(control)
+    control.send(b"{}")
+    init.serve()
+
+
+if __name__ == "__main__":
+    main()
