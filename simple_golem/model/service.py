@@ -56,7 +56,7 @@ class Service:
     """A service on the Golem Network: subclass it and say what is run on a provider, and when.
 
     `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list of them, one, or
-    None. What they answered is in `self.results` at the next call. Where an answer is needed at once, there is
+    None. What they answered is in `self.results` at the next call. Where an answer is needed now, there is
     `execute`.
 
     Attributes:
@@ -233,7 +233,7 @@ class Service:
 
         Args:
             answers: a function of the command, or a dict, that gives its stdout as text, a `Result`, or an
-                exception to be raised. `Result(success=False)` makes `execute` raise `CommandFailed`, as live.
+                exception to be raised. `Result(success=False)` has `execute` raise `CommandFailed`, as live.
 
         Raises:
             BadAnswer: neither function nor dict.

@@ -106,7 +106,7 @@ def parse_budget(value: object) -> Decimal:
         raise BadBudget(f"budget is {value!r}: give a positive amount of GLM, e.g. budget=1 or budget='0.5'")
     try:
         amount = value if isinstance(value, Decimal) else Decimal(str(value).strip())
-    except (InvalidOperation, ValueError) as error:
+    except InvalidOperation as error:
         raise BadBudget(
             f"budget is {value!r}: that is no number; write e.g. budget=1 or budget='0.5'"
         ) from error

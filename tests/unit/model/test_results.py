@@ -1,0 +1,111 @@
+"""Results: read from the daemon's answers, and read by people."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from simple_golem.errors import CommandFailed, GolemError, NotOneResult
+from simple_golem.model.commands import Run
+from simple_golem.model.failure import command_failed
+from simple_golem.model.results import Result, Results
+
+ENTRY = {
+    "index": 1,
+    "result": "Ok",
+    "stdout": "hi\n",
+    "stderr": None,
+    "message": None,
+    "isBatchFinished": False,
+    "eventDate": "2026-01-31T12:00:00.123456789Z",
+}
+
+
+def test_a_result_is_read_from_the_daemons_answer() -> None:
+    command = Run("/bin/ls")
+    assert Result.from_wire(ENTRY, command) == Result(
+        stdout="hi\n",
+        index=1,
+        command=command,
+        finished_at=datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc),
+    )
+
+
+def test_output_is_always_text() -> None:
+    result = Result.from_wire({**ENTRY, "stdout": None, "stderr": [195, 164, 255]})
+    assert (result.stdout, result.stderr) == ("", "ä\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (Result(), 0),
+        (Result(success=False, message="ExeScript command exited with code 3"), 3),
+        (Result(success=False, message="ExeScript command exited with code -9"), -9),
+        (Result(success=False, message="Busy: another command runs"), None),
+        (Result(success=False), None),
+    ],
+)
+def test_the_exit_code_is_read_from_the_message(result: Result, code: int | None) -> None:
+    assert result.exit_code == code
+
+
+def test_an_error_of_the_daemon_is_no_success() -> None:
+    assert not Result.from_wire({**ENTRY, "result": "Error", "message": "x"}).success
+
+
+def test_a_result_takes_keywords_only() -> None:
+    with pytest.raises(TypeError):
+        Result("text")  # type: ignore[call-arg]
+
+
+def test_of_one_result_the_output_can_be_read_directly() -> None:
+    results = Results([Result(stdout="out", stderr="err", success=False, message="exited with code 2")])
+    assert (results.stdout, results.stderr, results.exit_code, results.success) == ("out", "err", 2, False)
+
+
+@pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code", "success"])
+def test_of_several_results_one_must_say_which(attribute: str) -> None:
+    with pytest.raises(NotOneResult, match=rf"2 results; say which: results\[0\]\.{attribute}"):
+        getattr(Results([Result(), Result()]), attribute)
+    with pytest.raises(NotOneResult, match="no command was run"):
+        getattr(Results(), attribute)
+    assert issubclass(NotOneResult, AttributeError)
+
+
+def test_results_are_a_tuple_whose_repr_can_be_pasted() -> None:
+    results = Results([Result(stdout="a"), Result(index=1, command=Run("/bin/ls"))])
+    assert isinstance(results, tuple)
+    assert eval(repr(results)) == results
+    assert [result.index for result in results] == [0, 1]
+
+
+def test_a_failed_command_is_an_error_that_names_command_provider_and_reason() -> None:
+    commands = (Run("/bin/true"), Run("/bin/false"))
+    stderr = "".join(f"line {number}\n" for number in range(9))
+    failed = Result(index=1, success=False, stderr=stderr, message="exited with code 1")
+    error = command_failed([Result(), failed], commands, "prov-1 (0x12)")
+    assert isinstance(error, CommandFailed)
+    assert isinstance(error, GolemError)
+    assert str(error).splitlines() == [
+        "Run('/bin/false') failed on prov-1 (0x12): exit code 1",
+        *(f"  stderr: line {number}" for number in range(4, 9)),
+    ]
+    assert (error.command, error.exit_code, error.provider) == (commands[1], 1, "prov-1 (0x12)")
+    assert error.results == (Result(), failed)
+
+
+def test_a_failure_without_an_exit_code_shows_the_providers_own_words() -> None:
+    error = command_failed([Result(success=False, message="Busy: wait")], [Run("/bin/ls")], "p")
+    assert str(error) == "Run('/bin/ls') failed on p: Busy: wait"
+    assert error.exit_code is None
+    silent = command_failed([Result(success=False, index=7)], [Run("/bin/ls")], "p")
+    assert str(silent) == "a command failed on p: the provider does not say why"
+
+
+def test_what_a_provider_wrote_can_not_disturb_the_terminal() -> None:
+    failed = Result(success=False, stderr="\x1b[2Jgone\r\n" + "x" * 5000, message="\x1b]0;title\x07")
+    text = str(command_failed([failed], [Run("/bin/ls", "y" * 5000)], "p"))
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert len(text) < 1200
