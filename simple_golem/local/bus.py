@@ -90,7 +90,8 @@ class Bus:
         Args:
             service_id: such as `/public/exeunit/<activity id>`.
             handler: called with caller, address and payload; returns the reply (`{"Ok": …}` or `{"Err": …}`),
-                or an iterator whose values are sent as they come. What it raises is the caller's error.
+                or an iterator whose values are sent as they come. What it raises is the caller's error: a
+                BusError that the request was bad, anything else that the service broke.
             timeout: seconds.
 
         Raises:
@@ -297,6 +298,8 @@ class Bus:
             for part in answer:
                 self._reply(link, request, to_payload(part), partial=True)
             self._reply(link, request, b"")
+        except BusError as error:
+            self._refuse(link, request, _BAD_REQUEST, str(error))
         except Exception as error:
             logger.exception("%s: the call of %s failed", self._name, request.address)
             self._refuse(link, request, _FAILURE, f"{type(error).__name__}: {error}")

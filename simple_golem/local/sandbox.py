@@ -26,6 +26,7 @@ DEFAULT_ENVIRONMENT = {
 
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _START_SECONDS = 20.0
+_ANSWER_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0
 _FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.ENOSYS, errno.EINVAL}
 # The settings that forbid namespaces, each with the value that does, and one that allows them.
@@ -130,7 +131,11 @@ class Sandbox:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._connect(request, []) as connection:
-            answer = connection.recv(65536)
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                answer = connection.recv(65536)
+            except OSError as error:
+                raise SandboxGone("the sandbox does not answer") from error
         if not answer:
             raise SandboxGone("the sandbox has ended")
         parsed: dict[str, Any] = json.loads(answer)
