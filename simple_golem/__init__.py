@@ -1,0 +1,31 @@
+"""Run services on the Golem Network from plain, blocking Python."""
+
+from ._version import __version__
+from .cluster import Cluster
+from .errors import CommandFailed, GolemError, ServiceFailed, ServiceStopped
+from .golem import Golem
+from .instance import Instance
+from .model import vm
+from .model.commands import Run
+from .model.payload import Payload
+from .model.results import Result, Results
+from .model.service import Service
+from .model.states import ServiceState
+
+__all__ = [
+    "Cluster",
+    "CommandFailed",
+    "Golem",
+    "GolemError",
+    "Instance",
+    "Payload",
+    "Result",
+    "Results",
+    "Run",
+    "Service",
+    "ServiceFailed",
+    "ServiceState",
+    "ServiceStopped",
+    "__version__",
+    "vm",
+]

@@ -21,6 +21,13 @@ T = TypeVar("T")
 # A helper that had nothing to do for this many seconds ends.
 _IDLE_SECONDS = 1.0
 
+_here = threading.local()
+
+
+def on_engine_thread() -> bool:
+    """Whether the calling thread is one of this library's; such a one must not wait for the others."""
+    return getattr(_here, "is_engine", False)
+
 
 class EngineThread:
     """A named thread that hands over its result or exception at `join`, and never dies silently."""
@@ -37,7 +44,12 @@ class EngineThread:
         self._thread.start()
         return self
 
+    def run_here(self) -> None:
+        """Do the thread's work in the calling thread, where no thread can be started any more."""
+        self._run()
+
     def _run(self) -> None:
+        _here.is_engine = True
         try:
             self.result = self._target(*self._args)
         except BaseException as error:

@@ -1,0 +1,226 @@
+"""Several instances of one service: started, awaited, stopped and asked together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from .engine.ending import Ending
+from .errors import GolemError, ServiceFailed, WaitTimeout
+from .instance import Crew, Instance
+from .model.commands import Command
+from .model.results import Results
+from .model.service import Service
+from .model.states import ServiceState
+from .scope import Deadline, checked_seconds, wait_until
+from .threads import on_engine_thread
+
+logger = logging.getLogger(__name__)
+
+_FIRST_WARNING_SECONDS = 10.0
+_NEXT_WARNING_SECONDS = 60.0
+
+
+class Cluster:
+    """The instances of one service; made by `golem.run_service`.
+
+    Attributes:
+        expiration: when the cluster ends of itself (UTC).
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        service_class: type[Service],
+        makers: Sequence[Callable[[], Service]],
+        expiration: datetime,
+    ) -> None:
+        self.expiration = expiration
+        self._crew = crew
+        self._changed = crew.changed
+        self._name = service_class.__name__
+        self._instances = [
+            Instance(crew, f"{self._name}-{number}", maker) for number, maker in enumerate(makers, 1)
+        ]
+
+    def begin(self) -> None:
+        """Start every instance; part of `run_service`."""
+        for instance in self._instances:
+            instance.begin()
+        self._crew.session.clock.call_in(_FIRST_WARNING_SECONDS, self._say_who_waits)
+
+    # --- what a user reads ----------------------------------------------------------------------------
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All instances, those that have ended included."""
+        return tuple(self._instances)
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self.instances)
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def __repr__(self) -> str:
+        return f"<Cluster of {len(self)} {self._name}: {self._states()}>"
+
+    def _states(self) -> str:
+        return ", ".join(f"{instance.name} {instance.state.value}" for instance in self._instances)
+
+    # --- waiting --------------------------------------------------------------------------------------
+
+    def wait_until_running(
+        self, timeout: float | None = None, count: int | None = None
+    ) -> tuple[Instance, ...]:
+        """Block until instances are running, and return those.
+
+        Args:
+            timeout: seconds to wait at most; None waits until the cluster's expiration.
+            count: how many are enough; None means all of them.
+
+        Raises:
+            ServiceFailed: so many instances have ended that it can't happen any more.
+            WaitTimeout: it did not happen in time; the message lists who is not running.
+            ValueError: `count` is less than one or more than there are instances.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        enough = len(self) if count is None else count
+        if isinstance(enough, bool) or not isinstance(enough, int) or not 1 <= enough <= len(self):
+            raise ValueError(f"count is {count!r}: it must be from 1 to {len(self)}, the number of instances")
+
+        def decided() -> bool:
+            return len(self._running()) >= enough or len(self) - len(self._ended()) < enough
+
+        with self._changed:
+            wait_until(self._changed, decided, limit)
+            running, ended = self._running(), self._ended()
+        if len(running) >= enough:
+            return running
+        if len(self) - len(ended) < enough:
+            raise failed(
+                ended, f"of {len(self)} instances of {self._name} no {enough} can be running any more"
+            )
+        raise WaitTimeout(
+            f"{len(running)} of {enough} instances were running after {timeout} s: {self._states()}; "
+            f"{self._market_report()}"
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all instances have ended, or for `timeout` seconds; True if all have ended.
+
+        Never raises for an instance that failed: see `instance.failure`, and leaving `with Golem` does.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        with self._changed:
+            return wait_until(self._changed, lambda: len(self._ended()) == len(self), limit)
+
+    def _running(self) -> tuple[Instance, ...]:
+        return tuple(one for one in self._instances if one.state is ServiceState.running)
+
+    def _ended(self) -> tuple[Instance, ...]:
+        return tuple(one for one in self._instances if one.state.is_final)
+
+    # --- doing ----------------------------------------------------------------------------------------
+
+    def execute(
+        self, *commands: Command, timeout: float | None = None
+    ) -> Mapping[Instance, Results | GolemError]:
+        """Run the same commands on all running instances, side by side; blocks until all have answered.
+
+        Args:
+            commands: run as one batch on each.
+            timeout: seconds at most for each; None waits as long as the instance lives.
+
+        Returns:
+            For each instance that was running its results, or the error that its `execute` would raise.
+        """
+        with self._changed:
+            running = self._running()
+        asked = {instance: instance.submit(commands, timeout) for instance in running}
+        answers: dict[Instance, Results | GolemError] = {}
+        for instance, future in asked.items():
+            try:
+                answers[instance] = future.result()
+            except GolemError as error:
+                answers[instance] = error
+        return answers
+
+    def stop(self, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop all instances: `shutdown()` runs, activities are destroyed, agreements ended.
+
+        Blocks until that is done; called from a method of a service it only asks for it.
+
+        Args:
+            wait: False to ask for the stop and return at once.
+            timeout: seconds to wait at most; the stopping goes on after that.
+
+        Raises:
+            WaitTimeout: it was not done in time.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        self.end(Ending.ordinary(self._crew.stop_grace), "stop() was called")
+        if not wait or on_engine_thread():
+            return
+        if not self.wait(limit):
+            raise WaitTimeout(f"not all instances had stopped after {timeout} s: {self._states()}")
+
+    def end(self, ending: Ending, reason: str) -> None:
+        """End all instances in the times of `ending`, and take the demand off the market; does not block."""
+        for instance in self._instances:
+            instance.end(ending, reason)
+        self._crew.session.withdraw(self._crew.demand)
+
+    def join(self, timeout: float) -> list[str]:
+        """Join the threads of all instances; returns the names of those that are abandoned."""
+        left = Deadline(timeout)
+        return [name for one in self._instances for name in one.join(left.remaining())]
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- nobody waits in the dark ---------------------------------------------------------------------
+
+    def _say_who_waits(self) -> None:
+        waiting = [one for one in self._instances if one.state is ServiceState.pending]
+        if len(self._ended()) == len(self):
+            return
+        self._crew.session.clock.call_in(_NEXT_WARNING_SECONDS, self._say_who_waits)
+        if waiting and not waiting[0].stop_scope.cancelled:
+            found = len(self) - len(waiting)
+            logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self._market_report())
+
+    def _market_report(self) -> str:
+        demand = self._crew.demand
+        subnet = self._crew.session.settings.subnet_tag
+        with self._changed:
+            rejections: list[tuple[Any, int]] = demand.rejections.most_common(2)
+        seen = len(demand.seen)
+        report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
+        if not seen:
+            return report + ": is that the right subnet, and does the payload ask for too much?"
+        report += f", {self._crew.session.chooser.busy(demand)} busy"
+        rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
+        return report + rejected
+
+
+def failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
+    """The error that names each of `instances` that failed, with the first one's cause chained."""
+    causes = [(one, one.failure) for one in instances if one.failure is not None]
+    lines = "".join(
+        f"\n  {one.name}{f' on {one.provider_name}' if one.provider_name else ''}: "
+        f"{type(cause).__name__}: {cause}"
+        for one, cause in causes
+    )
+    error = ServiceFailed(what + lines)
+    if causes:
+        error.__cause__ = causes[0][1]
+    return error

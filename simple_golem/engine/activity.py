@@ -1,0 +1,223 @@
+"""One activity: its batches, one after the other, and its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import tenacity
+
+from ..errors import ActivityLost, BatchLost, BatchTimeout, GolemError, NoDaemon, YagnaError
+from ..model.commands import Command
+from ..model.failure import command_failed
+from ..model.results import Result, Results
+from ..scope import Deadline, Scope, ScopeEnded
+from ..yagna.client import Yagna
+from ..yagna.retry import Repeat
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 15.0
+# A poll that comes back empty before its time is not repeated at once.
+_PAUSE_SECONDS = 0.05
+# How long a provider that answers for its activity, but not for a batch, is asked again.
+_PATIENCE_SECONDS = 30.0
+
+
+@dataclass
+class _Batch:
+    """A batch that was sent, and what is known of it."""
+
+    batch_id: str
+    commands: tuple[Command, ...]
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return len(self.results) == len(self.commands) or any(not result.success for result in self.results)
+
+
+class Activity:
+    """An activity as its life sees it: it takes one batch at a time, first come, first served."""
+
+    def __init__(self, yagna: Yagna, activity_id: str, provider: str) -> None:
+        self.activity_id = activity_id
+        self.provider = provider
+        self._yagna = yagna
+        self._turns = _Turns()
+        self._left_running: _Batch | None = None
+        self.last_answer = time.monotonic()
+
+    def run(
+        self, commands: Sequence[Command], scope: Scope, unsent: Scope, timeout: float | None = None
+    ) -> Results:
+        """Run `commands` as one batch after those sent before, and block until it has ended.
+
+        Args:
+            commands: one at least.
+            scope: cancelling it gives the batch up at once.
+            unsent: cancelling it does so as long as the batch was not sent.
+            timeout: seconds for the batch, from now on, waiting for its turn included.
+
+        Raises:
+            CommandFailed: a command failed; the activity takes the next batch all the same.
+            BatchTimeout: it took longer than `timeout`; it may still be running.
+            BatchLost: nobody can know what became of it.
+            ActivityLost: the activity is gone.
+            ScopeEnded: `scope` or `unsent` was cancelled.
+        """
+        deadline = Deadline(timeout)
+        with self._turns.take(unsent, deadline):
+            self._finish_what_was_left(unsent, deadline)
+            unsent.check()
+            batch = self._send(tuple(commands), scope)
+            self._await(batch, scope, deadline)
+        failed = next((result for result in batch.results if not result.success), None)
+        if failed is not None:
+            raise command_failed(batch.results, batch.commands, self.provider)
+        return Results(batch.results)
+
+    def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
+        """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
+        if self._left_running is not None:
+            self._await(self._left_running, scope, deadline)
+
+    def _send(self, commands: tuple[Command, ...], scope: Scope) -> _Batch:
+        script = [command.to_exe_script() for command in commands]
+        try:
+            batch_id = self._yagna.activity.execute(self.activity_id, script, scope=scope)
+        except YagnaError as error:
+            self._raise_if_lost(error, scope)
+            raise BatchLost(
+                f"nobody can know whether {commands[0]!r} was run by {self.provider}: the daemon gave no "
+                f"answer ({error}); check what it did before you run it again"
+            ) from error
+        return _Batch(batch_id, commands)
+
+    def _await(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
+        self._left_running = batch
+        while not batch.ended:
+            if deadline.passed:
+                raise BatchTimeout(
+                    f"{batch.commands[len(batch.results)]!r} has not ended in its time on {self.provider}; "
+                    "it may still be running, and the next batch will wait for it"
+                )
+            self._poll(batch, scope, deadline)
+        self._left_running = None
+
+    def _poll(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
+        """Ask for the next command's result: asked by its index, the daemon tells a failure at once."""
+        began = time.monotonic()
+        index = len(batch.results)
+        answer = self._patiently(batch, index, scope, min(_POLL_SECONDS, deadline.remaining()))
+        if answer is not None and len(answer) > index:
+            self.last_answer = time.monotonic()
+            batch.results += [
+                Result.from_wire(entry, batch.commands[entry["index"]]) for entry in answer[index:]
+            ]
+            return
+        if time.monotonic() - began < _PAUSE_SECONDS:
+            scope.wait(_PAUSE_SECONDS)
+
+    def _patiently(self, batch: _Batch, index: int, scope: Scope, timeout: float) -> Sequence[dict] | None:  # type: ignore[type-arg]
+        def sleep(seconds: float) -> None:
+            scope.wait(seconds)
+
+        try:
+            for attempt in tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(YagnaError),
+                stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+                wait=tenacity.wait_exponential(multiplier=0.1, max=2.0),
+                sleep=sleep,
+                reraise=True,
+            ):
+                with attempt:
+                    try:
+                        return self._yagna.activity.results(  # type: ignore[return-value]
+                            self.activity_id,
+                            batch.batch_id,
+                            command_index=index,
+                            timeout=timeout,
+                            scope=scope,
+                        )
+                    except YagnaError as error:
+                        self._raise_if_lost(error, scope)
+                        raise
+        except (YagnaError, NoDaemon) as error:
+            raise BatchLost(
+                f"nobody can know what became of {batch.commands[index]!r} on {self.provider}: {error}"
+            ) from error
+        raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
+
+    def _raise_if_lost(self, error: YagnaError, scope: Scope) -> None:
+        if not self.alive(scope):
+            raise ActivityLost(
+                f"the activity {self.activity_id} on {self.provider} is gone: {error.detail}"
+            ) from error
+
+    def alive(self, scope: Scope) -> bool:
+        """Ask the provider's daemon whether the activity lives; blocks up to 5 seconds.
+
+        One of which nobody answers within that time counts as lost.
+        """
+        try:
+            return self._yagna.activity.state(
+                self.activity_id, timeout=5.0, scope=scope, repeat=Repeat.UNANSWERED
+            ).alive
+        except YagnaError as error:
+            logger.debug("no state of the activity %s: %s", self.activity_id, error)
+            return False
+
+    def destroy(self, scope: Scope, timeout: float) -> None:
+        """Have the provider end the activity; blocks up to `timeout` seconds, and logs if it did not."""
+        try:
+            self._yagna.activity.destroy(self.activity_id, timeout=timeout, scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "%s did not confirm in time that the activity %s is destroyed (%s)",
+                self.provider,
+                self.activity_id,
+                error or "no time left",
+            )
+
+
+class _Turns:
+    """A queue of those who want to send a batch; whoever is cancelled leaves it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()
+
+    @contextmanager
+    def take(self, scope: Scope, deadline: Deadline) -> Iterator[None]:
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+        forget = scope.on_cancel(self._wake)
+        try:
+            self._await(ticket, scope, deadline)
+            yield
+        finally:
+            forget()
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+    def _await(self, ticket: object, scope: Scope, deadline: Deadline) -> None:
+        with self._changed:
+            while self._queue[0] is not ticket:
+                scope.check()
+                if deadline.passed:
+                    raise BatchTimeout(
+                        "the batches before this one took all of its time; it was not sent to the provider"
+                    )
+                self._changed.wait(min(deadline.remaining(), 3600.0))
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()

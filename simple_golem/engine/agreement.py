@@ -1,0 +1,177 @@
+"""Choosing a provider, making an agreement with it, and ending that agreement."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ..errors import GolemError, YagnaError
+from ..scope import Scope, ScopeEnded, wait_until
+from ..yagna.client import Yagna
+from ..yagna.values import AgreementState, Approval, Proposal
+from .market import Demand
+
+logger = logging.getLogger(__name__)
+
+APPROVAL_SECONDS = 15.0
+_VALID_FOR = timedelta(seconds=120)
+_AFTER_FAILURE = 0.5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """An agreement in force, and whom it is with."""
+
+    agreement_id: str
+    provider_id: str
+    provider_name: str
+    offer_properties: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.provider_name} ({self.provider_id})"
+
+
+class Chooser:
+    """Which provider is asked next: one per Golem, so that no provider is asked for two instances at once."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self._taken: set[str] = set()
+        self._scores: dict[str, float] = {}
+
+    def choose(self, demand: Demand, scope: Scope) -> Proposal:
+        """Block until a provider that is free has answered `demand`, and take it.
+
+        Raises:
+            ScopeEnded: `scope` was cancelled.
+        """
+        forget = scope.on_cancel(self._wake)
+        try:
+            with self.changed:
+                wait_until(self.changed, lambda: scope.cancelled or bool(self._free(demand)), None)
+                scope.check()
+                free = self._free(demand)
+                best = max(self._score(proposal) for proposal in free)
+                proposal = random.choice([one for one in free if self._score(one) == best])
+                self._taken.add(proposal.issuer_id)
+                del demand.drafts[proposal.issuer_id]
+                return proposal
+        finally:
+            forget()
+
+    def _free(self, demand: Demand) -> list[Proposal]:
+        return [proposal for provider, proposal in demand.drafts.items() if provider not in self._taken]
+
+    def _score(self, proposal: Proposal) -> float:
+        return self._scores.get(proposal.issuer_id, 1.0)
+
+    def give_back(self, provider_id: str, *, failed: bool) -> None:
+        """The provider has no agreement with this Golem any more; a failure makes it come later next time."""
+        with self.changed:
+            self._taken.discard(provider_id)
+            if failed:
+                self._scores[provider_id] = self._scores.get(provider_id, 1.0) * _AFTER_FAILURE
+            self.changed.notify_all()
+
+    def busy(self, demand: Demand) -> int:
+        """How many of the providers that were seen have an agreement with this Golem already."""
+        with self.changed:
+            return len(demand.seen & self._taken)
+
+    def _wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+
+def provider_name(properties: Mapping[str, Any]) -> str:
+    """The name a provider gives itself."""
+    return str(properties.get("golem.node.id.name") or "unnamed")
+
+
+class AgreementMaker:
+    """Turns a proposal into an agreement, or finds out that it can't be one."""
+
+    def __init__(self, yagna: Yagna, app_session_id: str) -> None:
+        self._yagna = yagna
+        self._app_session_id = app_session_id
+
+    def make(self, proposal: Proposal, stop: Scope, release: Scope) -> Agreement | None:
+        """Create, confirm and await an agreement; blocks for the provider's answer, 15 seconds at most.
+
+        Args:
+            proposal: what the provider answered last.
+            stop: cancelling it gives up at once; the agreement is then cancelled, or terminated.
+            release: what that cleaning up listens to.
+
+        Returns:
+            The agreement, or None if the provider does not want it or does not answer.
+
+        Raises:
+            ScopeEnded: `stop` was cancelled.
+        """
+        stop.check()
+        name = provider_name(proposal.properties)
+        try:
+            agreement_id = self._yagna.market.create_agreement(
+                proposal.proposal_id, datetime.now(timezone.utc) + _VALID_FOR
+            )
+        except YagnaError as error:
+            logger.debug("the proposal of %s is no more: %s", name, error)
+            return None
+        try:
+            answer = self._ask(agreement_id, stop)
+        except (ScopeEnded, GolemError):
+            self.give_up(agreement_id, release)
+            raise
+        if answer is not None:
+            logger.info("%s (%s) did not approve the agreement: %s", name, proposal.issuer_id, answer)
+            return None
+        logger.info("agreement %s with %s (%s)", agreement_id, name, proposal.issuer_id)
+        return Agreement(agreement_id, proposal.issuer_id, name, proposal.properties)
+
+    def _ask(self, agreement_id: str, stop: Scope) -> str | None:
+        """None once the provider has approved, else why it has not."""
+        try:
+            self._yagna.market.confirm(agreement_id, self._app_session_id, scope=stop)
+        except YagnaError as error:
+            # A lost answer, or a repetition that came too late: only the agreement itself can tell.
+            state = self._yagna.market.agreement(agreement_id, scope=stop).state
+            if state not in (AgreementState.PENDING, AgreementState.APPROVED):
+                self.give_up(agreement_id, stop)
+                return str(error.detail)
+        answer, reason = self._yagna.market.wait_for_approval(
+            agreement_id, timeout=APPROVAL_SECONDS, scope=stop
+        )
+        if answer is Approval.UNDECIDED and self._yagna.market.cancel(
+            agreement_id, "No answer in time", scope=stop
+        ):
+            return f"no answer within {APPROVAL_SECONDS:.0f} seconds"
+        if answer is Approval.UNDECIDED:
+            # It answered at the last moment: now it is decided.
+            answer, reason = self._yagna.market.wait_for_approval(agreement_id, timeout=1.0, scope=stop)
+        return None if answer is Approval.APPROVED else reason
+
+    def give_up(self, agreement_id: str, scope: Scope) -> None:
+        """End an agreement of which nobody knows how far it came."""
+        try:
+            if not self._yagna.market.cancel(agreement_id, "Not needed any more", scope=scope):
+                self._yagna.market.terminate(agreement_id, "Not needed any more", "Cancelled", scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning("the agreement %s could not be cancelled: %s", agreement_id, error)
+
+    def terminate(self, agreement: Agreement, reason: str, code: str, scope: Scope) -> None:
+        """End an agreement in force; logs if the daemon does not do it in time."""
+        try:
+            self._yagna.market.terminate(agreement.agreement_id, reason, code, scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "the agreement %s with %s could not be terminated: %s",
+                agreement.agreement_id,
+                agreement,
+                error or "no time left",
+            )

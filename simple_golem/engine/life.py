@@ -1,0 +1,513 @@
+"""One life of an instance, on its thread: agreement, activity, deploy, start, run, shutdown, release."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import (
+    ActivityFailed,
+    ActivityLost,
+    BatchLost,
+    BatchTimeout,
+    CommandFailed,
+    GolemError,
+    MethodStuck,
+    NotRunning,
+    ServiceStopped,
+    YagnaError,
+)
+from ..model.commands import Command
+from ..model.results import Results
+from ..model.service import Service, bind, set_results
+from ..model.service_class import commands_from, has_own_run
+from ..model.states import ServiceState
+from ..scope import Scope, ScopeEnded
+from .activity import Activity
+from .agreement import Agreement
+from .blame import user_lines, whereabouts
+from .clock import Appointment
+from .ending import Ending, Part, earliest
+from .market import Demand
+from .session import Session
+
+logger = logging.getLogger(__name__)
+
+_CREATE_SECONDS = 30.0
+_SLOW_START_SECONDS = 60.0
+# Kept back from the time of a release, so that the agreement is ended even if the provider is silent.
+_TERMINATE_SECONDS = 0.7
+# A method whose waits were all cut short gets this long to return.
+_UNWIND_SECONDS = 0.3
+
+
+class Host(Protocol):
+    """The instance, as its life sees it."""
+
+    name: str
+    stop_scope: Scope
+
+    @property
+    def state(self) -> ServiceState: ...
+    def enter(self, state: ServiceState) -> None: ...
+    def stop_from_inside(self) -> None: ...
+    def rename_thread(self, provider: str) -> None: ...
+    def life_abandoned(self, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a life ended.
+
+    Attributes:
+        failure: what went wrong, None if nothing did.
+        ran: whether it got to running.
+        elsewhere: whether another provider might do better.
+    """
+
+    failure: BaseException | None
+    ran: bool
+    elsewhere: bool
+
+
+class LifeAbandoned(Exception):
+    """The method of a user returned at last, but its life has ended without it."""
+
+
+class Life:
+    """One life: the user's object, one agreement, one activity. It is the service's binding."""
+
+    def __init__(self, session: Session, demand: Demand, service: Service, host: Host) -> None:
+        self.service = service
+        self.agreement: Agreement | None = None
+        self.activity: Activity | None = None
+        self._session = session
+        self._demand = demand
+        self._host = host
+        self._class_name = type(service).__name__
+        self._thread_ident: int | None = None
+        self._stop = Scope(host.stop_scope)
+        self._batches = Scope()
+        self._shutting_down = Scope()
+        self._destroying = Scope()
+        self._releasing = Scope()
+        self._lock = threading.Lock()
+        self._endings: list[Ending] = []
+        self._part: Part | None = None
+        self._limit = float("inf")
+        self._alarm: Appointment | None = None
+        self._abandoned = False
+        self._ended = False
+        self._lost: GolemError | None = None
+        self._cut_short = False
+        self._start_begun = False
+        self._ran = False
+        self._in_shutdown = False
+        bind(service, self)
+
+    # --- the life, on its own thread ---------------------------------------------------------------
+
+    def live(self) -> Outcome:
+        """Live from the search for a provider to the release of everything; blocks for all of it."""
+        self._thread_ident = threading.get_ident()
+        failure: BaseException | None = None
+        elsewhere = False
+        try:
+            self._find_provider()
+            self._create_activity()
+            self._deploy()
+            self._start_begun = True
+            self._phase("start")
+            self._ran = True
+            self._run()
+        except (ScopeEnded, ServiceStopped):
+            pass
+        except (ActivityFailed, ActivityLost, BatchLost, CommandFailed) as error:
+            failure, elsewhere = error, not self._ran
+        except LifeAbandoned:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises is its instance's failure
+            failure = error
+        if self._lost is not None:
+            failure, elsewhere = self._lost, True
+        self._report(failure)
+        if self._worth_a_shutdown(failure):
+            failure = self._shutdown(failure)
+        self._begin(None)
+        return self._conclude(Outcome(failure, self._ran, elsewhere))
+
+    def _find_provider(self) -> None:
+        while self.agreement is None:
+            proposal = self._session.chooser.choose(self._demand, self._stop)
+            try:
+                self.agreement = self._session.agreements.make(proposal, self._stop, self._releasing)
+            finally:
+                if self.agreement is None:
+                    self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
+        self._host.rename_thread(self.agreement.provider_name)
+        self._session.watch(self.agreement.agreement_id, self)
+        self._host.enter(ServiceState.starting)
+
+    def _create_activity(self) -> None:
+        agreement = self._agreed()
+        try:
+            activity_id = self._session.yagna.activity.create(
+                agreement.agreement_id, timeout=_CREATE_SECONDS, scope=self._stop
+            )
+        except YagnaError as error:
+            raise ActivityFailed(
+                f"{agreement} did not create the activity for {self._host.name}: {error.detail}"
+            ) from error
+        except ScopeEnded:
+            # It may have been created all the same; ending the agreement ends it, and it may be invoiced.
+            self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
+            raise
+        self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
+        self.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        logger.info("%s: activity %s on %s", self._host.name, activity_id, agreement)
+
+    def _deploy(self) -> None:
+        commands = self._call("deploy")
+        if commands:
+            self._acting().run(commands, self._stop, self._stop)
+
+    def _phase(self, method: str) -> bool:
+        """Call a method and run what it returns as one batch; whether there was anything to run."""
+        commands = self._call(method)
+        if not commands:
+            return False
+        self._stop.check()
+        slow = self._session.clock.call_in(_SLOW_START_SECONDS, lambda: self._warn_slow(method))
+        try:
+            results = self._own_batch(commands, None, None)
+        finally:
+            slow.cancel()
+        set_results(self.service, results)
+        return True
+
+    def _run(self) -> None:
+        self._host.enter(ServiceState.running)
+        if not has_own_run(type(self.service)):
+            self._stop.wait()
+            return
+        while not self._stop.cancelled:
+            returned = self._phase("run")
+            interval = self.service.run_interval
+            if interval is None:
+                if returned:
+                    logger.warning(
+                        "%s.run() returned commands and was called once: set `run_interval` (seconds) to have "
+                        "it called again and again",
+                        self._class_name,
+                    )
+                return
+            self._stop.wait(interval)
+
+    def _call(self, method: str) -> tuple[Command, ...]:
+        """Run the user's `deploy`, `start` or `run`, and check what it returns."""
+        self._begin(Part.METHOD)
+        try:
+            value = getattr(self.service, method)()
+        finally:
+            self._begin(None)
+        return commands_from(self._class_name, method, value)
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def _worth_a_shutdown(self, failure: BaseException | None) -> bool:
+        if self.activity is None or self._activity_gone() or not self._start_begun:
+            return False
+        if failure is not None and not self._ran:
+            return False
+        if self._cut_short:
+            logger.warning(
+                "%s: a batch did not end within its grace; shutdown() is skipped and the activity destroyed",
+                self._host.name,
+            )
+            return False
+        return True
+
+    def _activity_gone(self) -> bool:
+        return self._lost is not None and not isinstance(self._lost, _AgreementEnded)
+
+    def _shutdown(self, failure: BaseException | None) -> BaseException | None:
+        self._host.enter(ServiceState.stopping)
+        self._in_shutdown = True
+        if not self._endings:
+            self.end(Ending.ordinary(), "the service has ended")
+        self._begin(Part.SHUTDOWN)
+        try:
+            commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
+            if commands:
+                self._acting().run(commands, self._shutting_down, self._shutting_down)
+        except (ScopeEnded, ServiceStopped):
+            logger.warning("%s: shutdown() was not done in time", self._host.name)
+        except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
+            if not self._abandoned:
+                self._report(error)
+            return failure or error
+        return failure
+
+    def _conclude(self, outcome: Outcome) -> Outcome:
+        """Destroy the activity, end the agreement, let the provider go; blocks as long as that may take."""
+        with self._lock:
+            self._ended = True
+            if not self._endings:
+                self._endings.append(Ending.ordinary())
+            self._set_part(Part.RELEASE)
+            until = self._limit
+        self._stop.cancel("the life is over")
+        self._batches.cancel("the life is over")
+        self._stop.close()
+        agreement = self.agreement
+        if agreement is None:
+            return outcome
+        if self.activity is not None and not self._activity_gone():
+            timeout = max(0.1, until - time.monotonic() - _TERMINATE_SECONDS)
+            self._session.clock.call_in(timeout, lambda: self._destroying.cancel("no time left"))
+            self.activity.destroy(self._destroying, timeout)
+        self._session.unwatch(agreement.agreement_id)
+        code = "Success" if outcome.failure is None else "Failure"
+        reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
+        self._session.agreements.terminate(agreement, reason, code, self._releasing)
+        self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
+        with self._lock:
+            self._set_part(None)
+        return outcome
+
+    def _report(self, failure: BaseException | None) -> None:
+        if failure is None:
+            return
+        where = f" on {self.agreement}" if self.agreement is not None else ""
+        logger.error("%s%s failed:\n%s", self._host.name, where, user_lines(failure))
+
+    def end(self, ending: Ending, reason: str) -> None:
+        """Have the life end in the times of `ending`; from any thread, without blocking."""
+        with self._lock:
+            self._endings.append(ending)
+            if self._part is not None:
+                self._set_limit(min(self._limit, ending.limit(self._part)))
+        self._stop.cancel(reason)
+
+    # --- the time each part may take -----------------------------------------------------------------
+
+    def _begin(self, part: Part | None) -> None:
+        """From here on the life thread is in `part` of an end, if there is one; None: in our own code."""
+        with self._lock:
+            if self._abandoned:
+                raise LifeAbandoned
+            self._set_part(part)
+
+    def _set_part(self, part: Part | None) -> None:
+        self._part = part
+        self._set_limit(earliest(self._endings, part) if part is not None else float("inf"))
+
+    def _set_limit(self, limit: float) -> None:
+        self._limit = limit
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        part = self._part
+        if part is not None and limit != float("inf"):
+            self._alarm = self._session.clock.call_at(limit, lambda: self._overdue(part))
+
+    def _overdue(self, part: Part) -> None:
+        with self._lock:
+            if self._part is not part:
+                return
+        if part is Part.BATCH:
+            self._cut_short = True
+            self._batches.cancel("its grace is over")
+        elif part is Part.METHOD:
+            self._abandon(part)
+        elif part is Part.SHUTDOWN:
+            self._shutting_down.cancel("the time for shutdown() is over")
+            self._session.clock.call_in(_UNWIND_SECONDS, lambda: self._abandon(part))
+        elif part is Part.RELEASE:
+            self._releasing.cancel("no time left")
+
+    def _abandon(self, part: Part) -> None:
+        """A method of the user does not return: the life is ended without it, its thread left behind."""
+        with self._lock:
+            if self._part is not part:
+                return
+            self._abandoned = True
+            self._set_part(None)
+        stuck = MethodStuck(
+            f"{self._host.name}: a method of {self._class_name} did not return after the stop; its thread "
+            f"was abandoned at {whereabouts(self._thread_ident)}; use self.wait(seconds), not time.sleep"
+        )
+        logger.error("%s", stuck)
+        self._session.workers.submit(self._conclude_without_thread, Outcome(stuck, self._ran, False))
+
+    def _conclude_without_thread(self, outcome: Outcome) -> None:
+        self._host.life_abandoned(self._conclude(outcome))
+
+    # --- what the provider does ------------------------------------------------------------------------
+
+    def agreement_ended(self, reason: str) -> None:
+        """The provider has ended the agreement; from the session's thread, without blocking."""
+        self._session.workers.submit(self._look_after_agreement, reason)
+
+    def _look_after_agreement(self, reason: str) -> None:
+        with self._lock:
+            if self._ended:
+                return
+        error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
+        try:
+            if self.activity is not None and self.activity.alive(self._releasing):
+                self._lost = error
+                self.end(Ending.by_provider(), str(error))
+                return
+        except ScopeEnded:
+            return
+        self._lose(ActivityLost(str(error)))
+
+    def _lose(self, error: GolemError) -> None:
+        self._lost = self._lost or error
+        self._batches.cancel(str(error))
+        self._shutting_down.cancel(str(error))
+        self.end(Ending.by_provider(), str(error))
+
+    # --- the binding: what the user's object can do, and what comes from outside -----------------------
+
+    @property
+    def name(self) -> str:
+        return self._host.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._host.name = name
+
+    @property
+    def state(self) -> ServiceState:
+        return ServiceState.terminated if self._ended else self._host.state
+
+    @property
+    def provider_name(self) -> str | None:
+        return self.agreement.provider_name if self.agreement else None
+
+    @property
+    def provider_id(self) -> str | None:
+        return self.agreement.provider_id if self.agreement else None
+
+    @property
+    def activity_id(self) -> str | None:
+        return self.activity.activity_id if self.activity else None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is the one that this life runs on."""
+        return threading.get_ident() == self._thread_ident
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.cancelled
+
+    def stop(self) -> None:
+        self._host.stop_from_inside()
+
+    def wait(self, seconds: float) -> None:
+        if not self.is_current:
+            raise NotRunning(
+                f"self.wait() belongs into a method of {self._class_name}; in another thread use time.sleep()"
+            )
+        self._stop_if_abandoned()
+        if self._in_shutdown:
+            if self._shutting_down.wait(seconds):
+                raise NotRunning(f"{self._host.name}: the time for shutdown() is over")
+            return
+        if self._stop.wait(seconds):
+            raise ServiceStopped(self._stop.reason)
+
+    def execute(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
+        if not self.is_current:
+            return self.execute_outside(commands, timeout)
+        self._stop_if_abandoned()
+        if self.activity is None or not self._start_begun:
+            raise NotRunning(
+                f"{self._host.name} is not deployed yet: execute() belongs into start() and run()"
+            )
+        if self._in_shutdown:
+            return self._last_batch(commands, timeout)
+        if self._stop.cancelled:
+            raise ServiceStopped(self._stop.reason)
+        return self._own_batch(commands, timeout, Part.METHOD)
+
+    def _own_batch(self, commands: tuple[Command, ...], timeout: float | None, then: Part | None) -> Results:
+        """A batch of `start` or `run`, after which the life is in part `then`.
+
+        A stop lets it end within its grace; from there on the method has its own time to return.
+        """
+        self._begin(Part.BATCH)
+        try:
+            return self._acting().run(commands, self._batches, self._stop, timeout)
+        except ActivityLost as error:
+            self._lose(error)
+            raise ServiceStopped(str(error)) from error
+        except ScopeEnded as error:
+            raise ServiceStopped(self._stop.reason) from error
+        finally:
+            self._begin(then)
+
+    def _stop_if_abandoned(self) -> None:
+        if self._abandoned:
+            raise ServiceStopped(f"{self._host.name} has ended without this thread, which took too long")
+
+    def _last_batch(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
+        """A batch that shutdown() sends by itself."""
+        if self._shutting_down.cancelled:
+            raise NotRunning(f"{self._host.name}: the time for shutdown() is over")
+        try:
+            return self._acting().run(commands, self._shutting_down, self._shutting_down, timeout)
+        except ScopeEnded as error:
+            raise BatchTimeout(
+                f"{self._host.name}: {commands[0]!r} was not done within shutdown()"
+            ) from error
+
+    def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
+        """A batch from any other thread, while the instance is running."""
+        state = self._host.state
+        if self.activity is None or self._ended or self._stop.cancelled or state not in _ANSWERING:
+            raise NotRunning(f"{self._host.name} is {self.state}: commands can be run while it is running")
+        try:
+            return self.activity.run(commands, self._batches, self._stop, timeout)
+        except ActivityLost as error:
+            self._lose(error)
+            raise BatchLost(f"nobody can know what became of {commands[0]!r}: {error}") from error
+        except ScopeEnded as error:
+            raise BatchLost(
+                f"{self._host.name} was stopped before {commands[0]!r} had ended; how far it came is unknown"
+            ) from error
+
+    # --- small things ------------------------------------------------------------------------------------
+
+    def _agreed(self) -> Agreement:
+        if self.agreement is None:
+            raise NotRunning(f"{self._host.name} has no agreement yet")
+        return self.agreement
+
+    def _acting(self) -> Activity:
+        if self.activity is None:
+            raise NotRunning(f"{self._host.name} has no activity yet")
+        return self.activity
+
+    def _warn_slow(self, method: str) -> None:
+        if method != "start":
+            return
+        logger.warning(
+            "%s: the commands of start() have been running for %.0f s, and run() waits for them; a server "
+            "belongs in the background: Run.shell('… &')",
+            self._host.name,
+            _SLOW_START_SECONDS,
+        )
+
+
+class _AgreementEnded(ActivityLost):
+    """The provider has ended the agreement, but the activity still answered."""
+
+
+_ANSWERING = (ServiceState.running, ServiceState.unresponsive)

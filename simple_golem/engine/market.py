@@ -1,0 +1,190 @@
+"""One demand: published, read, countered; and the proposals that could become agreements."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ..errors import GolemError, NoDaemon, YagnaError
+from ..model.payload import Payload
+from ..model.settings import Settings
+from ..scope import Scope, ScopeEnded
+from ..threads import EngineThread, WorkerPool
+from ..yagna.client import Yagna
+from ..yagna.values import Decorations, Proposal, ProposalRejected, ProposalState
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 20.0
+_PAUSE_SECONDS = 0.05
+_CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
+# Answered within its time by this library whatever it is, so the provider's own value is taken over.
+_ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
+
+
+def demand_properties(
+    payload: Payload, decorations: Decorations, settings: Settings, expiration: datetime
+) -> dict[str, Any]:
+    """What a demand says of itself."""
+    return {
+        "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
+        "golem.srv.caps.multi-activity": True,
+        "golem.node.debug.subnet": settings.subnet_tag,
+        "golem.node.id.name": "simple_golem",
+        **payload.properties,
+        **decorations.properties,
+    }
+
+
+def demand_constraints(payload: Payload, decorations: Decorations, settings: Settings) -> str:
+    """What a demand asks of offers, as one expression."""
+    parts = [
+        *payload.constraints,
+        f"(golem.node.debug.subnet={settings.subnet_tag})",
+        "(golem.com.pricing.model=linear)",
+        *decorations.constraints,
+    ]
+    return "(&" + "\n  ".join(parts) + ")"
+
+
+class Demand:
+    """A cluster's demand and what providers answer to it.
+
+    Proposals that could become agreements are kept in `drafts`, which `changed` guards.
+    """
+
+    def __init__(
+        self,
+        yagna: Yagna,
+        workers: WorkerPool,
+        changed: threading.Condition,
+        properties: Mapping[str, Any],
+        constraints: str,
+        platform: str,
+        name: str,
+    ) -> None:
+        self.drafts: dict[str, Proposal] = {}
+        self.seen: set[str] = set()
+        self.rejections: Counter[str] = Counter()
+        self._yagna = yagna
+        self._workers = workers
+        self._changed = changed
+        self._properties = dict(properties)
+        self._constraints = constraints
+        self._platform = platform
+        self._demand_id: str | None = None
+        self._lock = threading.Lock()
+        self._withdrawn = Scope()
+        self.name = f"golem-market-{name}"
+        self._reader = EngineThread(self.name, self._read)
+
+    def publish(self) -> None:
+        """Put the demand on the market and begin to read what comes."""
+        self._publish()
+        self._reader.start()
+
+    def _publish(self) -> None:
+        with self._lock:
+            self._withdrawn.check()
+            self._demand_id = self._yagna.market.publish_demand(self._properties, self._constraints)
+        logger.info("demand %s published", self._demand_id)
+
+    def withdraw(self, scope: Scope) -> None:
+        """Take the demand off the market; its reader ends with it. A second call does nothing."""
+        self._withdrawn.cancel("the demand is withdrawn")
+        with self._lock:
+            demand_id, self._demand_id = self._demand_id, None
+        if demand_id is None:
+            return
+        try:
+            self._yagna.market.unsubscribe(demand_id, scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning("the demand %s could not be withdrawn: %s", demand_id, error)
+
+    def join(self, timeout: float) -> bool:
+        return self._reader.join(timeout)
+
+    def forget(self, proposal: Proposal) -> None:
+        """A proposal that can't become an agreement any more."""
+        with self._changed:
+            if self.drafts.get(proposal.issuer_id) is proposal:
+                del self.drafts[proposal.issuer_id]
+
+    # the reader's thread
+
+    def _read(self) -> None:
+        while not self._withdrawn.cancelled:
+            demand_id = self._demand_id
+            if demand_id is None:
+                return
+            try:
+                # Not abandoned: what the daemon has given out never comes again. The DELETE ends it.
+                events = self._yagna.market.demand_events(demand_id, timeout=_POLL_SECONDS)
+            except (YagnaError, NoDaemon) as error:
+                self._after_error(error)
+                continue
+            for event in events:
+                if isinstance(event, Proposal):
+                    self._take(demand_id, event)
+                elif isinstance(event, ProposalRejected):
+                    self._count_rejection(event.reason)
+
+    def _after_error(self, error: GolemError) -> None:
+        if self._withdrawn.cancelled:
+            return
+        if isinstance(error, YagnaError) and error.status == 404:
+            # Its hour is over, or the daemon was restarted: demands live in its memory.
+            logger.info("the demand is gone from the daemon; it is published again")
+            self._republish()
+            return
+        logger.warning("reading the demand's events failed, trying again: %s", error)
+        self._withdrawn.wait(1.0)
+
+    def _republish(self) -> None:
+        with self._changed:
+            self.drafts.clear()
+        try:
+            self._publish()
+        except (GolemError, ScopeEnded) as error:
+            logger.warning("the demand could not be published again, trying again: %s", error)
+            self._withdrawn.wait(1.0)
+
+    def _take(self, demand_id: str, proposal: Proposal) -> None:
+        with self._changed:
+            self.seen.add(proposal.issuer_id)
+            if proposal.state is ProposalState.DRAFT:
+                self.drafts[proposal.issuer_id] = proposal
+                self._changed.notify_all()
+                return
+        if proposal.state is ProposalState.INITIAL and not self._withdrawn.cancelled:
+            self._workers.submit(self._counter, demand_id, proposal)
+
+    def _count_rejection(self, reason: str) -> None:
+        with self._changed:
+            self.rejections[reason or "no reason given"] += 1
+
+    # a worker's thread
+
+    def _counter(self, demand_id: str, proposal: Proposal) -> None:
+        offered = f"golem.com.payment.platform.{self._platform}.address"
+        try:
+            if offered not in proposal.properties:
+                reason = "No common payment platform"
+                self._count_rejection(reason)
+                self._yagna.market.reject(demand_id, proposal.proposal_id, reason, scope=self._withdrawn)
+                return
+            properties = {**self._properties, _CHOSEN_PLATFORM: self._platform}
+            if _ACCEPT_TIMEOUT in proposal.properties:
+                properties[_ACCEPT_TIMEOUT] = proposal.properties[_ACCEPT_TIMEOUT]
+            self._yagna.market.counter(
+                demand_id, proposal.proposal_id, properties, self._constraints, scope=self._withdrawn
+            )
+        except ScopeEnded:
+            return
+        except GolemError as error:
+            logger.debug("the proposal %s could not be answered: %s", proposal.proposal_id, error)
+            self._count_rejection(f"could not be answered: {error}")

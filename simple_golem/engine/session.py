@@ -1,0 +1,180 @@
+"""What all instances of one open Golem share: the daemon, the money, the market, the threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from ..errors import ForkedGolem, NoDaemon, YagnaError
+from ..model.settings import Settings
+from ..scope import Deadline, Scope, ScopeEnded
+from ..threads import EngineThread, WorkerPool
+from ..yagna.client import Yagna
+from ..yagna.retry import Repeat
+from .agreement import AgreementMaker, Chooser
+from .clock import Clock
+from .ending import Ending, Part
+from .market import Demand
+from .payment import Payments
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_WORKERS = 32
+_POLL_SECONDS = 20.0
+_PAUSE_SECONDS = 0.05
+_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# What the last calls of a closing session get when its time is over.
+_LAST_CALLS_SECONDS = 0.3
+_JOIN_SECONDS = 2.0
+
+
+class EndsByProvider(Protocol):
+    """Who wants to know that a provider has ended its agreement."""
+
+    def agreement_ended(self, reason: str) -> None: ...
+
+
+class Session:
+    """One session with a daemon, from its allocation to the last invoice."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app_session_id = uuid.uuid4().hex
+        self.yagna = Yagna(
+            settings.api_url,
+            settings.app_key,
+            market_url=settings.market_url,
+            activity_url=settings.activity_url,
+            payment_url=settings.payment_url,
+        )
+        self.clock = Clock()
+        self.workers = WorkerPool("golem-worker", _WORKERS)
+        self.chooser = Chooser()
+        self.agreements = AgreementMaker(self.yagna, self.app_session_id)
+        self.release = Scope()
+        self._stop = Scope()
+        self.payments = Payments(
+            self.yagna, self.app_session_id, settings.payment_platform, self.workers, self._stop
+        )
+        self._demands: list[Demand] = []
+        self._watched: dict[str, EndsByProvider] = {}
+        self._events = EngineThread("golem-agreement-events", self._read_agreement_events)
+        self._process = os.getpid()
+
+    def open(self, budget: Decimal) -> None:
+        """Prove that daemon and key are good, set the budget aside, and start the session's threads.
+
+        Raises:
+            NoDaemon, BadAppKey: nobody answers, or does not know the key.
+            AllocationRefused: the budget could not be set aside.
+        """
+        self.clock.start()
+        try:
+            self.on_worker(self._open, budget)
+        except BaseException:
+            self._end_threads()
+            raise
+
+    def _open(self, budget: Decimal) -> None:
+        self.yagna.identity.me(repeat=Repeat.NEVER)
+        self.payments.allocate(budget)
+        self.payments.start()
+        self._events.start()
+
+    def on_worker(self, work: Callable[..., T], *args: object) -> T:
+        """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
+        self.check_process()
+        future = self.workers.submit(work, *args)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # It takes milliseconds, and what it made must be known before it can be released.
+            future.exception(timeout=_JOIN_SECONDS)
+            raise
+
+    def check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedGolem(
+                "this Golem was opened in the parent process, and its threads stayed there: "
+                "open it in the worker"
+            )
+
+    def add_demand(self, demand: Demand) -> None:
+        """Publish a demand that closing takes off the market."""
+        self._demands.append(demand)
+        demand.publish()
+
+    # what providers do to agreements
+
+    def watch(self, agreement_id: str, watcher: EndsByProvider) -> None:
+        self._watched[agreement_id] = watcher
+
+    def unwatch(self, agreement_id: str) -> None:
+        self._watched.pop(agreement_id, None)
+
+    def _read_agreement_events(self) -> None:
+        after = _THE_BEGINNING
+        while not self._stop.cancelled:
+            pause = Deadline(_PAUSE_SECONDS)
+            try:
+                events = self.yagna.market.agreement_events(
+                    after, timeout=_POLL_SECONDS, app_session_id=self.app_session_id, scope=self._stop
+                )
+            except ScopeEnded:
+                return
+            except (YagnaError, NoDaemon) as error:
+                logger.warning("reading agreement events failed, trying again: %s", error)
+                self._stop.wait(1.0)
+                continue
+            for event in events:
+                after = max(after, event.date)
+                watcher = self._watched.get(event.agreement_id)
+                if event.kind == "AgreementTerminatedEvent" and watcher is not None:
+                    watcher.agreement_ended(event.reason)
+            if not events:
+                self._stop.wait(pause.remaining())
+
+    # the end
+
+    def withdraw(self, demand: Demand) -> None:
+        """Take one demand off the market, without waiting for it."""
+        self.workers.submit(demand.withdraw, self.release)
+
+    def withdraw_demands(self) -> None:
+        """Take all demands off the market, without waiting for it."""
+        for demand in self._demands:
+            self.withdraw(demand)
+
+    def close(self, ending: Ending) -> None:
+        """Wait for the invoices, give the rest of the budget back, and end the session's threads."""
+        self.payments.wait_for_invoices(ending.limit(Part.INVOICES))
+        for demand in self._demands:
+            demand.withdraw(self.release)
+        self.payments.release(self.release)
+        self._stop.cancel("the Golem is closed")
+        stuck = self.payments.join(_JOIN_SECONDS)
+        stuck += [] if self._events.join(_JOIN_SECONDS) else ["golem-agreement-events"]
+        stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
+        if stuck:
+            logger.warning("threads that did not end in time: %s", ", ".join(stuck))
+        self._end_threads()
+
+    def hurry(self, ending: Ending) -> None:
+        """Give up the last calls to the daemon when the time of `ending` is over."""
+        until = ending.limit(Part.INVOICES)
+        self.clock.call_at(until + _LAST_CALLS_SECONDS, lambda: self.release.cancel("no time left"))
+        self.payments.hurry(until)
+
+    def _end_threads(self) -> None:
+        stuck = self.workers.close(_JOIN_SECONDS)
+        if not self.clock.close(_JOIN_SECONDS):
+            stuck.append("golem-clock")
+        if stuck:
+            logger.warning("threads that did not end in time: %s", ", ".join(stuck))
+        self.yagna.close()

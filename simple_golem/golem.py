@@ -1,0 +1,449 @@
+"""Golem: open a session with a daemon, run services in it, and leave nothing behind."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any
+
+import tenacity
+from tenacity.stop import StopBaseT
+from tenacity.wait import WaitBaseT
+
+from .cluster import Cluster, failed
+from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
+from .engine.market import Demand, demand_constraints, demand_properties
+from .engine.registry import locate
+from .engine.session import Session
+from .errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .instance import Crew, Instance, Respawn
+from .model.cost import Cost
+from .model.payload import Payload, require_payload
+from .model.service import Service
+from .model.service_class import check_service_class, payload_of
+from .model.settings import Settings, parse_budget
+from .scope import checked_seconds
+from .threads import EngineThread, on_engine_thread
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_EXPIRATION = timedelta(minutes=180)
+DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
+DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
+_THREADS_JOIN_SECONDS = 2.0
+# How long a wait in the main thread may be without looking at signals, where a platform needs that.
+_SLICE_SECONDS = 0.5
+_open_golems: weakref.WeakSet[Golem] = weakref.WeakSet()
+
+
+class Golem:
+    """An open session on the Golem Network; use it in a `with` statement.
+
+    Args:
+        budget: GLM that may be spent at most (a number, or a str or Decimal for exact ones).
+        app_key: key of the daemon's REST API; else `YAGNA_APPKEY`.
+        api_url: where the daemon listens; else `YAGNA_API_URL`, else `http://127.0.0.1:7465`.
+        subnet_tag: which providers are asked; else `YAGNA_SUBNET`, else `public`.
+        payment_driver: else `YAGNA_PAYMENT_DRIVER`, else `erc20`.
+        payment_network: else `YAGNA_PAYMENT_NETWORK`, else `hoodi`, a test network.
+        stop_grace: seconds that a batch under way may go on after a stop.
+        raise_failures: whether leaving `with`, or `close`, raises `ServiceFailed` for instances that failed.
+
+    Raises:
+        NoAppKey, UnknownNetwork, BadBudget, BadSetting: at once, with nothing spent.
+
+    Example:
+        with Golem(budget=1) as golem:
+            cluster = golem.run_service(MyService, num_instances=3)
+            cluster.wait(60)
+        print(golem.cost)
+    """
+
+    def __init__(
+        self,
+        budget: float | str | Decimal,
+        *,
+        app_key: str | None = None,
+        api_url: str | None = None,
+        subnet_tag: str | None = None,
+        payment_driver: str | None = None,
+        payment_network: str | None = None,
+        stop_grace: float = STOP_GRACE_SECONDS,
+        raise_failures: bool = True,
+    ) -> None:
+        self._budget = parse_budget(budget)
+        self._settings = Settings.resolve(app_key, api_url, subnet_tag, payment_driver, payment_network)
+        self._stop_grace = checked_seconds(stop_grace, "stop_grace", allow_none=False) or 0.0
+        self._raise_failures = raise_failures
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._clusters: list[Cluster] = []
+        self._closing: EngineThread | None = None
+        self._ending: Ending | None = None
+        self._closed = False
+        self._failures_raised = False
+
+    # --- open and close -------------------------------------------------------------------------------
+
+    def open(self) -> Golem:
+        """Connect to the daemon and set the budget aside; returns this Golem. Opened twice is opened once.
+
+        Blocks for as long as the daemon takes, some milliseconds where no chain has to be asked.
+
+        Raises:
+            NoDaemon: no daemon answers at the URL.
+            BadAppKey: the daemon does not know the key.
+            AllocationRefused: there are not enough funds, or the payment network does not answer.
+        """
+        with self._lock:
+            if self._closed:
+                raise NotRunning("this Golem was closed; make a new one")
+            if self._session is not None:
+                self._session.check_process()
+                return self
+            for other in list(_open_golems):
+                logger.warning(
+                    "another Golem is open in this process, with %s: each has its own budget and providers",
+                    ", ".join(instance.name for instance in other.instances) or "no instances",
+                )
+            self._session = Session(self._settings)
+        try:
+            self._session.open(self._budget)
+        except BaseException as error:
+            # Ctrl-C in the middle: what was made by then is released; else there is nothing to release.
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self._finish(Ending.interrupted())
+            with self._lock:
+                self._session = None
+            raise
+        _open_golems.add(self)
+        return self
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop everything, pay what is owed, release the rest; blocks until that is done. Once is enough.
+
+        Called from a method of a service it only asks all instances to stop.
+
+        Args:
+            timeout: seconds for the whole; the last 1.5 of them belong to destroying activities.
+
+        Raises:
+            ServiceFailed: an instance failed, which is raised once; not with `raise_failures=False`.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        self._finish(Ending.ordinary(self._stop_grace, limit))
+        self._raise_for_failures()
+
+    def __enter__(self) -> Golem:
+        self._take_sigterm()
+        try:
+            return self.open()
+        except BaseException:
+            self._give_sigterm_back()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        hurried = isinstance(error, KeyboardInterrupt | SystemExit)
+        try:
+            with self._signals_hurry():
+                self._finish(Ending.interrupted() if hurried else Ending.ordinary(self._stop_grace))
+        finally:
+            self._give_sigterm_back()
+        if error is None:
+            self._raise_for_failures()
+
+    def _finish(self, ending: Ending) -> None:
+        """Close in the times of `ending`; the work is done on an engine thread, which this one joins."""
+        with self._lock:
+            session = self._session
+            if session is None or (self._closed and self._closing is None):
+                self._closed = True
+                return
+            session.check_process()
+            first = self._closing is None
+            if first:
+                self._closed = True
+                self._ending = ending
+                self._closing = EngineThread("golem-closer", self._close, session, ending)
+            closing = self._closing
+        if on_engine_thread():
+            self._end_clusters(ending)
+            if first:
+                self._start(closing)
+            return
+        if first:
+            self._start(closing)
+        else:
+            self._hurry(ending)
+        try:
+            self._join(closing)
+        except BaseException:
+            self._hurry(Ending.interrupted())
+            self._join(closing)
+            raise
+
+    @staticmethod
+    def _start(closing: EngineThread | None) -> None:
+        if closing is None:
+            return
+        try:
+            closing.start()
+        except RuntimeError:
+            closing.run_here()  # the interpreter is at its end and makes no threads any more
+
+    @staticmethod
+    def _join(closing: EngineThread | None) -> None:
+        while closing is not None and not closing.join(_SLICE_SECONDS):
+            pass
+
+    def _close(self, session: Session, ending: Ending) -> None:
+        session.hurry(ending)
+        self._end_clusters(ending)
+        session.withdraw_demands()
+        for cluster in self._clusters:
+            cluster.wait()
+        session.close(ending)
+        for name in [name for cluster in self._clusters for name in cluster.join(_THREADS_JOIN_SECONDS)]:
+            logger.warning("the thread %s has not ended; it was left behind", name)
+        _open_golems.discard(self)
+
+    def _end_clusters(self, ending: Ending) -> None:
+        for cluster in self._clusters:
+            cluster.end(ending, "the Golem is being closed")
+
+    def _hurry(self, ending: Ending) -> None:
+        """Shorten a closing that is under way."""
+        session = self._session
+        if session is not None:
+            self._ending = ending
+            session.hurry(ending)
+            self._end_clusters(ending)
+
+    def _raise_for_failures(self) -> None:
+        if not self._raise_failures or self._failures_raised:
+            return
+        broken = [one for one in self.instances if one.failure is not None]
+        if broken:
+            self._failures_raised = True
+            raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
+
+    # --- signals, only in `with` and only in the main thread ------------------------------------------
+
+    _old_sigterm: Any = None
+
+    def _take_sigterm(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._old_sigterm = signal.signal(signal.SIGTERM, _exit_by_sigterm)
+
+    def _give_sigterm_back(self) -> None:
+        if self._old_sigterm is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._old_sigterm)
+            self._old_sigterm = None
+
+    @contextmanager
+    def _signals_hurry(self) -> Iterator[None]:
+        """While closing, Ctrl-C and SIGTERM shorten it; the first one is raised after it."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        received: list[int] = []
+
+        def hurry(number: int, frame: FrameType | None) -> None:
+            received.append(number)
+            session = self._session
+            ordinary = self._ending is not None and not self._ending.is_hurried
+            ending = Ending.interrupted() if ordinary else Ending.aborted()
+            self._ending = ending
+            if session is not None:
+                # A handler runs in the middle of anything, so the clock's thread does the rest.
+                session.clock.call_in(0.0, partial(self._hurry, ending))
+
+        old = {number: signal.signal(number, hurry) for number in (signal.SIGINT, signal.SIGTERM)}
+        interrupted = True
+        try:
+            yield
+            interrupted = False
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+        if received and not interrupted:
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(143)
+
+    # --- running services -----------------------------------------------------------------------------
+
+    def run_service(
+        self,
+        service_class: type[Service],
+        *,
+        num_instances: int | None = None,
+        instance_params: Sequence[Mapping[str, Any]] | None = None,
+        payload: Payload | None = None,
+        expiration: datetime | timedelta | None = None,
+        respawn_unstarted_instances: bool = True,
+        respawn_running: bool = False,
+        respawn_stop: StopBaseT = DEFAULT_RESPAWN_STOP,
+        respawn_wait: WaitBaseT = DEFAULT_RESPAWN_WAIT,
+    ) -> Cluster:
+        """Start instances of a service and return at once with their `Cluster`.
+
+        Blocks for the image registry and for publishing the demand, not for providers.
+
+        Args:
+            service_class: a subclass of `Service`, or `Service` itself with a payload.
+            num_instances: how many; 1 if neither this nor `instance_params` says more.
+            instance_params: keyword arguments of the constructor, a mapping for each instance.
+            payload: what to run on; None asks the class's `get_payload`.
+            expiration: when the cluster ends of itself: an aware datetime, or a timedelta from now;
+                None is 180 minutes.
+            respawn_unstarted_instances: whether an instance that fails before it runs tries another provider.
+            respawn_running: whether one that was running and lost its activity does.
+            respawn_stop, respawn_wait: tenacity's objects that say how often, and after which pauses.
+
+        Raises:
+            BadService, BadInstanceCount, BadPayload, BadWaitTime: the argument at fault is named.
+            UnknownImage, RegistryError: the image can't be found.
+            Exception: whatever the constructor of the service raises; nothing is spent then.
+        """
+        session = self._opened()
+        cls = check_service_class(service_class)
+        makers = self._makers(cls, num_instances, instance_params)
+        wanted = require_payload(payload if payload is not None else payload_of(cls))
+        ends = _expiration(expiration)
+        if wanted.image is not None:
+            wanted = wanted.with_image(locate(wanted.image, session.settings.registry_url))
+        respawn = Respawn(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
+        cluster: Cluster = session.on_worker(self._launch, session, cls, makers, wanted, ends, respawn)
+        return cluster
+
+    def _launch(
+        self,
+        session: Session,
+        cls: type[Service],
+        makers: Sequence[Callable[[], Service]],
+        payload: Payload,
+        expiration: datetime,
+        respawn: Respawn,
+    ) -> Cluster:
+        session.payments.cover(expiration)
+        decorations = session.payments.decorations()
+        demand = Demand(
+            session.yagna,
+            session.workers,
+            session.chooser.changed,
+            demand_properties(payload, decorations, session.settings, expiration),
+            demand_constraints(payload, decorations, session.settings),
+            session.settings.payment_platform,
+            cls.__name__,
+        )
+        crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace)
+        cluster = Cluster(crew, cls, makers, expiration)
+        session.add_demand(demand)
+        with self._lock:
+            if self._closed:
+                raise NotRunning("this Golem is being closed")
+            self._clusters.append(cluster)
+            cluster.begin()
+        self._arrange_end(session, cluster)
+        return cluster
+
+    def _arrange_end(self, session: Session, cluster: Cluster) -> None:
+        left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
+        begin = max(left - self._stop_grace - EXPIRATION_RESERVE_SECONDS, left / 2)
+
+        def expire() -> None:
+            if not cluster.wait(0):
+                logger.info("%r has reached its expiration and is stopped", cluster)
+                cluster.end(Ending.ordinary(self._stop_grace), "the expiration is near")
+
+        session.clock.call_in(begin, expire)
+
+    @staticmethod
+    def _makers(
+        cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
+    ) -> list[Callable[[], Service]]:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
+        if params is None:
+            return [cls] * (1 if number is None else number)
+        given = [dict(one) for one in params]
+        wanted = len(given) if number is None else number
+        if not given or len(given) < wanted:
+            raise BadInstanceCount(
+                f"instance_params has {len(given)} entries for {wanted} instances: give one for each"
+            )
+        return [partial(cls, **one) for one in given[:wanted]]
+
+    def _opened(self) -> Session:
+        session = self._session
+        if session is None or self._closed:
+            raise NotRunning(
+                "this Golem is closed; make a new one"
+                if self._closed
+                else "this Golem is not open: write `with Golem(budget=1) as golem:`, or call golem.open()"
+            )
+        session.check_process()
+        return session
+
+    # --- what stays readable after closing ------------------------------------------------------------
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """All clusters of this Golem, in the order of their start."""
+        return tuple(self._clusters)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All instances of all clusters."""
+        return tuple(instance for cluster in self._clusters for instance in cluster.instances)
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent so far: invoices accepted, and debit notes of what has no invoice yet."""
+        settings = self._settings
+        spent = self._session.payments.spent() if self._session is not None else Decimal(0)
+        return Cost(spent, settings.currency, settings.payment_network, settings.is_test_money)
+
+
+def _expiration(value: datetime | timedelta | None) -> datetime:
+    now = datetime.now(timezone.utc)
+    if value is None:
+        return now + DEFAULT_EXPIRATION
+    if isinstance(value, timedelta):
+        moment = now + value
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise BadWaitTime(
+                f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
+                "or give a timedelta"
+            )
+        moment = value.astimezone(timezone.utc)
+    else:
+        raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
+    if moment <= now:
+        raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
+    return moment
+
+
+def _exit_by_sigterm(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+@atexit.register
+def _close_what_is_open() -> None:
+    for golem in list(_open_golems):
+        logger.warning("a Golem was still open at the end of the program; it is closed: call golem.close()")
+        try:
+            golem.close(timeout=10)
+        except (GolemError, ServiceFailed) as error:
+            logger.error("%s", error)

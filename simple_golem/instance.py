@@ -1,0 +1,319 @@
+"""One instance of a service: its state, its failure, and life after life."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import tenacity
+from tenacity.stop import StopBaseT
+from tenacity.wait import WaitBaseT
+
+from .engine.ending import Ending
+from .engine.life import Life, LifeAbandoned, Outcome
+from .engine.market import Demand
+from .engine.session import Session
+from .errors import MethodStuck, NotRunning, ServiceFailed, WaitTimeout
+from .model.commands import Command, as_commands
+from .model.results import Results
+from .model.service import Service
+from .model.states import TRANSITIONS, ServiceState
+from .scope import Scope, checked_seconds, wait_until
+from .threads import InstancePool, on_engine_thread
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Respawn:
+    """When an instance begins a new life on another provider."""
+
+    unstarted: bool
+    running: bool
+    stop: StopBaseT
+    wait: WaitBaseT
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What the instances of one cluster share."""
+
+    session: Session
+    demand: Demand
+    changed: threading.Condition
+    respawn: Respawn
+    stop_grace: float
+
+
+class Instance:
+    """One instance of a service; it stays the same object whatever providers it lives on.
+
+    Attributes:
+        service: the user's own object; a new one for each life.
+        failure: what its last life ended with, None if nothing went wrong.
+    """
+
+    def __init__(self, crew: Crew, name: str, make_service: Callable[[], Service]) -> None:
+        self.name = name
+        self.failure: BaseException | None = None
+        self.service = make_service()
+        self.stop_scope = Scope()
+        self._crew = crew
+        self._make_service = make_service
+        self._changed = crew.changed
+        self._state = ServiceState.pending
+        self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
+        self._life: Life | None = None
+        self._endings: list[Ending] = []
+        self._stop_reason = ""
+        self._pool = InstancePool(name, self._live)
+
+    # --- what a user reads ----------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ServiceState:
+        """Where the instance is in its life; a `str` too: `instance.state == "running"`."""
+        return self._state
+
+    @property
+    def history(self) -> tuple[tuple[ServiceState, datetime], ...]:
+        """Every state it has been in, and since when (UTC)."""
+        with self._changed:
+            return tuple(self._history)
+
+    @property
+    def provider_name(self) -> str | None:
+        """The name of the provider it lives on, or lived on last; None before the first agreement."""
+        return self._life.provider_name if self._life else None
+
+    @property
+    def provider_id(self) -> str | None:
+        """The node id of that provider."""
+        return self._life.provider_id if self._life else None
+
+    @property
+    def activity_id(self) -> str | None:
+        """The id of its activity; None before there is one."""
+        return self._life.activity_id if self._life else None
+
+    def __repr__(self) -> str:
+        where = f" on {self.provider_name}" if self.provider_name else ""
+        return f"<Instance {self.name}: {self._state.value}{where}>"
+
+    # --- what a user does -----------------------------------------------------------------------------
+
+    def execute(self, *commands: Command, timeout: float | None = None) -> Results:
+        """Run commands on the provider while the instance is running; blocks until they have ended.
+
+        May be called from any thread. Batches go one after the other, first come, first served.
+
+        Args:
+            commands: run as one batch; without any, nothing is sent.
+            timeout: seconds at most; None waits as long as the instance lives.
+
+        Raises:
+            NotRunning: the instance does not run at present.
+            CommandFailed: a command ended with an error; the instance goes on.
+            BatchTimeout: it took longer; it may still be running.
+            BatchLost: the instance was stopped or lost before the end.
+        """
+        return self.submit(commands, timeout).result()
+
+    def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
+        """Have `execute` done by the instance's helper thread; returns a Future of its results."""
+        checked_seconds(timeout, "timeout")
+        batch = as_commands(list(commands))
+        life = self._life
+        if not batch or life is None or self._state.is_final or life.is_current:
+            return _at_once(self._execute_here, life, batch, timeout)
+        try:
+            return self._pool.submit(life.execute_outside, batch, timeout)
+        except RuntimeError:
+            return _at_once(self._execute_here, life, batch, timeout)
+
+    def _execute_here(self, life: Life | None, batch: tuple[Command, ...], timeout: float | None) -> Results:
+        if not batch:
+            return Results()
+        if life is not None and life.is_current:
+            return life.execute(batch, timeout)
+        raise NotRunning(f"{self.name} is {self._state.value}: commands can be run while it is running")
+
+    def stop(self, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop the instance: a batch under way may end, `shutdown()` runs, the activity is destroyed.
+
+        Blocks until that is done; called from a method of a service it only asks for it.
+
+        Args:
+            wait: False to ask for the stop and return at once.
+            timeout: seconds to wait at most; the stopping goes on after that.
+
+        Raises:
+            WaitTimeout: it was not done in time.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        self.end(Ending.ordinary(self._crew.stop_grace), "stop() was called")
+        if not wait or on_engine_thread():
+            return
+        with self._changed:
+            if not wait_until(self._changed, lambda: self._state.is_final, limit):
+                raise WaitTimeout(f"{self.name} was {self._state.value} still after {timeout} s of stopping")
+
+    def wait_for(self, state: ServiceState | str, timeout: float | None = None) -> None:
+        """Block until the instance is in `state`.
+
+        Args:
+            state: the state, or its name.
+            timeout: seconds to wait at most; None waits until the instance has ended.
+
+        Raises:
+            ServiceFailed: it has ended in another state.
+            WaitTimeout: it did not get there in time.
+        """
+        wanted = ServiceState(state)
+        limit = checked_seconds(timeout, "timeout")
+        with self._changed:
+            wait_until(self._changed, lambda: self._state is wanted or self._state.is_final, limit)
+            reached = self._state
+        if reached is wanted:
+            return
+        if reached.is_final:
+            raise ServiceFailed(
+                f"{self.name} is {reached.value} and won't be {wanted.value}"
+            ) from self.failure
+        raise WaitTimeout(f"{self.name} is not {wanted.value} after {timeout} s but {reached.value}")
+
+    # --- what its cluster does ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start to live."""
+        self._pool.start()
+
+    def end(self, ending: Ending, reason: str) -> None:
+        """End the instance in the times of `ending`; from any thread, without blocking."""
+        with self._changed:
+            self._endings.append(ending)
+            life = self._life
+        self.stop_scope.cancel(reason)
+        if life is not None:
+            life.end(ending, reason)
+
+    def join(self, timeout: float) -> list[str]:
+        """Join its threads; returns the names of those that are abandoned."""
+        return self._pool.close(timeout)
+
+    # --- its lives, on its own thread -----------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            outcome = self._lives()
+        except LifeAbandoned:
+            return
+        self._finish(outcome)
+
+    def _lives(self) -> Outcome:
+        while True:
+            outcome: Outcome = self._attempts()
+            if not (outcome.ran and self._may_respawn(outcome)):
+                return outcome
+            self._announce_respawn(outcome)
+            self.enter(ServiceState.pending)
+            self.stop_scope.wait(1.0)
+
+    def _attempts(self) -> Outcome:
+        """Lives until one got to running, or respawning is at its end."""
+
+        def sleep(seconds: float) -> None:
+            self.stop_scope.wait(seconds)
+
+        def again(state: tenacity.RetryCallState) -> None:
+            if state.outcome is not None:
+                self._announce_respawn(state.outcome.result())
+            self.enter(ServiceState.pending)
+
+        def last(state: tenacity.RetryCallState) -> Outcome:
+            outcome: Outcome = state.outcome.result()  # type: ignore[union-attr]
+            return outcome
+
+        respawn = self._crew.respawn
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda outcome: not outcome.ran and self._may_respawn(outcome)),
+            stop=respawn.stop,
+            wait=respawn.wait,
+            sleep=sleep,
+            before_sleep=again,
+            retry_error_callback=last,
+        )(self._one_life)
+
+    def _one_life(self) -> Outcome:
+        if self._life is not None:
+            if self.stop_scope.cancelled:
+                return Outcome(self.failure, False, False)
+            self.service = self._make_service()
+        life = Life(self._crew.session, self._crew.demand, self.service, self)
+        with self._changed:
+            self._life = life
+            endings = list(self._endings)
+        for ending in endings:
+            life.end(ending, self.stop_scope.reason)
+        outcome = life.live()
+        self.failure = outcome.failure
+        return outcome
+
+    def _may_respawn(self, outcome: Outcome) -> bool:
+        if not outcome.elsewhere or self.stop_scope.cancelled or self._state is ServiceState.stopping:
+            return False
+        return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
+
+    def _announce_respawn(self, outcome: Outcome) -> None:
+        logger.info("%s begins a new life, since: %s", self.name, outcome.failure)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.failure = outcome.failure
+        self.enter(ServiceState.terminated)
+
+    # --- what a life does to its instance -------------------------------------------------------------
+
+    def enter(self, state: ServiceState) -> None:
+        """The one place where a state changes; the table of transitions decides."""
+        with self._changed:
+            if state is self._state:
+                return
+            if state not in TRANSITIONS[self._state]:
+                logger.debug("%s can't go from %s to %s", self.name, self._state.value, state.value)
+                return
+            self._state = state
+            self._history.append((state, datetime.now(timezone.utc)))
+            self._changed.notify_all()
+        logger.info("%s is %s", self.name, state.value)
+
+    def stop_from_inside(self) -> None:
+        self.end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")
+
+    def rename_thread(self, provider: str) -> None:
+        threading.current_thread().name = f"{self.name}@{provider}"
+
+    def life_abandoned(self, outcome: Outcome) -> None:
+        self._finish(outcome)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a method of its service never returned, and its thread had to be abandoned."""
+        return isinstance(self.failure, MethodStuck)
+
+
+def _at_once(
+    work: Callable[[Life | None, tuple[Command, ...], float | None], Results],
+    life: Life | None,
+    batch: tuple[Command, ...],
+    timeout: float | None,
+) -> Future[Results]:
+    future: Future[Results] = Future()
+    try:
+        future.set_result(work(life, batch, timeout))
+    except Exception as error:  # noqa: BLE001 - handed over to whoever reads the Future
+        future.set_exception(error)
+    return future
