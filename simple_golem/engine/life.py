@@ -199,8 +199,8 @@ class Life:
             if interval is None:
                 if returned:
                     logger.warning(
-                        "%s.run() returned commands and was called once: set `run_interval` (seconds) to have "
-                        "it called again and again",
+                        "%s.run() returned commands and was called once: with a `run_interval` (seconds) it "
+                        "is called again and again",
                         self._class_name,
                     )
                 return

@@ -1,0 +1,29 @@
+"""Hello world: a service that writes the date in the background, and is asked for it."""
+
+from simple_golem import Golem, Run, Service, vm
+
+DATE_FILE = "/golem/work/date.txt"
+
+
+class DateService(Service):
+    run_interval = 1  # seconds between the end of one run() and the next
+
+    @staticmethod
+    def get_payload():
+        return vm.repo(image_tag="golem/alpine:latest")
+
+    def start(self):
+        # The loop goes on in the background of the provider's machine; this command itself ends at once.
+        return [Run.shell(f"while true; do date > {DATE_FILE}; sleep 1; done &")]
+
+    def run(self):
+        answer = self.execute(Run.shell(f"cat {DATE_FILE}"))
+        print(f"{self.name} on {self.provider_name}: hello world, it is {answer.stdout.strip()}")
+
+
+with Golem(budget=1) as golem:
+    cluster = golem.run_service(DateService)
+    cluster.wait_until_running(timeout=240)
+    cluster.wait(3)
+
+print("It cost", golem.cost)
