@@ -18,7 +18,7 @@ from .engine.life import Life, LifeAbandoned, Outcome
 from .engine.market import Demand
 from .engine.session import Session
 from .errors import MethodStuck, NotRunning, ServiceFailed, WaitTimeout
-from .model.commands import Command, as_commands
+from .model.commands import Command, batch_of
 from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
@@ -126,7 +126,7 @@ class Instance:
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have `execute` done by the instance's helper thread; returns a Future of its results."""
         checked_seconds(timeout, "timeout")
-        batch = as_commands(list(commands))
+        batch = batch_of(commands)
         life = self._life
         if not batch or life is None or self._state.is_final or life.is_current:
             return _at_once(self._execute_here, life, batch, timeout)

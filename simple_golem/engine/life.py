@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..model.commands import Command
 from ..model.results import Results
-from ..model.service import Service, bind, set_results
+from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
 from ..model.states import ServiceState
 from ..scope import Scope, ScopeEnded
@@ -195,7 +195,7 @@ class Life:
             return
         while not self._stop.cancelled:
             returned = self._phase("run")
-            interval = self.service.run_interval
+            interval = check_run_interval(self.service.run_interval, f"{self._class_name}.run_interval")
             if interval is None:
                 if returned:
                     logger.warning(

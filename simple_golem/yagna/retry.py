@@ -16,7 +16,7 @@ from ..scope import Scope
 # A daemon that was restarted answers again within seconds; after this many it is not coming back.
 RESTART_SECONDS = 30.0
 
-_WAIT = tenacity.wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.05)
+_WAIT = tenacity.wait_exponential(multiplier=0.05, max=2.0) + tenacity.wait_random(0, 0.05)
 _PASSING_STATUSES = (408, 502, 503, 504)
 _PASSING_MESSAGES = ("GSB error", "database is locked", "endpoint address not found")
 
