@@ -1,0 +1,86 @@
+"""The pair of daemons of a local network: the requestor's, and the one that is the rest of the world."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+from ..errors import LocalNetworkError
+from ..scope import Deadline, Scope
+from .daemon import PortTaken, YagnaDaemon
+from .places import runtime_folder
+from .ports import HeldPort, hold_ports
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+_HUB_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+
+class DaemonPair:
+    """A near and a far daemon on ports of their own, started together.
+
+    Attributes:
+        near: the daemon of the requestor, as on any user's machine.
+        far: the daemon that holds all the providers; its service bus connects the two.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
+
+        Raises:
+            LocalNetworkError: one does not start.
+        """
+        for last in (False,) * (_TRIES - 1) + (True,):
+            self._choose_ports(folder)
+            try:
+                self._start()
+            except PortTaken as error:
+                self.close()
+                if last:
+                    raise
+                logger.info("other ports are tried: %s", error)
+            except BaseException:
+                self.close()
+                raise
+            else:
+                return
+
+    def _choose_ports(self, folder: Path) -> None:
+        self._ports: list[HeldPort] = hold_ports(4, runtime_folder() / "ports")
+        far_api, hub, near_api, near_bus = (port.number for port in self._ports)
+        self.far = YagnaDaemon("far daemon", folder / "far", api_port=far_api, gsb_port=hub, hub_port=hub)
+        self.near = YagnaDaemon(
+            "near daemon", folder / "near", api_port=near_api, gsb_port=near_bus, hub_port=hub
+        )
+
+    def _start(self) -> None:
+        self.far.start()
+        # A daemon that does not find the hub tries again only after two seconds.
+        _await_listener(self.far)
+        self.near.start()
+        self.far.wait_ready()
+        self.near.wait_ready()
+
+    def close(self) -> None:
+        """Kill both, and give their ports back."""
+        self.near.close()
+        self.far.close()
+        for port in self._ports:
+            port.release()
+
+
+def _await_listener(daemon: YagnaDaemon) -> None:
+    scope, deadline = Scope(), Deadline(_HUB_SECONDS)
+    address = daemon.gsb_address
+    while not deadline.passed:
+        daemon.check_running()
+        try:
+            socket.create_connection(address, timeout=1.0).close()
+        except OSError:
+            scope.wait(_POLL_SECONDS)
+        else:
+            return
+    raise LocalNetworkError(f"{daemon.name} does not open its service bus{daemon.last_words()}")

@@ -1,0 +1,215 @@
+"""`LocalGolem`: a whole Golem network on this machine, for as long as a `with` or a process lasts."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .. import errors
+from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
+from .daemon import INSTALL_HINT, find_yagna
+from .habits import ProviderHabits, habits_of
+from .identities import PROVIDERS
+from .images import ImageStore
+from .wire import DaemonAddress, LocalProvider, Plan, Report, send
+
+DEFAULT_PROVIDERS = 4
+DEFAULT_SUBNET = "local"
+MOST_PROVIDERS = len(PROVIDERS)
+
+_NETWORK = "hoodi"
+_STOP_SECONDS = 10.0
+_SUBNET = re.compile(r"[\w.-]+")
+# The supervisor is to find this very package, wherever it was imported from.
+_SUPERVISOR = (
+    "import sys; sys.path.append(sys.argv[1]); from simple_golem.local.supervisor import main; main()"
+)
+_PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
+
+
+class LocalGolem:
+    """A Golem network with real daemons, local providers, and nothing else.
+
+    Nothing of it outlives this process, however that ends.
+
+    Attributes:
+        near: the requestor's daemon.
+        far: the daemon of the providers.
+        providers: each with its name, node id and app key.
+        environment: what a script needs to use the network.
+    """
+
+    def __init__(
+        self,
+        providers: int | Sequence[ProviderHabits] = DEFAULT_PROVIDERS,
+        subnet: str = DEFAULT_SUBNET,
+        images: Mapping[str, str | os.PathLike[str]] | None = None,
+    ) -> None:
+        """Describe a network; nothing is started.
+
+        Args:
+            providers: how many, or how each of them behaves.
+            subnet: where they offer from the beginning; a demand in another subnet is answered as well.
+            images: folders by the tag or hash that a payload asks for, beside the built-in images.
+
+        Raises:
+            LocalNetworkError: such a network can't be.
+            BadImage: an image has no folder.
+        """
+        if not _SUBNET.fullmatch(subnet):
+            raise BadSetting(
+                f"a subnet is made of letters, digits, dots, dashes, and underscores: not {subnet!r}"
+            )
+        self._habits = habits_of(providers, MOST_PROVIDERS)
+        self._subnet = subnet
+        self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]
+        ImageStore.with_options(self._images)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._report: Report | None = None
+        self._asking = threading.Lock()
+
+    def start(self) -> LocalGolem:
+        """Start the network; blocks until it is ready, a second or two, some more at the very first time.
+
+        Raises:
+            UnsupportedPlatform: this machine can't have one.
+            NamespacesForbidden: this user may not have one here.
+            LocalNetworkError: it does not start; the message says why.
+        """
+        if self._process is not None:
+            raise LocalNetworkError("this local network has been started already")
+        check_machine()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SUPERVISOR, str(_PACKAGE_FOLDER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            start_new_session=True,
+        )
+        atexit.register(self.stop)
+        try:
+            plan = Plan(os.getpid(), self._habits, self._subnet, self._images)
+            self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the network and every process of it; blocks for less than a second as a rule, 10 s at most."""
+        process, self._process, self._report = self._process, None, None
+        if process is None:
+            return
+        atexit.unregister(self.stop)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended already
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    def __enter__(self) -> LocalGolem:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def near(self) -> DaemonAddress:
+        return self._up().near
+
+    @property
+    def far(self) -> DaemonAddress:
+        return self._up().far
+
+    @property
+    def providers(self) -> tuple[LocalProvider, ...]:
+        return tuple(self._up().providers)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        report = self._up()
+        return {
+            "YAGNA_APPKEY": report.near.app_key,
+            "YAGNA_API_URL": report.near.api_url,
+            "YAGNA_SUBNET": self._subnet,
+            "YAGNA_PAYMENT_NETWORK": _NETWORK,
+            "GOLEM_REGISTRY_URL": report.registry_url,
+        }
+
+    def guard(self, pid: int) -> None:
+        """Have a child process ended, politely first, if this process dies before it."""
+        self._ask({"do": "guard", "pid": pid})
+
+    def kill_requestor_daemon(self) -> None:
+        """End the requestor's daemon as by `kill -9`."""
+        self._ask({"do": "kill"})
+
+    def restart_requestor_daemon(self) -> None:
+        """Start the requestor's daemon again, with the same ports and state; blocks until it is ready."""
+        self._ask({"do": "restart"})
+
+    def wait(self) -> None:
+        """Block until the network has ended by itself, which it should not."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.read()
+
+    def _up(self) -> Report:
+        if self._report is None:
+            raise LocalNetworkError("this local network is not up")
+        return self._report
+
+    def _ask(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise LocalNetworkError("this local network is not up")
+        with self._asking:
+            try:
+                send(process.stdin, message)
+                line = process.stdout.readline()
+            except BrokenPipeError:
+                line = b""
+        if not line:
+            raise LocalNetworkError("the supervisor of the local network has died; it says why on stderr")
+        answer: Mapping[str, Any] = json.loads(line)
+        if "error" in answer:
+            kind = getattr(errors, answer["error"], LocalNetworkError)
+            raise kind(answer["message"])
+        return answer
+
+
+def check_machine() -> None:
+    """Raise an error that says what to do, if no local network can be on this machine.
+
+    Raises:
+        UnsupportedPlatform: not Linux on a processor that golem-node is built for.
+        LocalNetworkError: the packages it needs are not installed.
+    """
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        raise UnsupportedPlatform(
+            "the local network runs on Linux (x86_64, aarch64), "
+            f"not on {platform.system()} {platform.machine()}: use WSL or another virtual machine, "
+            "or set YAGNA_API_URL and YAGNA_APPKEY to a yagna elsewhere"
+        )
+    find_yagna()
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise LocalNetworkError(f"the package flatbuffers is not installed: {INSTALL_HINT}")

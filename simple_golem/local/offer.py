@@ -1,0 +1,99 @@
+"""What a local provider offers, and what it makes of the terms a demand asks for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from .habits import ProviderHabits
+
+SUBNET = "golem.node.debug.subnet"
+EXPIRATION = "golem.srv.comp.expiration"
+TASK_PACKAGE = "golem.srv.comp.task_package"
+PLATFORMS = (
+    *(f"erc20-{net}-tglm" for net in ("hoodi", "holesky", "sepolia", "goerli", "amoy", "mumbai")),
+    *(f"erc20-{net}-glm" for net in ("mainnet", "polygon")),
+)
+
+_ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
+_DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
+_PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
+_NEGOTIABLE = (_ACCEPT_TIMEOUT, _DEBIT_NOTE_INTERVAL, _PAYMENT_TIMEOUT)
+
+_DEFAULT_INTERVAL = timedelta(seconds=120)
+_INVOICE_DUE = timedelta(days=1)
+
+
+def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabits) -> dict[str, Any]:
+    """The properties of an offer in `subnet`: a small Linux machine that takes any payment platform."""
+    return {
+        "golem.node.id.name": name,
+        SUBNET: subnet,
+        "golem.inf.cpu.architecture": platform.machine(),
+        "golem.inf.cpu.cores": habits.cpu_threads,
+        "golem.inf.cpu.threads": habits.cpu_threads,
+        "golem.inf.mem.gib": habits.mem_gib,
+        "golem.inf.storage.gib": habits.storage_gib,
+        "golem.runtime.name": "vm",
+        "golem.runtime.version": "0.3.0",
+        "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
+        "golem.srv.caps.multi-activity": True,
+        "golem.com.scheme": "payu",
+        "golem.com.pricing.model": "linear",
+        "golem.com.pricing.model.linear.coeffs": habits.price.coefficients,
+        "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
+        "golem.com.payment.protocol.version": "3",
+        _ACCEPT_TIMEOUT: 240,
+        _DEBIT_NOTE_INTERVAL: 120,
+        _PAYMENT_TIMEOUT: 120,
+        **{f"golem.com.payment.platform.{platform_}.address": node_id for platform_ in PLATFORMS},
+    }
+
+
+def offer_constraints(subnet: str) -> str:
+    """What a demand must have: an end, and the same subnet."""
+    return f"(&({EXPIRATION}>0)({SUBNET}={subnet}))"
+
+
+def counter_properties(offer: Mapping[str, Any], demand: Mapping[str, Any]) -> dict[str, Any]:
+    """The offer as an answer to a demand: what can be negotiated is as the demand has it, or left out."""
+    terms = {name: demand[name] for name in _NEGOTIABLE if name in demand}
+    return {name: value for name, value in offer.items() if name not in _NEGOTIABLE} | terms
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What provider and requestor have agreed on.
+
+    Attributes:
+        expiration: when the agreement ends by itself.
+        task_package: the image, as the demand names it.
+        debit_note_interval: how often a debit note comes.
+        payment_timeout: how long after a debit note it is to be paid; None if only the invoice is.
+    """
+
+    expiration: datetime
+    task_package: str | None
+    debit_note_interval: timedelta
+    payment_timeout: timedelta | None
+
+    @classmethod
+    def of(cls, agreement: Mapping[str, Any]) -> Terms:
+        """Read them from an agreement as the daemon gives it."""
+        demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
+        interval, payment = offer.get(_DEBIT_NOTE_INTERVAL), offer.get(_PAYMENT_TIMEOUT)
+        return cls(
+            expiration=datetime.fromtimestamp(float(demand[EXPIRATION]) / 1000, timezone.utc),
+            task_package=demand.get(TASK_PACKAGE),
+            debit_note_interval=_DEFAULT_INTERVAL if interval is None else timedelta(seconds=float(interval)),
+            payment_timeout=None if payment is None else timedelta(seconds=float(payment)),
+        )
+
+    def debit_note_due(self, now: datetime) -> datetime | None:
+        return None if self.payment_timeout is None else now + self.payment_timeout
+
+    def invoice_due(self, now: datetime) -> datetime:
+        return now + _INVOICE_DUE

@@ -1,0 +1,125 @@
+"""One provider's offer in one subnet: published, kept alive, negotiated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import NoDaemon, YagnaError
+from ..scope import Scope, ScopeEnded
+from ..threads import EngineThread
+from ..yagna.provider import ProviderApi
+from ..yagna.values import AgreementProposed, Proposal
+from .offer import counter_properties, offer_constraints
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 30.0
+_PAUSE_SECONDS = 0.1
+
+
+class OfferDesk:
+    """A thread that answers whoever is interested in an offer."""
+
+    def __init__(
+        self,
+        name: str,
+        subnet: str,
+        api: ProviderApi,
+        properties: Mapping[str, Any],
+        *,
+        scope: Scope,
+        full: Callable[[], str],
+        take: Callable[[Mapping[str, Any]], str],
+    ) -> None:
+        """Publish the offer and begin to answer; does not block.
+
+        Args:
+            name: the provider's.
+            subnet: where the offer is made.
+            api: the far daemon, with the provider's key.
+            properties: the offer's.
+            scope: of the network.
+            full: says why the provider takes no more agreements at present, `""` if it does.
+            take: takes an agreement over, or says why not.
+        """
+        self._name = f"{name}-offer-{subnet}"
+        self._api = api
+        self._properties = properties
+        self._constraints = offer_constraints(subnet)
+        self._scope = Scope(scope)
+        self._full = full
+        self._take = take
+        self._offer_id: str | None = None
+        self._turned_away = False
+        self._thread = EngineThread(self._name, self._run).start()
+
+    def free_again(self) -> None:
+        """The provider has room: who was turned away gets a new offer, since the old one is used up."""
+        if self._turned_away:
+            self._turned_away = False
+            self._withdraw()
+
+    def close(self) -> None:
+        """Withdraw the offer; the thread ends by itself."""
+        self._scope.cancel("the offer is withdrawn")
+        self._scope.close()
+        self._withdraw()
+
+    def join(self, timeout: float) -> bool:
+        return self._thread.join(timeout)
+
+    def _withdraw(self) -> None:
+        if self._offer_id is None:
+            return
+        try:
+            self._api.withdraw_offer(self._offer_id)
+        except (NoDaemon, YagnaError) as error:
+            logger.warning("%s could not be withdrawn: %s", self._name, error)
+
+    def _run(self) -> None:
+        while not self._scope.cancelled:
+            try:
+                self._offer_id = self._api.publish_offer(
+                    self._properties, self._constraints, scope=self._scope
+                )
+                self._answer_all(self._offer_id)
+            except ScopeEnded:
+                return
+            except (NoDaemon, YagnaError) as error:
+                # Gone: withdrawn, expired after an hour, or lost in a restart of the daemon.
+                logger.info("%s is made anew: %s", self._name, error)
+                self._scope.wait(_PAUSE_SECONDS)
+
+    def _answer_all(self, offer_id: str) -> None:
+        while True:
+            for event in self._api.offer_events(offer_id, timeout=_POLL_SECONDS, scope=self._scope):
+                try:
+                    self._answer(offer_id, event)
+                except YagnaError as error:
+                    # The requestor has lost interest, or its daemon is down; the offer itself is still there.
+                    logger.info("%s: an answer was not taken: %s", self._name, error)
+
+    def _answer(self, offer_id: str, event: object) -> None:
+        if isinstance(event, Proposal):
+            self._negotiate(offer_id, event)
+        elif isinstance(event, AgreementProposed):
+            refusal = self._take(event.agreement)
+            if refusal:
+                self._turned_away = True
+                self._api.reject_agreement(event.agreement["agreementId"], refusal, scope=self._scope)
+
+    def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
+        refusal = self._full()
+        if refusal:
+            self._turned_away = True
+            self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
+            return
+        self._api.counter(
+            offer_id,
+            proposal.proposal_id,
+            counter_properties(self._properties, proposal.properties),
+            self._constraints,
+            scope=self._scope,
+        )

@@ -1,0 +1,167 @@
+"""The process that owns a whole local network, and ends it when its starter is gone, however that came.
+
+It runs in a session of its own, so that a terminal's Ctrl-C does not reach the daemons before a script has
+released what it holds. It is told what to do on its standard input, and answers on its standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import IO, Any
+
+from ..errors import LocalNetworkError
+from .daemons import DaemonPair
+from .images import ImageStore
+from .places import StateFolder
+from .providers import Providers
+from .sandbox import Sandbox
+from .template import Template
+from .wire import DaemonAddress, LocalProvider, Plan, Report, send
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 3.0
+# A script that outlives the tool that ran it has this long to release what it holds.
+_SCRIPT_SECONDS = 5.0
+_WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
+
+
+class Supervisor:
+    """A network from its start to its end."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Start it; blocks until the offers of all providers are out.
+
+        Raises:
+            LocalNetworkError: it can't be started here; nothing is left of it.
+        """
+        images = ImageStore.with_options(plan.images)
+        Sandbox.check()
+        template = Template.get()
+        self._state = StateFolder()
+        try:
+            log_to(self._state.path / "supervisor.log")
+            template.copy_to("near", self._state.path / "near")
+            template.copy_to("far", self._state.path / "far")
+            self._daemons = DaemonPair(self._state.path)
+        except BaseException:
+            self._state.remove()
+            raise
+        # A daemon hears of offers from its first demand on, and of older ones only later.
+        market = self._daemons.near.client.market
+        market.unsubscribe(market.publish_demand(*_WARM_UP))
+        self._providers = Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images)
+        near, far = self._daemons.near, self._daemons.far
+        self.report = Report(
+            DaemonAddress(near.api_url, near.app_key),
+            DaemonAddress(far.api_url, far.app_key),
+            self._providers.registry.url,
+            [
+                LocalProvider(agent.name, agent.node_id, template.app_keys[agent.name])
+                for agent in self._providers.agents
+            ],
+        )
+
+    def kill_requestor_daemon(self) -> None:
+        """End the near daemon as by `kill -9`."""
+        self._daemons.near.kill()
+
+    def start_requestor_daemon(self) -> None:
+        """Start the near daemon again, with the same ports and state; blocks until it is ready."""
+        self._daemons.near.start()
+        self._daemons.near.wait_ready()
+
+    def close(self) -> None:
+        """End everything; blocks 3 seconds at most."""
+        # With the daemons gone no thread of the providers waits for an answer.
+        self._daemons.close()
+        if not self._providers.close(_CLOSE_SECONDS):
+            logger.warning("not all of the providers' threads have ended")
+        self._state.remove()
+
+
+def log_to(path: os.PathLike[str]) -> None:
+    """Have everything logged to this file."""
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(threadName)s %(message)s"
+    )
+
+
+def main() -> None:
+    """Serve whoever started this process, until that one says so or is gone."""
+    signal.signal(signal.SIGTERM, _leave)
+    orders, answers = sys.stdin.buffer, sys.stdout.buffer
+    plan = Plan.from_wire(json.loads(orders.readline()))
+    starter = _process_handle(plan.starter)
+    try:
+        supervisor = Supervisor(plan)
+    except LocalNetworkError as error:
+        send(answers, {"error": type(error).__name__, "message": str(error)})
+        return
+    try:
+        send(answers, {"report": supervisor.report.to_wire()})
+        script = serve(supervisor, starter, orders, answers)
+        end_script(script)
+    except BrokenPipeError:
+        logger.info("the starter is gone")
+    finally:
+        supervisor.close()
+
+
+def serve(supervisor: Supervisor, starter: int, orders: IO[bytes], answers: IO[bytes]) -> int | None:
+    """Do what is ordered until the starter is gone; returns a handle of the script that it ran, if it did."""
+    script: int | None = None
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    poll.register(starter, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        # A forked child of the starter can hold the other end of the pipe open: its own end counts as well.
+        line = b"" if starter in ready else orders.readline()
+        if not line:
+            return script
+        order = json.loads(line)
+        if order["do"] == "guard":
+            script = _process_handle(order["pid"])
+        send(answers, _obey(supervisor, order["do"]))
+
+
+def _obey(supervisor: Supervisor, order: str) -> Mapping[str, Any]:
+    try:
+        if order == "kill":
+            supervisor.kill_requestor_daemon()
+        elif order == "restart":
+            supervisor.start_requestor_daemon()
+    except LocalNetworkError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    return {"done": order}
+
+
+def end_script(script: int | None) -> None:
+    """Ask a script that is still there to end, and make it end if it does not."""
+    if script is None or _has_ended(script, 0.0):
+        return
+    logger.info("the script has lost the tool that ran it")
+    signal.pidfd_send_signal(script, signal.SIGTERM)
+    if not _has_ended(script, _SCRIPT_SECONDS):
+        signal.pidfd_send_signal(script, signal.SIGKILL)
+
+
+def _process_handle(pid: int) -> int:
+    """A descriptor that stands for this very process, also when its number has gone to another."""
+    return os.pidfd_open(pid)
+
+
+def _has_ended(process: int, seconds: float) -> bool:
+    return bool(select.select([process], [], [], seconds)[0])
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,103 @@
+"""The two data folders that every local network starts from, made once for a user and then copied.
+
+A daemon reads which identities are its own when it starts, so that new ones want a second start; and it takes
+longer to start with a fresh data folder than with one that is there. A copy costs neither.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..yagna.client import Yagna
+from .daemon import GOLEM_NODE
+from .daemons import DaemonPair
+from .identities import HUB, PROVIDERS, REQUESTOR, LocalIdentity
+from .locks import locked
+from .places import cache_folder
+
+# To be raised with every change to what is in a template.
+_FORMAT = 1
+_KEYS = "app_keys.json"
+_LEFT_OUT = shutil.ignore_patterns("*.log", "*.gz", "yagna.lock", "yagna.pid", "*-shm")
+
+
+class Template:
+    """Data folders for a near and a far daemon whose identities are there already.
+
+    Attributes:
+        app_keys: the app key of each provider on the far daemon, by name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.app_keys: Mapping[str, str] = json.loads((folder / _KEYS).read_text())
+
+    @classmethod
+    def get(cls) -> Template:
+        """The user's own, made now if this is the first time; blocks for some seconds then.
+
+        Raises:
+            LocalNetworkError: golem-node is missing, or its daemon does not start.
+        """
+        cache = cache_folder()
+        folder = cache / f"template-{importlib.metadata.version(GOLEM_NODE)}-{_FORMAT}"
+        with locked(cache / "template.lock"):
+            for leftover in cache.glob("making-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            if not (folder / _KEYS).exists():
+                _make(folder)
+        return cls(folder)
+
+    def copy_to(self, name: str, daemon_folder: Path) -> None:
+        """Give a new daemon its data: `name` is `near` or `far`."""
+        shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_LEFT_OUT)
+
+
+def _make(folder: Path) -> None:
+    # Renamed when complete: whoever is killed in between leaves nothing that looks like a template.
+    making = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
+    try:
+        daemons = DaemonPair(making)
+        try:
+            _own_identity(daemons.near.client, REQUESTOR)
+            _own_identity(daemons.far.client, HUB)
+            keys = {identity.name: _provider(daemons.far.client, identity) for identity in PROVIDERS}
+            daemons.near.stop()
+            daemons.far.stop()
+        finally:
+            daemons.close()
+        (making / _KEYS).write_text(json.dumps(keys))
+        shutil.rmtree(folder, ignore_errors=True)
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _own_identity(daemon: Yagna, identity: LocalIdentity) -> None:
+    """Put `identity` in the place of the one that the daemon made for itself."""
+    first = daemon.identity.me().node_id
+    node_id = _create(daemon, identity)["nodeId"]
+    daemon.bridge.call("local/identity/Update", {"nodeId": node_id, "alias": None, "setDefault": True})
+    daemon.bridge.call("local/identity/DropId", {"nodeId": first})
+
+
+def _provider(daemon: Yagna, identity: LocalIdentity) -> str:
+    """Make a provider's identity; returns an app key for it."""
+    node_id = _create(daemon, identity)["nodeId"]
+    key: str = daemon.bridge.call(
+        "local/appkey/Create",
+        {"name": identity.name, "role": "manager", "identity": node_id, "allowOrigins": []},
+    )
+    return key
+
+
+def _create(daemon: Yagna, identity: LocalIdentity) -> Mapping[str, Any]:
+    message = {"alias": identity.name, "fromKeystore": identity.keystore}
+    created: Mapping[str, Any] = daemon.bridge.call("local/identity/CreateGenerated", message)
+    return created

@@ -1,0 +1,60 @@
+"""Tells the far daemon each second what the activities have used; one that is silent is taken for dead."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ..errors import NoDaemon, YagnaError
+from ..scope import Scope, ScopeEnded
+from ..threads import EngineThread
+from ..yagna.client import Yagna
+
+logger = logging.getLogger(__name__)
+
+# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence.
+_INTERVAL_SECONDS = 1.0
+
+Usage = Callable[[], Sequence[float]]
+
+
+class UsageReporter:
+    """One thread that reports for all the activities of a network."""
+
+    def __init__(self, daemon: Yagna, scope: Scope) -> None:
+        self._daemon = daemon
+        self._scope = scope
+        self._lock = threading.Lock()
+        self._activities: dict[str, Usage] = {}
+        self._thread = EngineThread("usage", self._run).start()
+
+    def add(self, activity_id: str, usage: Usage) -> None:
+        with self._lock:
+            self._activities[activity_id] = usage
+
+    def remove(self, activity_id: str) -> None:
+        with self._lock:
+            self._activities.pop(activity_id, None)
+
+    def join(self, timeout: float) -> bool:
+        """Block until the thread has ended, which it does with the scope."""
+        return self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._scope.wait(_INTERVAL_SECONDS):
+            with self._lock:
+                activities = list(self._activities.items())
+            for activity_id, usage in activities:
+                self._report(activity_id, usage())
+
+    def _report(self, activity_id: str, counters: Sequence[float]) -> None:
+        usage = {"currentUsage": list(counters), "timestamp": int(time.time())}
+        message = {"activityId": activity_id, "usage": usage, "timeout": None}
+        try:
+            self._daemon.bridge.call("local/activity/SetActivityUsage", message, scope=self._scope)
+        except ScopeEnded:
+            return
+        except (NoDaemon, YagnaError) as error:
+            logger.warning("the usage of activity %s was not reported: %s", activity_id, error)
