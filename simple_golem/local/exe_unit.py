@@ -1,4 +1,4 @@
-"""The exe-unit of one activity: executes the ExeScripts that come over the bus, as strictly as the real one."""
+"""The exe-unit of one activity: executes the ExeScripts that come over the bus, strictly as the real one."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ExeUnit:
             self._scope.cancel("the activity was terminated")
             threads, batches = list(self._threads), list(self._batches.values())
         self._bus.unregister(self._service_id)
-        self._runtime.stop()
+        self._runtime.close()
         left = Deadline(_CLOSE_SECONDS)
         for thread in threads:
             if not thread.join(left.remaining()):

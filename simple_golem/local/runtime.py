@@ -40,6 +40,7 @@ class SandboxRuntime:
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
         self._stops = 0
+        self._closed = False
         self._cpu_before = 0.0
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output) -> None:
@@ -66,7 +67,7 @@ class SandboxRuntime:
         image = self._image()
         sandbox = Sandbox(image.folder if image else None, hostname=details.get("hostname") or "golem")
         with self._lock:
-            stopped_meanwhile = self._stops != stops_before
+            stopped_meanwhile = self._closed or self._stops != stops_before
             self._sandbox = None if stopped_meanwhile else sandbox
         if stopped_meanwhile:
             sandbox.close()
@@ -126,6 +127,12 @@ class SandboxRuntime:
             sandbox, self._sandbox = self._sandbox, None
         if sandbox is not None:
             sandbox.close()
+
+    def close(self) -> None:
+        """End whatever runs in it, and execute nothing any more."""
+        with self._lock:
+            self._closed = True
+        self.stop()
 
 
 _COMMANDS = {
