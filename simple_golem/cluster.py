@@ -214,6 +214,8 @@ class Cluster:
 
 def failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
     """The error that names each of `instances` that failed, with the first one's cause chained."""
+    for one in instances:
+        one.failure_told = True
     causes = [(one, one.failure) for one in instances if one.failure is not None]
     lines = "".join(
         f"\n  {one.name}{f' on {one.provider_name}' if one.provider_name else ''}: "

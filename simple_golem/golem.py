@@ -42,6 +42,7 @@ DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
 _THREADS_JOIN_SECONDS = 2.0
 # How long a wait in the main thread may be without looking at signals, where a platform needs that.
 _SLICE_SECONDS = 0.5
+_SIGTERM_STATUS = 128 + signal.SIGTERM
 _open_golems: weakref.WeakSet[Golem] = weakref.WeakSet()
 
 
@@ -90,7 +91,6 @@ class Golem:
         self._closing: EngineThread | None = None
         self._ending: Ending | None = None
         self._closed = False
-        self._failures_raised = False
 
     # --- open and close -------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Golem:
             self._session.open(self._budget)
         except BaseException as error:
             # Ctrl-C in the middle: what was made by then is released; else there is nothing to release.
-            if isinstance(error, KeyboardInterrupt | SystemExit):
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self._finish(Ending.interrupted())
             with self._lock:
                 self._session = None
@@ -154,9 +154,9 @@ class Golem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        hurried = isinstance(error, KeyboardInterrupt | SystemExit)
+        hurried = isinstance(error, (KeyboardInterrupt, _Terminated))
         try:
-            with self._signals_hurry():
+            with self._signals_hurry(told=hurried):
                 self._finish(Ending.interrupted() if hurried else Ending.ordinary(self._stop_grace))
         finally:
             self._give_sigterm_back()
@@ -208,7 +208,8 @@ class Golem:
             pass
 
     def _close(self, session: Session, ending: Ending) -> None:
-        session.hurry(ending)
+        if ending.is_hurried:
+            session.hurry(ending)
         self._end_clusters(ending)
         session.withdraw_demands()
         for cluster in self._clusters:
@@ -224,18 +225,17 @@ class Golem:
 
     def _hurry(self, ending: Ending) -> None:
         """Shorten a closing that is under way."""
+        self._end_clusters(ending)
         session = self._session
-        if session is not None:
+        if session is not None and ending.is_hurried:
             self._ending = ending
             session.hurry(ending)
-            self._end_clusters(ending)
 
     def _raise_for_failures(self) -> None:
-        if not self._raise_failures or self._failures_raised:
+        if not self._raise_failures:
             return
         broken = [one for one in self.instances if one.failure is not None]
-        if broken:
-            self._failures_raised = True
+        if any(not one.failure_told for one in broken):
             raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
 
     # --- signals, only in `with` and only in the main thread ------------------------------------------
@@ -252,8 +252,8 @@ class Golem:
             self._old_sigterm = None
 
     @contextmanager
-    def _signals_hurry(self) -> Iterator[None]:
-        """While closing, Ctrl-C and SIGTERM shorten it; the first one is raised after it."""
+    def _signals_hurry(self, told: bool) -> Iterator[None]:
+        """While closing, Ctrl-C and SIGTERM shorten it; the first one, unless `told` before, is raised after it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -262,8 +262,8 @@ class Golem:
         def hurry(number: int, frame: FrameType | None) -> None:
             received.append(number)
             session = self._session
-            ordinary = self._ending is not None and not self._ending.is_hurried
-            ending = Ending.interrupted() if ordinary else Ending.aborted()
+            hurried = self._ending is not None and self._ending.is_hurried
+            ending = Ending.aborted() if hurried else Ending.interrupted()
             self._ending = ending
             if session is not None:
                 # A handler runs in the middle of anything, so the clock's thread does the rest.
@@ -277,8 +277,8 @@ class Golem:
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)
-        if received and not interrupted:
-            raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(143)
+        if received and not interrupted and not told:
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else _Terminated(_SIGTERM_STATUS)
 
     # --- running services -----------------------------------------------------------------------------
 
@@ -435,8 +435,12 @@ def _expiration(value: datetime | timedelta | None) -> datetime:
     return moment
 
 
+class _Terminated(SystemExit):
+    """The process was asked to end by SIGTERM."""
+
+
 def _exit_by_sigterm(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(143)
+    raise _Terminated(_SIGTERM_STATUS)
 
 
 @atexit.register

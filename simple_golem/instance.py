@@ -53,6 +53,7 @@ class Instance:
     """One instance of a service; it stays the same object whatever providers it lives on.
 
     Attributes:
+        name: in logs and thread names; may be assigned.
         service: the user's own object; a new one for each life.
         failure: what its last life ended with, None if nothing went wrong.
     """
@@ -69,7 +70,7 @@ class Instance:
         self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
         self._life: Life | None = None
         self._endings: list[Ending] = []
-        self._stop_reason = ""
+        self.failure_told = False
         self._pool = InstancePool(name, self._live)
 
     # --- what a user reads ----------------------------------------------------------------------------
@@ -181,6 +182,7 @@ class Instance:
         if reached is wanted:
             return
         if reached.is_final:
+            self.failure_told = True
             raise ServiceFailed(
                 f"{self.name} is {reached.value} and won't be {wanted.value}"
             ) from self.failure
@@ -203,6 +205,8 @@ class Instance:
 
     def join(self, timeout: float) -> list[str]:
         """Join its threads; returns the names of those that are abandoned."""
+        if self.stuck:
+            return [self.name]
         return self._pool.close(timeout)
 
     # --- its lives, on its own thread -----------------------------------------------------------------
@@ -269,10 +273,12 @@ class Instance:
         return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        logger.info("%s begins a new life, since: %s", self.name, outcome.failure)
+        logger.warning("%s is started again on another provider, since %s", self.name, outcome.failure)
 
     def _finish(self, outcome: Outcome) -> None:
         self.failure = outcome.failure
+        if outcome.elsewhere:
+            logger.error("%s has failed and is not started again: %s", self.name, outcome.failure)
         self.enter(ServiceState.terminated)
 
     # --- what a life does to its instance -------------------------------------------------------------

@@ -107,29 +107,30 @@ class WorkerPool:
             self._queue.append((future, work, args))
             if self._idle >= len(self._queue) or len(self._threads) >= self._limit:
                 self._wake.notify()
-            else:
-                self._add_thread()
+                return future
+            if self._add_thread():
+                return future
+            self._queue.pop()
+        _do(future, work, args)
         return future
 
-    def _add_thread(self) -> None:
+    def _add_thread(self) -> bool:
         self._made += 1
         thread = EngineThread(f"{self._name}-{self._made}", self._work)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter is at its end and makes no threads any more.
+            self._threads.discard(thread)
+            return False
+        return True
 
     def _work(self) -> None:
         while (item := self._next()) is not None:
-            future, work, args = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = work(*args)
-            except BaseException as error:  # noqa: BLE001 - handed over to whoever reads the Future
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            _do(*item)
             # The frame lives on while the thread is idle: it must not keep the last work's objects.
-            del item, future, work, args
+            del item
 
     def _next(self) -> tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None:
         idle = Deadline(_IDLE_SECONDS)
@@ -166,6 +167,17 @@ class WorkerPool:
             for thread in threads
             if not thread.join(None if timeout is None else left.remaining()) and not thread.is_current
         ]
+
+
+def _do(future: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work(*args)
+    except BaseException as error:  # noqa: BLE001 - handed over to whoever reads the Future
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class InstancePool:

@@ -118,7 +118,7 @@ class AgreementMaker:
         name = provider_name(proposal.properties)
         try:
             agreement_id = self._yagna.market.create_agreement(
-                proposal.proposal_id, datetime.now(timezone.utc) + _VALID_FOR
+                proposal.proposal_id, datetime.now(timezone.utc) + _VALID_FOR, scope=stop
             )
         except YagnaError as error:
             logger.debug("the proposal of %s is no more: %s", name, error)

@@ -92,8 +92,8 @@ class Life:
         self._stop = Scope(host.stop_scope)
         self._batches = Scope()
         self._shutting_down = Scope()
-        self._destroying = Scope()
-        self._releasing = Scope()
+        self._destroying = Scope(session.release)
+        self._releasing = Scope(session.release)
         self._lock = threading.Lock()
         self._endings: list[Ending] = []
         self._part: Part | None = None
@@ -125,7 +125,9 @@ class Life:
             self._run()
         except (ScopeEnded, ServiceStopped):
             pass
-        except (ActivityFailed, ActivityLost, BatchLost, CommandFailed) as error:
+        except ActivityLost as error:
+            self._lost = self._lost or error
+        except (ActivityFailed, BatchLost, CommandFailed) as error:
             failure, elsewhere = error, not self._ran
         except LifeAbandoned:
             raise
@@ -133,7 +135,7 @@ class Life:
             failure = error
         if self._lost is not None:
             failure, elsewhere = self._lost, True
-        self._report(failure)
+        self._report(failure, elsewhere)
         if self._worth_a_shutdown(failure):
             failure = self._shutdown(failure)
         self._begin(None)
@@ -222,6 +224,7 @@ class Life:
             return False
         if failure is not None and not self._ran:
             return False
+        self._host.enter(ServiceState.stopping)
         if self._cut_short:
             logger.warning(
                 "%s: a batch did not end within its grace; shutdown() is skipped and the activity destroyed",
@@ -234,7 +237,6 @@ class Life:
         return self._lost is not None and not isinstance(self._lost, _AgreementEnded)
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
-        self._host.enter(ServiceState.stopping)
         self._in_shutdown = True
         if not self._endings:
             self.end(Ending.ordinary(), "the service has ended")
@@ -247,7 +249,7 @@ class Life:
             logger.warning("%s: shutdown() was not done in time", self._host.name)
         except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
             if not self._abandoned:
-                self._report(error)
+                self._report(error, False)
             return failure or error
         return failure
 
@@ -276,13 +278,17 @@ class Life:
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
         with self._lock:
             self._set_part(None)
+        self._destroying.close()
+        self._releasing.close()
         return outcome
 
-    def _report(self, failure: BaseException | None) -> None:
+    def _report(self, failure: BaseException | None, elsewhere: bool) -> None:
         if failure is None:
             return
         where = f" on {self.agreement}" if self.agreement is not None else ""
-        logger.error("%s%s failed:\n%s", self._host.name, where, user_lines(failure))
+        # Where another provider may do better, the instance says whether it was the end.
+        level = logging.WARNING if elsewhere else logging.ERROR
+        logger.log(level, "%s%s failed:\n%s", self._host.name, where, user_lines(failure))
 
     def end(self, ending: Ending, reason: str) -> None:
         """Have the life end in the times of `ending`; from any thread, without blocking."""

@@ -15,6 +15,7 @@ from ..model.settings import Settings
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
+from ..yagna.retry import Repeat
 from ..yagna.values import Decorations, Proposal, ProposalRejected, ProposalState
 
 logger = logging.getLogger(__name__)
@@ -87,16 +88,18 @@ class Demand:
         self._publish()
         self._reader.start()
 
-    def _publish(self) -> None:
+    def _publish(self, repeat: Repeat = Repeat.UNSENT) -> None:
         with self._lock:
             self._withdrawn.check()
-            self._demand_id = self._yagna.market.publish_demand(self._properties, self._constraints)
+            self._demand_id = self._yagna.market.publish_demand(
+                self._properties, self._constraints, repeat=repeat
+            )
         logger.info("demand %s published", self._demand_id)
 
     def withdraw(self, scope: Scope) -> None:
         """Take the demand off the market; its reader ends with it. A second call does nothing."""
-        self._withdrawn.cancel("the demand is withdrawn")
         with self._lock:
+            self._withdrawn.cancel("the demand is withdrawn")
             demand_id, self._demand_id = self._demand_id, None
         if demand_id is None:
             return
@@ -148,7 +151,7 @@ class Demand:
         with self._changed:
             self.drafts.clear()
         try:
-            self._publish()
+            self._publish(Repeat.NEVER)
         except (GolemError, ScopeEnded) as error:
             logger.warning("the demand could not be published again, trying again: %s", error)
             self._withdrawn.wait(1.0)

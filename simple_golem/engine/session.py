@@ -6,6 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from concurrent.futures import wait
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Protocol, TypeVar
@@ -93,9 +94,9 @@ class Session:
         future = self.workers.submit(work, *args)
         try:
             return future.result()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             # It takes milliseconds, and what it made must be known before it can be released.
-            future.exception(timeout=_JOIN_SECONDS)
+            wait([future], timeout=_JOIN_SECONDS)
             raise
 
     def check_process(self) -> None:
@@ -153,6 +154,7 @@ class Session:
 
     def close(self, ending: Ending) -> None:
         """Wait for the invoices, give the rest of the budget back, and end the session's threads."""
+        self.hurry(ending)
         self.payments.wait_for_invoices(ending.limit(Part.INVOICES))
         for demand in self._demands:
             demand.withdraw(self.release)

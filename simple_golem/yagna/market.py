@@ -31,11 +31,11 @@ class MarketApi:
     # demands
 
     def publish_demand(
-        self, properties: Mapping[str, Any], constraints: str, *, scope: Scope | None = None
+        self, properties: Mapping[str, Any], constraints: str, *, repeat: Repeat = Repeat.UNSENT
     ) -> str:
         """`POST /demands`; returns the demand's id."""
         body = {"properties": dict(properties), "constraints": constraints}
-        demand: str = self._call("POST", "/demands", body=body, scope=scope, repeat=Repeat.UNSENT)
+        demand: str = self._call("POST", "/demands", body=body, repeat=repeat)
         return demand
 
     def demands(self, *, scope: Scope | None = None) -> list[Mapping[str, Any]]:
@@ -51,8 +51,8 @@ class MarketApi:
     ) -> list[MarketEvent]:
         """`GET /demands/{id}/events`: blocks up to `timeout` seconds for one or more events.
 
-        The read is destructive: what it returned never comes again, so only a request that did not reach
-        the daemon is repeated. Raises a `YagnaError` of status 404 when the demand is gone.
+        The read is destructive: what it returned never comes again, so it is not repeated here. Raises a
+        `YagnaError` of status 404 when the demand is gone.
         """
         params = {"timeout": timeout, "maxEvents": max_events}
         answer = self._call(
@@ -61,7 +61,7 @@ class MarketApi:
             params=params,
             timeout=timeout,
             scope=scope,
-            repeat=Repeat.UNSENT,
+            repeat=Repeat.NEVER,
         )
         return [market_event(wire) for wire in answer]
 
