@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20.0
 _SHORTEST_POLL_SECONDS = 0.05
+# The daemon looks for events each 750 ms, and so does a requestor for what came of them, both beginning with the
+# approval: asked only as often, an agent would keep every requestor waiting for another round.
+_EAGER_SECONDS = 2.0
+_EAGER_POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 # A real provider gives up an agreement in which nothing happens.
 _IDLE_SECONDS = 90.0
@@ -152,6 +156,7 @@ class AgreementLife:
             logger.info("%s was not approved: %s", self._name, error)
             return False
         logger.info("%s approved", self._name)
+        self._idle_since = time.monotonic()
         return True
 
     def _watch(self) -> None:
@@ -245,6 +250,8 @@ class AgreementLife:
             self._idle_since + _IDLE_SECONDS
         ]
         seconds = min(moments) - now
+        if not self._activities and now < self._idle_since + _EAGER_SECONDS:
+            return _EAGER_POLL_SECONDS
         expires = (self._terms.expiration - datetime.now(timezone.utc)).total_seconds()
         return max(_SHORTEST_POLL_SECONDS, min(seconds, expires, _POLL_SECONDS))
 
