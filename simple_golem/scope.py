@@ -130,9 +130,20 @@ def checked_seconds(value: float | None, what: str, *, allow_none: bool = True) 
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadWaitTime(f"{what} is a number of seconds{' or None' if allow_none else ''}, not {value!r}")
-    if math.isnan(value) or value < 0:
+    if math.isnan(seconds := _as_float(value)) or seconds < 0:
         raise BadWaitTime(f"{what} can't be {value!r}: give a number of seconds, zero or more")
-    return float(value) if math.isfinite(value) else None
+    if math.isinf(seconds):
+        if not allow_none:
+            raise BadWaitTime(f"{what} can't be {value!r}: give a number of seconds that comes to an end")
+        return None
+    return seconds
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond what a float can hold
+        return math.inf if value > 0 else -math.inf
 
 
 def _nothing() -> None:
