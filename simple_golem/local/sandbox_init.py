@@ -252,7 +252,7 @@ class Init:
         self.selector.unregister(command.connection)
         command.connection.close()
         if command.pid is not None:
-            os.killpg(command.pid, signal.SIGKILL)
+            kill(command.pid)
         for pipe in command.pipes:
             os.set_blocking(pipe, False)
             self.selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self.discard(pipe))
@@ -284,6 +284,15 @@ def become(request: dict[str, Any], out: int, err: int) -> None:
         os.write(2, f"{request['argv'][0]!r}: {error}\n".encode())
     finally:
         os._exit(errno.EINVAL)
+
+
+def kill(pid: int) -> None:
+    """Kill a command with its process group; one that has just been forked has none of its own yet."""
+    for deliver in (os.killpg, os.kill):
+        try:
+            deliver(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def make_folder(request: dict[str, Any]) -> dict[str, Any]:
