@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20.0
 _SHORTEST_POLL_SECONDS = 0.05
-# The daemon looks for events each 750 ms, and so does a requestor for what came of them, both beginning with the
-# approval: asked only as often, an agent would keep every requestor waiting for another round.
+# The daemon looks for events each 750 ms, and so does a requestor for what came of them, both beginning with
+# the approval: asked only as often, an agent would keep every requestor waiting for another round.
 _EAGER_SECONDS = 2.0
 _EAGER_POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
@@ -161,10 +161,11 @@ class AgreementLife:
 
     def _watch(self) -> None:
         """Cancel the agreement's scope when either side has terminated it."""
+        cursor = self._began
         while not self._scope.cancelled:
             try:
                 events = self._yagna.market.agreement_events(
-                    self._began, timeout=_POLL_SECONDS, app_session_id=self.agreement_id, scope=self._scope
+                    cursor, timeout=_POLL_SECONDS, app_session_id=self.agreement_id, scope=self._scope
                 )
             except ScopeEnded:
                 return
@@ -173,6 +174,7 @@ class AgreementLife:
                 self._scope.wait(_PAUSE_SECONDS)
                 continue
             for event in events:
+                cursor = event.date
                 if event.kind == "AgreementTerminatedEvent" and event.agreement_id == self.agreement_id:
                     self._scope.cancel(f"terminated: {event.reason}")
 
