@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from ..errors import BadAppKey, NoDaemon, YagnaError
 from ..scope import Scope, ScopeEnded
@@ -103,7 +104,7 @@ class Http:
         return self._understood(answer, method, path, done)
 
     def _no_answer(self, method: str, path: str, error: requests.exceptions.RequestException) -> Exception:
-        if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in repr(error):
+        if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
             return NoDaemon(
                 f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set "
                 "YAGNA_API_URL to where it listens, or run `simple-golem local run SCRIPT` to try without one"
@@ -123,6 +124,12 @@ class Http:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _never_connected(error: requests.exceptions.RequestException) -> bool:
+    """Whether the connection was refused, or the host has no address at all."""
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def _decoded(answer: requests.Response) -> Any:

@@ -36,14 +36,15 @@ class _Call:
             self.abandon()
 
     def abandon(self) -> None:
+        # Shut under the lock, so that `finish` waits for it, and the socket is nobody else's meanwhile.
         with self._lock:
             carrier, self._socket = self._socket, None
-        if carrier is None:
-            return
-        try:
-            carrier.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # it has ended by itself in this very moment
+            if carrier is None:
+                return
+            try:
+                carrier.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it has ended by itself in this very moment
 
     def finish(self) -> None:
         """From here on the socket may carry somebody else's request."""
@@ -86,12 +87,27 @@ def _attach(carrier: socket.socket | None) -> None:
         call.attach(carrier)
 
 
+def _let_go() -> None:
+    """The answer is read: the connection goes back to where other threads find it."""
+    call: _Call | None = getattr(_under_way, "call", None)
+    if call is not None:
+        call.finish()
+
+
 class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _Plain
+
+    def _put_conn(self, conn: Any) -> None:
+        _let_go()
+        super()._put_conn(conn)
 
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
+
+    def _put_conn(self, conn: Any) -> None:
+        _let_go()
+        super()._put_conn(conn)
 
 
 class AbandonableAdapter(HTTPAdapter):
