@@ -44,7 +44,7 @@ class Supervisor:
         """
         images = ImageStore.with_options(plan.images)
         Sandbox.check()
-        template = Template.get()
+        template = Template.get(len(plan.habits))
         self._state = StateFolder()
         try:
             log_to(self._state.path / "supervisor.log")

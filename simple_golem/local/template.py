@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from .places import cache_folder
 
 # To be raised with every change to what is in a template.
 _FORMAT = 1
+# A daemon is kept busy for a while by each identity that it finds at its start, 64 of them for two seconds.
+_SIZES = (4, 8, 16, 32, 64)
 _KEYS = "app_keys.json"
 _LEFT_OUT = shutil.ignore_patterns("*.log", "*.gz", "yagna.lock", "yagna.pid", "*-shm")
 
@@ -39,19 +41,20 @@ class Template:
         self.app_keys: Mapping[str, str] = json.loads((folder / _KEYS).read_text())
 
     @classmethod
-    def get(cls) -> Template:
-        """The user's own, made now if this is the first time; blocks for some seconds then.
+    def get(cls, providers: int) -> Template:
+        """The user's own for so many providers, made now if there is none; blocks for some seconds then.
 
         Raises:
             LocalNetworkError: golem-node is missing, or its daemon does not start.
         """
         cache = cache_folder()
-        folder = cache / f"template-{importlib.metadata.version(GOLEM_NODE)}-{_FORMAT}"
+        size = next(size for size in _SIZES if size >= providers)
+        folder = cache / f"template-{importlib.metadata.version(GOLEM_NODE)}-{_FORMAT}-{size}"
         with locked(cache / "template.lock"):
             for leftover in cache.glob("making-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             if not (folder / _KEYS).exists():
-                _make(folder)
+                _make(folder, PROVIDERS[:size])
         return cls(folder)
 
     def copy_to(self, name: str, daemon_folder: Path) -> None:
@@ -59,7 +62,7 @@ class Template:
         shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_LEFT_OUT)
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, providers: Sequence[LocalIdentity]) -> None:
     # Renamed when complete: whoever is killed in between leaves nothing that looks like a template.
     making = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     try:
@@ -67,7 +70,7 @@ def _make(folder: Path) -> None:
         try:
             _own_identity(daemons.near.client, REQUESTOR)
             _own_identity(daemons.far.client, HUB)
-            keys = {identity.name: _provider(daemons.far.client, identity) for identity in PROVIDERS}
+            keys = {identity.name: _provider(daemons.far.client, identity) for identity in providers}
             daemons.near.stop()
             daemons.far.stop()
         finally:
