@@ -253,7 +253,7 @@ class Golem:
 
     @contextmanager
     def _signals_hurry(self, told: bool) -> Iterator[None]:
-        """While closing, Ctrl-C and SIGTERM shorten it; the first one, unless `told` before, is raised after it."""
+        """While closing, Ctrl-C and SIGTERM shorten it; the first one, unless `told`, is raised after."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

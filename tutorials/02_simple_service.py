@@ -24,7 +24,6 @@ class SimpleService(Service):
         print(f"{self.name:<16} {self.provider_name:<8} {statistics(answer.stdout)}")
 
     def shutdown(self):
-        print(f"{self.name:<16} {self.provider_name:<8} is stopping its simulation")
         return [Run("/golem/run/simulate_observations_ctl.py", "--stop")]
 
 
