@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[str, str, object], object]
 RawHandler = Callable[[str, str, bytes], bytes]
 
-_BAD_REQUEST, _FAILURE = 400, 500
+_BAD_REQUEST, _CONFLICT, _FAILURE = 400, 409, 500
 _MOST_CALLS_AT_ONCE = 1024
 _RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _CLOSE_SECONDS = 2.0
@@ -243,7 +243,7 @@ class Bus:
             service = self._awaited.popleft() if self._awaited else None
             if service is None:
                 return
-            service.answer = (reply.message or f"code {reply.code}") if reply.code else ""
+            service.answer = _refusal(reply) if reply.code else ""
             self._changed.notify_all()
             if service.answer and service.once_registered:
                 # The bus still holds our last connection: come again when it has let go of that.
@@ -311,3 +311,9 @@ class Bus:
     def _refuse(self, link: Link, request: CallRequest, code: int, message: str) -> None:
         if not request.no_reply:
             link.send(CallReply(request.request_id, code, data=message.encode()))
+
+
+def _refusal(reply: RegisterReply) -> str:
+    """Why the bus refused, for which the daemon's own has a code only."""
+    reason = "somebody serves it already" if reply.code == _CONFLICT else f"code {reply.code}"
+    return f"{reason}: {reply.message}" if reply.message else reason

@@ -235,7 +235,8 @@ def test_nothing_survives_the_death_of_its_owner() -> None:
     mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
     program = (
         "import sys, time; from simple_golem.local.sandbox import Sandbox; sandbox = Sandbox(); "
-        "command = sandbox.popen(['/bin/sh', '-c', 'setsid sleep 60 & sleep 60; true', sys.argv[1]]); time.sleep(60)"
+        "command = sandbox.popen(['/bin/sh', '-c', 'setsid sleep 60 & sleep 60; true', sys.argv[1]])\n"
+        "time.sleep(60)"
     )
     owner = subprocess.Popen([sys.executable, "-c", program, mark], cwd=ROOT)
     # The mark is in the command lines of the owner and of its command.
