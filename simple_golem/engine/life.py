@@ -155,8 +155,8 @@ class Life:
 
     def _create_activity(self) -> None:
         agreement = self._agreed()
-        # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is expected
-        # then, since the daemon refuses one for an activity that it did not hear of (seen live).
+        # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is
+        # expected then, since the daemon refuses one for an activity that it never heard of (seen live).
         try:
             activity_id = self._session.yagna.activity.create(
                 agreement.agreement_id, timeout=_CREATE_SECONDS, scope=self._stop
