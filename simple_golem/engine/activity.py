@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import tenacity
 
@@ -84,8 +85,12 @@ class Activity:
 
     def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
         """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
-        if self._left_running is not None:
+        if self._left_running is None:
+            return
+        try:
             self._await(self._left_running, scope, deadline)
+        except BatchLost as error:
+            logger.info("of the batch that was awaited before the next one: %s", error)
 
     def _send(self, commands: tuple[Command, ...], scope: Scope) -> _Batch:
         script = [command.to_exe_script() for command in commands]
@@ -107,14 +112,18 @@ class Activity:
                     f"{batch.commands[len(batch.results)]!r} has not ended in its time on {self.provider}; "
                     "it may still be running, and the next batch will wait for it"
                 )
-            self._poll(batch, scope, deadline)
+            try:
+                self._poll(batch, scope, deadline)
+            except BatchLost:
+                self._left_running = None  # nobody will ever tell more of it
+                raise
         self._left_running = None
 
     def _poll(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
         """Ask for the next command's result: asked by its index, the daemon tells a failure at once."""
         began = time.monotonic()
         index = len(batch.results)
-        answer = self._patiently(batch, index, scope, min(_POLL_SECONDS, deadline.remaining()))
+        answer = self._patiently(batch, index, scope, deadline)
         if answer is not None and len(answer) > index:
             self.last_answer = time.monotonic()
             batch.results += [
@@ -124,31 +133,37 @@ class Activity:
         if time.monotonic() - began < _PAUSE_SECONDS:
             scope.wait(_PAUSE_SECONDS)
 
-    def _patiently(self, batch: _Batch, index: int, scope: Scope, timeout: float) -> Sequence[dict] | None:  # type: ignore[type-arg]
+    def _patiently(
+        self, batch: _Batch, index: int, scope: Scope, deadline: Deadline
+    ) -> Sequence[Mapping[str, Any]] | None:
+        """One long poll, repeated where it fails; None if the result is not there in time."""
+
         def sleep(seconds: float) -> None:
-            scope.wait(seconds)
+            scope.wait(min(seconds, deadline.remaining()))
 
         try:
             for attempt in tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type(YagnaError),
-                stop=tenacity.stop_after_delay(_PATIENCE_SECONDS),
+                stop=tenacity.stop_after_delay(min(_PATIENCE_SECONDS, deadline.remaining())),
                 wait=tenacity.wait_exponential(multiplier=0.1, max=2.0),
                 sleep=sleep,
                 reraise=True,
             ):
                 with attempt:
                     try:
-                        return self._yagna.activity.results(  # type: ignore[return-value]
+                        return self._yagna.activity.results(
                             self.activity_id,
                             batch.batch_id,
                             command_index=index,
-                            timeout=timeout,
+                            timeout=min(_POLL_SECONDS, deadline.remaining()),
                             scope=scope,
                         )
                     except YagnaError as error:
                         self._raise_if_lost(error, scope)
                         raise
         except (YagnaError, NoDaemon) as error:
+            if deadline.passed:
+                return None
             raise BatchLost(
                 f"nobody can know what became of {batch.commands[index]!r} on {self.provider}: {error}"
             ) from error
