@@ -1,0 +1,62 @@
+"""What the tests of the engine share: a daemon that answers what a test has written down."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import responses
+
+from simple_golem.scope import Scope
+from simple_golem.threads import WorkerPool
+from simple_golem.yagna.client import Yagna
+
+API = "http://yagna.test:7465"
+
+
+@pytest.fixture
+def daemon() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def yagna(daemon: responses.RequestsMock) -> Iterator[Yagna]:
+    client = Yagna(API, "the-key")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def scope() -> Iterator[Scope]:
+    """One that is cancelled with the test, so that nothing waits in it any longer."""
+    scope = Scope()
+    yield scope
+    scope.cancel("the test is over")
+
+
+@pytest.fixture
+def workers(scope: Scope) -> Iterator[WorkerPool]:
+    pool = WorkerPool("test-worker", 4)
+    yield pool
+    scope.cancel("the test is over")
+    assert pool.close(5) == []
+
+
+def eventually(fulfilled: Callable[[], object], seconds: float = 5.0) -> None:
+    """Block until `fulfilled()`; a test fails that waits for `seconds` in vain."""
+    until = time.monotonic() + seconds
+    while not fulfilled():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.002)
+
+
+def posted(daemon: responses.RequestsMock, path: str, method: str = "POST") -> list[object]:
+    """The bodies that were sent to a path, in order."""
+    return [
+        json.loads(call.request.body) if call.request.body else None
+        for call in list(daemon.calls)
+        if call.request.method == method and (call.request.url or "").partition("?")[0] == API + path
+    ]
