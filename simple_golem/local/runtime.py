@@ -65,7 +65,11 @@ class SandboxRuntime:
             raise CommandError("Net error: the local network has no private networks yet")
         stops_before = self._stops
         image = self._image()
-        sandbox = Sandbox(image.folder if image else None, hostname=details.get("hostname") or "golem")
+        sandbox = Sandbox(
+            image.folder if image else None,
+            hostname=details.get("hostname") or "golem",
+            hosts=details.get("hosts"),
+        )
         with self._lock:
             stopped_meanwhile = self._closed or self._stops != stops_before
             self._sandbox = None if stopped_meanwhile else sandbox

@@ -47,12 +47,19 @@ class Sandbox:
     Nothing is made or changed on the host.
     """
 
-    def __init__(self, image_folder: Path | None = None, *, hostname: str = "golem") -> None:
+    def __init__(
+        self,
+        image_folder: Path | None = None,
+        *,
+        hostname: str = "golem",
+        hosts: Mapping[str, str] | None = None,
+    ) -> None:
         """Make one; blocks for about a tenth of a second.
 
         Args:
             image_folder: its files are copied over `/golem`.
             hostname: what commands see as the name of the machine.
+            hosts: addresses by name, for `/etc/hosts`.
 
         Raises:
             NamespacesForbidden: the kernel does not let this user make namespaces; the message says more.
@@ -62,6 +69,7 @@ class Sandbox:
         settings = {
             "image": None if image_folder is None else str(image_folder),
             "hostname": hostname,
+            "hosts": dict(hosts or {}),
             "python": os.path.realpath(sys.executable),
             "python_folders": _python_folders(),
         }

@@ -94,9 +94,10 @@ def make_root(settings: dict[str, Any]) -> None:
     for name in (*GOLEM, *WRITABLE):
         os.makedirs(f"{NEW_ROOT}/{name}", exist_ok=True)
     for name in FOR_EVERYBODY:
-        os.makedirs(f"{NEW_ROOT}/{name}")
+        os.makedirs(f"{NEW_ROOT}/{name}", exist_ok=True)
         os.chmod(f"{NEW_ROOT}/{name}", 0o1777)
     os.symlink("/run", f"{NEW_ROOT}/var/run")
+    name_hosts(settings["hostname"], settings["hosts"])
     make_devices()
     os.mkdir(f"{NEW_ROOT}/proc")
     mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -130,6 +131,17 @@ def make_read_only(folders: list[str]) -> None:
         if target in shown or target.startswith(tuple(f"{folder}/" for folder in shown)):
             flags = sum(MOUNT_OPTIONS.get(option, 0) for option in line[5].split(","))
             mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+
+
+def name_hosts(hostname: str, hosts: dict[str, str]) -> None:
+    """Give the root an /etc/hosts of its own, which may be written to."""
+    lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {hostname}"]
+    lines += [f"{address} {name}" for name, address in hosts.items()]
+    own, shown = f"{NEW_ROOT}/run/hosts", f"{NEW_ROOT}/etc/hosts"
+    with open(own, "w") as file:
+        file.write("\n".join(lines) + "\n")
+    if os.path.isfile(shown) and not os.path.islink(shown):
+        mount(own, shown, None, MS_BIND)
 
 
 def make_devices() -> None:
@@ -340,6 +352,7 @@ def answer_to(connection: socket.socket, answer: dict[str, Any]) -> None:
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     settings = json.loads(sys.argv[2])
+    os.umask(0o022)
     try:
         enter_namespaces()
         child = os.fork()  # only a child is in the new process namespace

@@ -234,11 +234,14 @@ def test_bytes_are_told_as_numbers_where_they_are_asked_for(unit: Unit) -> None:
     assert unit.do(*UP, sh("printf 'abc\\377'", capture))[2]["stdout"] == [99, 255]
 
 
-def test_the_deploy_sets_environment_volumes_and_hostname(unit: Unit) -> None:
-    deploy = {"deploy": {"env": {"A": "b"}, "volumes": ["/data/in", "/golem/output"], "hostname": "web"}}
-    script = "touch /data/in/x && ls -d /data/in /golem/output && echo $A $HOME && hostname"
-    assert (
-        unit.do(deploy, {"start": {}}, sh(script))[2]["stdout"] == "/data/in\n/golem/output\nb /root\nweb\n"
+def test_the_deploy_sets_environment_volumes_and_names(unit: Unit) -> None:
+    deploy: dict[str, Any] = {"env": {"A": "b"}, "volumes": ["/data/in", "/golem/output"]}
+    names = {"hostname": "web", "hosts": {"db": "192.168.0.3"}}
+    script = "touch /data/in/x; ls -d /data/in /golem/output; echo $A $HOME; hostname; tail -n 2 /etc/hosts"
+    result = unit.do({"deploy": {**deploy, **names}}, {"start": {}}, sh(script))[2]
+    assert (result["stderr"], result["stdout"].splitlines()) == (
+        None,
+        ["/data/in", "/golem/output", "b /root", "web", "127.0.1.1 web", "192.168.0.3 db"],
     )
 
 

@@ -269,6 +269,25 @@ def test_a_folder_can_be_made_or_the_error_names_it(sandbox: Sandbox) -> None:
         sandbox.make_folder("/usr/x")
 
 
+def test_a_python_below_a_writable_folder_can_be_read_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = Path("/tmp") / f"simple golem {os.getpid()}" / "python"
+    python.mkdir(parents=True)
+    try:
+        monkeypatch.setattr(sandbox_module, "_python_folders", lambda: [str(python)])
+        with Sandbox() as sandbox:
+            assert run(sandbox, "/usr/bin/touch", f"{python}/x")[0] != 0
+            assert sh(sandbox, f"ls -d '{python}'; touch /tmp/x; ls /tmp/x") == f"{python}\n/tmp/x"
+    finally:
+        shutil.rmtree(python.parent)
+
+
+def test_the_machine_knows_its_own_name_and_those_it_is_told() -> None:
+    with Sandbox(hostname="me", hosts={"other": "127.0.0.9"}) as sandbox:
+        names = "import socket; print(*map(socket.gethostbyname, ('localhost', 'me', 'other')))"
+        assert run(sandbox, "/usr/bin/env", "python3", "-c", names)[1] == "127.0.0.1 127.0.1.1 127.0.0.9\n"
+        sh(sandbox, "echo 127.0.0.8 more >> /etc/hosts")
+
+
 def test_processor_time_is_counted_with_that_of_the_background(sandbox: Sandbox) -> None:
     sh(sandbox, "while true; do :; done > /dev/null 2>&1 &")
     assert eventually(lambda: sandbox.cpu_seconds() > 0.1)
