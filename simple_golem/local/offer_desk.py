@@ -48,53 +48,52 @@ class OfferDesk:
         self._api = api
         self._properties = properties
         self._constraints = offer_constraints(subnet)
+        self._network = scope
         self._scope = Scope(scope)
+        # That of the offer as it is published at present.
+        self._round = Scope(self._scope)
         self._full = full
         self._take = take
-        self._offer_id: str | None = None
         self._turned_away = False
         self._thread = EngineThread(self._name, self._run).start()
 
     def free_again(self) -> None:
         """The provider has room: who was turned away gets a new offer, since the old one is used up."""
         if self._turned_away:
-            self._turned_away = False
-            self._withdraw()
+            self._round.cancel("the offer is made anew")
 
     def close(self) -> None:
-        """Withdraw the offer; the thread ends by itself."""
+        """Withdraw the offer; does not block, the thread does it as its last work."""
         self._scope.cancel("the offer is withdrawn")
         self._scope.close()
-        self._withdraw()
 
     def join(self, timeout: float) -> bool:
         return self._thread.join(timeout)
 
-    def _withdraw(self) -> None:
-        if self._offer_id is None:
-            return
-        try:
-            self._api.withdraw_offer(self._offer_id)
-        except (NoDaemon, YagnaError) as error:
-            logger.warning("%s could not be withdrawn: %s", self._name, error)
-
     def _run(self) -> None:
         while not self._scope.cancelled:
             try:
-                self._offer_id = self._api.publish_offer(
-                    self._properties, self._constraints, scope=self._scope
-                )
-                self._answer_all(self._offer_id)
+                offer_id = self._api.publish_offer(self._properties, self._constraints, scope=self._network)
+                with Scope(self._scope) as self._round:
+                    self._answer_until_withdrawn(offer_id)
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
-                # Gone: withdrawn, expired after an hour, or lost in a restart of the daemon.
+                # It has expired after an hour, or was lost in a restart of the daemon.
                 logger.info("%s is made anew: %s", self._name, error)
                 self._scope.wait(_PAUSE_SECONDS)
 
+    def _answer_until_withdrawn(self, offer_id: str) -> None:
+        try:
+            self._answer_all(offer_id)
+        except ScopeEnded:
+            self._turned_away = False
+            self._api.withdraw_offer(offer_id, scope=self._network)
+
     def _answer_all(self, offer_id: str) -> None:
         while True:
-            for event in self._api.offer_events(offer_id, timeout=_POLL_SECONDS, scope=self._scope):
+            # Withdrawing an offer does not wake a reader of its events, as it does with a demand.
+            for event in self._api.offer_events(offer_id, timeout=_POLL_SECONDS, scope=self._round):
                 try:
                     self._answer(offer_id, event)
                 except YagnaError as error:
@@ -105,15 +104,20 @@ class OfferDesk:
         if isinstance(event, Proposal):
             self._negotiate(offer_id, event)
         elif isinstance(event, AgreementProposed):
-            refusal = self._take(event.agreement)
+            refusal = self._refusal(lambda: self._take(event.agreement))
             if refusal:
-                self._turned_away = True
                 self._api.reject_agreement(event.agreement["agreementId"], refusal, scope=self._scope)
 
+    def _refusal(self, ask: Callable[[], str]) -> str:
+        # Said before it is true: the provider may become free in the very moment of being asked.
+        self._turned_away = True
+        refusal = ask()
+        self._turned_away = bool(refusal)
+        return refusal
+
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
-        refusal = self._full()
+        refusal = self._refusal(self._full)
         if refusal:
-            self._turned_away = True
             self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
             return
         self._api.counter(

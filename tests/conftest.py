@@ -1,0 +1,25 @@
+"""What holds for all tests: none leaves a thread behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from simple_golem.scope import Deadline
+
+JOIN_SECONDS = 3.0
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Fail a test after which a thread is still there that was not there before it."""
+    before = set(threading.enumerate())
+    yield
+    deadline = Deadline(JOIN_SECONDS)
+    new = set(threading.enumerate()) - before
+    for thread in new:
+        thread.join(deadline.remaining())
+    left = sorted(thread.name for thread in new if thread.is_alive())
+    assert not left, f"threads left behind: {left}"

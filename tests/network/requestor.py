@@ -1,0 +1,156 @@
+"""A requestor that uses nothing but the daemon's REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from simple_golem.scope import Deadline
+from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalState
+
+PLATFORM = "erc20-hoodi-tglm"
+HELLO_IMAGE = "d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376"
+WAIT_SECONDS = 20.0
+
+
+class Demand:
+    """A demand with its properties and constraints, as it was published."""
+
+    def __init__(self, demand_id: str, properties: Mapping[str, Any], constraints: str) -> None:
+        self.demand_id = demand_id
+        self.properties = properties
+        self.constraints = constraints
+
+
+class Requestor:
+    """Buys from providers, one request after the other, and releases all of it when it is closed."""
+
+    def __init__(self, api_url: str, app_key: str) -> None:
+        self.yagna = Yagna(api_url, app_key)
+        self.allocation_id: str = self.yagna.http.request(
+            "POST",
+            "/payment-api/v1/allocations",
+            body={"totalAmount": "1", "paymentPlatform": PLATFORM},
+        )["allocationId"]
+        self._demands: list[str] = []
+        self._agreements: list[str] = []
+
+    def publish_demand(
+        self, subnet: str = "local", *, seconds: float = 3600, image: str = HELLO_IMAGE, **extra: Any
+    ) -> Demand:
+        decorations = self.yagna.http.request(
+            "GET", "/payment-api/v1/demandDecorations", params={"allocationIds": self.allocation_id}
+        )
+        expiration = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        properties = {
+            "golem.node.debug.subnet": subnet,
+            "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
+            "golem.srv.comp.task_package": f"hash:sha3:{image}:http://127.0.0.1:1/image",
+            "golem.srv.caps.multi-activity": True,
+            "golem.com.payment.chosen-platform": PLATFORM,
+            **{entry["key"]: entry["value"] for entry in decorations["properties"]},
+            **extra,
+        }
+        wanted = f"(golem.runtime.name=vm)(golem.node.debug.subnet={subnet})"
+        constraints = f"(&{''.join(decorations['constraints'])}{wanted})"
+        demand_id = self.yagna.market.publish_demand(properties, constraints)
+        self._demands.append(demand_id)
+        return Demand(demand_id, properties, constraints)
+
+    def proposals(self, demand: Demand) -> list[Proposal]:
+        """Wait for one or more events of a demand; returns the proposals among them."""
+        events = self.yagna.market.demand_events(demand.demand_id, timeout=1.0)
+        return [event for event in events if isinstance(event, Proposal)]
+
+    def offers(self, demand: Demand, count: int) -> list[Proposal]:
+        """Wait for the first proposals of `count` providers."""
+        found: dict[str, Proposal] = {}
+        deadline = Deadline(WAIT_SECONDS)
+        while len(found) < count:
+            assert not deadline.passed, f"{len(found)} of {count} offers came: {sorted(found)}"
+            for proposal in self.proposals(demand):
+                if proposal.state is ProposalState.INITIAL:
+                    found[proposal.issuer_id] = proposal
+        return list(found.values())
+
+    def counter(self, demand: Demand, proposal: Proposal) -> str:
+        return self.yagna.market.counter(
+            demand.demand_id, proposal.proposal_id, demand.properties, demand.constraints
+        )
+
+    def draft(self, demand: Demand, provider_id: str | None = None) -> Proposal:
+        """Answer proposals until a provider, or this one, has answered back; returns that answer."""
+        deadline = Deadline(WAIT_SECONDS)
+        while not deadline.passed:
+            for proposal in self.proposals(demand):
+                if provider_id not in (None, proposal.issuer_id):
+                    continue
+                if proposal.state is ProposalState.DRAFT:
+                    return proposal
+                self.counter(demand, proposal)
+        raise AssertionError("no provider has answered back")
+
+    def propose(self, proposal: Proposal) -> tuple[str, Approval, str]:
+        """Make an agreement of a proposal: its id, and what the provider says."""
+        valid_to = datetime.now(timezone.utc) + timedelta(minutes=5)
+        agreement_id = self.yagna.market.create_agreement(proposal.proposal_id, valid_to)
+        self._agreements.append(agreement_id)
+        self.yagna.market.confirm(agreement_id, "tests")
+        approval, reason = self.yagna.market.wait_for_approval(agreement_id, timeout=10.0)
+        return agreement_id, approval, reason
+
+    def agreement(self, demand: Demand, provider_id: str | None = None) -> str:
+        """Negotiate up to an approved agreement; returns its id."""
+        agreement_id, approval, reason = self.propose(self.draft(demand, provider_id))
+        assert approval is Approval.APPROVED, reason
+        return agreement_id
+
+    def run(self, activity_id: str, *commands: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Run a batch to its end; returns the results of its commands."""
+        batch = self.yagna.activity.execute(activity_id, commands)
+        last = len(commands) - 1
+        results = self.yagna.activity.results(activity_id, batch, timeout=WAIT_SECONDS, command_index=last)
+        assert results is not None, "the batch did not end in time"
+        return results
+
+    def invoice(self, agreement_id: str) -> Invoice:
+        """Wait for the invoice of an agreement."""
+        deadline = Deadline(WAIT_SECONDS)
+        while not deadline.passed:
+            for invoice in self.yagna.payment.invoices():
+                if invoice.agreement_id == agreement_id:
+                    return invoice
+        raise AssertionError("no invoice came")
+
+    def accept(self, invoice: Invoice) -> None:
+        self.yagna.http.request(
+            "POST",
+            f"/payment-api/v1/invoices/{invoice.invoice_id}/accept",
+            body={"totalAmountAccepted": str(invoice.amount), "allocationId": self.allocation_id},
+        )
+
+    def close(self) -> None:
+        """End the agreements, pay what is owed, withdraw the demands, release the allocation."""
+        for agreement_id in self._agreements:
+            self.yagna.market.terminate(agreement_id, "the test is over")
+            if self.yagna.activity.of_agreement(agreement_id):
+                invoice = self.invoice(agreement_id)
+                if invoice.status != "ACCEPTED":
+                    self.accept(invoice)
+        for demand_id in self._demands:
+            self.yagna.market.unsubscribe(demand_id)
+        self.yagna.http.request("DELETE", f"/payment-api/v1/allocations/{self.allocation_id}")
+        self.yagna.close()
+
+
+def shell(script: str) -> Mapping[str, Any]:
+    """A command that runs a line of shell, with its output in the result."""
+    capture = {"stdout": {"atEnd": {}}, "stderr": {"atEnd": {}}}
+    return {"run": {"entry_point": "/bin/sh", "args": ["-c", script], "capture": capture}}
+
+
+DEPLOY: Mapping[str, Any] = {"deploy": {}}
+START: Mapping[str, Any] = {"start": {}}
+READY: Sequence[Mapping[str, Any]] = (DEPLOY, START)
