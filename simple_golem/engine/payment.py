@@ -162,7 +162,7 @@ class Payments:
     def _read(self, read: _Reader, take: Callable[[str], None]) -> None:
         after = _THE_BEGINNING
         while not self._stop.cancelled:
-            began = time.monotonic()
+            began, known = time.monotonic(), after
             try:
                 events = read(
                     after, timeout=_POLL_SECONDS, app_session_id=self._app_session_id, scope=self._stop
@@ -177,7 +177,7 @@ class Payments:
                 after = max(after, event.date)
                 if event.kind.endswith("ReceivedEvent"):
                     self._workers.submit(take, event.document_id)
-            if not events and time.monotonic() - began < _PAUSE_SECONDS:
+            if after == known and time.monotonic() - began < _PAUSE_SECONDS:
                 self._stop.wait(_PAUSE_SECONDS)
 
     # answering, on the workers
@@ -197,7 +197,9 @@ class Payments:
             return  # the invoice, which contains it, was quicker
         self._yagna.payment.accept_debit_note(note, self._allocation_id(), scope=self._stop)
         with self._changed:
-            self._noted.setdefault(note.agreement_id, {})[note.activity_id] = note.amount
+            noted = self._noted.setdefault(note.agreement_id, {})
+            # Each contains those before it, and the workers may have taken them in any order.
+            noted[note.activity_id] = max(note.amount, noted.get(note.activity_id, Decimal(0)))
         logger.info("debit note of %s over %s accepted", note.issuer_id, note.amount)
 
     def _take_invoice(self, invoice_id: str) -> None:
