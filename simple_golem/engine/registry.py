@@ -8,7 +8,7 @@ from typing import Any
 import requests
 import tenacity
 
-from ..errors import RegistryError, UnknownImage
+from ..errors import BadPayload, RegistryError, UnknownImage
 from ..model.payload import ImageLocation, ImageRequest
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
         answer.raise_for_status()
         info = answer.json()
         location = ImageLocation(hash=info["sha3"], url=info.get("https") or info["http"])
-    except (requests.exceptions.RequestException, KeyError, TypeError) as error:
+    except (requests.exceptions.RequestException, KeyError, TypeError, BadPayload) as error:
         raise RegistryError(
             f"the registry at {registry_url} answered {answer.status_code} when asked for {what}"
             f"{_own_words(answer)}"
