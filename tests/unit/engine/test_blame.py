@@ -1,0 +1,54 @@
+"""Whose lines an error comes from: the user's own are shown, the package's are not."""
+
+from __future__ import annotations
+
+import threading
+
+from simple_golem.engine.blame import user_lines, whereabouts
+from simple_golem.scope import Scope
+from simple_golem.threads import EngineThread
+
+
+def fail_in_the_package() -> None:
+    scope = Scope()
+    scope.cancel("the reason")
+    scope.check()
+
+
+def test_the_users_own_lines_are_shown_and_the_message() -> None:
+    try:
+        fail_in_the_package()
+    except Exception as error:  # noqa: BLE001 - any will do
+        text = user_lines(error)
+    assert __file__ in text
+    assert "scope.check()" in text
+    assert "in fail_in_the_package" in text
+    assert text.endswith("ScopeEnded: the reason")
+    assert "raise ScopeEnded" not in text
+    assert "scope.py" not in text
+
+
+def test_an_error_without_a_traceback_is_its_message() -> None:
+    assert user_lines(ValueError("no lines at all")) == "ValueError: no lines at all"
+
+
+def test_a_thread_that_waits_is_found_at_the_users_line() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        begun.set()
+        gate.wait()  # here it is
+
+    thread = EngineThread("stuck", stuck).start()
+    assert begun.wait(5)
+    place = whereabouts(thread.ident)
+    gate.set()
+    assert thread.join(5)
+    assert place.startswith(f"{__file__}:")
+    assert "gate.wait()" in place or "begun.set()" in place
+    assert "threading.py" not in place
+
+
+def test_a_thread_that_is_no_more_is_nowhere() -> None:
+    assert whereabouts(None) == "a place unknown"
+    assert whereabouts(-1) == "a place unknown"

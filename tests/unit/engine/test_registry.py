@@ -1,0 +1,107 @@
+"""Where an image is: what the registry is asked, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+import requests
+import responses
+from responses import matchers
+
+from simple_golem.engine.registry import locate
+from simple_golem.errors import RegistryError, UnknownImage
+from simple_golem.model.payload import ImageLocation, ImageRequest
+
+URL = "https://registry.test"
+INFO = f"{URL}/v1/image/info"
+HASH = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
+FOUND = {"sha3": HASH, "https": "https://there.test/image.gvmi", "http": "http://there.test/image.gvmi"}
+
+
+def test_a_tag_is_looked_up(daemon: responses.RequestsMock) -> None:
+    query = matchers.query_param_matcher({"tag": "golem/alpine:latest", "count": "true"})
+    daemon.get(INFO, json=FOUND, match=[query])
+    assert locate(ImageRequest(tag="golem/alpine:latest"), f"{URL}/") == ImageLocation(
+        HASH, "https://there.test/image.gvmi"
+    )
+
+
+def test_a_hash_is_looked_up(daemon: responses.RequestsMock) -> None:
+    query = matchers.query_param_matcher({"hash": HASH, "count": "true"})
+    daemon.get(INFO, json={"sha3": HASH, "http": "http://there.test/image.gvmi"}, match=[query])
+    assert locate(ImageRequest(hash=HASH), URL) == ImageLocation(HASH, "http://there.test/image.gvmi")
+
+
+def test_an_image_with_hash_and_url_is_asked_of_nobody(daemon: responses.RequestsMock) -> None:
+    image = ImageRequest(hash=HASH, url="http://mine.test/image.gvmi")
+    assert locate(image, URL) == ImageLocation(HASH, "http://mine.test/image.gvmi")
+    assert len(daemon.calls) == 0
+
+
+def test_an_image_nobody_has_is_told_in_the_registrys_words(daemon: responses.RequestsMock) -> None:
+    daemon.get(INFO, status=404, json={"message": "there are golem/alpine:latest and golem/simple:1"})
+    with pytest.raises(UnknownImage) as caught:
+        locate(ImageRequest(tag="golem/nothing:1"), URL)
+    assert isinstance(caught.value, LookupError)
+    for words in ("golem/nothing:1", URL, "there are golem/alpine:latest and golem/simple:1"):
+        assert words in str(caught.value)
+    assert len(daemon.calls) == 1
+
+
+def test_an_image_nobody_has_is_unknown_without_any_words(daemon: responses.RequestsMock) -> None:
+    daemon.get(INFO, status=404, body="<html>not here</html>")
+    with pytest.raises(UnknownImage, match="golem/nothing:1"):
+        locate(ImageRequest(tag="golem/nothing:1"), URL)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "<html>a hotel's log-in page</html>",
+        "[]",
+        "null",
+        "42",
+        '"text"',
+        "{}",
+        '{"sha3": "8b11"}',
+        f'{{"sha3": "{HASH}"}}',
+        f'{{"sha3": "{HASH}", "https": 5}}',
+        f'{{"sha3": "{HASH}", "https": "ftp://there.test/image"}}',
+        '{"sha3": null, "http": "http://there.test/image"}',
+        '{"sha3": "no hash", "http": "http://there.test/image"}',
+    ],
+)
+def test_nonsense_is_the_registrys_error(daemon: responses.RequestsMock, nonsense: str) -> None:
+    daemon.get(INFO, body=nonsense)
+    with pytest.raises(RegistryError, match=r"golem/alpine:latest") as caught:
+        locate(ImageRequest(tag="golem/alpine:latest"), URL)
+    assert URL in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_status_that_is_none_of_success_is_the_registrys_error(
+    daemon: responses.RequestsMock, status: int
+) -> None:
+    daemon.get(INFO, status=status, json={"message": "go away"})
+    with pytest.raises(RegistryError, match=f"{status}.*go away"):
+        locate(ImageRequest(tag="golem/alpine:latest"), URL)
+
+
+def test_a_registry_that_answers_the_second_time_is_good_enough(daemon: responses.RequestsMock) -> None:
+    daemon.get(INFO, body=requests.exceptions.ConnectionError("reset"))
+    daemon.get(INFO, json=FOUND)
+    assert locate(ImageRequest(tag="golem/alpine:latest"), URL).hash == HASH
+    assert len(daemon.calls) == 2
+
+
+def test_a_registry_that_is_not_there_is_told_of_with_what_to_do() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # without listening: connections are refused
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(RegistryError, match="GOLEM_REGISTRY_URL") as caught:
+            locate(ImageRequest(tag="golem/alpine:latest"), url)
+    assert url in str(caught.value)
+    assert time.monotonic() - began < 2
