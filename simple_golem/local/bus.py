@@ -77,7 +77,7 @@ class Bus:
         self._services: dict[str, _Service] = {}
         # The bus answers registrations in the order they were sent.
         self._awaited: deque[_Service] = deque()
-        self._calls: dict[str, Future[object]] = {}
+        self._calls: dict[str, Future[bytes]] = {}
         self._workers = WorkerPool(f"{name}-call", _MOST_CALLS_AT_ONCE)
         self._reader = EngineThread(f"{name}-reader", self._run)
         self._reader.start()
@@ -149,7 +149,7 @@ class Bus:
         """
         left = Deadline(timeout)
         request_id = secrets.token_hex(16)
-        answer: Future[object] = Future()
+        answer: Future[bytes] = Future()
         with self._changed:
             wait_until(self._changed, lambda: self._link is not None or self._scope.cancelled, timeout)
             if self._link is None or self._scope.cancelled:
@@ -157,12 +157,14 @@ class Bus:
             self._calls[request_id] = answer
             self._link.send(CallRequest(caller, address, request_id, to_payload(payload)))
         try:
-            reply = answer.result(left.remaining())
+            data = answer.result(left.remaining())
         except FutureTimeout as error:
             raise BusError(f"{address}: no answer within {timeout:g} s") from error
         finally:
             with self._changed:
                 self._calls.pop(request_id, None)
+        # Decoded here, where what can't be is the error of this call and of nothing else.
+        reply = from_payload(data)
         if isinstance(reply, dict) and "Err" in reply:
             raise BusError(f"{address}: {reply['Err']}")
         return reply["Ok"] if isinstance(reply, dict) and "Ok" in reply else reply
@@ -260,7 +262,7 @@ class Bus:
         if reply.code:
             answer.set_exception(BusError(reply.data.decode(errors="replace") or f"code {reply.code}"))
         else:
-            answer.set_result(from_payload(reply.data))
+            answer.set_result(reply.data)
 
     def _called(self, link: Link, request: CallRequest) -> None:
         service = self._service_of(request.address)
