@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from requestor import Requestor
 
 from simple_golem.errors import BusError
 from simple_golem.local.bus import Bus
@@ -21,14 +20,8 @@ from simple_golem.local.daemon import YagnaDaemon
 from simple_golem.local.network import LocalGolem
 from simple_golem.local.places import runtime_folder
 from simple_golem.local.ports import hold_ports
-from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.values import Approval, Proposal, ProposalState
 
-SUBNET = "exe-unit-tests"
-SIMPLE_SERVICE = (
-    "hash:sha3:8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488:http://127.0.0.1:1/simple"
-)
-PLATFORM = "erc20-hoodi-tglm"
+SIMPLE_SERVICE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 UP: list[dict[str, Any]] = [{"deploy": {}}, {"start": {"args": []}}]
 
 
@@ -59,48 +52,18 @@ class RestActivity:
 
 @pytest.fixture(scope="module")
 def activity() -> Iterator[RestActivity]:
-    """An activity with the simple service's image, deployed and started."""
-    with LocalGolem(providers=1, subnet=SUBNET) as network:
-        yagna = Yagna(network.near.api_url, network.near.app_key)
-        agreement = agreed(yagna)
-        activity_id = yagna.activity.create(agreement, timeout=30)
+    """An activity with the simple service's image, deployed and started; one for all tests here."""
+    with LocalGolem(providers=1) as network:
+        requestor = Requestor(network.near.api_url, network.near.app_key)
+        agreement = requestor.agreement(requestor.publish_demand(image=SIMPLE_SERVICE))
+        activity_id = requestor.yagna.activity.create(agreement, timeout=30)
         url = f"{network.near.api_url}/activity-api/v1/activity/{activity_id}"
         activity = RestActivity(url, {"Authorization": f"Bearer {network.near.app_key}"})
         assert [result["result"] for result in activity.do(*UP)] == ["Ok", "Ok"]
         yield activity
-        yagna.activity.destroy(activity_id, timeout=30)
+        requestor.yagna.activity.destroy(activity_id, timeout=30)
         assert activity.state() == ["Terminated", None]
-        yagna.market.terminate(agreement, "the tests are over")
-        yagna.close()
-
-
-def agreed(yagna: Yagna) -> str:
-    """The id of an agreement with the first provider that offers."""
-    soon = datetime.now(timezone.utc) + timedelta(hours=1)
-    allocation = yagna.payment.allocate(Decimal(1), PLATFORM, soon)
-    decorations = yagna.payment.decorations(allocation.allocation_id)
-    properties = {
-        **decorations.properties,
-        "golem.srv.comp.expiration": int(soon.timestamp() * 1000),
-        "golem.srv.comp.task_package": SIMPLE_SERVICE,
-        "golem.node.debug.subnet": SUBNET,
-        "golem.com.payment.chosen-platform": PLATFORM,
-    }
-    wanted = ["(golem.runtime.name=vm)", f"(golem.node.debug.subnet={SUBNET})", *decorations.constraints]
-    constraints = f"(&{''.join(wanted)})"
-    demand = yagna.market.publish_demand(properties, constraints)
-    give_up = time.monotonic() + 30
-    while time.monotonic() < give_up:
-        for event in yagna.market.demand_events(demand, timeout=5):
-            if isinstance(event, Proposal) and event.state is ProposalState.INITIAL:
-                yagna.market.counter(demand, event.proposal_id, properties, constraints)
-            elif isinstance(event, Proposal):
-                agreement = yagna.market.create_agreement(event.proposal_id, soon)
-                yagna.market.confirm(agreement, "exe-unit-tests")
-                assert yagna.market.wait_for_approval(agreement, timeout=20)[0] is Approval.APPROVED
-                yagna.market.unsubscribe(demand)
-                return agreement
-    raise AssertionError("no provider answered")
+        requestor.close()
 
 
 def sh(script: str, **capture: Any) -> dict[str, Any]:
