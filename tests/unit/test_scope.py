@@ -119,6 +119,17 @@ def test_a_callback_that_was_taken_back_is_not_called() -> None:
     assert calls == ["second"]
 
 
+def test_a_cancelled_scope_keeps_no_callback_in_memory() -> None:
+    scope, other = Scope(), Scope()
+    seen = weakref.ref(other)
+    scope.on_cancel(other.cancel)
+    scope.cancel()
+    assert other.cancelled
+    del other
+    gc.collect()
+    assert seen() is None
+
+
 def test_a_callback_may_ask_the_scope_itself() -> None:
     scope = Scope()
     seen: list[tuple[bool, str]] = []

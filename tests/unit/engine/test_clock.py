@@ -47,8 +47,8 @@ def test_actions_are_done_in_the_order_of_their_times(clock: Clock) -> None:
     seen: list[str] = []
     done = threading.Event()
     now = time.monotonic()
-    clock.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
     clock.call_at(now + 0.04, lambda: seen.append("second"))
+    clock.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
     clock.call_at(now + 0.02, lambda: seen.append("first"))
     assert done.wait(5)
     assert seen == ["first", "second", "third"]
