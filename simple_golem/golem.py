@@ -184,7 +184,7 @@ class Golem:
             return
         if first:
             self._start(closing)
-        else:
+        elif closing is not None and closing.alive:
             self._hurry(ending)
         try:
             self._join(closing)

@@ -114,6 +114,10 @@ class WorkerPool:
         _do(future, work, args)
         return future
 
+    def post(self, work: Callable[..., object], *args: Any) -> None:
+        """Have a thread of the pool do `work(*args)`, of which nobody awaits the end; an error is logged."""
+        self.submit(_logged, work, args)
+
     def _add_thread(self) -> bool:
         self._made += 1
         thread = EngineThread(f"{self._name}-{self._made}", self._work)
@@ -178,6 +182,13 @@ def _do(future: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) ->
         future.set_exception(error)
     else:
         future.set_result(result)
+
+
+def _logged(work: Callable[..., object], args: tuple[Any, ...]) -> None:
+    try:
+        work(*args)
+    except Exception:
+        logger.exception("%s failed", getattr(work, "__qualname__", work))
 
 
 class InstancePool:

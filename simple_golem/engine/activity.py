@@ -98,6 +98,8 @@ class Activity:
             batch_id = self._yagna.activity.execute(self.activity_id, script, scope=scope)
         except YagnaError as error:
             self._raise_if_lost(error, scope)
+            if error.status is not None and error.status < 500:
+                raise  # refused, and so not run
             raise BatchLost(
                 f"nobody can know whether {commands[0]!r} was run by {self.provider}: the daemon gave no "
                 f"answer ({error}); check what it did before you run it again"

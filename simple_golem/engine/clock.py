@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import queue
 import time
 from collections.abc import Callable
 
 from ..threads import EngineThread
+
+logger = logging.getLogger(__name__)
 
 Action = Callable[[], object]
 
@@ -25,8 +28,13 @@ class Appointment:
 
     def keep(self) -> None:
         action, self._action = self._action, None
-        if action is not None:
+        if action is None:
+            return
+        try:
             action()
+        except Exception:
+            # The appointments after this one are kept all the same.
+            logger.exception("what was to be done at this time failed")
 
 
 class Clock:

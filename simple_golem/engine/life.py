@@ -267,7 +267,6 @@ class Life:
             return outcome
         if self.activity is not None and not self._activity_gone():
             timeout = max(0.1, until - time.monotonic() - _TERMINATE_SECONDS)
-            self._session.clock.call_in(timeout, lambda: self._destroying.cancel("no time left"))
             self.activity.destroy(self._destroying, timeout)
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
@@ -315,8 +314,10 @@ class Life:
             self._alarm.cancel()
             self._alarm = None
         part = self._part
-        if part is not None and limit != float("inf"):
-            self._alarm = self._session.clock.call_at(limit, lambda: self._overdue(part))
+        if part is None or limit == float("inf"):
+            return
+        at = limit - _TERMINATE_SECONDS if part is Part.RELEASE else limit
+        self._alarm = self._session.clock.call_at(at, lambda: self._overdue(part))
 
     def _overdue(self, part: Part) -> None:
         with self._lock:
@@ -331,7 +332,8 @@ class Life:
             self._shutting_down.cancel("the time for shutdown() is over")
             self._session.clock.call_in(_UNWIND_SECONDS, lambda: self._abandon(part))
         elif part is Part.RELEASE:
-            self._releasing.cancel("no time left")
+            self._destroying.cancel("no time left")
+            self._session.clock.call_in(_TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
 
     def _abandon(self, part: Part) -> None:
         """A method of the user does not return: the life is ended without it, its thread left behind."""
@@ -345,7 +347,7 @@ class Life:
             f"was abandoned at {whereabouts(self._thread_ident)}; use self.wait(seconds), not time.sleep"
         )
         logger.error("%s", stuck)
-        self._session.workers.submit(self._conclude_without_thread, Outcome(stuck, self._ran, False))
+        self._session.workers.post(self._conclude_without_thread, Outcome(stuck, self._ran, False))
 
     def _conclude_without_thread(self, outcome: Outcome) -> None:
         self._host.life_abandoned(self._conclude(outcome))
@@ -354,7 +356,7 @@ class Life:
 
     def agreement_ended(self, reason: str) -> None:
         """The provider has ended the agreement; from the session's thread, without blocking."""
-        self._session.workers.submit(self._look_after_agreement, reason)
+        self._session.workers.post(self._look_after_agreement, reason)
 
     def _look_after_agreement(self, reason: str) -> None:
         with self._lock:

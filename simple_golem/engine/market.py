@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ..errors import GolemError, NoDaemon, YagnaError
+from ..errors import GolemError, YagnaError
 from ..model.payload import Payload
 from ..model.settings import Settings
 from ..scope import Scope, ScopeEnded
@@ -127,7 +127,7 @@ class Demand:
             try:
                 # Not abandoned: what the daemon has given out never comes again. The DELETE ends it.
                 events = self._yagna.market.demand_events(demand_id, timeout=_POLL_SECONDS)
-            except (YagnaError, NoDaemon) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
                 self._after_error(error)
                 continue
             for event in events:
@@ -136,7 +136,7 @@ class Demand:
                 elif isinstance(event, ProposalRejected):
                     self._count_rejection(event.reason)
 
-    def _after_error(self, error: GolemError) -> None:
+    def _after_error(self, error: Exception) -> None:
         if self._withdrawn.cancelled:
             return
         if isinstance(error, YagnaError) and error.status == 404:
@@ -164,7 +164,7 @@ class Demand:
                 self._changed.notify_all()
                 return
         if proposal.state is ProposalState.INITIAL and not self._withdrawn.cancelled:
-            self._workers.submit(self._counter, demand_id, proposal)
+            self._workers.post(self._counter, demand_id, proposal)
 
     def _count_rejection(self, reason: str) -> None:
         with self._changed:

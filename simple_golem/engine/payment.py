@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Protocol
 
-from ..errors import AllocationRefused, GolemError, NoDaemon, YagnaError
+from ..errors import AllocationRefused, GolemError, YagnaError
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
@@ -169,14 +169,14 @@ class Payments:
                 )
             except ScopeEnded:
                 return
-            except (YagnaError, NoDaemon) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
                 logger.warning("reading payment events failed, trying again: %s", error)
                 self._stop.wait(1.0)
                 continue
             for event in events:
                 after = max(after, event.date)
                 if event.kind.endswith("ReceivedEvent"):
-                    self._workers.submit(take, event.document_id)
+                    self._workers.post(take, event.document_id)
             if after == known and time.monotonic() - began < _PAUSE_SECONDS:
                 self._stop.wait(_PAUSE_SECONDS)
 

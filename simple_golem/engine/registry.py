@@ -51,7 +51,10 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
 def _ask(url: str, params: dict[str, Any]) -> requests.Response:
     try:
         with requests.Session() as session:
-            return session.get(url, params=params, timeout=_TIMEOUT)
+            answer = session.get(url, params=params, timeout=_TIMEOUT)
+        if answer.status_code >= 500:
+            answer.raise_for_status()
+        return answer
     except requests.exceptions.RequestException as error:
         raise RegistryError(
             f"the image registry at {url} does not answer: check the network, "

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from ..errors import ForkedGolem, NoDaemon, YagnaError
+from ..errors import ForkedGolem
 from ..model.settings import Settings
 from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
@@ -129,7 +129,7 @@ class Session:
                 )
             except ScopeEnded:
                 return
-            except (YagnaError, NoDaemon) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
                 logger.warning("reading agreement events failed, trying again: %s", error)
                 self._stop.wait(1.0)
                 continue
@@ -144,8 +144,10 @@ class Session:
     # the end
 
     def withdraw(self, demand: Demand) -> None:
-        """Take one demand off the market, without waiting for it."""
-        self.workers.submit(demand.withdraw, self.release)
+        """Take one demand off the market, without waiting for it; closing has done it, if it has begun."""
+        if self._stop.cancelled:
+            return
+        self.workers.post(demand.withdraw, self.release)
 
     def withdraw_demands(self) -> None:
         """Take all demands off the market, without waiting for it."""
@@ -170,7 +172,8 @@ class Session:
     def hurry(self, ending: Ending) -> None:
         """Give up the last calls to the daemon when the time of `ending` is over."""
         until = ending.limit(Part.INVOICES)
-        self.clock.call_at(until + _LAST_CALLS_SECONDS, lambda: self.release.cancel("no time left"))
+        last = max(until, ending.limit(Part.RELEASE)) + _LAST_CALLS_SECONDS
+        self.clock.call_at(last, lambda: self.release.cancel("no time left"))
         self.payments.hurry(until)
 
     def _end_threads(self) -> None:

@@ -207,7 +207,7 @@ def test_a_program_that_is_no_text_is_refused(program: object) -> None:
         {"volumes": ["data"]},
         {"volumes": [5]},
         {"volumes": None},
-        {"volumes": {"/d": {"size": object()}}},
+        {"volumes": {"/d": {"size": object}}},
         {"env": ["A=1"]},
         {"env": {"A": None}},
         {"env": {"A=": "1"}},

@@ -1,0 +1,61 @@
+"""Every tutorial runs as it stands, and the pages show the very scripts that run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simple_golem.local.network import LocalGolem
+
+ROOT = Path(__file__).resolve().parents[2]
+COST = r"It cost 0\.\d+ tGLM \(test money\) on hoodi\n$"
+
+
+def run(network: LocalGolem, script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tutorials" / script],
+        env={**os.environ, **network.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_hello_world_tells_the_date_and_what_it_cost(network):
+    output = run(network, "01_hello_world.py")
+    assert (
+        len(re.findall(r"^DateService-1 on prov-\d: hello world, it is \w+ .*\d\d:\d\d:\d\d", output, re.M))
+        >= 2
+    )
+    assert re.search(COST, output)
+
+
+def test_the_simple_service_shows_statistics_of_three_providers(network):
+    output = run(network, "02_simple_service.py")
+    seen = re.findall(r"^SimpleService-(\d) +prov-\d +(\d+) observations, mean +[\d.]+ #+$", output, re.M)
+    assert {number for number, _ in seen} == {"1", "2", "3"}
+    assert max(int(count) for _, count in seen) > min(int(count) for _, count in seen)
+    assert re.search(COST, output)
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "tutorials").glob("*.py")))
+def test_each_page_includes_its_script_to_the_letter(script):
+    page = (ROOT / "tutorials" / script).with_suffix(".md").read_text()
+    assert f"```python\n{(ROOT / 'tutorials' / script).read_text()}```" in page
+
+
+def test_the_readme_shows_the_hello_world_that_runs_and_the_command_that_ci_runs():
+    readme = (ROOT / "README.md").read_text()
+    program = (ROOT / "tutorials" / "01_hello_world.py").read_text().partition("\n\n")[2]
+    assert f"```python\n{program}```" in readme
+    (command,) = re.findall(r"^python3 -m venv .*pytest.*$", readme, re.M)
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
