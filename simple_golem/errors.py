@@ -163,7 +163,7 @@ class ServiceFailed(GolemError):
     """One or more instances ended with a failure; each is named, the first one's cause is chained."""
 
 
-class ServiceStopped(BaseException):  # noqa: N818
+class ServiceStopped(BaseException):
     """Raised inside `start` and `run` when their instance is being stopped.
 
     Not an `Exception`, so that `except Exception` in a loop can't swallow a stop. Need not be caught.
