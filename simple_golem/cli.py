@@ -19,6 +19,8 @@ from .local.images import ImageStore
 from .local.network import DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
 
 _FAILED = 2
+# What asks a process to end, beside Ctrl-C; Windows knows only the first.
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 # Settings of a yagna that the user may have elsewhere, which would lead a script away from the local one.
 _LEADING_ASTRAY = (
     "YAGNA_MARKET_URL",
@@ -137,7 +139,8 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     ImageStore.with_options(options.image)
     images = dict(option.split("=", 1) for option in options.image)
     network = LocalGolem(options.providers, options.subnet, images)
-    _say(f"starting a local Golem network with {options.providers} provider(s)")
+    count = f"{options.providers} provider{'' if options.providers == 1 else 's'}"
+    _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()
     with network:
         _say(f"it is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
@@ -172,14 +175,12 @@ class _ForwardedSignals:
     A Ctrl-C is not passed on: the terminal gives it to the script itself.
     """
 
-    _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-
     def __init__(self) -> None:
         self._script: subprocess.Popen[bytes] | None = None
         self._waiting: list[int] = []
 
     def __enter__(self) -> _ForwardedSignals:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *self._FORWARDED)}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
         for number, handler in self._before.items():
             # What is ignored from the start, as under nohup, stays so for the script as well.
             if handler is not signal.SIG_IGN:
@@ -199,16 +200,14 @@ class _ForwardedSignals:
         if self._script is None:
             # The script may not have been there yet when the terminal gave it to everybody.
             self._waiting.append(number)
-        elif number in self._FORWARDED:
+        elif number in _ENDING:
             self._script.send_signal(number)
 
 
 @contextmanager
 def _terminating_signals() -> Iterator[None]:
     """SIGTERM and the end of the terminal leave through the clean-up, as Ctrl-C does."""
-    before: Mapping[signal.Signals, Any] = {
-        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    before: Mapping[signal.Signals, Any] = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _leave)

@@ -50,6 +50,12 @@ class ProviderAgent:
         self._desks: dict[str, OfferDesk] = {}
         self._agreements: set[AgreementLife] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether it has an agreement, or is about to have one."""
+        with self._lock:
+            return bool(self._agreements)
+
     def offer_in(self, subnet: str) -> None:
         """Publish an offer in this subnet too, if there is none."""
         if subnet in self._desks:

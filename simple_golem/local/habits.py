@@ -67,9 +67,12 @@ def habits_of(providers: int | Sequence[ProviderHabits], most: int) -> list[Prov
     Raises:
         LocalNetworkError: there are none, or more than `most`.
     """
+    nonsense = LocalNetworkError(f"providers is how many, or a list of ProviderHabits, not {providers!r}")
     if isinstance(providers, bool) or not isinstance(providers, (int, Sequence)):
-        raise LocalNetworkError(f"providers is how many, or a list of ProviderHabits, not {providers!r}")
+        raise nonsense
     habits = [ProviderHabits()] * providers if isinstance(providers, int) else list(providers)
+    if not all(isinstance(entry, ProviderHabits) for entry in habits):
+        raise nonsense
     if not 1 <= len(habits) <= most:
         count = providers if isinstance(providers, int) else len(habits)
         raise LocalNetworkError(f"a local network has 1 to {most} providers, not {count}")

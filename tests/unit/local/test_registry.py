@@ -1,0 +1,68 @@
+"""The registry of a local network: the questions that a payload asks of Golem's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from simple_golem.local.images import BUILT_IN, ImageStore
+from simple_golem.local.registry import Registry
+
+ALPINE = BUILT_IN[0]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    (tmp_path / "ten-bytes").write_text("0123456789")
+    registry = Registry(ImageStore.with_options([f"mine:1={tmp_path}"]))
+    yield registry
+    registry.close()
+
+
+def ask(registry: Registry, path: str = "/v1/image/info", **query: str) -> requests.Response:
+    return requests.get(registry.url + path, params=query, timeout=5)
+
+
+@pytest.mark.parametrize("query", [{"tag": ALPINE.tag}, {"hash": ALPINE.hash}])
+def test_an_image_is_found_by_tag_and_by_hash(registry: Registry, query: dict[str, str]) -> None:
+    answer = ask(registry, count="true", **query)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["sha3"] == ALPINE.hash
+    assert found["tag"] == ALPINE.tag
+    assert found["http"].startswith("http://127.0.0.1:")
+    assert found["https"].startswith("https://127.0.0.1:")
+
+
+def test_an_image_of_an_option_has_the_size_of_its_folder(registry: Registry) -> None:
+    assert ask(registry, tag="mine:1").json()["size"] == 10
+
+
+def test_an_unknown_image_is_answered_with_those_that_are_here_and_with_the_option(
+    registry: Registry,
+) -> None:
+    answer = ask(registry, tag="nobody/has:it")
+    assert answer.status_code == 404
+    message = answer.json()["message"]
+    assert "golem/alpine:latest" in message
+    assert "mine:1" in message
+    assert "--image nobody/has:it=FOLDER" in message
+
+
+@pytest.mark.parametrize("query", [{}, {"tag": "a", "hash": "b"}])
+def test_neither_or_both_of_tag_and_hash_is_a_bad_question(registry: Registry, query: dict[str, str]) -> None:
+    assert ask(registry, **query).status_code == 400
+
+
+def test_other_pages_are_not_found(registry: Registry) -> None:
+    assert ask(registry, "/v1/image/list").status_code == 404
+
+
+def test_a_closed_registry_does_not_listen() -> None:
+    registry = Registry(ImageStore())
+    registry.close()
+    with pytest.raises(requests.ConnectionError):
+        ask(registry, tag="golem/alpine:latest")

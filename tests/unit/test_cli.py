@@ -1,0 +1,74 @@
+"""What can be typed after `simple-golem`, and what wrong input gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simple_golem import cli
+from simple_golem.errors import NamespacesForbidden
+
+
+@pytest.mark.parametrize(
+    ("typed", "run"),
+    [
+        (["script.py", "--providers", "9", "-x"], ["script.py", "--providers", "9", "-x"]),
+        (["-m", "package.module", "-c", "a"], ["-m", "package.module", "-c", "a"]),
+        (["-c", "print(1)", "--subnet", "a"], ["-c", "print(1)", "--subnet", "a"]),
+    ],
+)
+def test_options_end_where_the_script_begins(
+    typed: list[str], run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("script.py").touch()
+    options = cli._parser().parse_args(["local", "run", "--providers", "2", "--subnet", "mine", *typed])
+    assert (options.providers, options.subnet) == (2, "mine")
+    assert cli._what_to_run(options) == run
+
+
+def test_images_can_be_given_more_than_once() -> None:
+    options = cli._parser().parse_args(["local", "up", "--image", "a=/x", "--image", "b=/y"])
+    assert options.image == ["a=/x", "b=/y"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["local", "run", "no-such-script.py"], "there is no script no-such-script.py"),
+        (["local", "up", "--providers", "0"], "1 to 64 providers, not 0"),
+        (["local", "up", "--image", "a=/no/such/folder"], "there is no folder /no/such/folder"),
+        (["local", "up", "--image", "nothing"], "TAG_OR_HASH=FOLDER"),
+        (["local", "up", "--subnet", "a b"], "a subnet is made of"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    typed: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(typed) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("typed", [[], ["local"], ["local", "run"], ["local", "run", "--bad", "x.py"]])
+def test_what_is_no_command_shows_how_to_write_it(
+    typed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(typed)
+    assert ended.value.code == 2
+    assert "usage: simple-golem" in capsys.readouterr().err
+
+
+def test_a_network_that_does_not_start_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(network: object) -> None:
+        raise NamespacesForbidden("no namespaces here: do this")
+
+    monkeypatch.setattr("simple_golem.local.network.LocalGolem.start", refuse)
+    assert cli.main(["local", "up"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "simple-golem: no namespaces here: do this"
