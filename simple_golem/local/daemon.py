@@ -90,6 +90,7 @@ class YagnaDaemon:
         self._hub = f"127.0.0.1:{hub_port}"
         self._program = program or find_yagna()
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_begins = 0
 
     @property
     def running(self) -> bool:
@@ -102,6 +103,7 @@ class YagnaDaemon:
         command = [str(self._program), "service", "run", "--disable-metrics-push"]
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         with open(self._log, "ab") as log:
+            self._log_begins = log.tell()
             self._process = subprocess.Popen(
                 launcher + command,
                 # yagna reads an .env file from where it runs.
@@ -155,12 +157,13 @@ class YagnaDaemon:
         self.client.close()
 
     def last_words(self) -> str:
-        """The last lines of its log, for an error message."""
+        """The last lines that it logged since it was started, for the end of an error message."""
         try:
-            lines = self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+            logged = self._log.read_bytes()[self._log_begins :]
         except OSError:
             return ""
-        return "".join(f"\n  {line}" for line in ["; its last lines:", *lines])
+        lines = logged.decode(errors="replace").splitlines()[-_LOG_LINES:]
+        return "; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else ""
 
     @property
     def _log(self) -> Path:
