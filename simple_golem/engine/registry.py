@@ -42,19 +42,26 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
     return location
 
 
+def _is_passing(answer: requests.Response) -> bool:
+    return answer.status_code >= 500
+
+
+def _last_answer(state: tenacity.RetryCallState) -> requests.Response:
+    assert state.outcome is not None
+    answer: requests.Response = state.outcome.result()
+    return answer
+
+
 @tenacity.retry(
-    retry=tenacity.retry_if_exception_type(RegistryError),
+    retry=tenacity.retry_if_exception_type(RegistryError) | tenacity.retry_if_result(_is_passing),
     stop=tenacity.stop_after_attempt(3),
     wait=tenacity.wait_exponential(multiplier=0.2, max=2.0),
-    reraise=True,
+    retry_error_callback=_last_answer,
 )
 def _ask(url: str, params: dict[str, Any]) -> requests.Response:
     try:
         with requests.Session() as session:
-            answer = session.get(url, params=params, timeout=_TIMEOUT)
-        if answer.status_code >= 500:
-            answer.raise_for_status()
-        return answer
+            return session.get(url, params=params, timeout=_TIMEOUT)
     except requests.exceptions.RequestException as error:
         raise RegistryError(
             f"the image registry at {url} does not answer: check the network, "
