@@ -52,6 +52,10 @@ class BadService(GolemError, TypeError):
     """A class can't be run as a service: not a `Service`, or with a method of a kind that can't work."""
 
 
+class BadListener(GolemError, TypeError):
+    """What was to be told of events can't be called."""
+
+
 class BadInstanceCount(GolemError, ValueError):
     """The number of instances, or of their parameters, makes no sense."""
 

@@ -21,10 +21,11 @@ from tenacity.wait import WaitBaseT
 
 from .cluster import Cluster, failed
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
+from .engine.event_desk import Listener
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .errors import BadInstanceCount, BadListener, BadWaitTime, GolemError, NotRunning, ServiceFailed
 from .instance import Crew, Instance, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
@@ -87,6 +88,7 @@ class Golem:
         self._raise_failures = raise_failures
         self._lock = threading.Lock()
         self._session: Session | None = None
+        self._listeners: list[Listener] = []
         self._clusters: list[Cluster] = []
         self._closing: EngineThread | None = None
         self._ending: Ending | None = None
@@ -116,6 +118,8 @@ class Golem:
                     ", ".join(instance.name for instance in other.instances) or "no instances",
                 )
             self._session = Session(self._settings)
+            for listener in self._listeners:
+                self._session.events.add(listener)
         try:
             self._session.open(self._budget)
         except BaseException as error:
@@ -280,6 +284,28 @@ class Golem:
         if received and not interrupted and not told:
             raise KeyboardInterrupt if received[0] == signal.SIGINT else _Terminated(_SIGTERM_STATUS)
 
+    # --- telling what happens -------------------------------------------------------------------------
+
+    def on_event(self, listener: Listener) -> Listener:
+        """Call `listener(event)` for everything that happens from now on; returns it, so it decorates too.
+
+        Events come one after the other, in order, on a thread of their own: a slow listener holds up nobody,
+        and an error in it is logged. They are those of `simple_golem.model.events`; `str(event)` is a line
+        for a log.
+
+        Example:
+            @golem.on_event
+            def show(event):
+                print(event)
+        """
+        if not callable(listener):
+            raise BadListener(f"{listener!r} can't be called: give a function that takes an event")
+        with self._lock:
+            self._listeners.append(listener)
+            if self._session is not None:
+                self._session.events.add(listener)
+        return listener
+
     # --- running services -----------------------------------------------------------------------------
 
     def run_service(
@@ -345,6 +371,7 @@ class Golem:
             demand_constraints(payload, decorations, session.settings),
             session.settings.payment_platform,
             cls.__name__,
+            session.emit,
         )
         crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace)
         cluster = Cluster(crew, cls, makers, expiration)

@@ -19,6 +19,7 @@ from .engine.market import Demand
 from .engine.session import Session
 from .errors import MethodStuck, NotRunning, ServiceFailed, WaitTimeout
 from .model.commands import Command, batch_of
+from .model.events import InstanceFailed, StateChanged
 from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
@@ -273,12 +274,16 @@ class Instance:
         return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        logger.warning("%s is started again on another provider, since %s", self.name, outcome.failure)
+        event = InstanceFailed(self.name, str(outcome.failure), respawned=True)
+        logger.warning("%s", event)
+        self._crew.session.emit(event)
 
     def _finish(self, outcome: Outcome) -> None:
         self.failure = outcome.failure
         if outcome.elsewhere:
             logger.error("%s has failed and is not started again: %s", self.name, outcome.failure)
+        if outcome.failure is not None:
+            self._crew.session.emit(InstanceFailed(self.name, str(outcome.failure), respawned=False))
         self.enter(ServiceState.terminated)
 
     # --- what a life does to its instance -------------------------------------------------------------
@@ -291,10 +296,10 @@ class Instance:
             if state not in TRANSITIONS[self._state]:
                 logger.debug("%s can't go from %s to %s", self.name, self._state.value, state.value)
                 return
-            self._state = state
+            old, self._state = self._state, state
             self._history.append((state, datetime.now(timezone.utc)))
             self._changed.notify_all()
-        logger.info("%s is %s", self.name, state.value)
+        self._crew.session.emit(StateChanged(self.name, old, state))
 
     def stop_from_inside(self) -> None:
         self.end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")

@@ -190,8 +190,8 @@ class Activity:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
             return False
 
-    def destroy(self, scope: Scope, timeout: float) -> None:
-        """Have the provider end the activity; blocks up to `timeout` seconds, and logs if it did not."""
+    def destroy(self, scope: Scope, timeout: float) -> bool:
+        """Have the provider end the activity; False, and a warning, if that took too long."""
         try:
             self._yagna.activity.destroy(self.activity_id, timeout=timeout, scope=scope)
         except (GolemError, ScopeEnded) as error:
@@ -201,6 +201,8 @@ class Activity:
                 self.activity_id,
                 error or "no time left",
             )
+            return False
+        return True
 
 
 class _Turns:

@@ -11,9 +11,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..errors import GolemError, YagnaError
+from ..model.events import AgreementMade, AgreementNotMade
 from ..scope import Scope, ScopeEnded, wait_until
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementState, Approval, Proposal
+from .event_desk import Emit
 from .market import Demand
 
 logger = logging.getLogger(__name__)
@@ -96,15 +98,17 @@ def provider_name(properties: Mapping[str, Any]) -> str:
 class AgreementMaker:
     """Turns a proposal into an agreement, or finds out that it can't be one."""
 
-    def __init__(self, yagna: Yagna, app_session_id: str) -> None:
+    def __init__(self, yagna: Yagna, app_session_id: str, emit: Emit) -> None:
+        self._emit = emit
         self._yagna = yagna
         self._app_session_id = app_session_id
 
-    def make(self, proposal: Proposal, stop: Scope, release: Scope) -> Agreement | None:
+    def make(self, proposal: Proposal, instance: str, stop: Scope, release: Scope) -> Agreement | None:
         """Create, confirm and await an agreement; blocks for the provider's answer, 15 seconds at most.
 
         Args:
             proposal: what the provider answered last.
+            instance: whom it is for.
             stop: cancelling it gives up at once; the agreement is then cancelled, or terminated.
             release: what that cleaning up listens to.
 
@@ -129,9 +133,9 @@ class AgreementMaker:
             self.give_up(agreement_id, release)
             raise
         if answer is not None:
-            logger.info("%s (%s) did not approve the agreement: %s", name, proposal.issuer_id, answer)
+            self._emit(AgreementNotMade(instance, proposal.issuer_id, name, answer))
             return None
-        logger.info("agreement %s with %s (%s)", agreement_id, name, proposal.issuer_id)
+        self._emit(AgreementMade(instance, agreement_id, proposal.issuer_id, name))
         return Agreement(agreement_id, proposal.issuer_id, name, proposal.properties)
 
     def _ask(self, agreement_id: str, stop: Scope) -> str | None:
@@ -164,8 +168,8 @@ class AgreementMaker:
         except (GolemError, ScopeEnded) as error:
             logger.warning("the agreement %s could not be cancelled: %s", agreement_id, error)
 
-    def terminate(self, agreement: Agreement, reason: str, code: str, scope: Scope) -> None:
-        """End an agreement in force; logs if the daemon does not do it in time."""
+    def terminate(self, agreement: Agreement, reason: str, code: str, scope: Scope) -> bool:
+        """End an agreement in force; False, and a warning, if the daemon does not do it in time."""
         try:
             self._yagna.market.terminate(agreement.agreement_id, reason, code, scope=scope)
         except (GolemError, ScopeEnded) as error:
@@ -175,3 +179,5 @@ class AgreementMaker:
                 agreement,
                 error or "no time left",
             )
+            return False
+        return True

@@ -21,6 +21,14 @@ from ..errors import (
     YagnaError,
 )
 from ..model.commands import Command
+from ..model.events import (
+    ActivityCreated,
+    ActivityDestroyed,
+    AgreementEnded,
+    BatchEnded,
+    BatchStarted,
+    MethodCalled,
+)
 from ..model.results import Results
 from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
@@ -85,6 +93,7 @@ class Life:
         self.agreement: Agreement | None = None
         self.activity: Activity | None = None
         self._session = session
+        self._emit = session.emit
         self._demand = demand
         self._host = host
         self._class_name = type(service).__name__
@@ -145,7 +154,9 @@ class Life:
         while self.agreement is None:
             proposal = self._session.chooser.choose(self._demand, self._stop)
             try:
-                self.agreement = self._session.agreements.make(proposal, self._stop, self._releasing)
+                self.agreement = self._session.agreements.make(
+                    proposal, self._host.name, self._stop, self._releasing
+                )
             finally:
                 if self.agreement is None:
                     self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
@@ -167,12 +178,12 @@ class Life:
             ) from error
         self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
         self.activity = Activity(self._session.yagna, activity_id, str(agreement))
-        logger.info("%s: activity %s on %s", self._host.name, activity_id, agreement)
+        self._emit(ActivityCreated(self._host.name, activity_id, agreement.provider_name))
 
     def _deploy(self) -> None:
         commands = self._call("deploy")
         if commands:
-            self._acting().run(commands, self._stop, self._stop)
+            self._batch(commands, self._stop, self._stop)
 
     def _phase(self, method: str) -> bool:
         """Call a method and run what it returns as one batch; whether there was anything to run."""
@@ -209,6 +220,7 @@ class Life:
     def _call(self, method: str) -> tuple[Command, ...]:
         """Run the user's `deploy`, `start` or `run`, and check what it returns."""
         self._begin(Part.METHOD)
+        self._emit(MethodCalled(self._host.name, method))
         try:
             value = getattr(self.service, method)()
         finally:
@@ -239,10 +251,11 @@ class Life:
         if not self._endings:
             self.end(Ending.ordinary(), "the service has ended")
         self._begin(Part.SHUTDOWN)
+        self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
             commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
             if commands:
-                self._acting().run(commands, self._shutting_down, self._shutting_down)
+                self._batch(commands, self._shutting_down, self._shutting_down)
         except (ScopeEnded, ServiceStopped):
             logger.warning("%s: shutdown() was not done in time", self._host.name)
         except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
@@ -267,11 +280,13 @@ class Life:
             return outcome
         if self.activity is not None and not self._activity_gone():
             timeout = max(0.1, until - time.monotonic() - _TERMINATE_SECONDS)
-            self.activity.destroy(self._destroying, timeout)
+            confirmed = self.activity.destroy(self._destroying, timeout)
+            self._emit(ActivityDestroyed(self._host.name, self.activity.activity_id, confirmed))
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
-        self._session.agreements.terminate(agreement, reason, code, self._releasing)
+        if self._session.agreements.terminate(agreement, reason, code, self._releasing):
+            self._emit(AgreementEnded(self._host.name, agreement.agreement_id, False, reason))
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
         with self._lock:
             self._set_part(None)
@@ -362,6 +377,8 @@ class Life:
         with self._lock:
             if self._ended:
                 return
+        if self.agreement is not None:
+            self._emit(AgreementEnded(self._host.name, self.agreement.agreement_id, True, reason))
         error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
         try:
             if self.activity is not None and self.activity.alive(self._releasing):
@@ -450,7 +467,7 @@ class Life:
         """
         self._begin(Part.BATCH)
         try:
-            return self._acting().run(commands, self._batches, self._stop, timeout)
+            return self._batch(commands, self._batches, self._stop, timeout)
         except ActivityLost as error:
             self._lose(error)
             raise ServiceStopped(str(error)) from error
@@ -468,11 +485,27 @@ class Life:
         if self._shutting_down.cancelled:
             raise NotRunning(f"{self._host.name}: the time for shutdown() is over")
         try:
-            return self._acting().run(commands, self._shutting_down, self._shutting_down, timeout)
+            return self._batch(commands, self._shutting_down, self._shutting_down, timeout)
         except ScopeEnded as error:
             raise BatchTimeout(
                 f"{self._host.name}: {commands[0]!r} was not done within shutdown()"
             ) from error
+
+    def _batch(
+        self, commands: tuple[Command, ...], scope: Scope, unsent: Scope, timeout: float | None = None
+    ) -> Results:
+        name = self._host.name
+        self._emit(BatchStarted(name, commands))
+        try:
+            results = self._acting().run(commands, scope, unsent, timeout)
+        except CommandFailed as error:
+            self._emit(BatchEnded(name, commands, error.results, str(error)))
+            raise
+        except (GolemError, ScopeEnded) as error:
+            self._emit(BatchEnded(name, commands, (), str(error)))
+            raise
+        self._emit(BatchEnded(name, commands, results, None))
+        return results
 
     def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
         """A batch from any other thread, while the instance is running."""
@@ -480,7 +513,7 @@ class Life:
         if self.activity is None or self._ended or self._stop.cancelled or state not in _ANSWERING:
             raise NotRunning(f"{self._host.name} is {self.state}: commands can be run while it is running")
         try:
-            return self.activity.run(commands, self._batches, self._stop, timeout)
+            return self._batch(commands, self._batches, self._stop, timeout)
         except ActivityLost as error:
             self._lose(error)
             raise BatchLost(f"nobody can know what became of {commands[0]!r}: {error}") from error

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from ..errors import GolemError, YagnaError
+from ..model.events import DemandPublished, DemandWithdrawn, ProposalReceived
+from ..model.events import ProposalRejected as ProposalTurnedDown
 from ..model.payload import Payload
 from ..model.settings import Settings
 from ..scope import Scope, ScopeEnded
@@ -17,6 +19,7 @@ from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import Decorations, Proposal, ProposalRejected, ProposalState
+from .event_desk import Emit
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,10 @@ class Demand:
         constraints: str,
         platform: str,
         name: str,
+        emit: Emit,
     ) -> None:
+        self._cluster = name
+        self._emit = emit
         self.drafts: dict[str, Proposal] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
@@ -94,7 +100,8 @@ class Demand:
             self._demand_id = self._yagna.market.publish_demand(
                 self._properties, self._constraints, repeat=repeat
             )
-        logger.info("demand %s published", self._demand_id)
+            demand_id = self._demand_id
+        self._emit(DemandPublished(self._cluster, demand_id))
 
     def withdraw(self, scope: Scope) -> None:
         """Take the demand off the market; its reader ends with it. A second call does nothing."""
@@ -107,6 +114,8 @@ class Demand:
             self._yagna.market.unsubscribe(demand_id, scope=scope)
         except (GolemError, ScopeEnded) as error:
             logger.warning("the demand %s could not be withdrawn: %s", demand_id, error)
+            return
+        self._emit(DemandWithdrawn(self._cluster, demand_id))
 
     def join(self, timeout: float) -> bool:
         return self._reader.join(timeout)
@@ -157,9 +166,12 @@ class Demand:
             self._withdrawn.wait(1.0)
 
     def _take(self, demand_id: str, proposal: Proposal) -> None:
+        draft = proposal.state is ProposalState.DRAFT
+        name = str(proposal.properties.get("golem.node.id.name") or "unnamed")
+        self._emit(ProposalReceived(self._cluster, proposal.issuer_id, name, draft))
         with self._changed:
             self.seen.add(proposal.issuer_id)
-            if proposal.state is ProposalState.DRAFT:
+            if draft:
                 self.drafts[proposal.issuer_id] = proposal
                 self._changed.notify_all()
                 return
@@ -169,6 +181,7 @@ class Demand:
     def _count_rejection(self, reason: str) -> None:
         with self._changed:
             self.rejections[reason or "no reason given"] += 1
+        self._emit(ProposalTurnedDown(self._cluster, reason or "no reason given"))
 
     # a worker's thread
 

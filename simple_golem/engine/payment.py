@@ -12,10 +12,12 @@ from decimal import Decimal
 from typing import Protocol
 
 from ..errors import AllocationRefused, GolemError, YagnaError
+from ..model.events import BudgetAllocated, BudgetReleased, DebitNoteAccepted, InvoiceAccepted
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
 from ..yagna.values import Allocation, DebitNote, Decorations, Invoice, PaymentEvent
+from .event_desk import Emit
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +41,15 @@ class Payments:
     """Sets the budget aside, accepts what providers ask for, and knows what was spent."""
 
     def __init__(
-        self, yagna: Yagna, app_session_id: str, platform: str, workers: WorkerPool, stop: Scope
+        self,
+        yagna: Yagna,
+        app_session_id: str,
+        platform: str,
+        workers: WorkerPool,
+        stop: Scope,
+        emit: Emit,
     ) -> None:
+        self._emit = emit
         self._yagna = yagna
         self._app_session_id = app_session_id
         self._platform = platform
@@ -72,7 +81,7 @@ class Payments:
                 f"the daemon did not set {budget} GLM aside on {self._platform}: {error.detail}; see "
                 "`yagna payment status`, and `yagna payment fund` for test money"
             ) from error
-        logger.info("allocation %s of %s on %s", self._allocation.allocation_id, budget, self._platform)
+        self._emit(BudgetAllocated(self._allocation.allocation_id, budget, self._platform))
 
     def cover(self, expiration: datetime) -> None:
         """Have the allocation last until what ends at `expiration` is paid."""
@@ -100,6 +109,8 @@ class Payments:
             self._yagna.payment.release(allocation.allocation_id, scope=scope)
         except (GolemError, ScopeEnded) as error:
             logger.warning("the allocation %s could not be released: %s", allocation.allocation_id, error)
+            return
+        self._emit(BudgetReleased(allocation.allocation_id))
 
     # what is owed
 
@@ -200,7 +211,7 @@ class Payments:
             noted = self._noted.setdefault(note.agreement_id, {})
             # Each contains those before it, and the workers may have taken them in any order.
             noted[note.activity_id] = max(note.amount, noted.get(note.activity_id, Decimal(0)))
-        logger.info("debit note of %s over %s accepted", note.issuer_id, note.amount)
+        self._emit(DebitNoteAccepted(note.agreement_id, note.activity_id, note.issuer_id, note.amount))
 
     def _take_invoice(self, invoice_id: str) -> None:
         try:
@@ -220,7 +231,9 @@ class Payments:
             self._accepted[invoice.agreement_id] = invoice.amount
             self._awaited.pop(invoice.agreement_id, None)
             self._changed.notify_all()
-        logger.info("invoice of %s over %s accepted", invoice.issuer_id, invoice.amount)
+        self._emit(
+            InvoiceAccepted(invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount)
+        )
 
     def _lock_of(self, agreement_id: str) -> threading.Lock:
         """The daemon's own lock for an agreement is none: accepts of one agreement go one after the other."""

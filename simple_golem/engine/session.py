@@ -20,6 +20,7 @@ from ..yagna.retry import Repeat
 from .agreement import AgreementMaker, Chooser
 from .clock import Clock
 from .ending import Ending, Part
+from .event_desk import EventDesk
 from .market import Demand
 from .payment import Payments
 
@@ -57,15 +58,22 @@ class Session:
         self.clock = Clock()
         self.workers = WorkerPool("golem-worker", _WORKERS)
         self.chooser = Chooser()
-        self.agreements = AgreementMaker(self.yagna, self.app_session_id)
+        self.events = EventDesk()
+        self.emit = self.events.emit
+        self.agreements = AgreementMaker(self.yagna, self.app_session_id, self.emit)
         self.release = Scope()
         self._stop = Scope()
         self.payments = Payments(
-            self.yagna, self.app_session_id, settings.payment_platform, self.workers, self._stop
+            self.yagna,
+            self.app_session_id,
+            settings.payment_platform,
+            self.workers,
+            self._stop,
+            self.emit,
         )
         self._demands: list[Demand] = []
         self._watched: dict[str, EndsByProvider] = {}
-        self._events = EngineThread("golem-agreement-events", self._read_agreement_events)
+        self._agreement_events = EngineThread("golem-agreement-events", self._read_agreement_events)
         self._process = os.getpid()
 
     def open(self, budget: Decimal) -> None:
@@ -86,7 +94,7 @@ class Session:
         self.yagna.identity.me(repeat=Repeat.NEVER)
         self.payments.allocate(budget)
         self.payments.start()
-        self._events.start()
+        self._agreement_events.start()
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
         """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
@@ -163,7 +171,7 @@ class Session:
         self.payments.release(self.release)
         self._stop.cancel("the Golem is closed")
         stuck = self.payments.join(_JOIN_SECONDS)
-        stuck += [] if self._events.join(_JOIN_SECONDS) else ["golem-agreement-events"]
+        stuck += [] if self._agreement_events.join(_JOIN_SECONDS) else ["golem-agreement-events"]
         stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
@@ -180,6 +188,8 @@ class Session:
         stuck = self.workers.close(_JOIN_SECONDS)
         if not self.clock.close(_JOIN_SECONDS):
             stuck.append("golem-clock")
+        if not self.events.close(_JOIN_SECONDS):
+            stuck.append("golem-events")
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self.yagna.close()

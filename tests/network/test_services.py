@@ -426,3 +426,56 @@ def test_an_image_nobody_has_is_named_together_with_those_there_are(network):
         with pytest.raises(UnknownImage, match=r"no/such:image.*golem/alpine:latest"):
             golem.run_service(Service, payload=vm.repo(image_tag="no/such:image"))
         assert golem.instances == ()
+
+
+# --- events ------------------------------------------------------------------------------------------
+
+
+def test_everything_that_happens_is_told_in_order_and_a_bad_listener_harms_nobody(caplog):
+    told = []
+    golem = Golem(1)
+
+    @golem.on_event
+    def broken(event):
+        raise RuntimeError("a bad listener")
+
+    golem.on_event(told.append)
+    with golem:
+        cluster = golem.run_service(Echo)
+        cluster.wait_until_running(timeout=30)
+        cluster.stop()
+    kinds = [type(event).__name__ for event in told]
+    order = [
+        "BudgetAllocated",
+        "DemandPublished",
+        "AgreementMade",
+        "StateChanged",
+        "ActivityCreated",
+        "ActivityDestroyed",
+        "AgreementEnded",
+        "InvoiceAccepted",
+        "BudgetReleased",
+    ]
+    assert [kind for kind in dict.fromkeys(kinds) if kind in order] == order
+    assert kinds.count("InvoiceAccepted") == 1
+    assert [event.method for event in told if type(event).__name__ == "MethodCalled"] == [
+        "deploy",
+        "start",
+        "shutdown",
+    ]
+    assert "a bad listener" in caplog.text
+
+
+def test_a_stop_from_an_event_callable_does_not_hang():
+    golem = Golem(1)
+    clusters = []
+
+    @golem.on_event
+    def stop_when_running(event):
+        if getattr(event, "new", None) == "running":
+            clusters[0].stop()
+
+    with golem:
+        clusters.append(golem.run_service(Echo))
+        assert clusters[0].wait(30)
+    assert clusters[0].instances[0].service.calls == ["start", "shutdown"]

@@ -14,6 +14,7 @@ import requests
 import responses
 
 from simple_golem.engine.agreement import Agreement, AgreementMaker, Chooser
+from simple_golem.engine.event_desk import EventDesk
 from simple_golem.engine.market import Demand
 from simple_golem.errors import YagnaError
 from simple_golem.scope import Scope, ScopeEnded
@@ -41,7 +42,7 @@ def chooser() -> Chooser:
 
 @pytest.fixture
 def demand(yagna: Yagna, workers: WorkerPool, chooser: Chooser) -> Demand:
-    return Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "1")
+    return Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "1", EventDesk().emit)
 
 
 def answered(demand: Demand, chooser: Chooser, *providers: str) -> None:
@@ -107,7 +108,7 @@ def test_many_choose_side_by_side_and_none_the_same(chooser: Chooser, demand: De
 def test_a_provider_busy_for_one_demand_is_busy_for_another(
     chooser: Chooser, demand: Demand, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    other = Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "2")
+    other = Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "2", EventDesk().emit)
     answered(demand, chooser, "p1")
     answered(other, chooser, "p1", "p2")
     assert chooser.choose(demand, scope).issuer_id == "p1"
@@ -180,7 +181,7 @@ def test_nobody_is_taken_in_a_scope_that_has_ended(chooser: Chooser, demand: Dem
 @pytest.fixture
 def maker(daemon: responses.RequestsMock, yagna: Yagna) -> AgreementMaker:
     daemon.post(f"{API}{AGREEMENTS}", json="a1")
-    return AgreementMaker(yagna, "s1")
+    return AgreementMaker(yagna, "s1", EventDesk().emit)
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ def test_an_approved_agreement_says_whom_it_is_with(
 ) -> None:
     said(daemon, "confirm", 204)
     said(daemon, "wait", 204)
-    agreement = maker.make(draft("p1"), scope, release)
+    agreement = maker.make(draft("p1"), "Hello-1", scope, release)
     assert agreement == Agreement("a1", "p1", "the p1", {"golem.node.id.name": "the p1"})
     assert str(agreement) == "the p1 (p1)"
     assert calls(daemon) == ["agreements", "confirm", "wait"]
@@ -231,7 +232,7 @@ def test_a_refused_agreement_is_none(
 ) -> None:
     said(daemon, "confirm", 204)
     said(daemon, "wait", 410, "Rejected")
-    assert maker.make(draft("p1"), scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
     assert calls(daemon) == ["agreements", "confirm", "wait"]
 
 
@@ -239,7 +240,7 @@ def test_a_proposal_that_is_no_more_is_none(
     daemon: responses.RequestsMock, yagna: Yagna, scope: Scope, release: Scope
 ) -> None:
     daemon.post(f"{API}{AGREEMENTS}", status=410, json={"message": "countered"})
-    assert AgreementMaker(yagna, "s1").make(draft("p1"), scope, release) is None
+    assert AgreementMaker(yagna, "s1", EventDesk().emit).make(draft("p1"), "Hello-1", scope, release) is None
 
 
 def test_an_agreement_nobody_answers_is_cancelled(
@@ -248,7 +249,7 @@ def test_an_agreement_nobody_answers_is_cancelled(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 408, "timeout")
     said(daemon, "cancel", 200)
-    assert maker.make(draft("p1"), scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
     assert calls(daemon) == ["agreements", "confirm", "wait", "cancel"]
 
 
@@ -259,7 +260,7 @@ def test_an_approval_at_the_last_moment_counts(
     said(daemon, "wait", 408, "timeout")
     said(daemon, "wait", 204)
     said(daemon, "cancel", 410, "approved")
-    agreement = maker.make(draft("p1"), scope, release)
+    agreement = maker.make(draft("p1"), "Hello-1", scope, release)
     assert agreement is not None
     assert agreement.agreement_id == "a1"
     assert calls(daemon) == ["agreements", "confirm", "wait", "cancel", "wait"]
@@ -272,7 +273,7 @@ def test_a_confirmation_whose_answer_was_lost_is_read_from_the_agreement(
     daemon.post(f"{API}{AGREEMENTS}/a1/confirm", body=LOST)
     state_is(daemon, state)
     said(daemon, "wait", 204)
-    assert maker.make(draft("p1"), scope, release) is not None
+    assert maker.make(draft("p1"), "Hello-1", scope, release) is not None
     assert calls(daemon) == ["agreements", "confirm", "a1", "wait"]
 
 
@@ -282,7 +283,7 @@ def test_an_agreement_that_was_not_confirmed_is_cancelled(
     said(daemon, "confirm", 400, "no")
     state_is(daemon, "Proposal")
     said(daemon, "cancel", 200)
-    assert maker.make(draft("p1"), scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
     assert calls(daemon) == ["agreements", "confirm", "a1", "cancel"]
 
 
@@ -301,7 +302,7 @@ def test_an_agreement_given_up_half_way_is_cancelled_or_terminated(
     said(daemon, "cancel", status)
     said(daemon, "terminate", 200)
     with pytest.raises(ScopeEnded):
-        maker.make(draft("p1"), stop, release)
+        maker.make(draft("p1"), "Hello-1", stop, release)
     assert calls(daemon)[3:] == ended
 
 
@@ -312,7 +313,7 @@ def test_an_agreement_is_given_up_also_where_the_daemon_fails(
     said(daemon, "wait", 500, "broken")
     said(daemon, "cancel", 200)
     with pytest.raises(YagnaError, match="broken"):
-        maker.make(draft("p1"), scope, release)
+        maker.make(draft("p1"), "Hello-1", scope, release)
     assert calls(daemon)[-1] == "cancel"
 
 
@@ -322,7 +323,7 @@ def test_nothing_is_made_in_a_scope_that_has_ended(
     stop = Scope()
     stop.cancel()
     with pytest.raises(ScopeEnded):
-        maker.make(draft("p1"), stop, release)
+        maker.make(draft("p1"), "Hello-1", stop, release)
     assert calls(daemon) == []
 
 

@@ -12,6 +12,7 @@ import pytest
 import responses
 from requests import PreparedRequest
 
+from simple_golem.engine.event_desk import EventDesk
 from simple_golem.engine.market import Demand, demand_constraints, demand_properties
 from simple_golem.model.payload import Payload
 from simple_golem.model.settings import Settings
@@ -97,7 +98,9 @@ def market(daemon: responses.RequestsMock) -> Market:
 
 @pytest.fixture
 def demand(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[Demand]:
-    demand = Demand(yagna, workers, threading.Condition(), {"mine": 1}, "(x=1)", PLATFORM, "1")
+    demand = Demand(
+        yagna, workers, threading.Condition(), {"mine": 1}, "(x=1)", PLATFORM, "1", EventDesk().emit
+    )
     demand.publish()
     yield demand
     demand.withdraw(scope)
@@ -202,7 +205,7 @@ def test_a_withdrawn_demand_ends_its_reader_and_stays_away(
 def test_a_withdrawn_demand_can_not_be_published(
     market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    demand = Demand(yagna, workers, threading.Condition(), {}, "()", PLATFORM, "2")
+    demand = Demand(yagna, workers, threading.Condition(), {}, "()", PLATFORM, "2", EventDesk().emit)
     demand.withdraw(scope)
     with pytest.raises(ScopeEnded):
         demand.publish()

@@ -16,6 +16,7 @@ import pytest
 import responses
 from requests import PreparedRequest
 
+from simple_golem.engine.event_desk import EventDesk
 from simple_golem.engine.payment import Payments
 from simple_golem.errors import AllocationRefused
 from simple_golem.scope import Scope
@@ -132,7 +133,7 @@ def desk(daemon: responses.RequestsMock) -> Desk:
 
 @pytest.fixture
 def payments(desk: Desk, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[Payments]:
-    payments = Payments(yagna, "s1", PLATFORM, workers, scope)
+    payments = Payments(yagna, "s1", PLATFORM, workers, scope, EventDesk().emit)
     payments.allocate(Decimal(1))
     payments.start()
     yield payments
@@ -295,7 +296,7 @@ def test_reading_goes_on_after_a_failure(desk: Desk, yagna: Yagna, workers: Work
             return self.cancelled
 
     stop = Impatient()
-    payments = Payments(yagna, "s1", PLATFORM, workers, stop)
+    payments = Payments(yagna, "s1", PLATFORM, workers, stop, EventDesk().emit)
     payments.allocate(Decimal(1))
     desk.invoice("i1", "a1", "0.25")
     desk.out_of_order = True
@@ -372,7 +373,7 @@ def test_an_allocation_that_is_refused_says_what_to_do(
 ) -> None:
     daemon.post(f"{API}{PAYMENT}/allocations", status=400, json={"detail": "Insufficient funds"})
     with pytest.raises(AllocationRefused, match="Insufficient funds") as caught:
-        Payments(yagna, "s1", PLATFORM, workers, scope).allocate(Decimal(7))
+        Payments(yagna, "s1", PLATFORM, workers, scope, EventDesk().emit).allocate(Decimal(7))
     for words in ("7 GLM", PLATFORM, "yagna payment fund"):
         assert words in str(caught.value)
 
@@ -381,7 +382,7 @@ def test_without_an_allocation_there_are_no_decorations(
     yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
     with pytest.raises(AllocationRefused):
-        Payments(yagna, "s1", PLATFORM, workers, scope).decorations()
+        Payments(yagna, "s1", PLATFORM, workers, scope, EventDesk().emit).decorations()
 
 
 def test_the_allocation_lasts_longer_than_what_it_pays(

@@ -1,0 +1,252 @@
+"""What happens in an open Golem, one typed event per thing; `str(event)` is a line for a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from decimal import Decimal
+
+from .commands import Command
+from .results import Result
+from .states import ServiceState
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The base of all events.
+
+    Attributes:
+        at: when it happened (UTC, this machine's clock).
+    """
+
+    at: datetime = field(default_factory=_now, compare=False)
+
+
+@dataclass(frozen=True)
+class BudgetAllocated(Event):
+    """The session has begun: its budget is set aside."""
+
+    allocation_id: str
+    amount: Decimal
+    platform: str
+
+    def __str__(self) -> str:
+        return f"allocation {self.allocation_id} of {self.amount} GLM on {self.platform}"
+
+
+@dataclass(frozen=True)
+class BudgetReleased(Event):
+    """The session has ended: what was not spent is given back."""
+
+    allocation_id: str
+
+    def __str__(self) -> str:
+        return f"allocation {self.allocation_id} released"
+
+
+@dataclass(frozen=True)
+class DemandPublished(Event):
+    """A cluster's demand is on the market, for the first time or again."""
+
+    cluster: str
+    demand_id: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: demand {self.demand_id} published"
+
+
+@dataclass(frozen=True)
+class DemandWithdrawn(Event):
+    """A cluster's demand was taken off the market."""
+
+    cluster: str
+    demand_id: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: demand {self.demand_id} withdrawn"
+
+
+@dataclass(frozen=True)
+class ProposalReceived(Event):
+    """A provider answers a demand; `draft` once it could become an agreement."""
+
+    cluster: str
+    provider_id: str
+    provider_name: str
+    draft: bool
+
+    def __str__(self) -> str:
+        what = "is ready to make an agreement" if self.draft else "offers"
+        return f"{self.cluster}: {self.provider_name} ({self.provider_id}) {what}"
+
+
+@dataclass(frozen=True)
+class ProposalRejected(Event):
+    """A provider, or this library, turned a proposal down."""
+
+    cluster: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: a proposal was rejected: {self.reason}"
+
+
+@dataclass(frozen=True)
+class InstanceEvent(Event):
+    """The base of what happens to one instance."""
+
+    instance: str
+
+
+@dataclass(frozen=True)
+class AgreementMade(InstanceEvent):
+    """A provider has approved an agreement."""
+
+    agreement_id: str
+    provider_id: str
+    provider_name: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.instance}: agreement {self.agreement_id} with {self.provider_name} ({self.provider_id})"
+        )
+
+
+@dataclass(frozen=True)
+class AgreementNotMade(InstanceEvent):
+    """A provider did not approve an agreement."""
+
+    provider_id: str
+    provider_name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.instance}: no agreement with {self.provider_name} ({self.provider_id}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class AgreementEnded(InstanceEvent):
+    """An agreement was terminated, by the requestor or by the provider."""
+
+    agreement_id: str
+    by_provider: bool
+    reason: str
+
+    def __str__(self) -> str:
+        who = "the provider" if self.by_provider else "us"
+        return f"{self.instance}: agreement {self.agreement_id} ended by {who}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class ActivityCreated(InstanceEvent):
+    """The provider has created the activity."""
+
+    activity_id: str
+    provider_name: str
+
+    def __str__(self) -> str:
+        return f"{self.instance}: activity {self.activity_id} on {self.provider_name}"
+
+
+@dataclass(frozen=True)
+class ActivityDestroyed(InstanceEvent):
+    """The activity was destroyed, as far as the provider confirmed it."""
+
+    activity_id: str
+    confirmed: bool
+
+    def __str__(self) -> str:
+        how = "destroyed" if self.confirmed else "to be destroyed, which was not confirmed in time"
+        return f"{self.instance}: activity {self.activity_id} {how}"
+
+
+@dataclass(frozen=True)
+class StateChanged(InstanceEvent):
+    """An instance has gone from one state to another."""
+
+    old: ServiceState
+    new: ServiceState
+
+    def __str__(self) -> str:
+        return f"{self.instance} is {self.new.value}"
+
+
+@dataclass(frozen=True)
+class BatchStarted(InstanceEvent):
+    """Commands are sent to the provider as one batch."""
+
+    commands: Sequence[Command]
+
+    def __str__(self) -> str:
+        return f"{self.instance}: {_listed(self.commands)} begun"
+
+
+@dataclass(frozen=True)
+class BatchEnded(InstanceEvent):
+    """A batch has ended; `failure` says why it failed, None if it did not."""
+
+    commands: Sequence[Command]
+    results: Sequence[Result]
+    failure: str | None
+
+    def __str__(self) -> str:
+        return f"{self.instance}: {_listed(self.commands)} {self.failure or 'done'}"
+
+
+@dataclass(frozen=True)
+class MethodCalled(InstanceEvent):
+    """One of the service's own methods is called: deploy, start, run or shutdown."""
+
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.instance}: {self.method}()"
+
+
+@dataclass(frozen=True)
+class InstanceFailed(InstanceEvent):
+    """A life of an instance has failed; `respawned` if another one follows."""
+
+    failure: str
+    respawned: bool
+
+    def __str__(self) -> str:
+        what = "is started again on another provider, since" if self.respawned else "has failed:"
+        return f"{self.instance} {what} {self.failure}"
+
+
+@dataclass(frozen=True)
+class DebitNoteAccepted(Event):
+    """A provider's debit note was accepted; `amount` is what its activity costs so far."""
+
+    agreement_id: str
+    activity_id: str
+    provider_id: str
+    amount: Decimal
+
+    def __str__(self) -> str:
+        return f"debit note of {self.provider_id} over {self.amount} GLM accepted"
+
+
+@dataclass(frozen=True)
+class InvoiceAccepted(Event):
+    """A provider's invoice was accepted."""
+
+    agreement_id: str
+    invoice_id: str
+    provider_id: str
+    amount: Decimal
+
+    def __str__(self) -> str:
+        return f"invoice of {self.provider_id} over {self.amount} GLM accepted"
+
+
+def _listed(commands: Sequence[Command]) -> str:
+    first = repr(commands[0]) if commands else "nothing"
+    more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
+    return first + more
