@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from .engine.ending import Ending
-from .errors import GolemError, ServiceFailed, WaitTimeout
+from .errors import BadInstanceCount, GolemError, NotRunning, ServiceFailed, WaitTimeout
 from .instance import Crew, Instance
 from .model.commands import Command
 from .model.results import Results
@@ -41,10 +42,21 @@ class Cluster:
         self.expiration = expiration
         self._crew = crew
         self._changed = crew.changed
+        self._class = service_class
         self._name = service_class.__name__
-        self._instances = [
-            Instance(crew, f"{self._name}-{number}", maker) for number, maker in enumerate(makers, 1)
+        self._ending = False
+        self._instances: list[Instance] = []
+        self._add(makers)
+
+    def _add(self, makers: Sequence[Callable[[], Service]]) -> tuple[Instance, ...]:
+        """Make instances that do not live yet; whatever a constructor raises, none is added then."""
+        first = len(self._instances) + 1
+        new = [
+            Instance(self._crew, f"{self._name}-{number}", maker)
+            for number, maker in enumerate(makers, first)
         ]
+        self._instances += new
+        return tuple(new)
 
     def begin(self) -> None:
         """Start every instance; part of `run_service`."""
@@ -149,6 +161,55 @@ class Cluster:
                 answers[instance] = error
         return answers
 
+    def spawn(
+        self,
+        num_instances: int | None = None,
+        *,
+        instance_params: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[Instance, ...]:
+        """Start further instances, and return them at once; they end with the cluster.
+
+        Args:
+            num_instances: how many; 1 if neither this nor `instance_params` says more.
+            instance_params: keyword arguments of the constructor, a mapping for each instance.
+
+        Raises:
+            BadInstanceCount: a number that makes no sense.
+            NotRunning: the cluster was stopped, or has expired.
+            Exception: whatever the constructor of the service raises; none is started then.
+        """
+        makers = makers_of(self._class, num_instances, instance_params)
+        with self._changed:
+            if self._ending:
+                raise NotRunning(f"the cluster of {self._name} has been stopped: run the service once more")
+            new = self._add(makers)
+        for instance in new:
+            instance.begin()
+        return new
+
+    def resize(self, num_instances: int, wait: bool = True) -> None:
+        """Have `num_instances` instances alive: start new ones, or stop the youngest.
+
+        Args:
+            num_instances: how many, 0 or more.
+            wait: whether to block until those that are stopped have ended.
+
+        Raises:
+            BadInstanceCount: a number that makes no sense.
+            NotRunning: the cluster was stopped, or has expired.
+        """
+        if isinstance(num_instances, bool) or not isinstance(num_instances, int) or num_instances < 0:
+            raise BadInstanceCount(f"num_instances is {num_instances!r}: give a whole number, 0 or more")
+        alive = [one for one in self._instances if not one.state.is_final and not one.stop_scope.cancelled]
+        if len(alive) < num_instances:
+            self.spawn(num_instances - len(alive))
+        surplus = alive[num_instances:]
+        for instance in surplus:
+            instance.stop(wait=False)
+        if wait:
+            for instance in surplus:
+                instance.stop()
+
     def stop(self, wait: bool = True, timeout: float | None = None) -> None:
         """Stop all instances: `shutdown()` runs, activities are destroyed, agreements ended.
 
@@ -170,7 +231,10 @@ class Cluster:
 
     def end(self, ending: Ending, reason: str) -> None:
         """End all instances in the times of `ending`, and take the demand off the market; does not block."""
-        for instance in self._instances:
+        with self._changed:
+            self._ending = True
+            instances = self.instances
+        for instance in instances:
             instance.end(ending, reason)
         self._crew.session.withdraw(self._crew.demand)
 
@@ -210,6 +274,23 @@ class Cluster:
         report += f", {self._crew.session.chooser.busy(demand)} busy"
         rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
         return report + rejected
+
+
+def makers_of(
+    cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
+) -> list[Callable[[], Service]]:
+    """What makes the service of each instance, or `BadInstanceCount`."""
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
+    if params is None:
+        return [cls] * (1 if number is None else number)
+    given = [dict(one) for one in params]
+    wanted = len(given) if number is None else number
+    if not given or len(given) < wanted:
+        raise BadInstanceCount(
+            f"instance_params has {len(given)} entries for {wanted} instances: give one for each"
+        )
+    return [partial(cls, **one) for one in given[:wanted]]
 
 
 def failed(instances: Sequence[Instance], what: str) -> ServiceFailed:

@@ -19,13 +19,13 @@ import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from .cluster import Cluster, failed
+from .cluster import Cluster, failed, makers_of
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
 from .engine.event_desk import Listener
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadInstanceCount, BadListener, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .errors import BadListener, BadWaitTime, GolemError, NotRunning, ServiceFailed
 from .instance import Crew, Instance, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
@@ -316,6 +316,7 @@ class Golem:
         instance_params: Sequence[Mapping[str, Any]] | None = None,
         payload: Payload | None = None,
         expiration: datetime | timedelta | None = None,
+        start_timeout: float | None = None,
         respawn_unstarted_instances: bool = True,
         respawn_running: bool = False,
         respawn_stop: StopBaseT = DEFAULT_RESPAWN_STOP,
@@ -332,6 +333,7 @@ class Golem:
             payload: what to run on; None asks the class's `get_payload`.
             expiration: when the cluster ends of itself: an aware datetime, or a timedelta from now;
                 None is 180 minutes.
+            start_timeout: seconds that each instance has to get to run, else it has failed; None: no bound.
             respawn_unstarted_instances: whether an instance that fails before it runs tries another provider.
             respawn_running: whether one that was running and lost its activity does.
             respawn_stop, respawn_wait: tenacity's objects that say how often, and after which pauses.
@@ -342,14 +344,15 @@ class Golem:
             Exception: whatever the constructor of the service raises; nothing is spent then.
         """
         session = self._opened()
+        limit = checked_seconds(start_timeout, "start_timeout")
         cls = check_service_class(service_class)
-        makers = self._makers(cls, num_instances, instance_params)
+        makers = makers_of(cls, num_instances, instance_params)
         wanted = require_payload(payload if payload is not None else payload_of(cls))
         ends = _expiration(expiration)
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, session.settings.registry_url))
         respawn = Respawn(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
-        cluster: Cluster = session.on_worker(self._launch, session, cls, makers, wanted, ends, respawn)
+        cluster: Cluster = session.on_worker(self._launch, session, cls, makers, wanted, ends, respawn, limit)
         return cluster
 
     def _launch(
@@ -360,6 +363,7 @@ class Golem:
         payload: Payload,
         expiration: datetime,
         respawn: Respawn,
+        start_timeout: float | None,
     ) -> Cluster:
         session.payments.cover(expiration)
         decorations = session.payments.decorations()
@@ -373,7 +377,7 @@ class Golem:
             cls.__name__,
             session.emit,
         )
-        crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace)
+        crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace, start_timeout)
         cluster = Cluster(crew, cls, makers, expiration)
         session.add_demand(demand)
         with self._lock:
@@ -394,22 +398,6 @@ class Golem:
                 cluster.end(Ending.ordinary(self._stop_grace), "the expiration is near")
 
         session.clock.call_in(begin, expire)
-
-    @staticmethod
-    def _makers(
-        cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
-    ) -> list[Callable[[], Service]]:
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
-        if params is None:
-            return [cls] * (1 if number is None else number)
-        given = [dict(one) for one in params]
-        wanted = len(given) if number is None else number
-        if not given or len(given) < wanted:
-            raise BadInstanceCount(
-                f"instance_params has {len(given)} entries for {wanted} instances: give one for each"
-            )
-        return [partial(cls, **one) for one in given[:wanted]]
 
     def _opened(self) -> Session:
         session = self._session

@@ -17,7 +17,7 @@ from .engine.ending import Ending
 from .engine.life import Life, LifeAbandoned, Outcome
 from .engine.market import Demand
 from .engine.session import Session
-from .errors import MethodStuck, NotRunning, ServiceFailed, WaitTimeout
+from .errors import MethodStuck, NotRunning, ServiceFailed, StartTimeout, WaitTimeout
 from .model.commands import Command, batch_of
 from .model.events import InstanceFailed, StateChanged
 from .model.results import Results
@@ -48,6 +48,7 @@ class Crew:
     changed: threading.Condition
     respawn: Respawn
     stop_grace: float
+    start_timeout: float | None
 
 
 class Instance:
@@ -72,6 +73,7 @@ class Instance:
         self._life: Life | None = None
         self._endings: list[Ending] = []
         self.failure_told = False
+        self._overdue: StartTimeout | None = None
         self._pool = InstancePool(name, self._live)
 
     # --- what a user reads ----------------------------------------------------------------------------
@@ -194,6 +196,20 @@ class Instance:
     def begin(self) -> None:
         """Start to live."""
         self._pool.start()
+        limit = self._crew.start_timeout
+        if limit is not None:
+            self._crew.session.clock.call_in(limit, self._check_started)
+
+    def _check_started(self) -> None:
+        with self._changed:
+            ran = any(state is ServiceState.running for state, _ in self._history)
+            if ran or self._state.is_final or self.stop_scope.cancelled:
+                return
+            self._overdue = StartTimeout(
+                f"{self.name} was {self._state.value} still after its start timeout of "
+                f"{self._crew.start_timeout:g} s"
+            )
+        self.end(Ending.ordinary(self._crew.stop_grace), "the start timeout is over")
 
     def end(self, ending: Ending, reason: str) -> None:
         """End the instance in the times of `ending`; from any thread, without blocking."""
@@ -279,11 +295,13 @@ class Instance:
         self._crew.session.emit(event)
 
     def _finish(self, outcome: Outcome) -> None:
-        self.failure = outcome.failure
+        self.failure = outcome.failure or self._overdue
+        if outcome.failure is None and self._overdue is not None:
+            logger.error("%s", self._overdue)
         if outcome.elsewhere:
             logger.error("%s has failed and is not started again: %s", self.name, outcome.failure)
-        if outcome.failure is not None:
-            self._crew.session.emit(InstanceFailed(self.name, str(outcome.failure), respawned=False))
+        if self.failure is not None:
+            self._crew.session.emit(InstanceFailed(self.name, str(self.failure), respawned=False))
         self.enter(ServiceState.terminated)
 
     # --- what a life does to its instance -------------------------------------------------------------
