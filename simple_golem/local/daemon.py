@@ -122,6 +122,7 @@ class YagnaDaemon:
         Raises:
             PortTaken: it ended because a port is in use.
             LocalNetworkError: it ended for another reason, or is not ready in time.
+            ScopeEnded: `scope` was cancelled meanwhile.
         """
         scope = scope or Scope()
         deadline = Deadline(_READY_SECONDS)

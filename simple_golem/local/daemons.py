@@ -27,16 +27,17 @@ class DaemonPair:
         far: the daemon that holds all the providers; its service bus connects the two.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scope: Scope) -> None:
         """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
 
         Raises:
             LocalNetworkError: one does not start.
+            ScopeEnded: `scope` was cancelled meanwhile.
         """
         for last in (False,) * (_TRIES - 1) + (True,):
             self._choose_ports(folder)
             try:
-                self._start()
+                self._start(scope)
             except PortTaken as error:
                 self.close()
                 if last:
@@ -56,13 +57,13 @@ class DaemonPair:
             "near daemon", folder / "near", api_port=near_api, gsb_port=near_bus, hub_port=hub
         )
 
-    def _start(self) -> None:
+    def _start(self, scope: Scope) -> None:
         self.far.start()
         # A daemon that does not find the hub tries again only after two seconds.
-        _await_listener(self.far)
+        _await_listener(self.far, scope)
         self.near.start()
-        self.far.wait_ready()
-        self.near.wait_ready()
+        self.far.wait_ready(scope)
+        self.near.wait_ready(scope)
 
     def close(self) -> None:
         """Kill both, and give their ports back."""
@@ -72,10 +73,11 @@ class DaemonPair:
             port.release()
 
 
-def _await_listener(daemon: YagnaDaemon) -> None:
-    scope, deadline = Scope(), Deadline(_HUB_SECONDS)
+def _await_listener(daemon: YagnaDaemon, scope: Scope) -> None:
+    deadline = Deadline(_HUB_SECONDS)
     address = daemon.gsb_address
     while not deadline.passed:
+        scope.check()
         daemon.check_running()
         try:
             socket.create_connection(address, timeout=1.0).close()

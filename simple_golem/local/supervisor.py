@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import IO, Any
 
-from ..errors import LocalNetworkError
+from ..errors import GolemError, LocalNetworkError
+from ..scope import Scope, ScopeEnded
+from ..threads import EngineThread
 from .daemons import DaemonPair
 from .images import ImageStore
 from .places import StateFolder
@@ -36,37 +38,46 @@ _WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=wa
 class Supervisor:
     """A network from its start to its end."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, scope: Scope) -> None:
         """Start it; blocks until the offers of all providers are out.
 
         Raises:
             LocalNetworkError: it can't be started here; nothing is left of it.
+            ScopeEnded: `scope` was cancelled meanwhile; nothing is left of it either.
         """
         images = ImageStore.with_options(plan.images)
         Sandbox.check()
-        template = Template.get(len(plan.habits))
+        template = Template.get(len(plan.habits), scope)
         self._state = StateFolder()
         try:
             log_to(self._state.path / "supervisor.log")
             template.copy_to("near", self._state.path / "near")
             template.copy_to("far", self._state.path / "far")
-            self._daemons = DaemonPair(self._state.path)
+            self._daemons = DaemonPair(self._state.path, scope)
+            self._providers = self._open_for_business(plan, template, images)
         except BaseException:
+            # What has been started ends with this process.
             self._state.remove()
             raise
+        self.report = self._report(template)
+
+    def _open_for_business(self, plan: Plan, template: Template, images: ImageStore) -> Providers:
         # A daemon hears of offers from its first demand on, and of older ones only later.
         market = self._daemons.near.client.market
         market.unsubscribe(market.publish_demand(*_WARM_UP))
-        self._providers = Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images)
+        return Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images)
+
+    def _report(self, template: Template) -> Report:
         near, far = self._daemons.near, self._daemons.far
-        self.report = Report(
+        providers = [
+            LocalProvider(agent.name, agent.node_id, template.app_keys[agent.name])
+            for agent in self._providers.agents
+        ]
+        return Report(
             DaemonAddress(near.api_url, near.app_key),
             DaemonAddress(far.api_url, far.app_key),
             self._providers.registry.url,
-            [
-                LocalProvider(agent.name, agent.node_id, template.app_keys[agent.name])
-                for agent in self._providers.agents
-            ],
+            providers,
         )
 
     def kill_requestor_daemon(self) -> None:
@@ -100,10 +111,14 @@ def main() -> None:
     orders, answers = sys.stdin.buffer, sys.stdout.buffer
     plan = Plan.from_wire(json.loads(orders.readline()))
     starter = _process_handle(plan.starter)
+    gone = Scope()
+    EngineThread("starter", watch, starter, orders, gone).start()
     try:
-        supervisor = Supervisor(plan)
-    except LocalNetworkError as error:
-        send(answers, {"error": type(error).__name__, "message": str(error)})
+        supervisor = Supervisor(plan, gone)
+    except ScopeEnded:
+        return
+    except (GolemError, OSError) as error:
+        send(answers, _failure(error))
         return
     try:
         send(answers, {"report": supervisor.report.to_wire()})
@@ -113,6 +128,15 @@ def main() -> None:
         logger.info("the starter is gone")
     finally:
         supervisor.close()
+
+
+def watch(starter: int, orders: IO[bytes], gone: Scope) -> None:
+    """Cancel `gone` when the starter has ended, or has closed its end of the pipe."""
+    poll = select.poll()
+    poll.register(starter, select.POLLIN)
+    poll.register(orders, 0)  # no more than its end, which is always told
+    poll.poll()
+    gone.cancel("the starter is gone")
 
 
 def serve(supervisor: Supervisor, starter: int, orders: IO[bytes], answers: IO[bytes]) -> int | None:
@@ -139,9 +163,14 @@ def _obey(supervisor: Supervisor, order: str) -> Mapping[str, Any]:
             supervisor.kill_requestor_daemon()
         elif order == "restart":
             supervisor.start_requestor_daemon()
-    except LocalNetworkError as error:
-        return {"error": type(error).__name__, "message": str(error)}
+    except (GolemError, OSError) as error:
+        return _failure(error)
     return {"done": order}
+
+
+def _failure(error: Exception) -> Mapping[str, Any]:
+    kind = type(error) if isinstance(error, LocalNetworkError) else LocalNetworkError
+    return {"error": kind.__name__, "message": str(error)}
 
 
 def end_script(script: int | None) -> None:

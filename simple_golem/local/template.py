@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..scope import Scope
 from ..yagna.client import Yagna
 from .daemon import GOLEM_NODE
 from .daemons import DaemonPair
@@ -41,11 +42,12 @@ class Template:
         self.app_keys: Mapping[str, str] = json.loads((folder / _KEYS).read_text())
 
     @classmethod
-    def get(cls, providers: int) -> Template:
+    def get(cls, providers: int, scope: Scope) -> Template:
         """The user's own for so many providers, made now if there is none; blocks for some seconds then.
 
         Raises:
             LocalNetworkError: golem-node is missing, or its daemon does not start.
+            ScopeEnded: `scope` was cancelled meanwhile.
         """
         cache = cache_folder()
         size = next(size for size in _SIZES if size >= providers)
@@ -54,7 +56,7 @@ class Template:
             for leftover in cache.glob("making-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             if not (folder / _KEYS).exists():
-                _make(folder, PROVIDERS[:size])
+                _make(folder, PROVIDERS[:size], scope)
         return cls(folder)
 
     def copy_to(self, name: str, daemon_folder: Path) -> None:
@@ -62,15 +64,15 @@ class Template:
         shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_LEFT_OUT)
 
 
-def _make(folder: Path, providers: Sequence[LocalIdentity]) -> None:
+def _make(folder: Path, providers: Sequence[LocalIdentity], scope: Scope) -> None:
     # Renamed when complete: whoever is killed in between leaves nothing that looks like a template.
     making = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     try:
-        daemons = DaemonPair(making)
+        daemons = DaemonPair(making, scope)
         try:
             _own_identity(daemons.near.client, REQUESTOR)
             _own_identity(daemons.far.client, HUB)
-            keys = {identity.name: _provider(daemons.far.client, identity) for identity in providers}
+            keys = {one.name: _provider(daemons.far.client, one, scope) for one in providers}
             daemons.near.stop()
             daemons.far.stop()
         finally:
@@ -90,8 +92,9 @@ def _own_identity(daemon: Yagna, identity: LocalIdentity) -> None:
     daemon.bridge.call("local/identity/DropId", {"nodeId": first})
 
 
-def _provider(daemon: Yagna, identity: LocalIdentity) -> str:
+def _provider(daemon: Yagna, identity: LocalIdentity, scope: Scope) -> str:
     """Make a provider's identity; returns an app key for it."""
+    scope.check()
     node_id = _create(daemon, identity)["nodeId"]
     key: str = daemon.bridge.call(
         "local/appkey/Create",

@@ -19,7 +19,7 @@ WAIT_SECONDS = 40.0
 class Tool:
     """`simple-golem …` as a shell runs it on a terminal, all its output in one text."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **more: str) -> None:
         self.terminal, theirs = pty.openpty()
         self.text = ""
         self._shell = subprocess.Popen(
@@ -28,7 +28,7 @@ class Tool:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env=environment(),
+            env=environment(**more),
             cwd=ROOT,
         )
         os.close(theirs)

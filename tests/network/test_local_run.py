@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from processes import ROOT, TOOL, Family, Tool, environment
 
+from simple_golem.scope import Deadline, Scope
+
 HELLO = ROOT / "tutorials" / "01_hello_world.py"
 
 # Has an activity, says so, and tells how it was ended.
@@ -144,6 +146,22 @@ def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     assert tool.end() == -signal.SIGINT, tool.text
     assert "Traceback" not in tool.text
     assert family.survivors() == []
+
+
+def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
+    tool = Tool("local", "run", "-c", "pass", XDG_CACHE_HOME=str(tmp_path))
+    cache = tmp_path / "simple_golem"
+    scope, deadline = Scope(), Deadline(20.0)
+    while not list(cache.glob("making-*/far/data/yagna.db")):
+        assert not deadline.passed
+        scope.wait(0.02)
+    family = Family(tool.pid)
+    began = time.monotonic()
+    tool.press_ctrl_c()
+    assert tool.end() == -signal.SIGINT, tool.text
+    assert time.monotonic() - began < 5
+    assert family.survivors() == []
+    assert [path.name for path in cache.iterdir()] == ["template.lock"]
 
 
 def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:

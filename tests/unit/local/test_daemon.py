@@ -87,13 +87,13 @@ def test_a_pair_tries_other_ports_when_one_is_taken(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     tried: list[str] = []
 
-    def start(pair: DaemonPair) -> None:
+    def start(pair: DaemonPair, scope: Scope) -> None:
         tried.append(pair.near.api_url)
         if len(tried) < 3:
             raise PortTaken("taken")
 
     monkeypatch.setattr(DaemonPair, "_start", start)
-    pair = DaemonPair(tmp_path)
+    pair = DaemonPair(tmp_path, Scope())
     assert len(set(tried)) == 3
     assert pair.near.api_url == tried[-1]
     pair.close()
@@ -102,12 +102,12 @@ def test_a_pair_tries_other_ports_when_one_is_taken(tmp_path: Path, monkeypatch:
 def test_a_pair_that_finds_no_port_at_all_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def start(pair: DaemonPair) -> None:
+    def start(pair: DaemonPair, scope: Scope) -> None:
         raise PortTaken("taken")
 
     monkeypatch.setattr(DaemonPair, "_start", start)
     with pytest.raises(PortTaken):
-        DaemonPair(tmp_path)
+        DaemonPair(tmp_path, Scope())
 
 
 # --- the subnets that are asked for --------------------------------------------------------------
