@@ -130,6 +130,29 @@ class Cluster:
         with self._changed:
             return wait_until(self._changed, lambda: len(self._ended()) == len(self), limit)
 
+    def state_changes(self, timeout: float | None = None) -> Iterator[tuple[Instance, ServiceState]]:
+        """Iterate over all changes of state, from the first one on, each with its instance.
+
+        Blocks for each until it happens, and ends when all instances have ended.
+
+        Args:
+            timeout: seconds after which it ends in any case; None is no bound.
+        """
+        left = Deadline(checked_seconds(timeout, "timeout"))
+        told = 0
+        while True:
+            with self._changed:
+                more = partial(self._has_changes_after, told)
+                wait_until(self._changed, more, None if timeout is None else left.remaining())
+                news = self._crew.changes[told:]
+            if not news:
+                return
+            told += len(news)
+            yield from news
+
+    def _has_changes_after(self, told: int) -> bool:
+        return len(self._crew.changes) > told or len(self._ended()) == len(self)
+
     def _running(self) -> tuple[Instance, ...]:
         return tuple(one for one in self._instances if one.state is ServiceState.running)
 

@@ -22,10 +22,11 @@ from tenacity.wait import WaitBaseT
 from .cluster import Cluster, failed, makers_of
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
 from .engine.event_desk import Listener
+from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadListener, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .errors import BadListener, BadSetting, BadWaitTime, GolemError, NotRunning, ServiceFailed
 from .instance import Crew, Instance, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
@@ -59,6 +60,8 @@ class Golem:
         payment_network: else `YAGNA_PAYMENT_NETWORK`, else `hoodi`, a test network.
         stop_grace: seconds that a batch under way may go on after a stop.
         raise_failures: whether leaving `with`, or `close`, raises `ServiceFailed` for instances that failed.
+        health_interval: seconds between two looks at an activity that has answered nothing else.
+        health_misses: how many looks without an answer make an instance unresponsive; twice as many end it.
 
     Raises:
         NoAppKey, UnknownNetwork, BadBudget, BadSetting: at once, with nothing spent.
@@ -81,11 +84,19 @@ class Golem:
         payment_network: str | None = None,
         stop_grace: float = STOP_GRACE_SECONDS,
         raise_failures: bool = True,
+        health_interval: float = HEALTH_SECONDS,
+        health_misses: int = HEALTH_MISSES,
     ) -> None:
         self._budget = parse_budget(budget)
         self._settings = Settings.resolve(app_key, api_url, subnet_tag, payment_driver, payment_network)
         self._stop_grace = checked_seconds(stop_grace, "stop_grace", allow_none=False) or 0.0
         self._raise_failures = raise_failures
+        self._health_interval = checked_seconds(health_interval, "health_interval", allow_none=False) or 0.0
+        self._health_misses = health_misses
+        if self._health_interval == 0 or isinstance(health_misses, bool) or health_misses < 1:
+            raise BadSetting(
+                "health_interval takes seconds, more than 0, and health_misses a number from 1 on"
+            )
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._listeners: list[Listener] = []
@@ -117,7 +128,7 @@ class Golem:
                     "another Golem is open in this process, with %s: each has its own budget and providers",
                     ", ".join(instance.name for instance in other.instances) or "no instances",
                 )
-            self._session = Session(self._settings)
+            self._session = Session(self._settings, self._health_interval, self._health_misses)
             for listener in self._listeners:
                 self._session.events.add(listener)
         try:

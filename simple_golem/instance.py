@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import tenacity
@@ -49,6 +49,7 @@ class Crew:
     respawn: Respawn
     stop_grace: float
     start_timeout: float | None
+    changes: list[tuple[Instance, ServiceState]] = field(default_factory=list)
 
 
 class Instance:
@@ -316,6 +317,7 @@ class Instance:
                 return
             old, self._state = self._state, state
             self._history.append((state, datetime.now(timezone.utc)))
+            self._crew.changes.append((self, state))
             self._changed.notify_all()
         self._crew.session.emit(StateChanged(self.name, old, state))
 

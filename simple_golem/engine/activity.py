@@ -20,6 +20,7 @@ from ..model.results import Result, Results
 from ..scope import Deadline, Scope, ScopeEnded
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
+from ..yagna.values import ActivityStatus
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _POLL_SECONDS = 15.0
 _PAUSE_SECONDS = 0.05
 # How long a provider that answers for its activity, but not for a batch, is asked again.
 _PATIENCE_SECONDS = 30.0
+_STATUS_SECONDS = 5.0
 
 
 @dataclass
@@ -183,12 +185,14 @@ class Activity:
         One of which nobody answers within that time counts as lost.
         """
         try:
-            return self._yagna.activity.state(
-                self.activity_id, timeout=5.0, scope=scope, repeat=Repeat.UNANSWERED
-            ).alive
+            return self.status(_STATUS_SECONDS, scope, Repeat.UNANSWERED).alive
         except YagnaError as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
             return False
+
+    def status(self, timeout: float, scope: Scope, repeat: Repeat) -> ActivityStatus:
+        """Ask the provider's daemon for the activity's state; blocks up to `timeout` seconds."""
+        return self._yagna.activity.state(self.activity_id, timeout=timeout, scope=scope, repeat=repeat)
 
     def destroy(self, scope: Scope, timeout: float) -> bool:
         """Have the provider end the activity; False, and a warning, if that took too long."""

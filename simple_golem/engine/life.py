@@ -178,6 +178,7 @@ class Life:
             ) from error
         self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
         self.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        self._session.health.watch(self.activity, self)
         self._emit(ActivityCreated(self._host.name, activity_id, agreement.provider_name))
 
     def _deploy(self) -> None:
@@ -278,6 +279,8 @@ class Life:
         agreement = self.agreement
         if agreement is None:
             return outcome
+        if self.activity is not None:
+            self._session.health.unwatch(self.activity)
         if self.activity is not None and not self._activity_gone():
             timeout = max(0.1, until - time.monotonic() - _TERMINATE_SECONDS)
             confirmed = self.activity.destroy(self._destroying, timeout)
@@ -387,13 +390,24 @@ class Life:
                 return
         except ScopeEnded:
             return
-        self._lose(ActivityLost(str(error)))
+        self.lose(ActivityLost(str(error)))
 
-    def _lose(self, error: GolemError) -> None:
+    def lose(self, error: GolemError) -> None:
+        """The activity is gone: end the life without `shutdown()`; from any thread, without blocking."""
         self._lost = self._lost or error
         self._batches.cancel(str(error))
         self._shutting_down.cancel(str(error))
         self.end(Ending.by_provider(), str(error))
+
+    def seems_unresponsive(self) -> None:
+        """The provider has not answered for a while; from the health check."""
+        if self._host.state is ServiceState.running:
+            self._host.enter(ServiceState.unresponsive)
+
+    def seems_well(self) -> None:
+        """It answers again; from the health check."""
+        if self._host.state is ServiceState.unresponsive:
+            self._host.enter(ServiceState.running)
 
     # --- the binding: what the user's object can do, and what comes from outside -----------------------
 
@@ -469,7 +483,7 @@ class Life:
         try:
             return self._batch(commands, self._batches, self._stop, timeout)
         except ActivityLost as error:
-            self._lose(error)
+            self.lose(error)
             raise ServiceStopped(str(error)) from error
         except ScopeEnded as error:
             raise ServiceStopped(self._stop.reason) from error
@@ -515,7 +529,7 @@ class Life:
         try:
             return self._batch(commands, self._batches, self._stop, timeout)
         except ActivityLost as error:
-            self._lose(error)
+            self.lose(error)
             raise BatchLost(f"nobody can know what became of {commands[0]!r}: {error}") from error
         except ScopeEnded as error:
             raise BatchLost(

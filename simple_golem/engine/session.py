@@ -21,6 +21,7 @@ from .agreement import AgreementMaker, Chooser
 from .clock import Clock
 from .ending import Ending, Part
 from .event_desk import EventDesk
+from .health import HealthCheck
 from .market import Demand
 from .payment import Payments
 
@@ -45,7 +46,7 @@ class EndsByProvider(Protocol):
 class Session:
     """One session with a daemon, from its allocation to the last invoice."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, health_interval: float, health_misses: int) -> None:
         self.settings = settings
         self.app_session_id = uuid.uuid4().hex
         self.yagna = Yagna(
@@ -71,6 +72,7 @@ class Session:
             self._stop,
             self.emit,
         )
+        self.health = HealthCheck(self.workers, self._stop, health_interval, health_misses)
         self._demands: list[Demand] = []
         self._watched: dict[str, EndsByProvider] = {}
         self._agreement_events = EngineThread("golem-agreement-events", self._read_agreement_events)
@@ -95,6 +97,7 @@ class Session:
         self.payments.allocate(budget)
         self.payments.start()
         self._agreement_events.start()
+        self.health.start()
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
         """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
@@ -172,6 +175,7 @@ class Session:
         self._stop.cancel("the Golem is closed")
         stuck = self.payments.join(_JOIN_SECONDS)
         stuck += [] if self._agreement_events.join(_JOIN_SECONDS) else ["golem-agreement-events"]
+        stuck += [] if self.health.join(_JOIN_SECONDS) else ["golem-health"]
         stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))

@@ -76,3 +76,14 @@ def test_an_instance_that_does_not_get_to_run_in_time_fails():
             cluster.wait_until_running(timeout=30)
         assert time.monotonic() - began < 3 * 1
     assert isinstance(cluster.instances[0].failure, StartTimeout)
+
+
+def test_the_changes_of_state_can_be_iterated_over():
+    with Golem(1) as golem:
+        cluster = golem.run_service(Idle)
+        seen = []
+        for instance, state in cluster.state_changes(timeout=30):
+            seen.append((instance.name, state.value))
+            if state == "running":
+                cluster.stop(wait=False)
+    assert seen == [("Idle-1", state) for state in ("starting", "running", "stopping", "terminated")]
