@@ -14,8 +14,9 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .engine.ending import Ending
-from .engine.life import Life, LifeAbandoned, Outcome
+from .engine.life import Life, Outcome
 from .engine.market import Demand
+from .engine.parts import LifeAbandoned
 from .engine.session import Session
 from .errors import MethodStuck, NotRunning, ServiceFailed, StartTimeout, WaitTimeout
 from .model.commands import Command, batch_of

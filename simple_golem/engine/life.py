@@ -37,17 +37,15 @@ from ..scope import Scope, ScopeEnded
 from .activity import Activity
 from .agreement import Agreement
 from .blame import user_lines, whereabouts
-from .clock import Appointment
-from .ending import Ending, Part, earliest
+from .ending import Ending, Part
 from .market import Demand
+from .parts import TERMINATE_SECONDS, LifeAbandoned, Parts
 from .session import Session
 
 logger = logging.getLogger(__name__)
 
 _CREATE_SECONDS = 30.0
 _SLOW_START_SECONDS = 60.0
-# Kept back from the time of a release, so that the agreement is ended even if the provider is silent.
-_TERMINATE_SECONDS = 0.7
 # A method whose waits were all cut short gets this long to return.
 _UNWIND_SECONDS = 0.3
 
@@ -81,10 +79,6 @@ class Outcome:
     elsewhere: bool
 
 
-class LifeAbandoned(Exception):
-    """The method of a user returned at last, but its life has ended without it."""
-
-
 class Life:
     """One life: the user's object, one agreement, one activity. It is the service's binding."""
 
@@ -103,13 +97,7 @@ class Life:
         self._shutting_down = Scope()
         self._destroying = Scope(session.release)
         self._releasing = Scope(session.release)
-        self._lock = threading.Lock()
-        self._endings: list[Ending] = []
-        self._part: Part | None = None
-        self._limit = float("inf")
-        self._alarm: Appointment | None = None
-        self._abandoned = False
-        self._ended = False
+        self._parts = Parts(session.clock, self._overdue)
         self._lost: GolemError | None = None
         self._cut_short = False
         self._start_begun = False
@@ -147,7 +135,7 @@ class Life:
         self._report(failure, elsewhere)
         if self._worth_a_shutdown(failure):
             failure = self._shutdown(failure)
-        self._begin(None)
+        self._parts.begin(None)
         return self._conclude(Outcome(failure, self._ran, elsewhere))
 
     def _find_provider(self) -> None:
@@ -220,12 +208,12 @@ class Life:
 
     def _call(self, method: str) -> tuple[Command, ...]:
         """Run the user's `deploy`, `start` or `run`, and check what it returns."""
-        self._begin(Part.METHOD)
+        self._parts.begin(Part.METHOD)
         self._emit(MethodCalled(self._host.name, method))
         try:
             value = getattr(self.service, method)()
         finally:
-            self._begin(None)
+            self._parts.begin(None)
         return commands_from(self._class_name, method, value)
 
     # --- the end -------------------------------------------------------------------------------------
@@ -249,9 +237,9 @@ class Life:
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
         self._in_shutdown = True
-        if not self._endings:
+        if not self._parts.ending:
             self.end(Ending.ordinary(), "the service has ended")
-        self._begin(Part.SHUTDOWN)
+        self._parts.begin(Part.SHUTDOWN)
         self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
             commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
@@ -260,29 +248,29 @@ class Life:
         except (ScopeEnded, ServiceStopped):
             logger.warning("%s: shutdown() was not done in time", self._host.name)
         except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
-            if not self._abandoned:
+            if not self._parts.abandoned:
                 self._report(error, False)
             return failure or error
         return failure
 
     def _conclude(self, outcome: Outcome) -> Outcome:
         """Destroy the activity, end the agreement, let the provider go; blocks as long as that may take."""
-        with self._lock:
-            self._ended = True
-            if not self._endings:
-                self._endings.append(Ending.ordinary())
-            self._set_part(Part.RELEASE)
-            until = self._limit
+        until = self._parts.conclude()
         self._stop.cancel("the life is over")
         self._batches.cancel("the life is over")
         self._stop.close()
-        agreement = self.agreement
-        if agreement is None:
-            return outcome
+        if self.agreement is not None:
+            self._let_go(self.agreement, outcome, until)
+        self._parts.concluded_at_last()
+        self._destroying.close()
+        self._releasing.close()
+        return outcome
+
+    def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
         if self.activity is not None:
             self._session.health.unwatch(self.activity)
         if self.activity is not None and not self._activity_gone():
-            timeout = max(0.1, until - time.monotonic() - _TERMINATE_SECONDS)
+            timeout = max(0.1, until - time.monotonic() - TERMINATE_SECONDS)
             confirmed = self.activity.destroy(self._destroying, timeout)
             self._emit(ActivityDestroyed(self._host.name, self.activity.activity_id, confirmed))
         self._session.unwatch(agreement.agreement_id)
@@ -291,11 +279,6 @@ class Life:
         if self._session.agreements.terminate(agreement, reason, code, self._releasing):
             self._emit(AgreementEnded(self._host.name, agreement.agreement_id, False, reason))
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
-        with self._lock:
-            self._set_part(None)
-        self._destroying.close()
-        self._releasing.close()
-        return outcome
 
     def _report(self, failure: BaseException | None, elsewhere: bool) -> None:
         if failure is None:
@@ -307,40 +290,12 @@ class Life:
 
     def end(self, ending: Ending, reason: str) -> None:
         """Have the life end in the times of `ending`; from any thread, without blocking."""
-        with self._lock:
-            self._endings.append(ending)
-            if self._part is not None:
-                self._set_limit(min(self._limit, ending.limit(self._part)))
+        self._parts.end(ending)
         self._stop.cancel(reason)
 
     # --- the time each part may take -----------------------------------------------------------------
 
-    def _begin(self, part: Part | None) -> None:
-        """From here on the life thread is in `part` of an end, if there is one; None: in our own code."""
-        with self._lock:
-            if self._abandoned:
-                raise LifeAbandoned
-            self._set_part(part)
-
-    def _set_part(self, part: Part | None) -> None:
-        self._part = part
-        self._set_limit(earliest(self._endings, part) if part is not None else float("inf"))
-
-    def _set_limit(self, limit: float) -> None:
-        self._limit = limit
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        part = self._part
-        if part is None or limit == float("inf"):
-            return
-        at = limit - _TERMINATE_SECONDS if part is Part.RELEASE else limit
-        self._alarm = self._session.clock.call_at(at, lambda: self._overdue(part))
-
     def _overdue(self, part: Part) -> None:
-        with self._lock:
-            if self._part is not part:
-                return
         if part is Part.BATCH:
             self._cut_short = True
             self._batches.cancel("its grace is over")
@@ -351,15 +306,12 @@ class Life:
             self._session.clock.call_in(_UNWIND_SECONDS, lambda: self._abandon(part))
         elif part is Part.RELEASE:
             self._destroying.cancel("no time left")
-            self._session.clock.call_in(_TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
+            self._session.clock.call_in(TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
 
     def _abandon(self, part: Part) -> None:
         """A method of the user does not return: the life is ended without it, its thread left behind."""
-        with self._lock:
-            if self._part is not part:
-                return
-            self._abandoned = True
-            self._set_part(None)
+        if not self._parts.abandon(part):
+            return
         stuck = MethodStuck(
             f"{self._host.name}: a method of {self._class_name} did not return after the stop; its thread "
             f"was abandoned at {whereabouts(self._thread_ident)}; use self.wait(seconds), not time.sleep"
@@ -377,9 +329,8 @@ class Life:
         self._session.workers.post(self._look_after_agreement, reason)
 
     def _look_after_agreement(self, reason: str) -> None:
-        with self._lock:
-            if self._ended:
-                return
+        if self._parts.concluded:
+            return
         if self.agreement is not None:
             self._emit(AgreementEnded(self._host.name, self.agreement.agreement_id, True, reason))
         error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
@@ -421,7 +372,7 @@ class Life:
 
     @property
     def state(self) -> ServiceState:
-        return ServiceState.terminated if self._ended else self._host.state
+        return ServiceState.terminated if self._parts.concluded else self._host.state
 
     @property
     def provider_name(self) -> str | None:
@@ -479,7 +430,7 @@ class Life:
 
         A stop lets it end within its grace; from there on the method has its own time to return.
         """
-        self._begin(Part.BATCH)
+        self._parts.begin(Part.BATCH)
         try:
             return self._batch(commands, self._batches, self._stop, timeout)
         except ActivityLost as error:
@@ -488,10 +439,10 @@ class Life:
         except ScopeEnded as error:
             raise ServiceStopped(self._stop.reason) from error
         finally:
-            self._begin(then)
+            self._parts.begin(then)
 
     def _stop_if_abandoned(self) -> None:
-        if self._abandoned:
+        if self._parts.abandoned:
             raise ServiceStopped(f"{self._host.name} has ended without this thread, which took too long")
 
     def _last_batch(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
@@ -524,7 +475,7 @@ class Life:
     def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
         """A batch from any other thread, while the instance is running."""
         state = self._host.state
-        if self.activity is None or self._ended or self._stop.cancelled or state not in _ANSWERING:
+        if self.activity is None or self._parts.concluded or self._stop.cancelled or state not in _ANSWERING:
             raise NotRunning(f"{self._host.name} is {self.state}: commands can be run while it is running")
         try:
             return self._batch(commands, self._batches, self._stop, timeout)
