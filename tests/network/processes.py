@@ -98,7 +98,9 @@ class Family:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self.members = {member: _birth(member) for member in _descendants(pid)}
+        births = {member: _birth(member) for member in _descendants(pid)}
+        # Some may have ended while they were being counted.
+        self.members = {member: birth for member, birth in births.items() if birth is not None}
 
     def programs(self) -> list[str]:
         return [_command_line(member) for member in self.members]
