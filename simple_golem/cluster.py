@@ -9,9 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from .engine.ending import Ending
+from .engine.ending import Ending, Terminated
 from .errors import BadInstanceCount, GolemError, NotRunning, ServiceFailed, WaitTimeout
-from .instance import Crew, Instance
+from .instance import Crew, Instance, Member
 from .model.commands import Command
 from .model.results import Results
 from .model.service import Service
@@ -36,7 +36,7 @@ class Cluster:
         self,
         crew: Crew,
         service_class: type[Service],
-        makers: Sequence[Callable[[], Service]],
+        members: Sequence[Member],
         expiration: datetime,
     ) -> None:
         self.expiration = expiration
@@ -46,17 +46,18 @@ class Cluster:
         self._name = service_class.__name__
         self._ending = False
         self._instances: list[Instance] = []
-        self._add(makers)
+        self._named = 0
+        self._instances += self._make(members)
 
-    def _add(self, makers: Sequence[Callable[[], Service]]) -> tuple[Instance, ...]:
-        """Make instances that do not live yet; whatever a constructor raises, none is added then."""
-        first = len(self._instances) + 1
-        new = [
-            Instance(self._crew, f"{self._name}-{number}", maker)
-            for number, maker in enumerate(makers, first)
-        ]
-        self._instances += new
-        return tuple(new)
+    def _make(self, members: Sequence[Member]) -> tuple[Instance, ...]:
+        """Make instances that do not live yet."""
+        with self._changed:
+            first = self._named + 1
+            self._named += len(members)
+        return tuple(
+            Instance(self._crew, f"{self._name}-{number}", member)
+            for number, member in enumerate(members, first)
+        )
 
     def begin(self) -> None:
         """Start every instance; part of `run_service`."""
@@ -90,31 +91,33 @@ class Cluster:
     ) -> tuple[Instance, ...]:
         """Block until instances are running, and return those.
 
+        One that was running, and has ended by itself before anybody could look, counts as well.
+
         Args:
             timeout: seconds to wait at most; None waits until the cluster's expiration.
-            count: how many are enough; None means all of them.
+            count: how many are enough; None means all but those that were stopped.
 
         Raises:
             ServiceFailed: so many instances have ended that it can't happen any more.
             WaitTimeout: it did not happen in time; the message lists who is not running.
-            ValueError: `count` is less than one or more than there are instances.
+            BadInstanceCount: `count` is less than one or more than there are instances.
         """
         limit = checked_seconds(timeout, "timeout")
-        enough = len(self) if count is None else count
+        enough = max(1, len(self._wanted())) if count is None else count
         if isinstance(enough, bool) or not isinstance(enough, int) or not 1 <= enough <= len(self):
-            raise ValueError(f"count is {count!r}: it must be from 1 to {len(self)}, the number of instances")
+            raise BadInstanceCount(f"count is {count!r}: give 1 to {len(self)}, the number of instances")
 
         def decided() -> bool:
-            return len(self._running()) >= enough or len(self) - len(self._ended()) < enough
+            return len(self._got_through()) >= enough or len(self) - len(self._lost()) < enough
 
         with self._changed:
             wait_until(self._changed, decided, limit)
-            running, ended = self._running(), self._ended()
+            running, lost = self._got_through(), self._lost()
         if len(running) >= enough:
             return running
-        if len(self) - len(ended) < enough:
+        if len(self) - len(lost) < enough:
             raise failed(
-                ended, f"of {len(self)} instances of {self._name} no {enough} can be running any more"
+                lost, f"of {len(self)} instances of {self._name} no {enough} can be running any more"
             )
         raise WaitTimeout(
             f"{len(running)} of {enough} instances were running after {timeout} s: {self._states()}; "
@@ -152,6 +155,16 @@ class Cluster:
 
     def _has_changes_after(self, told: int) -> bool:
         return len(self._crew.changes) > told or len(self._ended()) == len(self)
+
+    def _wanted(self) -> tuple[Instance, ...]:
+        """All but those that somebody has stopped."""
+        return tuple(one for one in self._instances if one.failure is not None or not one.was_stopped)
+
+    def _got_through(self) -> tuple[Instance, ...]:
+        return tuple(one for one in self._instances if one.got_through)
+
+    def _lost(self) -> tuple[Instance, ...]:
+        return tuple(one for one in self._instances if one.state.is_final and not one.got_through)
 
     def _running(self) -> tuple[Instance, ...]:
         return tuple(one for one in self._instances if one.state is ServiceState.running)
@@ -202,12 +215,15 @@ class Cluster:
             Exception: whatever the constructor of the service raises; none is started then.
         """
         makers = makers_of(self._class, num_instances, instance_params)
+        # Users' constructors run under no lock, and none is started if one raises.
+        new = self._make([(make(), make) for make in makers])
         with self._changed:
             if self._ending:
                 raise NotRunning(f"the cluster of {self._name} has been stopped: run the service once more")
-            new = self._add(makers)
-        for instance in new:
-            instance.begin()
+            self._instances += new
+            for instance in new:
+                instance.begin()
+        self._crew.session.on_worker(self._crew.demand.reopen)
         return new
 
     def resize(self, num_instances: int, wait: bool = True) -> None:
@@ -272,6 +288,10 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, (KeyboardInterrupt, Terminated)):
+            # Leaving `with Golem` waits for it, in the short times of an interruption.
+            self.end(Ending.interrupted(), "the program was interrupted")
+            return
         self.stop()
 
     # --- nobody waits in the dark ---------------------------------------------------------------------
@@ -288,9 +308,7 @@ class Cluster:
     def _market_report(self) -> str:
         demand = self._crew.demand
         subnet = self._crew.session.settings.subnet_tag
-        with self._changed:
-            rejections: list[tuple[Any, int]] = demand.rejections.most_common(2)
-        seen = len(demand.seen)
+        seen, rejections = demand.answers()
         report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
         if not seen:
             return report + ": is that the right subnet, and does the payload ask for too much?"
@@ -307,13 +325,17 @@ def makers_of(
         raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
     if params is None:
         return [cls] * (1 if number is None else number)
-    given = [dict(one) for one in params]
-    wanted = len(given) if number is None else number
-    if not given or len(given) < wanted:
+    if isinstance(params, (str, Mapping)) or not isinstance(params, Sequence):
+        raise BadInstanceCount(f"instance_params is {params!r}: give a list with a dict for each instance")
+    for one in params:
+        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
+            raise BadInstanceCount(f"instance_params has {one!r}: give a dict of constructor arguments")
+    wanted = len(params) if number is None else number
+    if not params or len(params) != wanted:
         raise BadInstanceCount(
-            f"instance_params has {len(given)} entries for {wanted} instances: give one for each"
+            f"instance_params has {len(params)} entries for {wanted} instances: give one for each"
         )
-    return [partial(cls, **one) for one in given[:wanted]]
+    return [partial(cls, **one) for one in params]
 
 
 def failed(instances: Sequence[Instance], what: str) -> ServiceFailed:

@@ -76,6 +76,14 @@ class BadCommand(GolemError, ValueError):
     """A command that no runtime could execute, refused where it was written."""
 
 
+class BadState(GolemError, ValueError):
+    """The name of a state that there is not."""
+
+
+class BadRespawn(GolemError, TypeError):
+    """What says when an instance is started again is nothing that tenacity understands."""
+
+
 class BadWaitTime(GolemError, ValueError):
     """A time that is negative, infinite where that makes no sense, or not a number."""
 

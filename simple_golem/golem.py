@@ -6,8 +6,7 @@ import atexit
 import logging
 import signal
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -20,14 +19,14 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .cluster import Cluster, failed, makers_of
-from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
+from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending, Terminated
 from .engine.event_desk import Listener
 from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadListener, BadSetting, BadWaitTime, GolemError, NotRunning, ServiceFailed
-from .instance import Crew, Instance, Respawn
+from .errors import BadListener, BadRespawn, BadSetting, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .instance import Crew, Instance, Member, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
 from .model.service import Service
@@ -45,7 +44,8 @@ _THREADS_JOIN_SECONDS = 2.0
 # How long a wait in the main thread may be without looking at signals, where a platform needs that.
 _SLICE_SECONDS = 0.5
 _SIGTERM_STATUS = 128 + signal.SIGTERM
-_open_golems: weakref.WeakSet[Golem] = weakref.WeakSet()
+# Strong references: one that was dropped without being closed must be closed at the end of the program.
+_open_golems: set[Golem] = set()
 
 
 class Golem:
@@ -169,7 +169,7 @@ class Golem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        hurried = isinstance(error, (KeyboardInterrupt, _Terminated))
+        hurried = isinstance(error, (KeyboardInterrupt, Terminated))
         try:
             with self._signals_hurry(told=hurried):
                 self._finish(Ending.interrupted() if hurried else Ending.ordinary(self._stop_grace))
@@ -186,21 +186,20 @@ class Golem:
                 self._closed = True
                 return
             session.check_process()
-            first = self._closing is None
-            if first:
+            closing = self._closing
+            first = closing is None
+            if closing is None:
                 self._closed = True
                 self._ending = ending
-                self._closing = EngineThread("golem-closer", self._close, session, ending)
-            closing = self._closing
-        if on_engine_thread():
-            self._end_clusters(ending)
-            if first:
-                self._start(closing)
-            return
-        if first:
-            self._start(closing)
-        elif closing is not None and closing.alive:
+                closing = self._closing = EngineThread("golem-closer", self._close, session, ending)
+                # The interpreter at its end makes no threads any more.
+                here = not closing.started()
+        if first and here:
+            closing.run_here()
+        elif not first and closing.alive:
             self._hurry(ending)
+        if on_engine_thread():
+            return
         try:
             self._join(closing)
         except BaseException:
@@ -209,17 +208,8 @@ class Golem:
             raise
 
     @staticmethod
-    def _start(closing: EngineThread | None) -> None:
-        if closing is None:
-            return
-        try:
-            closing.start()
-        except RuntimeError:
-            closing.run_here()  # the interpreter is at its end and makes no threads any more
-
-    @staticmethod
-    def _join(closing: EngineThread | None) -> None:
-        while closing is not None and not closing.join(_SLICE_SECONDS):
+    def _join(closing: EngineThread) -> None:
+        while not closing.join(_SLICE_SECONDS):
             pass
 
     def _close(self, session: Session, ending: Ending) -> None:
@@ -293,7 +283,7 @@ class Golem:
             for number, handler in old.items():
                 signal.signal(number, handler)
         if received and not interrupted and not told:
-            raise KeyboardInterrupt if received[0] == signal.SIGINT else _Terminated(_SIGTERM_STATUS)
+            raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(_SIGTERM_STATUS)
 
     # --- telling what happens -------------------------------------------------------------------------
 
@@ -358,19 +348,23 @@ class Golem:
         limit = checked_seconds(start_timeout, "start_timeout")
         cls = check_service_class(service_class)
         makers = makers_of(cls, num_instances, instance_params)
+        respawn = checked_respawn(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
         wanted = require_payload(payload if payload is not None else payload_of(cls))
         ends = _expiration(expiration)
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, session.settings.registry_url))
-        respawn = Respawn(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
-        cluster: Cluster = session.on_worker(self._launch, session, cls, makers, wanted, ends, respawn, limit)
+        # Users' constructors run on the caller's thread, and before anything is asked of the market.
+        members = [(make(), make) for make in makers]
+        cluster: Cluster = session.on_worker(
+            self._launch, session, cls, members, wanted, ends, respawn, limit
+        )
         return cluster
 
     def _launch(
         self,
         session: Session,
         cls: type[Service],
-        makers: Sequence[Callable[[], Service]],
+        members: Sequence[Member],
         payload: Payload,
         expiration: datetime,
         respawn: Respawn,
@@ -380,7 +374,7 @@ class Golem:
         decorations = session.payments.decorations()
         demand = Demand(
             session.yagna,
-            session.workers,
+            session.counter_workers,
             session.chooser.changed,
             demand_properties(payload, decorations, session.settings, expiration),
             demand_constraints(payload, decorations, session.settings),
@@ -389,12 +383,20 @@ class Golem:
             session.emit,
         )
         crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace, start_timeout)
-        cluster = Cluster(crew, cls, makers, expiration)
-        session.add_demand(demand)
+        cluster = Cluster(crew, cls, members, expiration)
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem is being closed")
             self._clusters.append(cluster)
+        try:
+            session.add_demand(demand)
+        except GolemError:
+            cluster.end(Ending.aborted(), "the demand could not be published")
+            with self._lock:
+                self._clusters.remove(cluster)
+            raise
+        finally:
+            # Also where it was ended already: closing may be waiting for what would never have lived.
             cluster.begin()
         self._arrange_end(session, cluster)
         return cluster
@@ -441,12 +443,27 @@ class Golem:
         return Cost(spent, settings.currency, settings.payment_network, settings.is_test_money)
 
 
+def checked_respawn(unstarted: bool, running: bool, stop: StopBaseT, wait: WaitBaseT) -> Respawn:
+    """When instances are started again, or `BadRespawn`."""
+    for name, flag in (("respawn_unstarted_instances", unstarted), ("respawn_running", running)):
+        if not isinstance(flag, bool):
+            raise BadRespawn(f"{name} is {flag!r}: give True or False")
+    if not callable(stop):
+        raise BadRespawn(f"respawn_stop is {stop!r}: give e.g. tenacity.stop_after_attempt(3)")
+    if not callable(wait):
+        raise BadRespawn(f"respawn_wait is {wait!r}: give e.g. tenacity.wait_fixed(2)")
+    return Respawn(unstarted, running, stop, wait)
+
+
 def _expiration(value: datetime | timedelta | None) -> datetime:
     now = datetime.now(timezone.utc)
     if value is None:
         return now + DEFAULT_EXPIRATION
     if isinstance(value, timedelta):
-        moment = now + value
+        try:
+            moment = now + value
+        except OverflowError as error:
+            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
     elif isinstance(value, datetime):
         if value.tzinfo is None:
             raise BadWaitTime(
@@ -461,12 +478,8 @@ def _expiration(value: datetime | timedelta | None) -> datetime:
     return moment
 
 
-class _Terminated(SystemExit):
-    """The process was asked to end by SIGTERM."""
-
-
 def _exit_by_sigterm(number: int, frame: FrameType | None) -> None:
-    raise _Terminated(_SIGTERM_STATUS)
+    raise Terminated(_SIGTERM_STATUS)
 
 
 @atexit.register

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -13,21 +15,35 @@ import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
+from .engine.blame import told, user_lines
 from .engine.ending import Ending
 from .engine.life import Life, Outcome
 from .engine.market import Demand
 from .engine.parts import LifeAbandoned
 from .engine.session import Session
-from .errors import MethodStuck, NotRunning, ServiceFailed, StartTimeout, WaitTimeout
+from .errors import (
+    BadState,
+    BatchTimeout,
+    GolemError,
+    MethodStuck,
+    NotRunning,
+    ServiceFailed,
+    StartTimeout,
+    WaitTimeout,
+)
 from .model.commands import Command, batch_of
 from .model.events import InstanceFailed, StateChanged
 from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
-from .scope import Scope, checked_seconds, wait_until
+from .scope import Deadline, Scope, checked_seconds, wait_until
 from .threads import InstancePool, on_engine_thread
 
 logger = logging.getLogger(__name__)
+
+
+# The service of an instance's first life, and what makes those of the others.
+Member = tuple[Service, Callable[[], Service]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Crew:
     respawn: Respawn
     stop_grace: float
     start_timeout: float | None
+    living: set[Instance] = field(default_factory=set)
     changes: list[tuple[Instance, ServiceState]] = field(default_factory=list)
 
 
@@ -62,19 +79,19 @@ class Instance:
         failure: what its last life ended with, None if nothing went wrong.
     """
 
-    def __init__(self, crew: Crew, name: str, make_service: Callable[[], Service]) -> None:
+    def __init__(self, crew: Crew, name: str, member: Member) -> None:
         self.name = name
         self.failure: BaseException | None = None
-        self.service = make_service()
+        self.service, self._make_service = member
         self.stop_scope = Scope()
         self._crew = crew
-        self._make_service = make_service
         self._changed = crew.changed
         self._state = ServiceState.pending
         self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
         self._life: Life | None = None
         self._endings: list[Ending] = []
         self.failure_told = False
+        self.was_stopped = False
         self._overdue: StartTimeout | None = None
         self._pool = InstancePool(name, self._live)
 
@@ -90,6 +107,20 @@ class Instance:
         """Every state it has been in, and since when (UTC)."""
         with self._changed:
             return tuple(self._history)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it is running, or has ever been."""
+        with self._changed:
+            return any(state is ServiceState.running for state, _ in self._history)
+
+    @property
+    def got_through(self) -> bool:
+        """Whether it is running, or was and is ending by itself, with nothing gone wrong."""
+        if self._state is ServiceState.running:
+            return True
+        over = self._state is ServiceState.stopping or self._state.is_final
+        return over and self.has_run and not self.was_stopped and self.failure is None
 
     @property
     def provider_name(self) -> str | None:
@@ -127,7 +158,15 @@ class Instance:
             BatchTimeout: it took longer; it may still be running.
             BatchLost: the instance was stopped or lost before the end.
         """
-        return self.submit(commands, timeout).result()
+        future = self.submit(commands, timeout)
+        try:
+            return future.result(timeout)
+        except FutureTimeout as error:
+            if isinstance(error, GolemError) or not future.cancel():
+                return future.result()  # it has been sent, and keeps its own time
+            raise BatchTimeout(
+                f"the batches of {self.name} before this one took all of its time; it was not sent"
+            ) from error
 
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have `execute` done by the instance's helper thread; returns a Future of its results."""
@@ -137,7 +176,7 @@ class Instance:
         if not batch or life is None or self._state.is_final or life.is_current:
             return _at_once(self._execute_here, life, batch, timeout)
         try:
-            return self._pool.submit(life.execute_outside, batch, timeout)
+            return self._pool.submit(_in_time, life, batch, Deadline(timeout))
         except RuntimeError:
             return _at_once(self._execute_here, life, batch, timeout)
 
@@ -172,20 +211,20 @@ class Instance:
         """Block until the instance is in `state`.
 
         Args:
-            state: the state, or its name.
+            state: the state, or its name. One that was running and has ended by now counts as running.
             timeout: seconds to wait at most; None waits until the instance has ended.
 
         Raises:
             ServiceFailed: it has ended in another state.
             WaitTimeout: it did not get there in time.
         """
-        wanted = ServiceState(state)
+        wanted = _state_named(state)
         limit = checked_seconds(timeout, "timeout")
         with self._changed:
-            wait_until(self._changed, lambda: self._state is wanted or self._state.is_final, limit)
+            wait_until(self._changed, lambda: self._has_been(wanted) or self._state.is_final, limit)
             reached = self._state
-        if reached is wanted:
-            return
+            if self._has_been(wanted):
+                return
         if reached.is_final:
             self.failure_told = True
             raise ServiceFailed(
@@ -193,10 +232,16 @@ class Instance:
             ) from self.failure
         raise WaitTimeout(f"{self.name} is not {wanted.value} after {timeout} s but {reached.value}")
 
+    def _has_been(self, wanted: ServiceState) -> bool:
+        # An instance may run for a shorter time than it takes the waiting thread to look.
+        return self._state is wanted or (wanted is ServiceState.running and self.has_run)
+
     # --- what its cluster does ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Start to live."""
+        with self._changed:
+            self._crew.living.add(self)
         self._pool.start()
         limit = self._crew.start_timeout
         if limit is not None:
@@ -204,17 +249,21 @@ class Instance:
 
     def _check_started(self) -> None:
         with self._changed:
-            ran = any(state is ServiceState.running for state, _ in self._history)
-            if ran or self._state.is_final or self.stop_scope.cancelled:
+            if self.has_run or self._state.is_final or self.stop_scope.cancelled:
                 return
             self._overdue = StartTimeout(
                 f"{self.name} was {self._state.value} still after its start timeout of "
                 f"{self._crew.start_timeout:g} s"
             )
-        self.end(Ending.ordinary(self._crew.stop_grace), "the start timeout is over")
+        self._end(Ending.ordinary(self._crew.stop_grace), "the start timeout is over")
 
     def end(self, ending: Ending, reason: str) -> None:
         """End the instance in the times of `ending`; from any thread, without blocking."""
+        with self._changed:
+            self.was_stopped = self.was_stopped or not self._state.is_final
+        self._end(ending, reason)
+
+    def _end(self, ending: Ending, reason: str) -> None:
         with self._changed:
             self._endings.append(ending)
             life = self._life
@@ -235,6 +284,9 @@ class Instance:
             outcome = self._lives()
         except LifeAbandoned:
             return
+        except BaseException as error:  # noqa: BLE001 - a constructor's, or a respawn_stop's of the user
+            logger.error("%s failed:\n%s", self.name, user_lines(error))
+            outcome = Outcome(error, False, False)
         self._finish(outcome)
 
     def _lives(self) -> Outcome:
@@ -292,7 +344,7 @@ class Instance:
         return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        event = InstanceFailed(self.name, str(outcome.failure), respawned=True)
+        event = InstanceFailed(self.name, told(outcome.failure), respawned=True)
         logger.warning("%s", event)
         self._crew.session.emit(event)
 
@@ -301,10 +353,15 @@ class Instance:
         if outcome.failure is None and self._overdue is not None:
             logger.error("%s", self._overdue)
         if outcome.elsewhere:
-            logger.error("%s has failed and is not started again: %s", self.name, outcome.failure)
+            logger.error("%s has failed and is not started again: %s", self.name, told(outcome.failure))
         if self.failure is not None:
-            self._crew.session.emit(InstanceFailed(self.name, str(self.failure), respawned=False))
+            self._crew.session.emit(InstanceFailed(self.name, told(self.failure), respawned=False))
+        with self._changed:
+            self._crew.living.discard(self)
+            last = not self._crew.living
         self.enter(ServiceState.terminated)
+        if last:
+            self._crew.session.withdraw(self._crew.demand)
 
     # --- what a life does to its instance -------------------------------------------------------------
 
@@ -323,7 +380,7 @@ class Instance:
         self._crew.session.emit(StateChanged(self.name, old, state))
 
     def stop_from_inside(self) -> None:
-        self.end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")
+        self._end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")
 
     def rename_thread(self, provider: str) -> None:
         threading.current_thread().name = f"{self.name}@{provider}"
@@ -335,6 +392,20 @@ class Instance:
     def stuck(self) -> bool:
         """Whether a method of its service never returned, and its thread had to be abandoned."""
         return isinstance(self.failure, MethodStuck)
+
+
+def _in_time(life: Life, batch: tuple[Command, ...], deadline: Deadline) -> Results:
+    """What the helper does: the time of a batch begins when it is asked for, not when its turn comes."""
+    left = deadline.remaining()
+    return life.execute_outside(batch, None if left == math.inf else left)
+
+
+def _state_named(state: ServiceState | str) -> ServiceState:
+    try:
+        return ServiceState(state)
+    except ValueError as error:
+        names = ", ".join(one.value for one in ServiceState)
+        raise BadState(f"there is no state {state!r}: the states are {names}") from error
 
 
 def _at_once(

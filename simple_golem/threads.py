@@ -44,6 +44,14 @@ class EngineThread:
         self._thread.start()
         return self
 
+    def started(self) -> bool:
+        """Start it; False where the interpreter is at its end and makes no threads any more."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return False
+        return True
+
     def run_here(self) -> None:
         """Do the thread's work in the calling thread, where no thread can be started any more."""
         self._run()

@@ -98,6 +98,8 @@ class Activity:
         script = [command.to_exe_script() for command in commands]
         try:
             batch_id = self._yagna.activity.execute(self.activity_id, script, scope=scope)
+        except NoDaemon as error:
+            raise BatchLost(f"{commands[0]!r} could not be sent to {self.provider}: {error}") from error
         except YagnaError as error:
             self._raise_if_lost(error, scope)
             if error.status is not None and error.status < 500:
@@ -174,21 +176,25 @@ class Activity:
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 
     def _raise_if_lost(self, error: YagnaError, scope: Scope) -> None:
-        if not self.alive(scope):
+        if self.alive(scope) is False:
             raise ActivityLost(
                 f"the activity {self.activity_id} on {self.provider} is gone: {error.detail}"
             ) from error
 
-    def alive(self, scope: Scope) -> bool:
-        """Ask the provider's daemon whether the activity lives; blocks up to 5 seconds.
-
-        One of which nobody answers within that time counts as lost.
-        """
+    def alive(self, scope: Scope) -> bool | None:
+        """Ask the provider's daemon whether the activity lives; None if nobody answers within 5 seconds."""
         try:
-            return self.status(_STATUS_SECONDS, scope, Repeat.UNANSWERED).alive
+            return self.status(_STATUS_SECONDS, scope, Repeat.NEVER).alive
         except YagnaError as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
-            return False
+            return False if error.status == 404 else None
+        except NoDaemon:
+            return None
+
+    def wait_until_idle(self, scope: Scope) -> None:
+        """Block until no batch is under way or waiting; raises `ScopeEnded` when `scope` is cancelled."""
+        with self._turns.take(scope, Deadline()):
+            return
 
     def status(self, timeout: float, scope: Scope, repeat: Repeat) -> ActivityStatus:
         """Ask the provider's daemon for the activity's state; blocks up to `timeout` seconds."""

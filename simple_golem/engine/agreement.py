@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 APPROVAL_SECONDS = 15.0
 _VALID_FOR = timedelta(seconds=120)
 _AFTER_FAILURE = 0.5
+# Between two providers, so that a daemon in trouble is not asked for one after the other.
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,20 @@ class AgreementMaker:
             agreement_id = self._yagna.market.create_agreement(
                 proposal.proposal_id, datetime.now(timezone.utc) + _VALID_FOR, scope=stop
             )
-        except YagnaError as error:
+        except GolemError as error:
             logger.debug("the proposal of %s is no more: %s", name, error)
+            stop.wait(_PAUSE_SECONDS)
             return None
         try:
             answer = self._ask(agreement_id, stop)
-        except (ScopeEnded, GolemError):
+        except ScopeEnded:
             self.give_up(agreement_id, release)
             raise
+        except GolemError as error:
+            # The daemon's trouble says nothing of the instance: another provider is asked.
+            self.give_up(agreement_id, release)
+            stop.wait(_PAUSE_SECONDS)
+            answer = str(error)
         if answer is not None:
             self._emit(AgreementNotMade(instance, proposal.issuer_id, name, answer))
             return None

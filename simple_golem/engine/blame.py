@@ -31,3 +31,10 @@ def whereabouts(thread_ident: int | None) -> str:
         return "a place unknown"
     last = mine[-1]
     return f"{last.filename}:{last.lineno} ({last.line})"
+
+
+def told(error: BaseException | None) -> str:
+    """The text of an error, also of one whose own `__str__` fails."""
+    if error is None:
+        return ""
+    return "".join(traceback.format_exception_only(type(error), error)).strip()

@@ -13,6 +13,10 @@ EXPIRATION_RESERVE_SECONDS = 60.0
 RELEASE_RESERVE_SECONDS = 1.5
 
 
+class Terminated(SystemExit):
+    """The process was asked to end by SIGTERM."""
+
+
 class Part(Enum):
     """What an end consists of, in this order."""
 

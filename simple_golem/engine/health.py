@@ -98,10 +98,10 @@ class HealthCheck:
     def _miss(self, activity: Activity, why: str) -> None:
         with self._lock:
             patient = self._patients.get(activity)
+            if patient is None:
+                return
             missed = self._missed[activity] = self._missed.get(activity, 0) + 1
         logger.debug("the activity %s did not answer (%d): %s", activity.activity_id, missed, why)
-        if patient is None:
-            return
         if missed >= 2 * self._misses:
             self._lose(activity, why)
         elif missed >= self._misses:

@@ -180,11 +180,14 @@ class Life:
         if not commands:
             return False
         self._stop.check()
-        slow = self._session.clock.call_in(_SLOW_START_SECONDS, lambda: self._warn_slow(method))
+        slow = (
+            self._session.clock.call_in(_SLOW_START_SECONDS, self._warn_slow) if method == "start" else None
+        )
         try:
             results = self._own_batch(commands, None, None)
         finally:
-            slow.cancel()
+            if slow is not None:
+                slow.cancel()
         set_results(self.service, results)
         return True
 
@@ -224,6 +227,9 @@ class Life:
         if failure is not None and not self._ran:
             return False
         self._host.enter(ServiceState.stopping)
+        if not self._parts.ending:
+            self.end(Ending.ordinary(), "the service has ended")
+        self._let_others_finish()
         if self._cut_short:
             logger.warning(
                 "%s: a batch did not end within its grace; shutdown() is skipped and the activity destroyed",
@@ -232,13 +238,21 @@ class Life:
             return False
         return True
 
+    def _let_others_finish(self) -> None:
+        """A batch from outside that is under way may end within the grace, too."""
+        self._parts.begin(Part.BATCH)
+        try:
+            self._acting().wait_until_idle(self._batches)
+        except ScopeEnded:
+            self._cut_short = True
+        finally:
+            self._parts.begin(None)
+
     def _activity_gone(self) -> bool:
         return self._lost is not None and not isinstance(self._lost, _AgreementEnded)
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
         self._in_shutdown = True
-        if not self._parts.ending:
-            self.end(Ending.ordinary(), "the service has ended")
         self._parts.begin(Part.SHUTDOWN)
         self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
@@ -335,7 +349,7 @@ class Life:
             self._emit(AgreementEnded(self._host.name, self.agreement.agreement_id, True, reason))
         error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
         try:
-            if self.activity is not None and self.activity.alive(self._releasing):
+            if self.activity is not None and self.activity.alive(self._releasing) is True:
                 self._lost = error
                 self.end(Ending.by_provider(), str(error))
                 return
@@ -439,7 +453,8 @@ class Life:
         except ScopeEnded as error:
             raise ServiceStopped(self._stop.reason) from error
         finally:
-            self._parts.begin(then)
+            # After a batch that was cut short the method still has to unwind.
+            self._parts.begin(then, at_least=_UNWIND_SECONDS)
 
     def _stop_if_abandoned(self) -> None:
         if self._parts.abandoned:
@@ -499,9 +514,7 @@ class Life:
             raise NotRunning(f"{self._host.name} has no activity yet")
         return self.activity
 
-    def _warn_slow(self, method: str) -> None:
-        if method != "start":
-            return
+    def _warn_slow(self) -> None:
         logger.warning(
             "%s: the commands of start() have been running for %.0f s, and run() waits for them; a server "
             "belongs in the background: Run.shell('… &')",

@@ -14,7 +14,7 @@ from ..model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ..model.events import ProposalRejected as ProposalTurnedDown
 from ..model.payload import Payload
 from ..model.settings import Settings
-from ..scope import Scope, ScopeEnded
+from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
@@ -86,6 +86,7 @@ class Demand:
         self._demand_id: str | None = None
         self._lock = threading.Lock()
         self._withdrawn = Scope()
+        self._reading = Scope()
         self.name = f"golem-market-{name}"
         self._reader = EngineThread(self.name, self._read)
 
@@ -103,10 +104,23 @@ class Demand:
             demand_id = self._demand_id
         self._emit(DemandPublished(self._cluster, demand_id))
 
+    def close(self) -> None:
+        """Give up everything that is asked for it; does not block, and `withdraw` has to follow."""
+        self._withdrawn.cancel("the demand is withdrawn")
+
+    def reopen(self) -> None:
+        """Publish it again if it was withdrawn meanwhile."""
+        with self._lock:
+            if not self._withdrawn.cancelled:
+                return
+            self._withdrawn, self._reading = Scope(), Scope()
+            self._reader = EngineThread(self.name, self._read)
+        self.publish()
+
     def withdraw(self, scope: Scope) -> None:
         """Take the demand off the market; its reader ends with it. A second call does nothing."""
+        self.close()
         with self._lock:
-            self._withdrawn.cancel("the demand is withdrawn")
             demand_id, self._demand_id = self._demand_id, None
         if demand_id is None:
             return
@@ -115,10 +129,18 @@ class Demand:
         except (GolemError, ScopeEnded) as error:
             logger.warning("the demand %s could not be withdrawn: %s", demand_id, error)
             return
+        finally:
+            # The DELETE wakes its reader; where there was none, nobody waits for events any more.
+            self._reading.cancel("the demand is withdrawn")
         self._emit(DemandWithdrawn(self._cluster, demand_id))
 
     def join(self, timeout: float) -> bool:
         return self._reader.join(timeout)
+
+    def answers(self) -> tuple[int, list[tuple[str, int]]]:
+        """How many providers have answered, and the most frequent reasons for rejections."""
+        with self._changed:
+            return len(self.seen), self.rejections.most_common(2)
 
     def forget(self, proposal: Proposal) -> None:
         """A proposal that can't become an agreement any more."""
@@ -133,9 +155,14 @@ class Demand:
             demand_id = self._demand_id
             if demand_id is None:
                 return
+            pause = Deadline(_PAUSE_SECONDS)
             try:
-                # Not abandoned: what the daemon has given out never comes again. The DELETE ends it.
-                events = self._yagna.market.demand_events(demand_id, timeout=_POLL_SECONDS)
+                # Abandoned only once the demand is withdrawn: what was given out never comes again.
+                events = self._yagna.market.demand_events(
+                    demand_id, timeout=_POLL_SECONDS, scope=self._reading
+                )
+            except ScopeEnded:
+                return
             except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
                 self._after_error(error)
                 continue
@@ -144,6 +171,8 @@ class Demand:
                     self._take(demand_id, event)
                 elif isinstance(event, ProposalRejected):
                     self._count_rejection(event.reason)
+            if not events:
+                self._withdrawn.wait(pause.remaining())
 
     def _after_error(self, error: Exception) -> None:
         if self._withdrawn.cancelled:

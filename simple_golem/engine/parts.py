@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 
 from .clock import Appointment, Clock
@@ -61,8 +62,12 @@ class Parts:
             if self._part is not None:
                 self._set_limit(min(self._limit, ending.limit(self._part)))
 
-    def begin(self, part: Part | None) -> None:
+    def begin(self, part: Part | None, at_least: float = 0.0) -> None:
         """From here on the life's own thread is in `part`, or in none.
+
+        Args:
+            part: which.
+            at_least: seconds that it gets in any case.
 
         Raises:
             LifeAbandoned: the life goes on without this thread.
@@ -71,6 +76,8 @@ class Parts:
             if self._abandoned:
                 raise LifeAbandoned
             self._set_part(part)
+            if at_least and self._limit != math.inf:
+                self._set_limit(max(self._limit, time.monotonic() + at_least))
 
     def conclude(self) -> float:
         """The last part begins: destroying and terminating; returns until when it may take."""

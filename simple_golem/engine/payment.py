@@ -201,7 +201,9 @@ class Payments:
         except ScopeEnded:
             return
         except GolemError as error:
-            logger.warning("the debit note %s could not be accepted: %s", debit_note_id, error)
+            logger.warning(
+                "the debit note %s could not be accepted: %s%s", debit_note_id, error, _advice(error)
+            )
 
     def _accept_debit_note(self, note: DebitNote) -> None:
         if note.agreement_id in self._accepted:
@@ -226,16 +228,37 @@ class Payments:
     def _accept_invoice(self, invoice: Invoice) -> None:
         if invoice.agreement_id in self._accepted:
             return
-        self._yagna.payment.accept_invoice(invoice, self._allocation_id(), scope=self._stop)
+        try:
+            self._yagna.payment.accept_invoice(invoice, self._allocation_id(), scope=self._stop)
+        except YagnaError as error:
+            # It has come, so nobody needs to wait for it any more.
+            self._no_longer_awaited(invoice.agreement_id)
+            logger.error(
+                "the invoice %s of %s over %s GLM is not paid: %s%s",
+                invoice.invoice_id,
+                invoice.issuer_id,
+                invoice.amount,
+                error.detail,
+                _advice(error),
+            )
+            return
         with self._changed:
             self._accepted[invoice.agreement_id] = invoice.amount
-            self._awaited.pop(invoice.agreement_id, None)
-            self._changed.notify_all()
+        self._no_longer_awaited(invoice.agreement_id)
         self._emit(
             InvoiceAccepted(invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount)
         )
+
+    def _no_longer_awaited(self, agreement_id: str) -> None:
+        with self._changed:
+            self._awaited.pop(agreement_id, None)
+            self._changed.notify_all()
 
     def _lock_of(self, agreement_id: str) -> threading.Lock:
         """The daemon's own lock for an agreement is none: accepts of one agreement go one after the other."""
         with self._changed:
             return self._locks.setdefault(agreement_id, threading.Lock())
+
+
+def _advice(error: GolemError) -> str:
+    return "; the budget is used up: give Golem a larger `budget`" if "Not enough funds" in str(error) else ""

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from ..errors import ForkedGolem
+from ..errors import ForkedGolem, NotRunning
 from ..model.settings import Settings
 from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
@@ -29,12 +29,17 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WORKERS = 32
+_COUNTER_WORKERS = 16
+_HEALTH_WORKERS = 8
 _POLL_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05
 _THE_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What the last calls of a closing session get when its time is over.
 _LAST_CALLS_SECONDS = 0.3
+_LAST_CALLS_UNHURRIED_SECONDS = 5.0
 _JOIN_SECONDS = 2.0
+# How long an interrupted call that the daemon alone answers is waited for.
+_ANSWER_SECONDS = 4.0
 
 
 class EndsByProvider(Protocol):
@@ -58,6 +63,9 @@ class Session:
         )
         self.clock = Clock()
         self.workers = WorkerPool("golem-worker", _WORKERS)
+        # Of their own, since a provider that is away holds a counter-proposal up for a minute.
+        self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
+        self._health_workers = WorkerPool("golem-look", _HEALTH_WORKERS)
         self.chooser = Chooser()
         self.events = EventDesk()
         self.emit = self.events.emit
@@ -72,7 +80,7 @@ class Session:
             self._stop,
             self.emit,
         )
-        self.health = HealthCheck(self.workers, self._stop, health_interval, health_misses)
+        self.health = HealthCheck(self._health_workers, self._stop, health_interval, health_misses)
         self._demands: list[Demand] = []
         self._watched: dict[str, EndsByProvider] = {}
         self._agreement_events = EngineThread("golem-agreement-events", self._read_agreement_events)
@@ -88,6 +96,8 @@ class Session:
         self.clock.start()
         try:
             self.on_worker(self._open, budget)
+        except (KeyboardInterrupt, SystemExit):
+            raise  # what was made by now is released by closing
         except BaseException:
             self._end_threads()
             raise
@@ -107,7 +117,11 @@ class Session:
             return future.result()
         except (KeyboardInterrupt, SystemExit):
             # It takes milliseconds, and what it made must be known before it can be released.
-            wait([future], timeout=_JOIN_SECONDS)
+            if wait([future], timeout=_ANSWER_SECONDS).not_done:
+                logger.warning(
+                    "the daemon has not answered yet: what was asked of it last may still come to be there; "
+                    "`yagna payment status` shows allocations"
+                )
             raise
 
     def check_process(self) -> None:
@@ -118,9 +132,16 @@ class Session:
             )
 
     def add_demand(self, demand: Demand) -> None:
-        """Publish a demand that closing takes off the market."""
+        """Publish a demand that closing takes off the market.
+
+        Raises:
+            NotRunning: closing has begun.
+        """
         self._demands.append(demand)
-        demand.publish()
+        try:
+            demand.publish()
+        except ScopeEnded as error:
+            raise NotRunning("this Golem is being closed") from error
 
     # what providers do to agreements
 
@@ -158,6 +179,7 @@ class Session:
         """Take one demand off the market, without waiting for it; closing has done it, if it has begun."""
         if self._stop.cancelled:
             return
+        demand.close()
         self.workers.post(demand.withdraw, self.release)
 
     def withdraw_demands(self) -> None:
@@ -184,12 +206,17 @@ class Session:
     def hurry(self, ending: Ending) -> None:
         """Give up the last calls to the daemon when the time of `ending` is over."""
         until = ending.limit(Part.INVOICES)
-        last = max(until, ending.limit(Part.RELEASE)) + _LAST_CALLS_SECONDS
+        spare = _LAST_CALLS_SECONDS if ending.is_hurried else _LAST_CALLS_UNHURRIED_SECONDS
+        last = max(until, ending.limit(Part.RELEASE)) + spare
         self.clock.call_at(last, lambda: self.release.cancel("no time left"))
         self.payments.hurry(until)
 
     def _end_threads(self) -> None:
-        stuck = self.workers.close(_JOIN_SECONDS)
+        stuck = [
+            name
+            for pool in (self.counter_workers, self._health_workers, self.workers)
+            for name in pool.close(_JOIN_SECONDS)
+        ]
         if not self.clock.close(_JOIN_SECONDS):
             stuck.append("golem-clock")
         if not self.events.close(_JOIN_SECONDS):

@@ -36,7 +36,7 @@ def test_a_cluster_grows_and_shrinks_and_ends_as_one():
         cluster.resize(1)
         assert [instance.state.value for instance in cluster] == ["running", "terminated", "terminated"]
         cluster.resize(2)
-        assert len(cluster.wait_until_running(timeout=30, count=2)) == 2
+        assert len(cluster.wait_until_running(timeout=30)) == 2
         cluster.stop()
         with pytest.raises(NotRunning, match="has been stopped"):
             cluster.spawn()

@@ -9,12 +9,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from leftovers import left_on
+from leftovers import left_on, pay_late_invoices
 
-from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed, ServiceStopped, vm
+from simple_golem import CommandFailed, Golem, GolemError, Run, Service, ServiceFailed, ServiceStopped, vm
 from simple_golem.errors import (
     BadAppKey,
     BadCommandList,
+    BatchLost,
     BatchTimeout,
     MethodStuck,
     NoDaemon,
@@ -479,3 +480,101 @@ def test_a_stop_from_an_event_callable_does_not_hang():
         clusters.append(golem.run_service(Echo))
         assert clusters[0].wait(30)
     assert clusters[0].instances[0].service.calls == ["start", "shutdown"]
+
+
+def test_waiting_until_running_counts_those_that_were_too_quick_to_be_seen():
+    class Quick(Service):
+        def run(self):
+            self.execute(Run("/bin/true"))
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Quick, num_instances=3)
+        assert cluster.wait(30)
+        assert len(cluster.wait_until_running(timeout=30)) == 3
+        cluster.instances[0].wait_for("running", timeout=1)
+
+
+def test_a_constructor_that_fails_in_a_second_life_ends_its_instance_and_nothing_hangs(caplog):
+    class Fragile(Service):
+        made = 0
+
+        def __init__(self):
+            type(self).made += 1
+            if type(self).made == 2:
+                raise LookupError("only one of me")
+
+        def start(self):
+            return Run("/bin/false")
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster = golem.run_service(Fragile)
+        assert cluster.wait(30)
+    assert isinstance(cluster.instances[0].failure, LookupError)
+    assert "only one of me" in caplog.text
+
+
+def test_a_batch_from_outside_may_end_within_the_grace_and_does_not_hold_up_shutdown(network):
+    with Golem(1, stop_grace=0.5) as golem:
+        cluster = golem.run_service(Echo)
+        (instance,) = cluster.wait_until_running(timeout=30)
+        lost = []
+
+        def ask() -> None:
+            with pytest.raises(BatchLost) as raised:
+                instance.execute(Run("/bin/sleep", "60"))
+            lost.append(raised.value)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        cluster.wait(0.5)
+        began = time.monotonic()
+        cluster.stop()
+        assert time.monotonic() - began < 3 * 2.5
+        asker.join(10)
+    assert "Run('/bin/sleep', '60')" in str(lost[0])
+    assert left_on(network) == []
+
+
+def test_the_time_of_an_outside_batch_counts_from_the_call(network):
+    with Golem(1) as golem:
+        (instance,) = golem.run_service(Echo).wait_until_running(timeout=30)
+        slow = threading.Thread(target=instance.execute, args=(Run("/bin/sleep", "2"),))
+        slow.start()
+
+        def ask_until_its_turn_does_not_come() -> None:
+            while slow.is_alive():
+                instance.execute(Run("/bin/true"), timeout=0.2)
+
+        with pytest.raises(BatchTimeout, match="not sent"):
+            ask_until_its_turn_does_not_come()
+        slow.join(10)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("instance_params", 5),
+        ("instance_params", [1]),
+        ("instance_params", {"a": 1}),
+        ("expiration", timedelta.max),
+        ("expiration", timedelta(seconds=-1)),
+        ("respawn_stop", 3),
+        ("respawn_wait", 2),
+        ("respawn_running", "no"),
+        ("start_timeout", -1),
+        ("payload", "vm"),
+    ],
+)
+def test_a_bad_argument_of_run_service_is_an_error_of_our_own_that_names_it(option, value):
+    with Golem(1) as golem:
+        with pytest.raises(GolemError, match=option):
+            golem.run_service(Echo, **{option: value})
+        assert golem.clusters == ()
+
+
+def test_a_budget_that_does_not_suffice_is_said_so_and_not_waited_for(network, caplog):
+    with Golem("0.00001") as golem:
+        golem.run_service(Echo).wait_until_running(timeout=30)
+    assert "give Golem a larger `budget`" in caplog.text
+    assert golem.cost.amount == 0
+    pay_late_invoices(network)
