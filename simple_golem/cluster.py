@@ -72,6 +72,11 @@ class Cluster:
         """All instances, those that have ended included."""
         return tuple(self._instances)
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether none of it has run, failed, or was stopped."""
+        return not any(one.has_run or one.state.is_final or one.was_stopped for one in self._instances)
+
     def __iter__(self) -> Iterator[Instance]:
         return iter(self.instances)
 
@@ -117,7 +122,8 @@ class Cluster:
             return running
         if len(self) - len(lost) < enough:
             raise failed(
-                lost, f"of {len(self)} instances of {self._name} no {enough} can be running any more"
+                lost,
+                f"{len(lost)} of {len(self)} instances have ended, so {enough} can't be running any more:",
             )
         raise WaitTimeout(
             f"{len(running)} of {enough} instances were running after {timeout} s: {self._states()}; "

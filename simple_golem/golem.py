@@ -215,6 +215,9 @@ class Golem:
     def _close(self, session: Session, ending: Ending) -> None:
         if ending.is_hurried:
             session.hurry(ending)
+            self._say_that_it_stops()
+        else:
+            self._warn_of_what_never_ran()
         self._end_clusters(ending)
         session.withdraw_demands()
         for cluster in self._clusters:
@@ -223,6 +226,25 @@ class Golem:
         for name in [name for cluster in self._clusters for name in cluster.join(_THREADS_JOIN_SECONDS)]:
             logger.warning("the thread %s has not ended; it was left behind", name)
         _open_golems.discard(self)
+
+    def _say_that_it_stops(self) -> None:
+        alive = [one.name for one in self.instances if not one.state.is_final]
+        if alive:
+            logger.warning(
+                "interrupted: stopping %d instance%s and paying what is owed, for five seconds at most; "
+                "another Ctrl-C leaves without paying",
+                len(alive),
+                "" if len(alive) == 1 else "s",
+            )
+
+    def _warn_of_what_never_ran(self) -> None:
+        for cluster in self._clusters:
+            if cluster.is_untouched:
+                logger.warning(
+                    "%r is stopped before anything of it ran: wait for it inside the `with`, e.g. by "
+                    "cluster.wait(60) or cluster.wait_until_running()",
+                    cluster,
+                )
 
     def _end_clusters(self, ending: Ending) -> None:
         for cluster in self._clusters:
@@ -423,6 +445,12 @@ class Golem:
         session.check_process()
         return session
 
+    def __repr__(self) -> str:
+        if self._session is None:
+            return "<Golem: not open>"
+        state = "closed" if self._closed else "open"
+        return f"<Golem: {state}, {len(self.instances)} instances, cost {self.cost}>"
+
     # --- what stays readable after closing ------------------------------------------------------------
 
     @property
@@ -485,7 +513,9 @@ def _exit_by_sigterm(number: int, frame: FrameType | None) -> None:
 @atexit.register
 def _close_what_is_open() -> None:
     for golem in list(_open_golems):
-        logger.warning("a Golem was still open at the end of the program; it is closed: call golem.close()")
+        logger.warning(
+            "a Golem was still open at the end of the program and is closed now; next time call golem.close()"
+        )
         try:
             golem.close(timeout=10)
         except (GolemError, ServiceFailed) as error:

@@ -344,16 +344,15 @@ class Instance:
         return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        event = InstanceFailed(self.name, told(outcome.failure), respawned=True)
-        logger.warning("%s", event)
-        self._crew.session.emit(event)
+        logger.warning("%s is started again on another provider", self.name)
+        self._crew.session.emit(InstanceFailed(self.name, told(outcome.failure), respawned=True))
 
     def _finish(self, outcome: Outcome) -> None:
         self.failure = outcome.failure or self._overdue
         if outcome.failure is None and self._overdue is not None:
             logger.error("%s", self._overdue)
         if outcome.elsewhere:
-            logger.error("%s has failed and is not started again: %s", self.name, told(outcome.failure))
+            logger.error("%s has failed and is not started again", self.name)
         if self.failure is not None:
             self._crew.session.emit(InstanceFailed(self.name, told(self.failure), respawned=False))
         with self._changed:

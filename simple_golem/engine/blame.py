@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from types import TracebackType
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -38,3 +40,18 @@ def told(error: BaseException | None) -> str:
     if error is None:
         return ""
     return "".join(traceback.format_exception_only(type(error), error)).strip()
+
+
+def keep_user_lines(error: BaseException) -> None:
+    """Drop this package's own frames from the traceback of `error`, so that it shows the user's alone."""
+    kept: TracebackType | None = None
+    for trace in reversed(list(_walk(error.__traceback__))):
+        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+    error.__traceback__ = kept
+
+
+def _walk(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next

@@ -36,7 +36,7 @@ from ..model.states import ServiceState
 from ..scope import Scope, ScopeEnded
 from .activity import Activity
 from .agreement import Agreement
-from .blame import user_lines, whereabouts
+from .blame import keep_user_lines, user_lines, whereabouts
 from .ending import Ending, Part
 from .market import Demand
 from .parts import TERMINATE_SECONDS, LifeAbandoned, Parts
@@ -103,6 +103,7 @@ class Life:
         self._start_begun = False
         self._ran = False
         self._in_shutdown = False
+        self._doing = "its search for a provider"
         bind(service, self)
 
     # --- the life, on its own thread ---------------------------------------------------------------
@@ -154,6 +155,7 @@ class Life:
 
     def _create_activity(self) -> None:
         agreement = self._agreed()
+        self._doing = "creating its activity"
         # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is
         # expected then, since the daemon refuses one for an activity that it never heard of (seen live).
         try:
@@ -200,7 +202,7 @@ class Life:
             returned = self._phase("run")
             interval = check_run_interval(self.service.run_interval, f"{self._class_name}.run_interval")
             if interval is None:
-                if returned:
+                if returned and self._session.first_time(f"{self._class_name} returned commands"):
                     logger.warning(
                         "%s.run() returned commands and was called once: with a `run_interval` (seconds) it "
                         "is called again and again",
@@ -211,6 +213,7 @@ class Life:
 
     def _call(self, method: str) -> tuple[Command, ...]:
         """Run the user's `deploy`, `start` or `run`, and check what it returns."""
+        self._doing = f"{method}()"
         self._parts.begin(Part.METHOD)
         self._emit(MethodCalled(self._host.name, method))
         try:
@@ -253,6 +256,7 @@ class Life:
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
         self._in_shutdown = True
+        self._doing = "shutdown()"
         self._parts.begin(Part.SHUTDOWN)
         self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
@@ -300,7 +304,8 @@ class Life:
         where = f" on {self.agreement}" if self.agreement is not None else ""
         # Where another provider may do better, the instance says whether it was the end.
         level = logging.WARNING if elsewhere else logging.ERROR
-        logger.log(level, "%s%s failed:\n%s", self._host.name, where, user_lines(failure))
+        logger.log(level, "%s%s failed in %s:\n%s", self._host.name, where, self._doing, user_lines(failure))
+        keep_user_lines(failure)
 
     def end(self, ending: Ending, reason: str) -> None:
         """Have the life end in the times of `ending`; from any thread, without blocking."""

@@ -16,12 +16,15 @@ from ..model.events import BudgetAllocated, BudgetReleased, DebitNoteAccepted, I
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
+from ..yagna.retry import Repeat
 from ..yagna.values import Allocation, DebitNote, Decorations, Invoice, PaymentEvent
 from .event_desk import Emit
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20.0
+_LOOK_SECONDS = 0.1
+_LONGEST_LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
 # The allocation outlives what it pays for, so that a late invoice can still be accepted.
 _ALLOCATION_MARGIN = timedelta(minutes=30)
@@ -126,9 +129,16 @@ class Payments:
         Args:
             until: when that is, on the monotonic clock; `hurry` can bring it forward.
         """
+        pause = _LOOK_SECONDS
+        while True:
+            with self._changed:
+                left = min(until, self._hurried) - time.monotonic()
+                if not self._awaited or left <= 0:
+                    break
+                self._changed.wait(min(left, pause))
+            self._workers.post(self._look_for_invoices)
+            pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         with self._changed:
-            while self._awaited and (left := min(until, self._hurried) - time.monotonic()) > 0:
-                self._changed.wait(left)
             missing = dict(self._awaited)
         if missing:
             names = ", ".join(f"{agreement} with {provider}" for agreement, provider in missing.items())
@@ -137,6 +147,23 @@ class Payments:
                 "s" if len(missing) > 1 else "",
                 names,
             )
+
+    def _look_for_invoices(self) -> None:
+        """Once a second the daemon tells of new invoices: too rarely for whoever waits for nothing else."""
+        allocation = self._allocation
+        try:
+            invoices = self._yagna.payment.invoices(
+                allocation.timestamp if allocation is not None else None,
+                scope=self._stop,
+                repeat=Repeat.NEVER,
+            )
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("the invoices could not be listed: %s", error)
+            return
+        with self._changed:
+            new = [one for one in invoices if one.agreement_id in self._awaited]
+        for invoice in new:
+            self._workers.post(self._take_invoice, invoice.invoice_id)
 
     def hurry(self, until: float) -> None:
         """Don't wait for invoices longer than until the monotonic clock shows `until`."""

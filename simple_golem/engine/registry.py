@@ -28,7 +28,8 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
     answer = _ask(registry_url.rstrip("/") + "/v1/image/info", {**asked, "count": "true"})
     (what,) = asked.values()
     if answer.status_code == 404:
-        raise UnknownImage(f"no image {what} at {registry_url}{_own_words(answer)}")
+        words = _own_words(answer) or ": it is not there; check the spelling of its tag or hash"
+        raise UnknownImage(f"the registry at {registry_url} does not know {what}{words}")
     try:
         answer.raise_for_status()
         info = answer.json()

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from ..errors import ForkedGolem, NotRunning
+from ..errors import ForkedGolem, GolemError, NotRunning
 from ..model.settings import Settings
 from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
@@ -85,6 +85,7 @@ class Session:
         self._watched: dict[str, EndsByProvider] = {}
         self._agreement_events = EngineThread("golem-agreement-events", self._read_agreement_events)
         self._process = os.getpid()
+        self._advised: set[str] = set()
 
     def open(self, budget: Decimal) -> None:
         """Prove that daemon and key are good, set the budget aside, and start the session's threads.
@@ -114,6 +115,9 @@ class Session:
         self.check_process()
         future = self.workers.submit(work, *args)
         try:
+            error = future.exception()
+            if isinstance(error, GolemError):
+                raise error.with_traceback(None)  # the worker's frames are none of the caller's
             return future.result()
         except (KeyboardInterrupt, SystemExit):
             # It takes milliseconds, and what it made must be known before it can be released.
@@ -130,6 +134,12 @@ class Session:
                 "this Golem was opened in the parent process, and its threads stayed there: "
                 "open it in the worker"
             )
+
+    def first_time(self, advice: str) -> bool:
+        """Whether some advice has not been given in this session yet."""
+        new = advice not in self._advised
+        self._advised.add(advice)
+        return new
 
     def add_demand(self, demand: Demand) -> None:
         """Publish a demand that closing takes off the market.

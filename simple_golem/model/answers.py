@@ -20,7 +20,12 @@ Answers: TypeAlias = Callable[[Any], Answer] | Mapping[Any, Answer]
 
 def checked_answers(answers: object) -> Answers:
     """Return the answers if they are of a usable kind, else raise `BadAnswer`."""
-    if callable(answers) or isinstance(answers, Mapping):
+    if isinstance(answers, Mapping):
+        for key in answers:
+            if not isinstance(key, Command):
+                raise BadAnswer(f"with_answers has {key!r} as a key: write the command, Run({key!r})")
+        return answers
+    if callable(answers):
         return answers
     raise BadAnswer(
         f"with_answers got {answers!r}: give a function of the command, or a dict such as "

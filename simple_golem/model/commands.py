@@ -186,6 +186,9 @@ def as_commands(value: object) -> tuple[Command, ...]:
         strangers = [item for item in value if not isinstance(item, Command)]
         if not strangers:
             return tuple(value)
+        if all(isinstance(item, str) for item in value) and str(value[0]).startswith("/"):
+            words = ", ".join(repr(item) for item in value)
+            raise BadCommandList(f"{_short(value)}, which is no command; write [Run({words})]")
         raise BadCommandList(
             f"{_short(value)}, in which {_short(strangers[0])} is no command{_hint(strangers[0])}"
         )

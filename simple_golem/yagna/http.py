@@ -100,7 +100,9 @@ class Http:
         except requests.exceptions.RequestException as error:
             if scope is not None and scope.cancelled:
                 raise ScopeEnded(scope.reason) from error
-            raise self._no_answer(method, path, error) from error
+            refusal = self._no_answer(method, path, error)
+            # What three libraries have to say of a refused connection helps nobody who reads "start it".
+            raise refusal from (None if isinstance(refusal, NoDaemon) else error)
         return self._understood(answer, method, path, done)
 
     def _no_answer(self, method: str, path: str, error: requests.exceptions.RequestException) -> Exception:

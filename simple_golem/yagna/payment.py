@@ -113,9 +113,15 @@ class PaymentApi:
         """`GET /invoices/{id}`."""
         return Invoice.from_wire(self._call("GET", f"/invoices/{invoice_id}", scope=scope))
 
-    def invoices(self, after: datetime | None = None, *, scope: Scope | None = None) -> list[Invoice]:
+    def invoices(
+        self,
+        after: datetime | None = None,
+        *,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.SAFE,
+    ) -> list[Invoice]:
         """`GET /invoices`: all of them, or those after `after`."""
-        answer = self._call("GET", "/invoices", params=_after(after), scope=scope)
+        answer = self._call("GET", "/invoices", params=_after(after), scope=scope, repeat=repeat)
         return [Invoice.from_wire(wire) for wire in answer]
 
     def accept_invoice(self, invoice: Invoice, allocation_id: str, *, scope: Scope | None = None) -> None:

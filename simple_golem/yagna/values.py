@@ -189,6 +189,7 @@ class Allocation:
     total_amount: Decimal
     spent_amount: Decimal
     remaining_amount: Decimal
+    timestamp: datetime
     timeout: datetime | None
 
     @classmethod
@@ -200,6 +201,7 @@ class Allocation:
             total_amount=Decimal(str(wire["totalAmount"])),
             spent_amount=Decimal(str(wire["spentAmount"])),
             remaining_amount=Decimal(str(wire["remainingAmount"])),
+            timestamp=parse_time(wire["timestamp"]),
             timeout=parse_time(wire["timeout"]) if wire.get("timeout") else None,
         )
 

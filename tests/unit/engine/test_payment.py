@@ -37,6 +37,7 @@ ALLOCATION = {
     "totalAmount": "1",
     "spentAmount": "0",
     "remainingAmount": "1",
+    "timestamp": "2026-11-25T00:00:00Z",
     "timeout": None,
 }
 

@@ -25,6 +25,7 @@ ALLOCATION = {
     "totalAmount": "0.3",
     "spentAmount": "0.1",
     "remainingAmount": "0.2000",
+    "timestamp": "2026-11-25T00:00:00Z",
     "timeout": "2026-01-31T12:00:00Z",
 }
 NOTE = {
