@@ -47,6 +47,27 @@ def test_the_simple_service_shows_statistics_of_three_providers(network):
     assert re.search(COST, output)
 
 
+def test_three_providers_compute_their_parts_and_the_script_collects_them(network):
+    output = run(network, "03_compute_and_collect.py")
+    parts = re.findall(r"^prov-\d: (\d+) to (\d+) is (\d+)$", output, re.M)
+    assert [(int(first), int(last)) for first, last, _ in parts] == [(1, 1000), (1001, 2000), (2001, 3000)]
+    assert f"Together: {sum(range(1, 3001))}\n" in output
+    assert re.search(COST, output)
+
+
+def test_the_tests_of_the_testing_tutorial_pass_without_any_network():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tutorials" / "04_testing_a_service.py"],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("passed: ") == 4
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "tutorials").glob("*.py")))
 def test_each_page_includes_its_script_to_the_letter(script):
     page = (ROOT / "tutorials" / script).with_suffix(".md").read_text()

@@ -1,0 +1,56 @@
+"""Testing a service: its methods return plain values, so a test needs no network, no daemon and no money."""
+
+from simple_golem import CommandFailed, Result, Run, Service
+
+
+class Thermometer(Service):
+    run_interval = 60
+    warning = None
+
+    def start(self):
+        return [Run("/golem/run/thermometer", "--calibrate")]
+
+    def run(self):
+        try:
+            degrees = float(self.execute(Run("/golem/run/thermometer", "--read")).stdout)
+        except CommandFailed:
+            self.warning = "no reading"
+            return
+        if degrees > 30:
+            self.warning = f"{degrees:g} degrees"
+            self.stop()
+
+
+READ = Run("/golem/run/thermometer", "--read")
+
+
+def test_it_is_calibrated_at_the_start():
+    assert Thermometer().start() == [Run("/golem/run/thermometer", "--calibrate")]
+
+
+def test_a_pleasant_day_is_no_reason_to_warn():
+    thermometer = Thermometer().with_answers({READ: "21.5"})
+    thermometer.run()
+    assert thermometer.warning is None
+    assert not thermometer.stopping
+
+
+def test_heat_is_warned_of_and_ends_the_service():
+    thermometer = Thermometer().with_answers({READ: "35"})
+    thermometer.run()
+    assert thermometer.warning == "35 degrees"
+    assert thermometer.stopping
+
+
+def test_a_broken_sensor_is_reported_and_the_service_goes_on():
+    thermometer = Thermometer().with_answers({READ: Result(success=False, stderr="no sensor")})
+    thermometer.run()
+    assert thermometer.warning == "no reading"
+    assert not thermometer.stopping
+
+
+if __name__ == "__main__":
+    for name, test in list(globals().items()):
+        if name.startswith("test_"):
+            test()
+            print("passed:", name.removeprefix("test_").replace("_", " "))
