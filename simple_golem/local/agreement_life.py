@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from ..errors import GolemError, NoDaemon, YagnaError
-from ..scope import Scope, ScopeEnded
+from ..errors import GolemError, LocalNetworkError, NoDaemon, YagnaError
+from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread
 from ..yagna.client import Yagna
 from ..yagna.provider import ActivityEvent
-from .habits import Price, ProviderHabits
+from .appointments import Appointments
+from .habits import Answer, ProviderHabits
 from .offer import Terms
-from .usage import UsageReporter
+from .served_activity import MakeExeUnit, ServedActivity
+from .usage import ProviderUsage
 
 logger = logging.getLogger(__name__)
 
@@ -29,57 +31,7 @@ _EAGER_POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 # A real provider gives up an agreement in which nothing happens.
 _IDLE_SECONDS = 90.0
-
-StateReport = Callable[[tuple[str, "str | None"]], None]
-
-
-class ExeUnitLike(Protocol):
-    """What runs the commands of one activity."""
-
-    def usage(self) -> Sequence[float]: ...
-
-    def close(self) -> None: ...
-
-
-class MakeExeUnit(Protocol):
-    """Makes what runs the commands of an activity.
-
-    It gives every state to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed.
-    """
-
-    def __call__(self, activity_id: str, task_package: str | None, on_state: StateReport) -> ExeUnitLike: ...
-
-
-class Activity:
-    """One activity of an agreement, and what it costs."""
-
-    def __init__(self, activity_id: str, price: Price, exe_unit: ExeUnitLike, next_note: float) -> None:
-        self.activity_id = activity_id
-        self.next_note = next_note
-        self._price = price
-        self._exe_unit: ExeUnitLike | None = exe_unit
-        self._last_usage: Sequence[float] = (0.0, 0.0)
-
-    @property
-    def open(self) -> bool:
-        return self._exe_unit is not None
-
-    def usage(self) -> Sequence[float]:
-        if self._exe_unit is not None:
-            self._last_usage = self._exe_unit.usage()
-        return self._last_usage
-
-    @property
-    def amount(self) -> Decimal:
-        """What is owed for it, with the usage last asked for."""
-        return self._price.of(self._last_usage)
-
-    def close(self) -> None:
-        """End its processes; from here on its usage does not grow."""
-        if self._exe_unit is not None:
-            self.usage()
-            exe_unit, self._exe_unit = self._exe_unit, None
-            exe_unit.close()
+_WIND_UP_SECONDS = 5.0
 
 
 class AgreementLife:
@@ -93,9 +45,10 @@ class AgreementLife:
         agreement: Mapping[str, Any],
         *,
         make_exe_unit: MakeExeUnit,
-        reporter: UsageReporter,
+        reporter: ProviderUsage,
         scope: Scope,
         on_end: Callable[[AgreementLife], None],
+        on_death: Callable[[], object],
     ) -> None:
         """Take over an agreement that a requestor has proposed.
 
@@ -106,8 +59,9 @@ class AgreementLife:
             agreement: as the daemon gave it.
             make_exe_unit: makes what runs the commands of an activity.
             reporter: tells the daemon of the activities' usage.
-            scope: of the network; when it is cancelled nothing more is sent.
+            scope: of the provider; when it is cancelled nothing more is sent.
             on_end: called at the very end, by the agreement's own thread.
+            on_death: called when the provider is to die, if that is its habit.
         """
         self.agreement_id: str = agreement["agreementId"]
         self._name = f"{name}-{self.agreement_id[:8]}"
@@ -116,11 +70,17 @@ class AgreementLife:
         self._terms = Terms.of(agreement)
         self._make_exe_unit = make_exe_unit
         self._reporter = reporter
-        self._network = scope
-        # Ends with the agreement; what is owed is then still sent within that of the network.
+        self._provider = scope
+        # Ends with the agreement; what is owed is then still sent within that of the provider.
         self._scope = Scope(scope)
         self._on_end = on_end
-        self._activities: dict[str, Activity] = {}
+        self._on_death = on_death
+        self._activities: dict[str, ServedActivity] = {}
+        self._appointments = Appointments(f"{self._name}-habits", self._scope)
+        self._was_ready = False
+        # Set when the provider has terminated the agreement, and yet serves its activity to the end.
+        self._serves_on = False
+        self._activities_ended = Scope()
         self._began = datetime.now(timezone.utc) - timedelta(seconds=1)
         self._idle_since = time.monotonic()
         self._thread = EngineThread(self._name, self._run)
@@ -129,7 +89,24 @@ class AgreementLife:
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        return self._thread.join(timeout)
+        left = Deadline(timeout)
+        ended = [self._thread.join(left.remaining()), self._appointments.join(left.remaining())]
+        return all(ended)
+
+    def terminate(self, reason: str, *, keep_activity: bool = False) -> None:
+        """Terminate the agreement, and its activities with it; blocks until that is done, 5 s more at most.
+
+        Args:
+            reason: told to the requestor.
+            keep_activity: go on serving the activities until they are to be destroyed.
+
+        Raises:
+            LocalNetworkError: the daemon did not do it.
+        """
+        self._serves_on = keep_activity and bool(self._open_activities())
+        self._terminate(reason, "Cancelled")
+        if not self._serves_on:
+            self._activities_ended.wait(_WIND_UP_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -139,18 +116,22 @@ class AgreementLife:
                 self._wind_up()
                 watcher.join()
         except ScopeEnded:
-            logger.info("%s: the network is going down", self._name)
+            logger.info("%s is abandoned: %s", self._name, self._provider.reason)
         finally:
             self._scope.cancel("the agreement has ended")
             self._scope.close()
             for activity in self._activities.values():
+                self._reporter.remove(activity.activity_id)
                 activity.close()
+            self._activities_ended.cancel()
             self._on_end(self)
 
     def _approved(self) -> bool:
+        if self._scope.wait(self._habits.approves_after):
+            return False
         try:
             self._yagna.provider.approve(
-                self.agreement_id, app_session_id=self.agreement_id, scope=self._network
+                self.agreement_id, app_session_id=self.agreement_id, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
             logger.info("%s was not approved: %s", self._name, error)
@@ -175,7 +156,8 @@ class AgreementLife:
                 continue
             for event in events:
                 cursor = event.date
-                if event.kind == "AgreementTerminatedEvent" and event.agreement_id == self.agreement_id:
+                ended = event.kind == "AgreementTerminatedEvent" and event.agreement_id == self.agreement_id
+                if ended and not self._serves_on:
                     self._scope.cancel(f"terminated: {event.reason}")
 
     # the agreement's activities
@@ -201,13 +183,23 @@ class AgreementLife:
 
     def _handle(self, event: ActivityEvent) -> None:
         if event.kind == "CreateActivity":
-            self._create(event.activity_id)
-        elif event.activity_id in self._activities:
+            self._consider(event.activity_id)
+        elif event.activity_id in self._activities and self._habits.destroys:
             self._destroy(self._activities[event.activity_id])
+
+    def _consider(self, activity_id: str) -> None:
+        if self._habits.activities is Answer.NEVER or self._scope.wait(self._habits.creates_after):
+            return
+        if self._habits.activities is Answer.NO:
+            self._report_state(activity_id, ("Terminated", None), self._habits.reason)
+            return
+        self._create(activity_id)
 
     def _create(self, activity_id: str) -> None:
         def report(state: tuple[str, str | None]) -> None:
             self._report_state(activity_id, state)
+            if state == ("Ready", None):
+                self._ready()
 
         try:
             exe_unit = self._make_exe_unit(activity_id, self._terms.task_package, report)
@@ -215,13 +207,30 @@ class AgreementLife:
             logger.error("%s: activity %s can't be created: %s", self._name, activity_id, error)
             self._report_state(activity_id, ("Terminated", None), str(error))
             return
-        next_note = time.monotonic() + self._terms.debit_note_interval.total_seconds()
-        activity = Activity(activity_id, self._habits.price, exe_unit, next_note)
+        activity = ServedActivity(activity_id, self._habits.charge, exe_unit, self._next_note())
         self._activities[activity_id] = activity
         self._reporter.add(activity_id, activity.usage)
+        self._arrange_silence(activity_id)
         logger.info("%s: activity %s created", self._name, activity_id)
 
-    def _destroy(self, activity: Activity) -> None:
+    def _arrange_silence(self, activity_id: str) -> None:
+        begins, lasts = self._habits.silent_after, self._habits.silent_for
+        self._appointments.after(begins, lambda: self._reporter.silence(activity_id))
+        if begins is not None and lasts is not None:
+            self._appointments.after(begins + lasts, lambda: self._reporter.resume(activity_id))
+
+    def _ready(self) -> None:
+        """An activity is ready, for the first time or after a command."""
+        if self._was_ready:
+            return
+        self._was_ready = True
+        self._appointments.after(self._habits.dies_after, self._on_death)
+        self._appointments.after(
+            self._habits.terminates_after,
+            lambda: self.terminate(self._habits.reason, keep_activity=self._habits.keeps_activity),
+        )
+
+    def _destroy(self, activity: ServedActivity) -> None:
         self._reporter.remove(activity.activity_id)
         if not activity.open:
             # The daemon asks again while a requestor waits; it may have missed the first answer.
@@ -237,7 +246,7 @@ class AgreementLife:
     ) -> None:
         try:
             self._yagna.provider.set_activity_state(
-                activity_id, state, error_message=error_message, scope=self._network
+                activity_id, state, error_message=error_message, scope=self._provider
             )
         except ScopeEnded:
             return
@@ -259,30 +268,44 @@ class AgreementLife:
 
     def _do_duties(self) -> None:
         now = time.monotonic()
-        if datetime.now(timezone.utc) >= self._terms.expiration:
-            self._terminate("Agreement expired.", "Expired")
+        if self._serves_on and not self._open_activities():
+            self._scope.cancel("the last activity of a terminated agreement has ended")
+        elif datetime.now(timezone.utc) >= self._terms.expiration:
+            self._serves_on = False
+            self._give_up("Agreement expired.", "Expired")
         elif not self._open_activities() and now >= self._idle_since + _IDLE_SECONDS:
-            self._terminate(f"No activity for {_IDLE_SECONDS:g} s.", "NoActivity")
+            self._give_up(f"No activity for {_IDLE_SECONDS:g} s.", "NoActivity")
         for activity in self._open_activities():
             if now >= activity.next_note:
-                activity.next_note = now + self._terms.debit_note_interval.total_seconds()
+                activity.next_note = self._next_note()
                 activity.usage()
                 self._send_debit_note(activity)
 
-    def _open_activities(self) -> list[Activity]:
-        return [activity for activity in self._activities.values() if activity.open]
+    def _next_note(self) -> float:
+        agreed = self._terms.debit_note_interval.total_seconds()
+        interval = self._habits.debit_note_interval
+        return time.monotonic() + (agreed if interval is None else interval)
+
+    def _open_activities(self) -> list[ServedActivity]:
+        return [activity for activity in list(self._activities.values()) if activity.open]
+
+    def _give_up(self, message: str, code: str) -> None:
+        try:
+            self._terminate(message, code)
+        except LocalNetworkError as error:
+            logger.warning("%s", error)
 
     def _terminate(self, message: str, code: str) -> None:
         path = f"/market-api/v1/agreements/{self.agreement_id}/terminate"
         reason = {"message": message, "golem.provider.code": code}
         try:
             self._yagna.http.request(
-                "POST", path, body=reason, timeout=10.0, scope=self._network, done=(410,)
+                "POST", path, body=reason, timeout=10.0, scope=self._provider, done=(410,)
             )
         except (NoDaemon, YagnaError) as error:
-            logger.warning("%s could not be terminated: %s", self._name, error)
-            return
-        self._scope.cancel(message)
+            raise LocalNetworkError(f"{self._name} could not be terminated: {error}") from error
+        if not self._serves_on:
+            self._scope.cancel(message)
 
     # what it costs
 
@@ -290,24 +313,29 @@ class AgreementLife:
         """The agreement has ended: end what still runs, and say what all of it costs."""
         for activity in self._open_activities():
             self._destroy(activity)
-        if not self._activities:
+        self._activities_ended.cancel()
+        if (
+            not self._activities
+            or not self._habits.invoices
+            or self._provider.wait(self._habits.invoices_after)
+        ):
             return
         amount = sum((activity.amount for activity in self._activities.values()), Decimal(0))
         due = self._terms.invoice_due(datetime.now(timezone.utc))
         try:
             self._yagna.provider.send_invoice(
-                self.agreement_id, list(self._activities), amount, due, scope=self._network
+                self.agreement_id, list(self._activities), amount, due, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
             logger.warning("%s: the invoice did not go out: %s", self._name, error)
             return
         logger.info("%s: invoice over %s sent", self._name, amount)
 
-    def _send_debit_note(self, activity: Activity) -> None:
+    def _send_debit_note(self, activity: ServedActivity) -> None:
         due = self._terms.debit_note_due(datetime.now(timezone.utc))
         try:
             self._yagna.provider.send_debit_note(
-                activity.activity_id, activity.amount, activity.usage(), due, scope=self._network
+                activity.activity_id, activity.amount, activity.usage(), due, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
             logger.warning("%s: a debit note did not go out: %s", self._name, error)

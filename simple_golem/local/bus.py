@@ -169,6 +169,15 @@ class Bus:
             raise BusError(f"{address}: {reply['Err']}")
         return reply["Ok"] if isinstance(reply, dict) and "Ok" in reply else reply
 
+    def cut(self) -> None:
+        """Drop the connection with nothing more said, and do not come back; `close` is still due."""
+        with self._changed:
+            self._scope.cancel("the bus was cut")
+            link = self._link
+            self._changed.notify_all()
+        if link is not None:
+            link.cut()
+
     def close(self) -> None:
         """End the connection and the threads; blocks a few seconds at most, if handlers do not return."""
         with self._changed:

@@ -54,9 +54,10 @@ class Link:
                 self._socket.sendall(frame)
             except OSError:
                 break  # the reader sees the same end, and reports it
-        self._shut_down()
+        self.cut()
 
-    def _shut_down(self) -> None:
+    def cut(self) -> None:
+        """End the connection at once; what was handed over and not sent yet is lost."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -66,7 +67,7 @@ class Link:
         """Send what was handed over, a second at most, and end the connection; wakes who reads."""
         self._outgoing.put(None)
         if not self._writer.join(_FLUSH_SECONDS):
-            self._shut_down()
+            self.cut()
             self._writer.join(_FLUSH_SECONDS)
 
     def dispose(self) -> None:

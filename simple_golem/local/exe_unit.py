@@ -38,7 +38,7 @@ class ExeUnitHabits(Protocol):
 
     def before(self, command: Command, scope: Scope) -> str | None:
         """Called before each command, on its thread: may wait in `scope`; what is returned is the message
-        that the command is to fail with, None lets it go on."""
+        that the command is to fail with, None lets it go on. A CommandError says more than a message."""
 
 
 class ExeUnit:
@@ -185,6 +185,8 @@ class ExeUnit:
                 try:
                     self._execute_command(batch, index, command)
                 except CommandError as error:
+                    if error.stderr:
+                        batch.output(index, "stderr", error.stderr.encode())
                     batch.finish(index, error.return_code, str(error))
                     break
                 except Exception as error:

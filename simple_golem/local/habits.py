@@ -1,13 +1,15 @@
-"""How a local provider behaves: what it charges, and how much it takes on."""
+"""How a local provider behaves: what it charges, what it takes on, where it lets requestors down."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from ..errors import LocalNetworkError
+from ..scope import checked_seconds
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,29 @@ class Price:
         return self.start + seconds * self.per_second + cpu_seconds * self.per_cpu_second
 
 
+class Answer(str, Enum):
+    """What a provider says to something that it is asked for."""
+
+    YES = "yes"
+    NO = "no"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class FailingCommands:
+    """The commands that fail, before they are executed.
+
+    Attributes:
+        containing: those whose program or arguments contain this text; "" is in all of them.
+        exit_code: what they exit with.
+        stderr: what they write.
+    """
+
+    containing: str = ""
+    exit_code: int = 1
+    stderr: str = ""
+
+
 @dataclass(frozen=True)
 class ProviderHabits:
     """One provider's way of doing business; the defaults are those of an honest, friendly one.
@@ -43,6 +68,32 @@ class ProviderHabits:
         price: what it charges.
         most_agreements: how many it has at a time; more are turned down.
         cpu_threads, mem_gib, storage_gib: what its offer says it has.
+        proposals: its answer to a counter-proposal.
+        agreements: its answer to an agreement.
+        approves_after: seconds from the agreement to its approval.
+        activities: its answer when an activity is to be created; NO is an activity that ends at once.
+        creates_after: seconds from the request to the activity.
+        reason: what it says with every NO.
+        deploy_error: the message with which every deploy fails; None: none does.
+        failing_commands: which of the `run` commands fail; None: none does.
+        command_delay: seconds before each command, be it deploy, start, run or another.
+        silent_after: seconds from the creation of an activity until its usage is no longer reported, so that
+            the daemon finds it unresponsive after 5 s, and is to destroy it after 10 s; None: never.
+        silent_for: seconds until it is reported again; None: for good.
+        terminates_after: seconds from an activity's first being ready until the provider terminates the
+            agreement; None: it does not.
+        keeps_activity: whether the activity goes on when the provider has terminated the agreement.
+        dies_after: seconds from an activity's first being ready until the provider is gone, without a word;
+            None: it stays.
+        destroys: whether it destroys an activity when it is asked to; one that does not ends it with the
+            agreement.
+        debit_note_interval: seconds between two debit notes, whatever was agreed; None: as agreed.
+        overcharge: the factor by which it charges more than its price.
+        invoices: whether it sends an invoice.
+        invoices_after: seconds from the end of the agreement to the invoice; it is busy meanwhile.
+
+    Raises:
+        BadWaitTime: one of the seconds can't be a number of seconds.
     """
 
     price: Price = Price()
@@ -50,15 +101,54 @@ class ProviderHabits:
     cpu_threads: int = 4
     mem_gib: float = 8.0
     storage_gib: float = 64.0
+    proposals: Answer = Answer.YES
+    agreements: Answer = Answer.YES
+    approves_after: float = 0.0
+    activities: Answer = Answer.YES
+    creates_after: float = 0.0
+    reason: str = "not today"
+    deploy_error: str | None = None
+    failing_commands: FailingCommands | None = None
+    command_delay: float = 0.0
+    silent_after: float | None = None
+    silent_for: float | None = None
+    terminates_after: float | None = None
+    keeps_activity: bool = False
+    dies_after: float | None = None
+    destroys: bool = True
+    debit_note_interval: float | None = None
+    overcharge: Decimal = Decimal(1)
+    invoices: bool = True
+    invoices_after: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("approves_after", "creates_after", "command_delay", "invoices_after"):
+            checked_seconds(getattr(self, name), name, allow_none=False)
+        for name in ("silent_after", "silent_for", "terminates_after", "dies_after", "debit_note_interval"):
+            checked_seconds(getattr(self, name), name)
+
+    def charge(self, usage: Sequence[float]) -> Decimal:
+        """What it charges for `usage`, which need not be what it is worth."""
+        return self.price.of(usage) * self.overcharge
 
     def to_wire(self) -> Mapping[str, Any]:
         """As JSON can carry it to another process."""
-        return {**asdict(self), "price": {name: str(value) for name, value in asdict(self.price).items()}}
+        price = {name: str(value) for name, value in asdict(self.price).items()}
+        answers = {name: getattr(self, name).value for name in _ANSWERS}
+        return {**asdict(self), **answers, "price": price, "overcharge": str(self.overcharge)}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> ProviderHabits:
-        price = Price(**{name: Decimal(value) for name, value in wire["price"].items()})
-        return cls(**{**wire, "price": price})
+        failing = wire["failing_commands"]
+        values = {
+            "price": Price(**{name: Decimal(value) for name, value in wire["price"].items()}),
+            "overcharge": Decimal(wire["overcharge"]),
+            "failing_commands": None if failing is None else FailingCommands(**failing),
+        }
+        return cls(**{**wire, **values, **{name: Answer(wire[name]) for name in _ANSWERS}})
+
+
+_ANSWERS = ("proposals", "agreements", "activities")
 
 
 def habits_of(providers: int | Sequence[ProviderHabits], most: int) -> list[ProviderHabits]:

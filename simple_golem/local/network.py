@@ -19,6 +19,7 @@ from typing import Any
 from .. import errors
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
 from .daemon import INSTALL_HINT, find_yagna
+from .direction import ProviderDirection
 from .habits import ProviderHabits, habits_of
 from .identities import PROVIDERS
 from .images import ImageStore
@@ -144,6 +145,18 @@ class LocalGolem:
     @property
     def providers(self) -> tuple[LocalProvider, ...]:
         return tuple(self._up().providers)
+
+    def provider(self, name: str) -> ProviderDirection:
+        """The provider of this name (`prov-1` is the first), to be told what to do next.
+
+        Raises:
+            LocalNetworkError: there is none of this name, or the network is not up.
+        """
+        for provider in self.providers:
+            if provider.name == name:
+                return ProviderDirection(provider, self._ask)
+        names = f"{self.providers[0].name} to {self.providers[-1].name}"
+        raise LocalNetworkError(f"this local network has no provider {name!r}: it has {names}")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread
 from ..yagna.provider import ProviderApi
 from ..yagna.values import AgreementProposed, Proposal
+from .habits import Answer, ProviderHabits
 from .offer import counter_properties, offer_constraints
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class OfferDesk:
         subnet: str,
         api: ProviderApi,
         properties: Mapping[str, Any],
+        habits: ProviderHabits,
         *,
         scope: Scope,
         full: Callable[[], str],
@@ -40,7 +42,8 @@ class OfferDesk:
             subnet: where the offer is made.
             api: the far daemon, with the provider's key.
             properties: the offer's.
-            scope: of the network.
+            habits: how the provider answers.
+            scope: of the provider; when it is cancelled nothing more is sent.
             full: says why the provider takes no more agreements at present, `""` if it does.
             take: takes an agreement over, or says why not.
         """
@@ -48,7 +51,10 @@ class OfferDesk:
         self._api = api
         self._properties = properties
         self._constraints = offer_constraints(subnet)
-        self._network = scope
+        self._habits = habits
+        self._provider = scope
+        # What is published at present, or was when the provider died.
+        self.offer_id: str | None = None
         self._scope = Scope(scope)
         # That of the offer as it is published at present.
         self._round = Scope(self._scope)
@@ -73,9 +79,11 @@ class OfferDesk:
     def _run(self) -> None:
         while not self._scope.cancelled:
             try:
-                offer_id = self._api.publish_offer(self._properties, self._constraints, scope=self._network)
+                self.offer_id = self._api.publish_offer(
+                    self._properties, self._constraints, scope=self._provider
+                )
                 with Scope(self._scope) as self._round:
-                    self._answer_until_withdrawn(offer_id)
+                    self._answer_until_withdrawn(self.offer_id)
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
@@ -88,7 +96,8 @@ class OfferDesk:
             self._answer_all(offer_id)
         except ScopeEnded:
             self._turned_away = False
-            self._api.withdraw_offer(offer_id, scope=self._network)
+            self._api.withdraw_offer(offer_id, scope=self._provider)
+            self.offer_id = None
 
     def _answer_all(self, offer_id: str) -> None:
         while True:
@@ -104,9 +113,16 @@ class OfferDesk:
         if isinstance(event, Proposal):
             self._negotiate(offer_id, event)
         elif isinstance(event, AgreementProposed):
-            refusal = self._refusal(lambda: self._take(event.agreement))
-            if refusal:
-                self._api.reject_agreement(event.agreement["agreementId"], refusal, scope=self._scope)
+            self._decide(event.agreement)
+
+    def _decide(self, agreement: Mapping[str, Any]) -> None:
+        if self._habits.agreements is Answer.NEVER:
+            return
+        refusal = self._habits.reason
+        if self._habits.agreements is Answer.YES:
+            refusal = self._refusal(lambda: self._take(agreement))
+        if refusal:
+            self._api.reject_agreement(agreement["agreementId"], refusal, scope=self._scope)
 
     def _refusal(self, ask: Callable[[], str]) -> str:
         # Said before it is true: the provider may become free in the very moment of being asked.
@@ -116,7 +132,11 @@ class OfferDesk:
         return refusal
 
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
-        refusal = self._refusal(self._full)
+        if self._habits.proposals is Answer.NEVER:
+            return
+        refusal = self._habits.reason
+        if self._habits.proposals is Answer.YES:
+            refusal = self._refusal(self._full)
         if refusal:
             self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
             return

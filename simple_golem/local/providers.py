@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import LocalNetworkError
 from ..scope import Deadline, Scope
 from ..yagna.client import Yagna
 from .agent import ProviderAgent
-from .agreement_life import ExeUnitLike, StateReport
-from .bus import Bus
 from .daemons import DaemonPair
-from .exe_unit import ExeUnit
+from .exe_units import ExeUnits
 from .habits import ProviderHabits
-from .identities import PROVIDERS
+from .identities import PROVIDERS, LocalIdentity
 from .images import ImageStore
 from .registry import Registry
 from .subnets import SubnetWatch
@@ -40,20 +39,11 @@ class Providers:
             images: what their activities can be deployed with.
         """
         self._scope = Scope()
-        self._images = images
-        self._bus = Bus(daemons.far.gsb_url, "providers")
         self._reporter = UsageReporter(daemons.far.client, self._scope)
         self.registry = Registry(images)
+        self._exe_units: list[ExeUnits] = []
         self.agents = [
-            ProviderAgent(
-                identity.name,
-                identity.node_id,
-                Yagna(daemons.far.api_url, app_keys[identity.name]),
-                own_habits,
-                make_exe_unit=self._make_exe_unit,
-                reporter=self._reporter,
-                scope=self._scope,
-            )
+            self._make_agent(identity, own_habits, daemons, app_keys[identity.name], images)
             for identity, own_habits in zip(PROVIDERS, habits, strict=False)
         ]
         self._subnets = SubnetWatch(
@@ -63,6 +53,34 @@ class Providers:
             open_subnet=self._open_subnet,
             close_subnet=self._close_subnet,
         )
+
+    def _make_agent(
+        self,
+        identity: LocalIdentity,
+        habits: ProviderHabits,
+        daemons: DaemonPair,
+        app_key: str,
+        images: ImageStore,
+    ) -> ProviderAgent:
+        exe_units = ExeUnits(daemons.far.gsb_url, identity.name, images, habits)
+        self._exe_units.append(exe_units)
+        return ProviderAgent(
+            identity.name,
+            identity.node_id,
+            Yagna(daemons.far.api_url, app_key),
+            habits,
+            make_exe_unit=exe_units.make,
+            reporter=self._reporter,
+            scope=self._scope,
+            cut_off=exe_units.cut,
+        )
+
+    def agent(self, name: str) -> ProviderAgent:
+        """The agent of the provider of this name; LocalNetworkError if there is none."""
+        for agent in self.agents:
+            if agent.name == name:
+                return agent
+        raise LocalNetworkError(f"the local network has no provider {name}")
 
     def close(self, timeout: float) -> bool:
         """End all activities and threads; True if that took less than `timeout` seconds.
@@ -74,7 +92,8 @@ class Providers:
         ended = [agent.join(left.remaining()) for agent in self.agents]
         ended.append(self._subnets.join(left.remaining()))
         ended.append(self._reporter.join(left.remaining()))
-        self._bus.close()
+        for exe_units in self._exe_units:
+            exe_units.close()
         self.registry.close()
         return all(ended)
 
@@ -85,8 +104,3 @@ class Providers:
     def _close_subnet(self, subnet: str) -> None:
         for agent in self.agents:
             agent.withdraw_from(subnet)
-
-    def _make_exe_unit(
-        self, activity_id: str, task_package: str | None, on_state: StateReport
-    ) -> ExeUnitLike:
-        return ExeUnit(self._bus, activity_id, self._images, task_package, on_state)

@@ -18,15 +18,19 @@ _PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
 
 
 class CommandError(Exception):
-    """A command of an ExeScript failed; the message and the return code are what the requestor sees."""
+    """A command of an ExeScript failed; the message and the return code are what the requestor sees.
 
-    def __init__(self, message: str, return_code: int = -1) -> None:
+    So is `stderr`, where it has not been written yet.
+    """
+
+    def __init__(self, message: str, return_code: int = -1, stderr: str = "") -> None:
         super().__init__(message)
         self.return_code = return_code
+        self.stderr = stderr
 
     @classmethod
-    def exited(cls, code: int) -> CommandError:
-        return cls(f"ExeScript command exited with code {code}", code)
+    def exited(cls, code: int, stderr: str = "") -> CommandError:
+        return cls(f"ExeScript command exited with code {code}", code, stderr)
 
 
 class SandboxRuntime:

@@ -19,7 +19,9 @@ from typing import IO, Any
 from ..errors import GolemError, LocalNetworkError
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread
+from .agent import ProviderAgent
 from .daemons import DaemonPair
+from .direction import direct
 from .images import ImageStore
 from .places import StateFolder
 from .providers import Providers
@@ -89,6 +91,10 @@ class Supervisor:
         self._daemons.near.start()
         self._daemons.near.wait_ready()
 
+    def provider(self, name: str) -> ProviderAgent:
+        """The agent of a provider; LocalNetworkError if there is none of this name."""
+        return self._providers.agent(name)
+
     def close(self) -> None:
         """End everything; blocks 3 seconds at most."""
         # With the daemons gone no thread of the providers waits for an answer.
@@ -154,18 +160,20 @@ def serve(supervisor: Supervisor, starter: int, orders: IO[bytes], answers: IO[b
         order = json.loads(line)
         if order["do"] == "guard":
             script = _process_handle(order["pid"])
-        send(answers, _obey(supervisor, order["do"]))
+        send(answers, _obey(supervisor, order))
 
 
-def _obey(supervisor: Supervisor, order: str) -> Mapping[str, Any]:
+def _obey(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        if order == "kill":
+        if order["do"] == "kill":
             supervisor.kill_requestor_daemon()
-        elif order == "restart":
+        elif order["do"] == "restart":
             supervisor.start_requestor_daemon()
+        elif order["do"] == "provider":
+            direct(supervisor.provider(order["name"]), order)
     except (GolemError, OSError) as error:
         return _failure(error)
-    return {"done": order}
+    return {"done": order["do"]}
 
 
 def _failure(error: Exception) -> Mapping[str, Any]:

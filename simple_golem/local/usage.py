@@ -58,3 +58,56 @@ class UsageReporter:
             return
         except (NoDaemon, YagnaError) as error:
             logger.warning("the usage of activity %s was not reported: %s", activity_id, error)
+
+
+class ProviderUsage:
+    """What one provider has reported, and may keep to itself."""
+
+    def __init__(self, reporter: UsageReporter) -> None:
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._activities: dict[str, Usage] = {}
+        self._silent: set[str] = set()
+        self._stopped = False
+
+    def add(self, activity_id: str, usage: Usage) -> None:
+        with self._lock:
+            self._activities[activity_id] = usage
+            self._tell(activity_id)
+
+    def remove(self, activity_id: str) -> None:
+        with self._lock:
+            self._activities.pop(activity_id, None)
+            self._silent.discard(activity_id)
+            self._reporter.remove(activity_id)
+
+    def silence(self, activity_id: str) -> None:
+        """Report this activity no longer."""
+        with self._lock:
+            self._silent.add(activity_id)
+            self._reporter.remove(activity_id)
+
+    def resume(self, activity_id: str) -> None:
+        """Report this activity again, if it is still there."""
+        with self._lock:
+            self._silent.discard(activity_id)
+            self._tell(activity_id)
+
+    def stop(self) -> None:
+        """Report nothing, of the activities to come neither."""
+        with self._lock:
+            self._stopped = True
+            for activity_id in self._activities:
+                self._reporter.remove(activity_id)
+
+    def start(self) -> None:
+        """Report everything again."""
+        with self._lock:
+            self._stopped = False
+            self._silent.clear()
+            for activity_id in self._activities:
+                self._tell(activity_id)
+
+    def _tell(self, activity_id: str) -> None:
+        if activity_id in self._activities and activity_id not in self._silent and not self._stopped:
+            self._reporter.add(activity_id, self._activities[activity_id])

@@ -13,8 +13,8 @@ import pytest
 
 from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.agent import ProviderAgent
-from simple_golem.local.agreement_life import StateReport
 from simple_golem.local.habits import Price, ProviderHabits
+from simple_golem.local.served_activity import StateReport
 from simple_golem.local.usage import UsageReporter
 from simple_golem.scope import Deadline, Scope
 from simple_golem.yagna.client import Yagna

@@ -1,0 +1,83 @@
+"""The exe-units of one provider, all on one connection to the bus, which can be cut as if it had died."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ..scope import Scope
+from .bus import Bus
+from .exe_batch import Command
+from .exe_unit import ExeUnit
+from .habits import ProviderHabits
+from .images import ImageStore
+from .runtime import CommandError
+from .served_activity import ExeUnitLike, StateReport
+
+
+class ExeUnits:
+    """Makes them; one after the other or several at a time."""
+
+    def __init__(self, gsb_url: str, name: str, images: ImageStore, habits: ProviderHabits) -> None:
+        """Args:
+        gsb_url: the far daemon's.
+        name: the provider's.
+        images: what activities can be deployed with.
+        habits: how the provider behaves.
+        """
+        self._gsb_url = gsb_url
+        self._name = name
+        self._images = images
+        self._habits = _CommandHabits(habits)
+        self._lock = threading.Lock()
+        self._bus: Bus | None = None
+        self._cut_off: list[Bus] = []
+
+    def make(self, activity_id: str, task_package: str | None, on_state: StateReport) -> ExeUnitLike:
+        """An exe-unit that serves; blocks until the bus has confirmed it."""
+        with self._lock:
+            # Providers are many, and most of them never have an activity.
+            if self._bus is None:
+                self._bus = Bus(self._gsb_url, self._name)
+            bus = self._bus
+        return ExeUnit(bus, activity_id, self._images, task_package, on_state, self._habits)
+
+    def cut(self) -> None:
+        """Drop the connection with nothing more said, as when an exe-unit's process is killed.
+
+        The next exe-unit that is made has a connection of its own.
+        """
+        with self._lock:
+            if self._bus is not None:
+                self._bus.cut()
+                self._cut_off.append(self._bus)
+                self._bus = None
+
+    def close(self) -> None:
+        """End what there was of connections, after all exe-units."""
+        with self._lock:
+            buses = [*self._cut_off, *([self._bus] if self._bus is not None else [])]
+        for bus in buses:
+            bus.close()
+
+
+class _CommandHabits:
+    """What a provider does before it executes a command."""
+
+    def __init__(self, habits: ProviderHabits) -> None:
+        self._habits = habits
+
+    def before(self, command: Command, scope: Scope) -> str | None:
+        scope.wait(self._habits.command_delay)
+        name, details = next(iter(command.items()))
+        if name == "deploy":
+            return self._habits.deploy_error
+        failing = self._habits.failing_commands
+        if name == "run" and failing is not None and failing.containing in _text(details):
+            raise CommandError.exited(failing.exit_code, failing.stderr)
+        return None
+
+
+def _text(details: Mapping[str, Any]) -> str:
+    return " ".join([details["entry_point"], *details.get("args", ())])

@@ -1,0 +1,64 @@
+"""One activity as its provider sees it: what runs its commands, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+StateReport = Callable[[tuple[str, "str | None"]], None]
+Charge = Callable[[Sequence[float]], Decimal]
+
+
+class ExeUnitLike(Protocol):
+    """What runs the commands of one activity."""
+
+    def usage(self) -> Sequence[float]: ...
+
+    def close(self) -> None: ...
+
+
+class MakeExeUnit(Protocol):
+    """Makes what runs the commands of an activity.
+
+    It gives every state to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed.
+    """
+
+    def __call__(self, activity_id: str, task_package: str | None, on_state: StateReport) -> ExeUnitLike: ...
+
+
+class ServedActivity:
+    """One activity of an agreement, and what it costs."""
+
+    def __init__(self, activity_id: str, charge: Charge, exe_unit: ExeUnitLike, next_note: float) -> None:
+        """Args:
+        charge: what is charged for a usage.
+        exe_unit: closed with it.
+        next_note: when a debit note falls due, by the monotonic clock.
+        """
+        self.activity_id = activity_id
+        self.next_note = next_note
+        self._charge = charge
+        self._exe_unit: ExeUnitLike | None = exe_unit
+        self._last_usage: Sequence[float] = (0.0, 0.0)
+
+    @property
+    def open(self) -> bool:
+        return self._exe_unit is not None
+
+    def usage(self) -> Sequence[float]:
+        if self._exe_unit is not None:
+            self._last_usage = self._exe_unit.usage()
+        return self._last_usage
+
+    @property
+    def amount(self) -> Decimal:
+        """What is owed for it, with the usage last asked for."""
+        return self._charge(self._last_usage)
+
+    def close(self) -> None:
+        """End its processes; from here on its usage does not grow."""
+        if self._exe_unit is not None:
+            self.usage()
+            exe_unit, self._exe_unit = self._exe_unit, None
+            exe_unit.close()
