@@ -15,6 +15,8 @@ from typing import Any
 
 from ._version import __version__
 from .errors import GolemError, LocalNetworkError
+from .local.habit_spelling import POSSIBLE_HABITS, spelled_habits
+from .local.habits import ProviderHabits
 from .local.images import ImageStore
 from .local.network import DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
 
@@ -120,6 +122,14 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         metavar="TAG_OR_HASH=FOLDER",
         help="an image for payloads: a folder that is laid over an activity's /golem; may be repeated",
     )
+    parser.add_argument(
+        "--habit",
+        action="append",
+        default=[],
+        metavar="PROVIDER=HABIT",
+        help="how a provider misbehaves, as in --habit prov-2=dies-after:5; may be repeated. "
+        f"The habits are {POSSIBLE_HABITS}",
+    )
 
 
 def _what_to_run(options: argparse.Namespace) -> list[str]:
@@ -138,13 +148,20 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
 def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     ImageStore.with_options(options.image)
     images = dict(option.split("=", 1) for option in options.image)
-    network = LocalGolem(options.providers, options.subnet, images)
+    network = LocalGolem(_providers(options), options.subnet, images)
     count = f"{options.providers} provider{'' if options.providers == 1 else 's'}"
     _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()
     with network:
         _say(f"it is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
         yield network
+
+
+def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:
+    """How many, or how each of them behaves; an impossible number is told by the network itself."""
+    if not options.habit or not 1 <= options.providers <= MOST_PROVIDERS:
+        return int(options.providers)
+    return spelled_habits(options.habit, options.providers)
 
 
 def _say(what: str) -> None:

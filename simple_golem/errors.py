@@ -222,6 +222,10 @@ class BadImage(LocalNetworkError, ValueError):
     """An `--image` option is not of the form TAG_OR_HASH=FOLDER, or its folder is not there."""
 
 
+class BadHabit(LocalNetworkError, ValueError):
+    """A `--habit` option is not of the form PROVIDER=HABIT, or there is no such provider or habit."""
+
+
 class BusError(LocalNetworkError):
     """A call over the service bus of a yagna daemon failed, or the bus is not there."""
 
