@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _CREATE_SECONDS = 30.0
 _SLOW_START_SECONDS = 60.0
+_AFTERMATH_SECONDS = 0.5
 # A method whose waits were all cut short gets this long to return.
 _UNWIND_SECONDS = 0.3
 
@@ -353,6 +354,8 @@ class Life:
         if self.agreement is not None:
             self._emit(AgreementEnded(self._host.name, self.agreement.agreement_id, True, reason))
         error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
+        # A provider that ends its activity as well does so a moment later.
+        self._releasing.wait(_AFTERMATH_SECONDS)
         try:
             if self.activity is not None and self.activity.alive(self._releasing) is True:
                 self._lost = error
