@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from .engine.ending import Ending, Terminated
-from .errors import BadInstanceCount, GolemError, NotRunning, ServiceFailed, WaitTimeout
+from .errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed, WaitTimeout
 from .instance import Crew, Instance, Member
 from .model.commands import Command
 from .model.results import Results
@@ -20,6 +20,8 @@ from .scope import Deadline, checked_seconds, wait_until
 from .threads import on_engine_thread
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 _FIRST_WARNING_SECONDS = 10.0
 _NEXT_WARNING_SECONDS = 60.0
@@ -321,6 +323,30 @@ class Cluster:
         report += f", {self._crew.session.chooser.busy(demand)} busy"
         rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
         return report + rejected
+
+
+def expiration_of(value: datetime | timedelta | None) -> datetime:
+    """When a cluster ends (UTC), from what a user gave: a moment, a time from now, or None (180 minutes)."""
+    now = datetime.now(timezone.utc)
+    if value is None:
+        return now + DEFAULT_EXPIRATION
+    if isinstance(value, timedelta):
+        try:
+            moment = now + value
+        except OverflowError as error:
+            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise BadWaitTime(
+                f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
+                "or give a timedelta"
+            )
+        moment = value.astimezone(timezone.utc)
+    else:
+        raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
+    if moment <= now:
+        raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
+    return moment
 
 
 def makers_of(

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import atexit
 import logging
-import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from .cluster import Cluster, failed, makers_of
+from .cluster import Cluster, expiration_of, failed, makers_of
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending, Terminated
 from .engine.event_desk import Listener
 from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadListener, BadRespawn, BadSetting, BadWaitTime, GolemError, NotRunning, ServiceFailed
+from .errors import BadListener, BadSetting, GolemError, NotRunning, ServiceFailed
 from .instance import Crew, Instance, Member, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
@@ -33,17 +31,16 @@ from .model.service import Service
 from .model.service_class import check_service_class, payload_of
 from .model.settings import Settings, parse_budget
 from .scope import checked_seconds
+from .signals import SigtermAsExit, hurrying
 from .threads import EngineThread, on_engine_thread
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_EXPIRATION = timedelta(minutes=180)
 DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
 DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
 _THREADS_JOIN_SECONDS = 2.0
 # How long a wait in the main thread may be without looking at signals, where a platform needs that.
 _SLICE_SECONDS = 0.5
-_SIGTERM_STATUS = 128 + signal.SIGTERM
 # Strong references: one that was dropped without being closed must be closed at the end of the program.
 _open_golems: set[Golem] = set()
 
@@ -97,6 +94,7 @@ class Golem:
             raise BadSetting(
                 "health_interval takes seconds, more than 0, and health_misses a number from 1 on"
             )
+        self._sigterm = SigtermAsExit()
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._listeners: list[Listener] = []
@@ -159,11 +157,11 @@ class Golem:
         self._raise_for_failures()
 
     def __enter__(self) -> Golem:
-        self._take_sigterm()
+        self._sigterm.take()
         try:
             return self.open()
         except BaseException:
-            self._give_sigterm_back()
+            self._sigterm.give_back()
             raise
 
     def __exit__(
@@ -171,10 +169,10 @@ class Golem:
     ) -> None:
         hurried = isinstance(error, (KeyboardInterrupt, Terminated))
         try:
-            with self._signals_hurry(told=hurried):
+            with hurrying(self._hurry_by_signal, told=hurried):
                 self._finish(Ending.interrupted() if hurried else Ending.ordinary(self._stop_grace))
         finally:
-            self._give_sigterm_back()
+            self._sigterm.give_back()
         if error is None:
             self._raise_for_failures()
 
@@ -265,47 +263,14 @@ class Golem:
         if any(not one.failure_told for one in broken):
             raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
 
-    # --- signals, only in `with` and only in the main thread ------------------------------------------
-
-    _old_sigterm: Any = None
-
-    def _take_sigterm(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._old_sigterm = signal.signal(signal.SIGTERM, _exit_by_sigterm)
-
-    def _give_sigterm_back(self) -> None:
-        if self._old_sigterm is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._old_sigterm)
-            self._old_sigterm = None
-
-    @contextmanager
-    def _signals_hurry(self, told: bool) -> Iterator[None]:
-        """While closing, Ctrl-C and SIGTERM shorten it; the first one, unless `told`, is raised after."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        received: list[int] = []
-
-        def hurry(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            session = self._session
-            hurried = self._ending is not None and self._ending.is_hurried
-            ending = Ending.aborted() if hurried else Ending.interrupted()
-            self._ending = ending
-            if session is not None:
-                # A handler runs in the middle of anything, so the clock's thread does the rest.
-                session.clock.call_in(0.0, partial(self._hurry, ending))
-
-        old = {number: signal.signal(number, hurry) for number in (signal.SIGINT, signal.SIGTERM)}
-        interrupted = True
-        try:
-            yield
-            interrupted = False
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-        if received and not interrupted and not told:
-            raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(_SIGTERM_STATUS)
+    def _hurry_by_signal(self) -> None:
+        """From a signal handler, in the middle of anything: the clock's thread does the rest."""
+        hurried = self._ending is not None and self._ending.is_hurried
+        ending = Ending.aborted() if hurried else Ending.interrupted()
+        self._ending = ending
+        session = self._session
+        if session is not None:
+            session.clock.call_in(0.0, partial(self._hurry, ending))
 
     # --- telling what happens -------------------------------------------------------------------------
 
@@ -370,9 +335,9 @@ class Golem:
         limit = checked_seconds(start_timeout, "start_timeout")
         cls = check_service_class(service_class)
         makers = makers_of(cls, num_instances, instance_params)
-        respawn = checked_respawn(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
+        respawn = Respawn.checked(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
         wanted = require_payload(payload if payload is not None else payload_of(cls))
-        ends = _expiration(expiration)
+        ends = expiration_of(expiration)
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, session.settings.registry_url))
         # Users' constructors run on the caller's thread, and before anything is asked of the market.
@@ -469,45 +434,6 @@ class Golem:
         settings = self._settings
         spent = self._session.payments.spent() if self._session is not None else Decimal(0)
         return Cost(spent, settings.currency, settings.payment_network, settings.is_test_money)
-
-
-def checked_respawn(unstarted: bool, running: bool, stop: StopBaseT, wait: WaitBaseT) -> Respawn:
-    """When instances are started again, or `BadRespawn`."""
-    for name, flag in (("respawn_unstarted_instances", unstarted), ("respawn_running", running)):
-        if not isinstance(flag, bool):
-            raise BadRespawn(f"{name} is {flag!r}: give True or False")
-    if not callable(stop):
-        raise BadRespawn(f"respawn_stop is {stop!r}: give e.g. tenacity.stop_after_attempt(3)")
-    if not callable(wait):
-        raise BadRespawn(f"respawn_wait is {wait!r}: give e.g. tenacity.wait_fixed(2)")
-    return Respawn(unstarted, running, stop, wait)
-
-
-def _expiration(value: datetime | timedelta | None) -> datetime:
-    now = datetime.now(timezone.utc)
-    if value is None:
-        return now + DEFAULT_EXPIRATION
-    if isinstance(value, timedelta):
-        try:
-            moment = now + value
-        except OverflowError as error:
-            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
-    elif isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise BadWaitTime(
-                f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
-                "or give a timedelta"
-            )
-        moment = value.astimezone(timezone.utc)
-    else:
-        raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
-    if moment <= now:
-        raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
-    return moment
-
-
-def _exit_by_sigterm(number: int, frame: FrameType | None) -> None:
-    raise Terminated(_SIGTERM_STATUS)
 
 
 @atexit.register

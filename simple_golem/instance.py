@@ -22,6 +22,7 @@ from .engine.market import Demand
 from .engine.parts import LifeAbandoned
 from .engine.session import Session
 from .errors import (
+    BadRespawn,
     BadState,
     BatchTimeout,
     GolemError,
@@ -54,6 +55,18 @@ class Respawn:
     running: bool
     stop: StopBaseT
     wait: WaitBaseT
+
+    @classmethod
+    def checked(cls, unstarted: bool, running: bool, stop: StopBaseT, wait: WaitBaseT) -> Respawn:
+        """What a user gave, or `BadRespawn`."""
+        for name, flag in (("respawn_unstarted_instances", unstarted), ("respawn_running", running)):
+            if not isinstance(flag, bool):
+                raise BadRespawn(f"{name} is {flag!r}: give True or False")
+        if not callable(stop):
+            raise BadRespawn(f"respawn_stop is {stop!r}: give e.g. tenacity.stop_after_attempt(3)")
+        if not callable(wait):
+            raise BadRespawn(f"respawn_wait is {wait!r}: give e.g. tenacity.wait_fixed(2)")
+        return cls(unstarted, running, stop, wait)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ FLOORS = (
     ("yagna",),
     ("local", "engine"),
     ("instance",),
-    ("cluster",),
+    ("cluster", "signals"),
     ("golem",),
     ("",),
     ("cli", "pytest_plugin"),
