@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import BadAppKey, LocalNetworkError, NoDaemon, YagnaError
@@ -70,6 +71,7 @@ class YagnaDaemon:
         gsb_port: int,
         hub_port: int,
         program: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         """Say what to run; starts nothing.
 
@@ -79,6 +81,7 @@ class YagnaDaemon:
             api_port, gsb_port: where its REST API and its service bus will listen.
             hub_port: the service bus of the daemon that connects all of a network.
             program: yagna; by default that of golem-node.
+            settings: environment variables beside those that a local network needs.
         """
         self.name = name
         self.folder = folder
@@ -89,6 +92,7 @@ class YagnaDaemon:
         self.client = Yagna(self.api_url, self.app_key)
         self._hub = f"127.0.0.1:{hub_port}"
         self._program = program or find_yagna()
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begins = 0
 
@@ -202,4 +206,4 @@ class YagnaDaemon:
             "HTTPS_PROXY": _NOBODY,
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        return environment | {f"{chain}_GETH_ADDR": _NOBODY for chain in _CHAINS}
+        return environment | {f"{chain}_GETH_ADDR": _NOBODY for chain in _CHAINS} | self._settings

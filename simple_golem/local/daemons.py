@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import LocalNetworkError
@@ -27,13 +28,19 @@ class DaemonPair:
         far: the daemon that holds all the providers; its service bus connects the two.
     """
 
-    def __init__(self, folder: Path, scope: Scope) -> None:
+    def __init__(self, folder: Path, scope: Scope, near_settings: Mapping[str, str] | None = None) -> None:
         """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
+
+        Args:
+            folder: where their data is.
+            scope: cancelling it gives up.
+            near_settings: further environment variables of the near one.
 
         Raises:
             LocalNetworkError: one does not start.
             ScopeEnded: `scope` was cancelled meanwhile.
         """
+        self._near_settings = dict(near_settings or {})
         for last in (False,) * (_TRIES - 1) + (True,):
             self._choose_ports(folder)
             try:
@@ -54,7 +61,12 @@ class DaemonPair:
         far_api, hub, near_api, near_bus = (port.number for port in self._ports)
         self.far = YagnaDaemon("far daemon", folder / "far", api_port=far_api, gsb_port=hub, hub_port=hub)
         self.near = YagnaDaemon(
-            "near daemon", folder / "near", api_port=near_api, gsb_port=near_bus, hub_port=hub
+            "near daemon",
+            folder / "near",
+            api_port=near_api,
+            gsb_port=near_bus,
+            hub_port=hub,
+            settings=self._near_settings,
         )
 
     def _start(self, scope: Scope) -> None:

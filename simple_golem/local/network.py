@@ -56,6 +56,7 @@ class LocalGolem:
         providers: int | Sequence[ProviderHabits] = DEFAULT_PROVIDERS,
         subnet: str = DEFAULT_SUBNET,
         images: Mapping[str, str | os.PathLike[str]] | None = None,
+        daemon_settings: Mapping[str, str] | None = None,
     ) -> None:
         """Describe a network; nothing is started.
 
@@ -63,6 +64,7 @@ class LocalGolem:
             providers: how many, or how each of them behaves.
             subnet: where they offer from the beginning; a demand in another subnet is answered as well.
             images: folders by the tag or hash that a payload asks for, beside the built-in images.
+            daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
 
         Raises:
             LocalNetworkError: such a network can't be.
@@ -76,6 +78,7 @@ class LocalGolem:
         self._subnet = subnet
         self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]
         ImageStore.with_options(self._images)
+        self._daemon_settings = dict(daemon_settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
         self._asking = threading.Lock()
@@ -100,7 +103,7 @@ class LocalGolem:
         )
         atexit.register(self.stop)
         try:
-            plan = Plan(os.getpid(), self._habits, self._subnet, self._images)
+            plan = Plan(os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings)
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
         except BaseException:
             self.stop()

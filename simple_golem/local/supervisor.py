@@ -55,7 +55,7 @@ class Supervisor:
             log_to(self._state.path / "supervisor.log")
             template.copy_to("near", self._state.path / "near")
             template.copy_to("far", self._state.path / "far")
-            self._daemons = DaemonPair(self._state.path, scope)
+            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings)
             self._providers = self._open_for_business(plan, template, images)
         except BaseException:
             # What has been started ends with this process.

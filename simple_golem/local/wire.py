@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from .habits import ProviderHabits
@@ -19,12 +19,14 @@ class Plan:
         habits: one entry for each provider.
         subnet: where the providers offer from the beginning.
         images: `TAG_OR_HASH=FOLDER`, each.
+        daemon_settings: further environment variables of the requestor's daemon.
     """
 
     starter: int
     habits: Sequence[ProviderHabits]
     subnet: str
     images: Sequence[str]
+    daemon_settings: Mapping[str, str] = field(default_factory=dict)
 
     def to_wire(self) -> Mapping[str, Any]:
         return {
@@ -32,12 +34,13 @@ class Plan:
             "habits": [habits.to_wire() for habits in self.habits],
             "subnet": self.subnet,
             "images": list(self.images),
+            "daemon_settings": dict(self.daemon_settings),
         }
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Plan:
         habits = [ProviderHabits.from_wire(entry) for entry in wire["habits"]]
-        return cls(wire["starter"], habits, wire["subnet"], wire["images"])
+        return cls(wire["starter"], habits, wire["subnet"], wire["images"], wire["daemon_settings"])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""Clusters that live longer than a demand does in the daemon's memory."""
+
+from __future__ import annotations
+
+import pytest
+from leftovers import left_on
+
+from simple_golem import Golem, Run, Service
+from simple_golem.local.network import LocalGolem
+
+DEMAND_SECONDS = 10
+
+
+class Idle(Service):
+    pass
+
+
+def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monkeypatch: pytest.MonkeyPatch):
+    """A demand lives one hour in a daemon; in this one, ten seconds."""
+    settings = {"DEFAULT_SUBSCRIPTION_TTL": f"{DEMAND_SECONDS}s"}
+    published = []
+    with LocalGolem(providers=2, daemon_settings=settings) as network:
+        for name, value in network.environment.items():
+            monkeypatch.setenv(name, value)
+        golem = Golem(1)
+
+        @golem.on_event
+        def count(event):
+            if type(event).__name__ == "DemandPublished":
+                published.append(event.demand_id)
+
+        with golem:
+            cluster = golem.run_service(Idle)
+            (first,) = cluster.wait_until_running(timeout=30)
+            assert not cluster.wait(2.5 * DEMAND_SECONDS)
+            (second,) = cluster.spawn()
+            second.wait_for("running", timeout=30)
+            assert first.execute(Run("/bin/echo", "still here")).stdout == "still here\n"
+        assert left_on(network) == []
+    assert len(set(published)) == len(published) >= 2
