@@ -151,7 +151,7 @@ class ProviderAgent:
             LocalNetworkError: it has none, or the daemon did not do it.
         """
         with self._lock:
-            agreements = list(self._agreements)
+            agreements = [life for life in self._agreements if not life.over]
         if not agreements:
             raise LocalNetworkError(f"{self.name} has no agreement to terminate")
         for life in agreements:

@@ -93,6 +93,11 @@ class AgreementLife:
         ended = [self._thread.join(left.remaining()), self._appointments.join(left.remaining())]
         return all(ended)
 
+    @property
+    def over(self) -> bool:
+        """Whether the agreement has ended, and only what it costs remains to be said."""
+        return self._scope.cancelled
+
     def terminate(self, reason: str, *, keep_activity: bool = False) -> None:
         """Terminate the agreement, and its activities with it; blocks until that is done, 5 s more at most.
 

@@ -92,13 +92,13 @@ class Requestor:
                 self.counter(demand, proposal)
         raise AssertionError("no provider has answered back")
 
-    def propose(self, proposal: Proposal) -> tuple[str, Approval, str]:
+    def propose(self, proposal: Proposal, timeout: float = 10.0) -> tuple[str, Approval, str]:
         """Make an agreement of a proposal: its id, and what the provider says."""
         valid_to = datetime.now(timezone.utc) + timedelta(minutes=5)
         agreement_id = self.yagna.market.create_agreement(proposal.proposal_id, valid_to)
         self._agreements.append(agreement_id)
         self.yagna.market.confirm(agreement_id, "tests")
-        approval, reason = self.yagna.market.wait_for_approval(agreement_id, timeout=10.0)
+        approval, reason = self.yagna.market.wait_for_approval(agreement_id, timeout=timeout)
         return agreement_id, approval, reason
 
     def agreement(self, demand: Demand, provider_id: str | None = None) -> str:
@@ -130,6 +130,12 @@ class Requestor:
             f"/payment-api/v1/invoices/{invoice.invoice_id}/accept",
             body={"totalAmountAccepted": str(invoice.amount), "allocationId": self.allocation_id},
         )
+
+    def abandon(self, agreement_id: str) -> None:
+        """End an agreement for which no invoice will come."""
+        self.yagna.market.cancel(agreement_id, "the test is over")
+        self.yagna.market.terminate(agreement_id, "the test is over")
+        self._agreements.remove(agreement_id)
 
     def close(self) -> None:
         """End the agreements, pay what is owed, withdraw the demands, release the allocation."""
