@@ -117,28 +117,37 @@ class ProviderAgent:
         What the daemon knows of the provider stays there: its offers, agreements and activities.
         """
         with self._dying:
-            if self._alive.cancelled:
-                return
+            self._fall_silent()
+            self._see_off()
+
+    def _fall_silent(self) -> None:
+        if not self._alive.cancelled:
             logger.info("%s dies", self.name)
             self._cut_off()
             self._alive.cancel("the provider has died")
-            if not self._join_threads(_DEATH_SECONDS):
-                logger.warning("not all threads of %s have ended with it", self.name)
+
+    def _see_off(self) -> None:
+        if not self._join_threads(_DEATH_SECONDS):
+            logger.warning("not all threads of %s have ended with it", self.name)
 
     def revive(self) -> None:
-        """Have a provider that has died offer again; of its agreements and activities it knows nothing."""
+        """Have a provider that has died offer again; of its agreements and activities it knows nothing.
+
+        What it had published is withdrawn first; blocks until that is done.
+        """
         with self._dying:
             if not self._alive.cancelled or self._network.cancelled:
                 return
+            self._see_off()
+            with self._lock:
+                dead = dict(self._desks)
+            for offer_id in [desk.offer_id for desk in dead.values() if desk.offer_id is not None]:
+                self._yagna.provider.withdraw_offer(offer_id, scope=self._network)
             logger.info("%s is back", self.name)
             self._alive.close()
             with self._lock:
                 self._alive = Scope(self._network)
-                subnets, dead = list(self._desks), list(self._desks.values())
-            for offer_id in [desk.offer_id for desk in dead if desk.offer_id is not None]:
-                self._yagna.provider.withdraw_offer(offer_id, scope=self._network)
-            with self._lock:
-                self._desks.update({subnet: self._open_desk(subnet) for subnet in subnets})
+                self._desks.update({subnet: self._open_desk(subnet) for subnet in self._desks})
 
     def terminate_agreements(self, reason: str, *, keep_activity: bool) -> None:
         """Terminate every agreement it has; blocks until the daemon has done it.
@@ -191,7 +200,7 @@ class ProviderAgent:
                 reporter=self._usage,
                 scope=self._alive,
                 on_end=self._ended,
-                on_death=self.die,
+                on_death=self._fall_silent,
             )
             self._agreements.add(life)
         life.start()
