@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from .model.commands import Command
 from .model.results import Results
 from .model.service import Service
 from .model.states import ServiceState
+from .model.suspended import SuspendedInstance
 from .scope import Deadline, checked_seconds, wait_until
 from .threads import on_engine_thread
 
@@ -40,6 +42,7 @@ class Cluster:
         service_class: type[Service],
         members: Sequence[Member],
         expiration: datetime,
+        adopted: Sequence[SuspendedInstance] = (),
     ) -> None:
         self.expiration = expiration
         self._crew = crew
@@ -49,16 +52,19 @@ class Cluster:
         self._ending = False
         self._instances: list[Instance] = []
         self._named = 0
-        self._instances += self._make(members)
+        self._instances += self._make(members, adopted)
 
-    def _make(self, members: Sequence[Member]) -> tuple[Instance, ...]:
+    def _make(
+        self, members: Sequence[Member], adopted: Sequence[SuspendedInstance] = ()
+    ) -> tuple[Instance, ...]:
         """Make instances that do not live yet."""
         with self._changed:
             first = self._named + 1
             self._named += len(members)
+        kept = itertools.chain(adopted, itertools.repeat(None))
         return tuple(
-            Instance(self._crew, f"{self._name}-{number}", member)
-            for number, member in enumerate(members, first)
+            Instance(self._crew, f"{self._name}-{number}", member, one)
+            for number, (member, one) in enumerate(zip(members, kept, strict=False), first)
         )
 
     def begin(self) -> None:
@@ -275,6 +281,32 @@ class Cluster:
             return
         if not self.wait(limit):
             raise WaitTimeout(f"not all instances had stopped after {timeout} s: {self._states()}")
+
+    def suspend(self, timeout: float | None = None) -> tuple[SuspendedInstance, ...]:
+        """Leave all running instances alive for a later session, and stop the others; see `Instance.suspend`.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            One entry for each instance that was suspended, for `golem.resume_service`.
+
+        Raises:
+            WaitTimeout: it was not done in time.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        with self._changed:
+            self._ending = True
+            instances = self.instances
+        for instance in instances:
+            try:
+                instance.begin_suspending()
+            except NotRunning:
+                instance.stop(wait=False)
+        self._crew.session.withdraw(self._crew.demand)
+        if not self.wait(limit):
+            raise WaitTimeout(f"not all instances were suspended after {timeout} s: {self._states()}")
+        return tuple(one.suspended for one in instances if one.suspended is not None)
 
     def end(self, ending: Ending, reason: str) -> None:
         """End all instances in the times of `ending`, and take the demand off the market; does not block."""

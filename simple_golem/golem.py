@@ -23,13 +23,14 @@ from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.market import Demand, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
-from .errors import BadListener, BadSetting, GolemError, NotRunning, ServiceFailed
+from .errors import BadInstanceCount, BadListener, BadSetting, GolemError, NotRunning, ServiceFailed
 from .instance import Crew, Instance, Member, Respawn
 from .model.cost import Cost
 from .model.payload import Payload, require_payload
 from .model.service import Service
 from .model.service_class import check_service_class, payload_of
 from .model.settings import Settings, parse_budget
+from .model.suspended import SuspendedInstance
 from .scope import checked_seconds
 from .signals import SigtermAsExit, hurrying
 from .threads import EngineThread, on_engine_thread
@@ -331,11 +332,63 @@ class Golem:
             UnknownImage, RegistryError: the image can't be found.
             Exception: whatever the constructor of the service raises; nothing is spent then.
         """
+        return self._run(
+            (),
+            service_class,
+            num_instances,
+            instance_params,
+            payload,
+            expiration,
+            checked_seconds(start_timeout, "start_timeout"),
+            Respawn.checked(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),
+        )
+
+    def resume_service(
+        self,
+        service_class: type[Service],
+        suspended: Sequence[SuspendedInstance],
+        *,
+        instance_params: Sequence[Mapping[str, Any]] | None = None,
+        payload: Payload | None = None,
+        expiration: datetime | timedelta | None = None,
+        respawn_running: bool = False,
+    ) -> Cluster:
+        """Take up instances that were suspended by an earlier session, with the same activities.
+
+        `deploy()` and `start()` are not called again; `run()` is. From now on this Golem's budget pays for
+        them, and that of the earlier session is released. Blocks as `run_service` does.
+
+        Args:
+            service_class: the class of the services.
+            suspended: what `cluster.suspend()` or `instance.suspend()` returned.
+            instance_params: keyword arguments of the constructor, a mapping for each instance.
+            payload: for new providers, if there have to be any; None asks the class's `get_payload`.
+            expiration: when the cluster ends of itself; None is 180 minutes from now.
+            respawn_running: whether one that has lost its activity is started anew on another provider.
+
+        Raises:
+            BadInstanceCount: `suspended` is empty, or has something else in it.
+        """
+        kept = list(suspended)
+        if not kept or not all(isinstance(one, SuspendedInstance) for one in kept):
+            raise BadInstanceCount(f"suspended is {suspended!r}: give what cluster.suspend() returned")
+        respawn = Respawn.checked(True, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT)
+        return self._run(kept, service_class, len(kept), instance_params, payload, expiration, None, respawn)
+
+    def _run(
+        self,
+        adopted: Sequence[SuspendedInstance],
+        service_class: type[Service],
+        num_instances: int | None,
+        instance_params: Sequence[Mapping[str, Any]] | None,
+        payload: Payload | None,
+        expiration: datetime | timedelta | None,
+        limit: float | None,
+        respawn: Respawn,
+    ) -> Cluster:
         session = self._opened()
-        limit = checked_seconds(start_timeout, "start_timeout")
         cls = check_service_class(service_class)
         makers = makers_of(cls, num_instances, instance_params)
-        respawn = Respawn.checked(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait)
         wanted = require_payload(payload if payload is not None else payload_of(cls))
         ends = expiration_of(expiration)
         if wanted.image is not None:
@@ -343,7 +396,7 @@ class Golem:
         # Users' constructors run on the caller's thread, and before anything is asked of the market.
         members = [(make(), make) for make in makers]
         cluster: Cluster = session.on_worker(
-            self._launch, session, cls, members, wanted, ends, respawn, limit
+            self._launch, session, cls, members, wanted, ends, respawn, limit, adopted
         )
         return cluster
 
@@ -356,6 +409,7 @@ class Golem:
         expiration: datetime,
         respawn: Respawn,
         start_timeout: float | None,
+        adopted: Sequence[SuspendedInstance],
     ) -> Cluster:
         session.payments.cover(expiration)
         decorations = session.payments.decorations()
@@ -370,7 +424,8 @@ class Golem:
             session.emit,
         )
         crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace, start_timeout)
-        cluster = Cluster(crew, cls, members, expiration)
+        cluster = Cluster(crew, cls, members, expiration, adopted)
+        session.adopt(adopted)
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem is being closed")

@@ -37,6 +37,7 @@ from .model.events import InstanceFailed, StateChanged
 from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
+from .model.suspended import SuspendedInstance
 from .scope import Deadline, Scope, checked_seconds, wait_until
 from .threads import InstancePool, on_engine_thread
 
@@ -92,10 +93,14 @@ class Instance:
         failure: what its last life ended with, None if nothing went wrong.
     """
 
-    def __init__(self, crew: Crew, name: str, member: Member) -> None:
+    def __init__(
+        self, crew: Crew, name: str, member: Member, adopted: SuspendedInstance | None = None
+    ) -> None:
         self.name = name
         self.failure: BaseException | None = None
         self.service, self._make_service = member
+        self._adopted = adopted
+        self._suspended: SuspendedInstance | None = None
         self.stop_scope = Scope()
         self._crew = crew
         self._changed = crew.changed
@@ -220,6 +225,51 @@ class Instance:
             if not wait_until(self._changed, lambda: self._state.is_final, limit):
                 raise WaitTimeout(f"{self.name} was {self._state.value} still after {timeout} s of stopping")
 
+    def suspend(self, timeout: float | None = None) -> SuspendedInstance:
+        """End the instance in this session, but leave its agreement and activity alive for a later one.
+
+        `run()` is ended as by a stop, and `shutdown()` is not called. Blocks until a batch under way has
+        ended, for the grace of a stop at most. Nobody answers its provider's debit notes until it is resumed,
+        so a provider may end it in the meantime.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            What `golem.resume_service` needs; keep it in a file for a later script.
+
+        Raises:
+            NotRunning: it is not running, or has ended otherwise meanwhile.
+            WaitTimeout: it was not done in time.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        self.begin_suspending()
+        with self._changed:
+            if not wait_until(self._changed, lambda: self._state.is_final, limit):
+                raise WaitTimeout(
+                    f"{self.name} was {self._state.value} still after {timeout} s of suspending"
+                )
+        if self._suspended is None:
+            raise NotRunning(f"{self.name} is {self._state.value} and could not be suspended")
+        return self._suspended
+
+    @property
+    def suspended(self) -> SuspendedInstance | None:
+        """What `golem.resume_service` needs, once it was suspended."""
+        return self._suspended
+
+    def begin_suspending(self) -> None:
+        """Ask for it to be suspended; does not block."""
+        with self._changed:
+            life = self._life
+            if life is None or self._state is not ServiceState.running:
+                raise NotRunning(
+                    f"{self.name} is {self._state.value}: only a running instance can be suspended"
+                )
+            self.was_stopped = True
+        life.suspend(Ending.ordinary(self._crew.stop_grace))
+        self.stop_scope.cancel("it is being suspended")
+
     def wait_for(self, state: ServiceState | str, timeout: float | None = None) -> None:
         """Block until the instance is in `state`.
 
@@ -341,7 +391,8 @@ class Instance:
             if self.stop_scope.cancelled:
                 return Outcome(self.failure, False, False)
             self.service = self._make_service()
-        life = Life(self._crew.session, self._crew.demand, self.service, self)
+        adopted, self._adopted = self._adopted, None
+        life = Life(self._crew.session, self._crew.demand, self.service, self, adopted)
         with self._changed:
             self._life = life
             endings = list(self._endings)
@@ -371,7 +422,8 @@ class Instance:
         with self._changed:
             self._crew.living.discard(self)
             last = not self._crew.living
-        self.enter(ServiceState.terminated)
+        self._suspended = outcome.suspended
+        self.enter(ServiceState.suspended if outcome.suspended else ServiceState.terminated)
         if last:
             self._crew.session.withdraw(self._crew.demand)
 

@@ -74,6 +74,11 @@ class Chooser:
     def _score(self, proposal: Proposal) -> float:
         return self._scores.get(proposal.issuer_id, 1.0)
 
+    def take(self, provider_id: str) -> None:
+        """Take a provider with which there is an agreement already."""
+        with self.changed:
+            self._taken.add(provider_id)
+
     def give_back(self, provider_id: str, *, failed: bool) -> None:
         """The provider has no agreement with this Golem any more; a failure makes it come later next time."""
         with self.changed:

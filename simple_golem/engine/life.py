@@ -33,9 +33,11 @@ from ..model.results import Results
 from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
 from ..model.states import ServiceState
+from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
+from ..yagna.values import AgreementState
 from .activity import Activity
-from .agreement import Agreement
+from .agreement import Agreement, provider_name
 from .blame import keep_user_lines, user_lines, whereabouts
 from .ending import Ending, Part
 from .market import Demand
@@ -73,17 +75,28 @@ class Outcome:
         failure: what went wrong, None if nothing did.
         ran: whether it got to running.
         elsewhere: whether another provider might do better.
+        suspended: what a later session needs to go on with it, if it was left alive.
     """
 
     failure: BaseException | None
     ran: bool
     elsewhere: bool
+    suspended: SuspendedInstance | None = None
 
 
 class Life:
     """One life: the user's object, one agreement, one activity. It is the service's binding."""
 
-    def __init__(self, session: Session, demand: Demand, service: Service, host: Host) -> None:
+    def __init__(
+        self,
+        session: Session,
+        demand: Demand,
+        service: Service,
+        host: Host,
+        adopted: SuspendedInstance | None = None,
+    ) -> None:
+        self._adopted = adopted
+        self._suspending = False
         self.service = service
         self.agreement: Agreement | None = None
         self.activity: Activity | None = None
@@ -115,11 +128,10 @@ class Life:
         failure: BaseException | None = None
         elsewhere = False
         try:
-            self._find_provider()
-            self._create_activity()
-            self._deploy()
-            self._start_begun = True
-            self._phase("start")
+            if self._adopted is not None:
+                self._take_up(self._adopted)
+            else:
+                self._begin_anew()
             self._ran = True
             self._run()
         except (ScopeEnded, ServiceStopped):
@@ -135,10 +147,36 @@ class Life:
         if self._lost is not None:
             failure, elsewhere = self._lost, True
         self._report(failure, elsewhere)
+        if self._suspending and failure is None and self._ran:
+            return self._leave_alive()
         if self._worth_a_shutdown(failure):
             failure = self._shutdown(failure)
         self._parts.begin(None)
         return self._conclude(Outcome(failure, self._ran, elsewhere))
+
+    def _begin_anew(self) -> None:
+        self._find_provider()
+        self._create_activity()
+        self._deploy()
+        self._start_begun = True
+        self._phase("start")
+
+    def _take_up(self, adopted: SuspendedInstance) -> None:
+        """Go on with what an earlier session has left alive."""
+        self._doing = "being resumed"
+        kept = self._session.yagna.market.agreement(adopted.agreement_id, scope=self._stop)
+        name = provider_name(kept.offer_properties)
+        self.agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
+        self._session.chooser.take(kept.provider_id)
+        self._host.rename_thread(name)
+        self._session.watch(kept.agreement_id, self)
+        self._session.payments.expect_invoice(kept.agreement_id, str(self.agreement))
+        self._host.enter(ServiceState.starting)
+        self.activity = Activity(self._session.yagna, adopted.activity_id, str(self.agreement))
+        if kept.state is not AgreementState.APPROVED or self.activity.alive(self._stop) is False:
+            raise ActivityLost(f"{self.agreement} has ended while {adopted.name} was suspended")
+        self._session.health.watch(self.activity, self)
+        self._start_begun = True
 
     def _find_provider(self) -> None:
         while self.agreement is None:
@@ -241,6 +279,36 @@ class Life:
             )
             return False
         return True
+
+    def suspend(self, ending: Ending) -> None:
+        """End the life, but leave agreement and activity alive; from any thread, without blocking."""
+        self._suspending = True
+        self.end(ending, "it is being suspended")
+
+    def _leave_alive(self) -> Outcome:
+        self._let_others_finish()
+        if self._cut_short:
+            logger.warning(
+                "%s is suspended while a command of it still runs: wait for that before you resume it",
+                self._host.name,
+            )
+        agreement, activity = self._agreed(), self._acting()
+        self._parts.conclude()
+        self._stop.close()
+        self._session.health.unwatch(activity)
+        self._session.unwatch(agreement.agreement_id)
+        allocation_id = self._session.payments.keep_for(agreement.agreement_id)
+        self._parts.concluded_at_last()
+        self._destroying.close()
+        self._releasing.close()
+        suspended = SuspendedInstance(
+            self._host.name,
+            agreement.agreement_id,
+            activity.activity_id,
+            self._adopted.app_session_id if self._adopted else self._session.app_session_id,
+            allocation_id,
+        )
+        return Outcome(None, True, False, suspended)
 
     def _let_others_finish(self) -> None:
         """A batch from outside that is under way may end within the grace, too."""

@@ -66,6 +66,8 @@ class Payments:
         self._noted: dict[str, dict[str, Decimal]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._hurried = math.inf
+        self._kept = False
+        self._sessions = {app_session_id}
         self._readers: list[EngineThread] = []
 
     # the allocation
@@ -103,10 +105,28 @@ class Payments:
             raise AllocationRefused("no budget is set aside: the Golem is not open")
         return self._allocation.allocation_id
 
+    def keep_for(self, agreement_id: str) -> str:
+        """The agreement goes on without this session: keep the allocation for it; returns its id."""
+        with self._changed:
+            self._awaited.pop(agreement_id, None)
+            self._kept = True
+            self._changed.notify_all()
+        return self._allocation_id()
+
+    def adopt(self, app_session_id: str, allocation_id: str) -> None:
+        """Answer what comes for an earlier session, and release its allocation: this one pays now."""
+        if app_session_id not in self._sessions:
+            self._sessions.add(app_session_id)
+            self._start_readers(app_session_id)
+        try:
+            self._yagna.payment.release(allocation_id)
+        except GolemError as error:
+            logger.warning("the earlier allocation %s is not released: %s", allocation_id, error)
+
     def release(self, scope: Scope) -> None:
-        """Give back what was not spent."""
+        """Give back what was not spent, unless it is kept for what was suspended."""
         allocation, self._allocation = self._allocation, None
-        if allocation is None:
+        if allocation is None or self._kept:
             return
         try:
             self._yagna.payment.release(allocation.allocation_id, scope=scope)
@@ -187,24 +207,25 @@ class Payments:
 
     def start(self) -> None:
         """Begin to read and answer what providers send."""
+        self._start_readers(self._app_session_id)
+
+    def _start_readers(self, app_session_id: str) -> None:
         payment = self._yagna.payment
         for name, read, take in (
             ("golem-debit-notes", payment.debit_note_events, self._take_debit_note),
             ("golem-invoices", payment.invoice_events, self._take_invoice),
         ):
-            self._readers.append(EngineThread(name, self._read, read, take).start())
+            self._readers.append(EngineThread(name, self._read, read, take, app_session_id).start())
 
     def join(self, timeout: float) -> list[str]:
         return [reader.name for reader in self._readers if not reader.join(timeout)]
 
-    def _read(self, read: _Reader, take: Callable[[str], None]) -> None:
+    def _read(self, read: _Reader, take: Callable[[str], None], app_session_id: str) -> None:
         after = _THE_BEGINNING
         while not self._stop.cancelled:
             began, known = time.monotonic(), after
             try:
-                events = read(
-                    after, timeout=_POLL_SECONDS, app_session_id=self._app_session_id, scope=self._stop
-                )
+                events = read(after, timeout=_POLL_SECONDS, app_session_id=app_session_id, scope=self._stop)
             except ScopeEnded:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from ..errors import ForkedGolem, GolemError, NotRunning
 from ..model.settings import Settings
+from ..model.suspended import SuspendedInstance
 from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
@@ -83,7 +84,7 @@ class Session:
         self.health = HealthCheck(self._health_workers, self._stop, health_interval, health_misses)
         self._demands: list[Demand] = []
         self._watched: dict[str, EndsByProvider] = {}
-        self._agreement_events = EngineThread("golem-agreement-events", self._read_agreement_events)
+        self._agreement_events: dict[str, EngineThread] = {}
         self._process = os.getpid()
         self._advised: set[str] = set()
 
@@ -107,7 +108,7 @@ class Session:
         self.yagna.identity.me(repeat=Repeat.NEVER)
         self.payments.allocate(budget)
         self.payments.start()
-        self._agreement_events.start()
+        self._watch_agreements_of(self.app_session_id)
         self.health.start()
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
@@ -153,7 +154,19 @@ class Session:
         except ScopeEnded as error:
             raise NotRunning("this Golem is being closed") from error
 
+    def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
+        """Take over the agreements and the money of instances that an earlier session has suspended."""
+        for one in suspended:
+            if one.app_session_id not in self._agreement_events:
+                self._watch_agreements_of(one.app_session_id)
+        for app_session_id, allocation_id in {(one.app_session_id, one.allocation_id) for one in suspended}:
+            self.payments.adopt(app_session_id, allocation_id)
+
     # what providers do to agreements
+
+    def _watch_agreements_of(self, app_session_id: str) -> None:
+        thread = EngineThread("golem-agreement-events", self._read_agreement_events, app_session_id)
+        self._agreement_events[app_session_id] = thread.start()
 
     def watch(self, agreement_id: str, watcher: EndsByProvider) -> None:
         self._watched[agreement_id] = watcher
@@ -161,13 +174,13 @@ class Session:
     def unwatch(self, agreement_id: str) -> None:
         self._watched.pop(agreement_id, None)
 
-    def _read_agreement_events(self) -> None:
+    def _read_agreement_events(self, app_session_id: str) -> None:
         after = _THE_BEGINNING
         while not self._stop.cancelled:
             pause = Deadline(_PAUSE_SECONDS)
             try:
                 events = self.yagna.market.agreement_events(
-                    after, timeout=_POLL_SECONDS, app_session_id=self.app_session_id, scope=self._stop
+                    after, timeout=_POLL_SECONDS, app_session_id=app_session_id, scope=self._stop
                 )
             except ScopeEnded:
                 return
@@ -206,7 +219,8 @@ class Session:
         self.payments.release(self.release)
         self._stop.cancel("the Golem is closed")
         stuck = self.payments.join(_JOIN_SECONDS)
-        stuck += [] if self._agreement_events.join(_JOIN_SECONDS) else ["golem-agreement-events"]
+        readers = self._agreement_events.values()
+        stuck += [reader.name for reader in readers if not reader.join(_JOIN_SECONDS)]
         stuck += [] if self.health.join(_JOIN_SECONDS) else ["golem-health"]
         stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
         if stuck:
