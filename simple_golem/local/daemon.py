@@ -156,6 +156,16 @@ class YagnaDaemon:
             self._process.kill()
             self._process.wait()
 
+    def freeze(self) -> None:
+        """Have it answer nothing and hear nothing, as if the way to it were cut, until `thaw`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on where it was frozen."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """End it for good."""
         self.kill()

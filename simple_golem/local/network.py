@@ -184,6 +184,14 @@ class LocalGolem:
         """Start the requestor's daemon again, with the same ports and state; blocks until it is ready."""
         self._ask({"do": "restart"})
 
+    def freeze_providers_daemon(self) -> None:
+        """Make all providers unreachable, as if their network were cut: requests to them just take time."""
+        self._ask({"do": "freeze"})
+
+    def thaw_providers_daemon(self) -> None:
+        """Make them reachable again, with all they had."""
+        self._ask({"do": "thaw"})
+
     def wait(self) -> None:
         """Block until the network has ended by itself, which it should not."""
         if self._process is not None and self._process.stdout is not None:

@@ -91,6 +91,14 @@ class Supervisor:
         self._daemons.near.start()
         self._daemons.near.wait_ready()
 
+    def freeze_providers_daemon(self) -> None:
+        """Cut the way to all providers, in both directions."""
+        self._daemons.far.freeze()
+
+    def thaw_providers_daemon(self) -> None:
+        """Open it again."""
+        self._daemons.far.thaw()
+
     def provider(self, name: str) -> ProviderAgent:
         """The agent of a provider; LocalNetworkError if there is none of this name."""
         return self._providers.agent(name)
@@ -169,6 +177,10 @@ def _obey(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]
             supervisor.kill_requestor_daemon()
         elif order["do"] == "restart":
             supervisor.start_requestor_daemon()
+        elif order["do"] == "freeze":
+            supervisor.freeze_providers_daemon()
+        elif order["do"] == "thaw":
+            supervisor.thaw_providers_daemon()
         elif order["do"] == "provider":
             direct(supervisor.provider(order["name"]), order)
     except (GolemError, OSError) as error:

@@ -407,6 +407,21 @@ def test_a_network_with_dead_providers_goes_down_in_time_and_leaves_nothing() ->
     assert processes(SLEEP) == []
 
 
+def test_providers_whose_daemon_is_frozen_are_not_reachable_until_it_thaws() -> None:
+    with LocalGolem(1) as network:
+        requestor = Requestor(network.near.api_url, network.near.app_key)
+        _, activity = hire(network.provider("prov-1"), requestor)
+        network.freeze_providers_daemon()
+        with pytest.raises(YagnaError) as unheard:
+            requestor.yagna.activity.state(activity, timeout=0.5, repeat=Repeat.NEVER)
+        assert unheard.value.status == 408
+        network.thaw_providers_daemon()
+        state_when(requestor, activity, "Ready")
+        assert requestor.run(activity, shell("echo here again"))[0]["stdout"] == "here again\n"
+        network.freeze_providers_daemon()
+        requestor.yagna.close()
+
+
 def processes(command: str) -> list[str]:
     """The processes of this machine that were started with exactly these words."""
     found = []
