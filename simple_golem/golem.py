@@ -372,7 +372,9 @@ class Golem:
         kept = list(suspended)
         if not kept or not all(isinstance(one, SuspendedInstance) for one in kept):
             raise BadInstanceCount(f"suspended is {suspended!r}: give what cluster.suspend() returned")
-        respawn = Respawn.checked(True, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT)
+        respawn = Respawn.checked(
+            respawn_running, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT
+        )
         return self._run(kept, service_class, len(kept), instance_params, payload, expiration, None, respawn)
 
     def _run(
