@@ -281,3 +281,16 @@ def test_a_batch_of_a_provider_that_dies_is_lost_for_whoever_sent_it_from_outsid
         with pytest.raises(BatchLost):
             future.result(60)
         assert cluster.wait(30)
+
+
+def test_an_invoice_that_does_not_come_is_named_in_one_warning_and_not_waited_for_long(network_of, caplog):
+    network_of(ProviderHabits(invoices=False))
+    with Golem(1) as golem:
+        cluster, instance, _ = run(golem, Waiting)
+        instance.wait_for("running", timeout=30)
+        cluster.stop()
+        began = time.monotonic()
+    assert time.monotonic() - began < 3 * 15
+    warnings = [record.getMessage() for record in caplog.records if "no invoice" in record.getMessage()]
+    assert len(warnings) == 1
+    assert instance.provider_name in warnings[0]

@@ -284,3 +284,21 @@ def test_a_forked_child_is_told_to_open_a_golem_of_its_own(network, run):
     )
     assert script.process.wait(60) == 0
     script.wait_for("ForkedGolem")
+
+
+def test_a_service_that_fails_makes_the_exit_status_of_its_script_one_that_is_not_zero(network, run):
+    script = run(
+        """
+        from simple_golem import Golem, Service
+        class Broken(Service):
+            def run(self):
+                raise LookupError("a mistake of mine")
+        with Golem(budget=1) as golem:
+            golem.run_service(Broken).wait(60)
+        """
+    )
+    assert script.process.wait(60) == 1
+    assert 'raise LookupError("a mistake of mine")' in script.errors
+    assert "ServiceFailed" in script.errors.splitlines()[-2]
+    assert "simple_golem/engine" not in script.errors
+    assert left_on(network) == []
