@@ -143,17 +143,17 @@ class Instance:
     @property
     def provider_name(self) -> str | None:
         """The name of the provider it lives on, or lived on last; None before the first agreement."""
-        return self._life.provider_name if self._life else None
+        return self._life.binding.provider_name if self._life else None
 
     @property
     def provider_id(self) -> str | None:
         """The node id of that provider."""
-        return self._life.provider_id if self._life else None
+        return self._life.binding.provider_id if self._life else None
 
     @property
     def activity_id(self) -> str | None:
         """The id of its activity; None before there is one."""
-        return self._life.activity_id if self._life else None
+        return self._life.binding.activity_id if self._life else None
 
     def __repr__(self) -> str:
         where = f" on {self.provider_name}" if self.provider_name else ""
@@ -191,7 +191,7 @@ class Instance:
         checked_seconds(timeout, "timeout")
         batch = batch_of(commands)
         life = self._life
-        if not batch or life is None or self._state.is_final or life.is_current:
+        if not batch or life is None or self._state.is_final or life.binding.is_current:
             return _at_once(self._execute_here, life, batch, timeout)
         try:
             return self._pool.submit(_in_time, life, batch, Deadline(timeout))
@@ -201,8 +201,8 @@ class Instance:
     def _execute_here(self, life: Life | None, batch: tuple[Command, ...], timeout: float | None) -> Results:
         if not batch:
             return Results()
-        if life is not None and life.is_current:
-            return life.execute(batch, timeout)
+        if life is not None and life.binding.is_current:
+            return life.binding.execute(batch, timeout)
         raise NotRunning(f"{self.name} is {self._state.value}: commands can be run while it is running")
 
     def stop(self, wait: bool = True, timeout: float | None = None) -> None:
@@ -461,7 +461,7 @@ class Instance:
 def _in_time(life: Life, batch: tuple[Command, ...], deadline: Deadline) -> Results:
     """What the helper does: the time of a batch begins when it is asked for, not when its turn comes."""
     left = deadline.remaining()
-    return life.execute_outside(batch, None if left == math.inf else left)
+    return life.binding.execute_outside(batch, None if left == math.inf else left)
 
 
 def _state_named(state: ServiceState | str) -> ServiceState:

@@ -12,11 +12,9 @@ from ..errors import (
     ActivityFailed,
     ActivityLost,
     BatchLost,
-    BatchTimeout,
     CommandFailed,
     GolemError,
     MethodStuck,
-    NotRunning,
     ServiceStopped,
     YagnaError,
 )
@@ -25,11 +23,8 @@ from ..model.events import (
     ActivityCreated,
     ActivityDestroyed,
     AgreementEnded,
-    BatchEnded,
-    BatchStarted,
     MethodCalled,
 )
-from ..model.results import Results
 from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
 from ..model.states import ServiceState
@@ -38,6 +33,7 @@ from ..scope import Scope, ScopeEnded
 from ..yagna.values import AgreementState
 from .activity import Activity
 from .agreement import Agreement, provider_name
+from .binding import UNWIND_SECONDS, Host, LifeBinding
 from .blame import keep_user_lines, user_lines, whereabouts
 from .ending import Ending, Part
 from .market import Demand
@@ -49,22 +45,6 @@ logger = logging.getLogger(__name__)
 _CREATE_SECONDS = 30.0
 _SLOW_START_SECONDS = 60.0
 _AFTERMATH_SECONDS = 0.5
-# A method whose waits were all cut short gets this long to return.
-_UNWIND_SECONDS = 0.3
-
-
-class Host(Protocol):
-    """The instance, as its life sees it."""
-
-    name: str
-    stop_scope: Scope
-
-    @property
-    def state(self) -> ServiceState: ...
-    def enter(self, state: ServiceState) -> None: ...
-    def stop_from_inside(self) -> None: ...
-    def rename_thread(self, provider: str) -> None: ...
-    def life_abandoned(self, outcome: Outcome) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -84,47 +64,54 @@ class Outcome:
     suspended: SuspendedInstance | None = None
 
 
+class LifeHost(Host, Protocol):
+    """The instance, as its life sees it."""
+
+    def enter(self, state: ServiceState) -> None: ...
+    def rename_thread(self, provider: str) -> None: ...
+    def life_abandoned(self, outcome: Outcome) -> None: ...
+
+
 class Life:
-    """One life: the user's object, one agreement, one activity. It is the service's binding."""
+    """One life: the user's object, one agreement, one activity."""
 
     def __init__(
         self,
         session: Session,
         demand: Demand,
         service: Service,
-        host: Host,
+        host: LifeHost,
         adopted: SuspendedInstance | None = None,
     ) -> None:
         self._adopted = adopted
         self._suspending = False
         self.service = service
-        self.agreement: Agreement | None = None
-        self.activity: Activity | None = None
         self._session = session
         self._emit = session.emit
         self._demand = demand
         self._host = host
         self._class_name = type(service).__name__
-        self._thread_ident: int | None = None
-        self._stop = Scope(host.stop_scope)
-        self._batches = Scope()
-        self._shutting_down = Scope()
         self._destroying = Scope(session.release)
         self._releasing = Scope(session.release)
         self._parts = Parts(session.clock, self._overdue)
+        self._binding = LifeBinding(host, self._class_name, self._parts, session.emit, self.lose)
+        self._stop = self._binding.stop_scope
         self._lost: GolemError | None = None
         self._cut_short = False
-        self._start_begun = False
         self._ran = False
-        self._in_shutdown = False
         self._doing = "its search for a provider"
-        bind(service, self)
+        bind(service, self._binding)
 
     # --- the life, on its own thread ---------------------------------------------------------------
 
+    @property
+    def binding(self) -> LifeBinding:
+        """What the user's object and those outside have to do with."""
+        return self._binding
+
     def live(self) -> Outcome:
         """Live from the search for a provider to the release of everything; blocks for all of it."""
-        self._thread_ident = threading.get_ident()
+        self._binding.thread_ident = threading.get_ident()
         failure: BaseException | None = None
         elsewhere = False
         try:
@@ -158,7 +145,7 @@ class Life:
         self._find_provider()
         self._create_activity()
         self._deploy()
-        self._start_begun = True
+        self._binding.started = True
         self._phase("start")
 
     def _take_up(self, adopted: SuspendedInstance) -> None:
@@ -166,34 +153,35 @@ class Life:
         self._doing = "being resumed"
         kept = self._session.yagna.market.agreement(adopted.agreement_id, scope=self._stop)
         name = provider_name(kept.offer_properties)
-        self.agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
+        self._binding.agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
         self._session.chooser.take(kept.provider_id)
         self._host.rename_thread(name)
         self._session.watch(kept.agreement_id, self)
-        self._session.payments.expect_invoice(kept.agreement_id, str(self.agreement))
+        self._session.payments.expect_invoice(kept.agreement_id, str(self._binding.agreement))
         self._host.enter(ServiceState.starting)
-        self.activity = Activity(self._session.yagna, adopted.activity_id, str(self.agreement))
-        if kept.state is not AgreementState.APPROVED or self.activity.alive(self._stop) is False:
-            raise ActivityLost(f"{self.agreement} has ended while {adopted.name} was suspended")
-        self._session.health.watch(self.activity, self)
-        self._start_begun = True
+        activity = Activity(self._session.yagna, adopted.activity_id, str(self._binding.agreement))
+        self._binding.activity = activity
+        if kept.state is not AgreementState.APPROVED or activity.alive(self._stop) is False:
+            raise ActivityLost(f"{self._binding.agreement} has ended while {adopted.name} was suspended")
+        self._session.health.watch(activity, self)
+        self._binding.started = True
 
     def _find_provider(self) -> None:
-        while self.agreement is None:
+        while self._binding.agreement is None:
             proposal = self._session.chooser.choose(self._demand, self._stop)
             try:
-                self.agreement = self._session.agreements.make(
+                self._binding.agreement = self._session.agreements.make(
                     proposal, self._host.name, self._stop, self._releasing
                 )
             finally:
-                if self.agreement is None:
+                if self._binding.agreement is None:
                     self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
-        self._host.rename_thread(self.agreement.provider_name)
-        self._session.watch(self.agreement.agreement_id, self)
+        self._host.rename_thread(self._binding.agreement.provider_name)
+        self._session.watch(self._binding.agreement.agreement_id, self)
         self._host.enter(ServiceState.starting)
 
     def _create_activity(self) -> None:
-        agreement = self._agreed()
+        agreement = self._binding.agreed()
         self._doing = "creating its activity"
         # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is
         # expected then, since the daemon refuses one for an activity that it never heard of (seen live).
@@ -206,14 +194,14 @@ class Life:
                 f"{agreement} did not create the activity for {self._host.name}: {error.detail}"
             ) from error
         self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
-        self.activity = Activity(self._session.yagna, activity_id, str(agreement))
-        self._session.health.watch(self.activity, self)
+        self._binding.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        self._session.health.watch(self._binding.activity, self)
         self._emit(ActivityCreated(self._host.name, activity_id, agreement.provider_name))
 
     def _deploy(self) -> None:
         commands = self._call("deploy")
         if commands:
-            self._batch(commands, self._stop, self._stop)
+            self._binding.batch(commands, self._stop, self._stop)
 
     def _phase(self, method: str) -> bool:
         """Call a method and run what it returns as one batch; whether there was anything to run."""
@@ -225,7 +213,7 @@ class Life:
             self._session.clock.call_in(_SLOW_START_SECONDS, self._warn_slow) if method == "start" else None
         )
         try:
-            results = self._own_batch(commands, None, None)
+            results = self._binding.own_batch(commands, None, None)
         finally:
             if slow is not None:
                 slow.cancel()
@@ -264,7 +252,7 @@ class Life:
     # --- the end -------------------------------------------------------------------------------------
 
     def _worth_a_shutdown(self, failure: BaseException | None) -> bool:
-        if self.activity is None or self._activity_gone() or not self._start_begun:
+        if self._binding.activity is None or self._activity_gone() or not self._binding.started:
             return False
         if failure is not None and not self._ran:
             return False
@@ -292,7 +280,7 @@ class Life:
                 "%s is suspended while a command of it still runs: wait for that before you resume it",
                 self._host.name,
             )
-        agreement, activity = self._agreed(), self._acting()
+        agreement, activity = self._binding.agreed(), self._binding.acting()
         self._parts.conclude()
         self._stop.close()
         self._session.health.unwatch(activity)
@@ -314,7 +302,7 @@ class Life:
         """A batch from outside that is under way may end within the grace, too."""
         self._parts.begin(Part.BATCH)
         try:
-            self._acting().wait_until_idle(self._batches)
+            self._binding.acting().wait_until_idle(self._binding.batches)
         except ScopeEnded:
             self._cut_short = True
         finally:
@@ -324,14 +312,14 @@ class Life:
         return self._lost is not None and not isinstance(self._lost, _AgreementEnded)
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
-        self._in_shutdown = True
+        self._binding.in_shutdown = True
         self._doing = "shutdown()"
         self._parts.begin(Part.SHUTDOWN)
         self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
             commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
             if commands:
-                self._batch(commands, self._shutting_down, self._shutting_down)
+                self._binding.batch(commands, self._binding.shutting_down, self._binding.shutting_down)
         except (ScopeEnded, ServiceStopped):
             logger.warning("%s: shutdown() was not done in time", self._host.name)
         except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
@@ -344,22 +332,22 @@ class Life:
         """Destroy the activity, end the agreement, let the provider go; blocks as long as that may take."""
         until = self._parts.conclude()
         self._stop.cancel("the life is over")
-        self._batches.cancel("the life is over")
+        self._binding.batches.cancel("the life is over")
         self._stop.close()
-        if self.agreement is not None:
-            self._let_go(self.agreement, outcome, until)
+        if self._binding.agreement is not None:
+            self._let_go(self._binding.agreement, outcome, until)
         self._parts.concluded_at_last()
         self._destroying.close()
         self._releasing.close()
         return outcome
 
     def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
-        if self.activity is not None:
-            self._session.health.unwatch(self.activity)
-        if self.activity is not None and not self._activity_gone():
+        if self._binding.activity is not None:
+            self._session.health.unwatch(self._binding.activity)
+        if self._binding.activity is not None and not self._activity_gone():
             timeout = max(0.1, until - time.monotonic() - TERMINATE_SECONDS)
-            confirmed = self.activity.destroy(self._destroying, timeout)
-            self._emit(ActivityDestroyed(self._host.name, self.activity.activity_id, confirmed))
+            confirmed = self._binding.activity.destroy(self._destroying, timeout)
+            self._emit(ActivityDestroyed(self._host.name, self._binding.activity.activity_id, confirmed))
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
@@ -370,7 +358,7 @@ class Life:
     def _report(self, failure: BaseException | None, elsewhere: bool) -> None:
         if failure is None:
             return
-        where = f" on {self.agreement}" if self.agreement is not None else ""
+        where = f" on {self._binding.agreement}" if self._binding.agreement is not None else ""
         # Where another provider may do better, the instance says whether it was the end.
         level = logging.WARNING if elsewhere else logging.ERROR
         logger.log(level, "%s%s failed in %s:\n%s", self._host.name, where, self._doing, user_lines(failure))
@@ -386,12 +374,12 @@ class Life:
     def _overdue(self, part: Part) -> None:
         if part is Part.BATCH:
             self._cut_short = True
-            self._batches.cancel("its grace is over")
+            self._binding.batches.cancel("its grace is over")
         elif part is Part.METHOD:
             self._abandon(part)
         elif part is Part.SHUTDOWN:
-            self._shutting_down.cancel("the time for shutdown() is over")
-            self._session.clock.call_in(_UNWIND_SECONDS, lambda: self._abandon(part))
+            self._binding.shutting_down.cancel("the time for shutdown() is over")
+            self._session.clock.call_in(UNWIND_SECONDS, lambda: self._abandon(part))
         elif part is Part.RELEASE:
             self._destroying.cancel("no time left")
             self._session.clock.call_in(TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
@@ -402,7 +390,8 @@ class Life:
             return
         stuck = MethodStuck(
             f"{self._host.name}: a method of {self._class_name} did not return after the stop; its thread "
-            f"was abandoned at {whereabouts(self._thread_ident)}; use self.wait(seconds), not time.sleep"
+            f"was abandoned at {whereabouts(self._binding.thread_ident)}; "
+            "use self.wait(seconds), not time.sleep"
         )
         logger.error("%s", stuck)
         self._session.workers.post(self._conclude_without_thread, Outcome(stuck, self._ran, False))
@@ -419,13 +408,15 @@ class Life:
     def _look_after_agreement(self, reason: str) -> None:
         if self._parts.concluded:
             return
-        if self.agreement is not None:
-            self._emit(AgreementEnded(self._host.name, self.agreement.agreement_id, True, reason))
-        error = _AgreementEnded(f"{self.agreement} has ended the agreement: {reason or 'no reason given'}")
+        if self._binding.agreement is not None:
+            self._emit(AgreementEnded(self._host.name, self._binding.agreement.agreement_id, True, reason))
+        error = _AgreementEnded(
+            f"{self._binding.agreement} has ended the agreement: {reason or 'no reason given'}"
+        )
         # A provider that ends its activity as well does so a moment later.
         self._releasing.wait(_AFTERMATH_SECONDS)
         try:
-            if self.activity is not None and self.activity.alive(self._releasing) is True:
+            if self._binding.activity is not None and self._binding.activity.alive(self._releasing) is True:
                 self._lost = error
                 self.end(Ending.by_provider(), str(error))
                 return
@@ -436,8 +427,8 @@ class Life:
     def lose(self, error: GolemError) -> None:
         """The activity is gone: end the life without `shutdown()`; from any thread, without blocking."""
         self._lost = self._lost or error
-        self._batches.cancel(str(error))
-        self._shutting_down.cancel(str(error))
+        self._binding.batches.cancel(str(error))
+        self._binding.shutting_down.cancel(str(error))
         self.end(Ending.by_provider(), str(error))
 
     def seems_unresponsive(self) -> None:
@@ -450,145 +441,7 @@ class Life:
         if self._host.state is ServiceState.unresponsive:
             self._host.enter(ServiceState.running)
 
-    # --- the binding: what the user's object can do, and what comes from outside -----------------------
-
-    @property
-    def name(self) -> str:
-        return self._host.name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._host.name = name
-
-    @property
-    def state(self) -> ServiceState:
-        return ServiceState.terminated if self._parts.concluded else self._host.state
-
-    @property
-    def provider_name(self) -> str | None:
-        return self.agreement.provider_name if self.agreement else None
-
-    @property
-    def provider_id(self) -> str | None:
-        return self.agreement.provider_id if self.agreement else None
-
-    @property
-    def activity_id(self) -> str | None:
-        return self.activity.activity_id if self.activity else None
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the calling thread is the one that this life runs on."""
-        return threading.get_ident() == self._thread_ident
-
-    @property
-    def stopping(self) -> bool:
-        return self._stop.cancelled
-
-    def stop(self) -> None:
-        self._host.stop_from_inside()
-
-    def wait(self, seconds: float) -> None:
-        if not self.is_current:
-            raise NotRunning(
-                f"self.wait() belongs into a method of {self._class_name}; in another thread use time.sleep()"
-            )
-        self._stop_if_abandoned()
-        if self._in_shutdown:
-            if self._shutting_down.wait(seconds):
-                raise NotRunning(f"{self._host.name}: the time for shutdown() is over")
-            return
-        if self._stop.wait(seconds):
-            raise ServiceStopped(self._stop.reason)
-
-    def execute(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
-        if not self.is_current:
-            return self.execute_outside(commands, timeout)
-        self._stop_if_abandoned()
-        if self.activity is None or not self._start_begun:
-            raise NotRunning(
-                f"{self._host.name} is not deployed yet: execute() belongs into start() and run()"
-            )
-        if self._in_shutdown:
-            return self._last_batch(commands, timeout)
-        if self._stop.cancelled:
-            raise ServiceStopped(self._stop.reason)
-        return self._own_batch(commands, timeout, Part.METHOD)
-
-    def _own_batch(self, commands: tuple[Command, ...], timeout: float | None, then: Part | None) -> Results:
-        """A batch of `start` or `run`, after which the life is in part `then`.
-
-        A stop lets it end within its grace; from there on the method has its own time to return.
-        """
-        self._parts.begin(Part.BATCH)
-        try:
-            return self._batch(commands, self._batches, self._stop, timeout)
-        except ActivityLost as error:
-            self.lose(error)
-            raise ServiceStopped(str(error)) from error
-        except ScopeEnded as error:
-            raise ServiceStopped(self._stop.reason) from error
-        finally:
-            # After a batch that was cut short the method still has to unwind.
-            self._parts.begin(then, at_least=_UNWIND_SECONDS)
-
-    def _stop_if_abandoned(self) -> None:
-        if self._parts.abandoned:
-            raise ServiceStopped(f"{self._host.name} has ended without this thread, which took too long")
-
-    def _last_batch(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
-        """A batch that shutdown() sends by itself."""
-        if self._shutting_down.cancelled:
-            raise NotRunning(f"{self._host.name}: the time for shutdown() is over")
-        try:
-            return self._batch(commands, self._shutting_down, self._shutting_down, timeout)
-        except ScopeEnded as error:
-            raise BatchTimeout(
-                f"{self._host.name}: {commands[0]!r} was not done within shutdown()"
-            ) from error
-
-    def _batch(
-        self, commands: tuple[Command, ...], scope: Scope, unsent: Scope, timeout: float | None = None
-    ) -> Results:
-        name = self._host.name
-        self._emit(BatchStarted(name, commands))
-        try:
-            results = self._acting().run(commands, scope, unsent, timeout)
-        except CommandFailed as error:
-            self._emit(BatchEnded(name, commands, error.results, str(error)))
-            raise
-        except (GolemError, ScopeEnded) as error:
-            self._emit(BatchEnded(name, commands, (), str(error)))
-            raise
-        self._emit(BatchEnded(name, commands, results, None))
-        return results
-
-    def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
-        """A batch from any other thread, while the instance is running."""
-        state = self._host.state
-        if self.activity is None or self._parts.concluded or self._stop.cancelled or state not in _ANSWERING:
-            raise NotRunning(f"{self._host.name} is {self.state}: commands can be run while it is running")
-        try:
-            return self._batch(commands, self._batches, self._stop, timeout)
-        except ActivityLost as error:
-            self.lose(error)
-            raise BatchLost(f"nobody can know what became of {commands[0]!r}: {error}") from error
-        except ScopeEnded as error:
-            raise BatchLost(
-                f"{self._host.name} was stopped before {commands[0]!r} had ended; how far it came is unknown"
-            ) from error
-
     # --- small things ------------------------------------------------------------------------------------
-
-    def _agreed(self) -> Agreement:
-        if self.agreement is None:
-            raise NotRunning(f"{self._host.name} has no agreement yet")
-        return self.agreement
-
-    def _acting(self) -> Activity:
-        if self.activity is None:
-            raise NotRunning(f"{self._host.name} has no activity yet")
-        return self.activity
 
     def _warn_slow(self) -> None:
         logger.warning(
@@ -601,6 +454,3 @@ class Life:
 
 class _AgreementEnded(ActivityLost):
     """The provider has ended the agreement, but the activity still answered."""
-
-
-_ANSWERING = (ServiceState.running, ServiceState.unresponsive)
