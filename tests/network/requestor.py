@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from simple_golem.errors import YagnaError
 from simple_golem.scope import Deadline
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalState
@@ -89,8 +90,16 @@ class Requestor:
                     continue
                 if proposal.state is ProposalState.DRAFT:
                     return proposal
-                self.counter(demand, proposal)
+                self._try(demand, proposal)
         raise AssertionError("no provider has answered back")
+
+    def _try(self, demand: Demand, proposal: Proposal) -> None:
+        try:
+            self.counter(demand, proposal)
+        except YagnaError as error:
+            # The offer was withdrawn, which is heard of a moment later than the offer itself.
+            if "unsubscribed" not in error.detail:
+                raise
 
     def propose(self, proposal: Proposal, timeout: float = 10.0) -> tuple[str, Approval, str]:
         """Make an agreement of a proposal: its id, and what the provider says."""
