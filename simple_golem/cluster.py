@@ -12,7 +12,7 @@ from typing import Any
 
 from .engine.ending import Ending, Terminated
 from .errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed, WaitTimeout
-from .instance import Crew, Instance, Member
+from .instance import Crew, Instance, Member, refuse_on_engine_thread
 from .model.commands import Command
 from .model.results import Results
 from .model.service import Service
@@ -69,6 +69,8 @@ class Cluster:
 
     def begin(self) -> None:
         """Start every instance; part of `run_service`."""
+        with self._changed:
+            self._crew.living.update(self._instances)
         for instance in self._instances:
             instance.begin()
         self._crew.session.clock.call_in(_FIRST_WARNING_SECONDS, self._say_who_waits)
@@ -204,9 +206,11 @@ class Cluster:
             running = self._running()
         asked = {instance: instance.submit(commands, timeout) for instance in running}
         answers: dict[Instance, Results | GolemError] = {}
+        left = Deadline(timeout)
         for instance, future in asked.items():
             try:
-                answers[instance] = future.result()
+                seconds = None if timeout is None else left.remaining()
+                answers[instance] = instance.result_of(future, seconds)
             except GolemError as error:
                 answers[instance] = error
         return answers
@@ -235,9 +239,16 @@ class Cluster:
             if self._ending:
                 raise NotRunning(f"the cluster of {self._name} has been stopped: run the service once more")
             self._instances += new
+            self._crew.living.update(new)
+        try:
+            self._crew.session.on_worker(self._crew.listing.open)
+        except BaseException:
+            for instance in new:
+                instance.end(Ending.aborted(), "no demand could be published for it")
+            raise
+        finally:
             for instance in new:
                 instance.begin()
-        self._crew.session.on_worker(self._crew.demand.reopen)
         return new
 
     def resize(self, num_instances: int, wait: bool = True) -> None:
@@ -295,6 +306,7 @@ class Cluster:
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
+        refuse_on_engine_thread("suspend()")
         with self._changed:
             self._ending = True
             instances = self.instances

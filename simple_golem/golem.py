@@ -20,7 +20,7 @@ from .cluster import Cluster, expiration_of, failed, makers_of
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending, Terminated
 from .engine.event_desk import Listener
 from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
-from .engine.market import Demand, demand_constraints, demand_properties
+from .engine.market import Demand, Listing, demand_constraints, demand_properties
 from .engine.registry import locate
 from .engine.session import Session
 from .errors import BadInstanceCount, BadListener, BadSetting, GolemError, NotRunning, ServiceFailed
@@ -155,7 +155,8 @@ class Golem:
         """
         limit = checked_seconds(timeout, "timeout")
         self._finish(Ending.ordinary(self._stop_grace, limit))
-        self._raise_for_failures()
+        if not on_engine_thread():
+            self._raise_for_failures()
 
     def __enter__(self) -> Golem:
         self._sigterm.take()
@@ -253,9 +254,11 @@ class Golem:
         """Shorten a closing that is under way."""
         self._end_clusters(ending)
         session = self._session
-        if session is not None and ending.is_hurried:
+        if session is None:
+            return
+        if ending.is_hurried:
             self._ending = ending
-            session.hurry(ending)
+        session.hurry(ending)
 
     def _raise_for_failures(self) -> None:
         if not self._raise_failures:
@@ -415,7 +418,8 @@ class Golem:
     ) -> Cluster:
         session.payments.cover(expiration)
         decorations = session.payments.decorations()
-        demand = Demand(
+        make_demand = partial(
+            Demand,
             session.yagna,
             session.counter_workers,
             session.chooser.changed,
@@ -425,15 +429,16 @@ class Golem:
             cls.__name__,
             session.emit,
         )
-        crew = Crew(session, demand, threading.Condition(), respawn, self._stop_grace, start_timeout)
+        listing = Listing(make_demand, session.add_demand)
+        crew = Crew(session, listing, threading.Condition(), respawn, self._stop_grace, start_timeout)
         cluster = Cluster(crew, cls, members, expiration, adopted)
-        session.adopt(adopted)
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem is being closed")
             self._clusters.append(cluster)
         try:
-            session.add_demand(demand)
+            crew.listing.open()
+            session.adopt(adopted)
         except GolemError:
             cluster.end(Ending.aborted(), "the demand could not be published")
             with self._lock:

@@ -18,7 +18,7 @@ from tenacity.wait import WaitBaseT
 from .engine.blame import told, user_lines
 from .engine.ending import Ending
 from .engine.life import Life, Outcome
-from .engine.market import Demand
+from .engine.market import Demand, Listing
 from .engine.parts import LifeAbandoned
 from .engine.session import Session
 from .errors import (
@@ -75,13 +75,18 @@ class Crew:
     """What the instances of one cluster share."""
 
     session: Session
-    demand: Demand
+    listing: Listing
     changed: threading.Condition
     respawn: Respawn
     stop_grace: float
     start_timeout: float | None
     living: set[Instance] = field(default_factory=set)
     changes: list[tuple[Instance, ServiceState]] = field(default_factory=list)
+
+    @property
+    def demand(self) -> Demand:
+        """What is on the market for them at present."""
+        return self.listing.demand
 
 
 class Instance:
@@ -176,7 +181,10 @@ class Instance:
             BatchTimeout: it took longer; it may still be running.
             BatchLost: the instance was stopped or lost before the end.
         """
-        future = self.submit(commands, timeout)
+        return self.result_of(self.submit(commands, timeout), timeout)
+
+    def result_of(self, future: Future[Results], timeout: float | None) -> Results:
+        """What a submitted batch answered, waiting no longer for its turn than `timeout` seconds."""
         try:
             return future.result(timeout)
         except FutureTimeout as error:
@@ -243,6 +251,7 @@ class Instance:
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
+        refuse_on_engine_thread("suspend()")
         self.begin_suspending()
         with self._changed:
             if not wait_until(self._changed, lambda: self._state.is_final, limit):
@@ -303,8 +312,6 @@ class Instance:
 
     def begin(self) -> None:
         """Start to live."""
-        with self._changed:
-            self._crew.living.add(self)
         self._pool.start()
         limit = self._crew.start_timeout
         if limit is not None:
@@ -421,11 +428,11 @@ class Instance:
             self._crew.session.emit(InstanceFailed(self.name, told(self.failure), respawned=False))
         with self._changed:
             self._crew.living.discard(self)
-            last = not self._crew.living
+            if not self._crew.living:
+                # In one step with finding that nobody is left, so that a `spawn` sees it.
+                self._crew.session.withdraw(self._crew.demand)
         self._suspended = outcome.suspended
         self.enter(ServiceState.suspended if outcome.suspended else ServiceState.terminated)
-        if last:
-            self._crew.session.withdraw(self._crew.demand)
 
     # --- what a life does to its instance -------------------------------------------------------------
 
@@ -458,9 +465,19 @@ class Instance:
         return isinstance(self.failure, MethodStuck)
 
 
+def refuse_on_engine_thread(call: str) -> None:
+    """An error for a call that would wait for the very thread that makes it."""
+    if on_engine_thread():
+        raise NotRunning(
+            f"{call} waits for the instances: call it from your script, not from a service's method"
+        )
+
+
 def _in_time(life: Life, batch: tuple[Command, ...], deadline: Deadline) -> Results:
     """What the helper does: the time of a batch begins when it is asked for, not when its turn comes."""
     left = deadline.remaining()
+    if left <= 0:
+        raise BatchTimeout("the batches before this one took all of its time; it was not sent")
     return life.binding.execute_outside(batch, None if left == math.inf else left)
 
 

@@ -49,6 +49,13 @@ class Ending:
         """Whether it was decided by a signal."""
         return self._since_begun
 
+    @property
+    def last_moment(self) -> float:
+        """When the whole has to be over, on the monotonic clock; infinity if each part has its own time."""
+        if self._since_begun:
+            return self.begun + self._seconds[Part.INVOICES]
+        return self._until
+
     def limit(self, part: Part) -> float:
         """When `part`, beginning now, has to be over, on the monotonic clock."""
         start = self.begun if self._since_begun else time.monotonic()

@@ -151,18 +151,23 @@ class Life:
     def _take_up(self, adopted: SuspendedInstance) -> None:
         """Go on with what an earlier session has left alive."""
         self._doing = "being resumed"
-        kept = self._session.yagna.market.agreement(adopted.agreement_id, scope=self._stop)
+        # Whatever happens from here on, both have to be ended with this life.
+        self._binding.agreement = Agreement(adopted.agreement_id, "", adopted.name, {})
+        activity = Activity(self._session.yagna, adopted.activity_id, adopted.name)
+        self._binding.activity = activity
+        kept = self._session.yagna.market.agreement(adopted.agreement_id, scope=self._releasing)
         name = provider_name(kept.offer_properties)
-        self._binding.agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
+        agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
+        self._binding.agreement = agreement
+        activity.provider = str(agreement)
         self._session.chooser.take(kept.provider_id)
         self._host.rename_thread(name)
         self._session.watch(kept.agreement_id, self)
-        self._session.payments.expect_invoice(kept.agreement_id, str(self._binding.agreement))
+        self._session.payments.expect_invoice(kept.agreement_id, str(agreement))
         self._host.enter(ServiceState.starting)
-        activity = Activity(self._session.yagna, adopted.activity_id, str(self._binding.agreement))
-        self._binding.activity = activity
         if kept.state is not AgreementState.APPROVED or activity.alive(self._stop) is False:
-            raise ActivityLost(f"{self._binding.agreement} has ended while {adopted.name} was suspended")
+            raise ActivityLost(f"{agreement} has ended while {adopted.name} was suspended")
+        self._stop.check()
         self._session.health.watch(activity, self)
         self._binding.started = True
 
@@ -366,6 +371,8 @@ class Life:
 
     def end(self, ending: Ending, reason: str) -> None:
         """Have the life end in the times of `ending`; from any thread, without blocking."""
+        if ending.is_hurried:
+            self._suspending = False  # nobody would hear where it was left
         self._parts.end(ending)
         self._stop.cancel(reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +84,7 @@ class Demand:
         self._constraints = constraints
         self._platform = platform
         self._demand_id: str | None = None
+        self._published = False
         self._lock = threading.Lock()
         self._withdrawn = Scope()
         self._reading = Scope()
@@ -93,6 +94,7 @@ class Demand:
     def publish(self) -> None:
         """Put the demand on the market and begin to read what comes."""
         self._publish()
+        self._published = True
         self._reader.start()
 
     def _publish(self, repeat: Repeat = Repeat.UNSENT) -> None:
@@ -108,14 +110,20 @@ class Demand:
         """Give up everything that is asked for it; does not block, and `withdraw` has to follow."""
         self._withdrawn.cancel("the demand is withdrawn")
 
-    def reopen(self) -> None:
-        """Publish it again if it was withdrawn meanwhile."""
-        with self._lock:
-            if not self._withdrawn.cancelled:
-                return
-            self._withdrawn, self._reading = Scope(), Scope()
-            self._reader = EngineThread(self.name, self._read)
-        self.publish()
+    @property
+    def published(self) -> bool:
+        """Whether it is, or has been, on the market."""
+        return self._published
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given up, and is or will be withdrawn."""
+        return self._withdrawn.cancelled
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it is left here."""
+        return self.closed and self._demand_id is None and not self._reader.alive
 
     def withdraw(self, scope: Scope) -> None:
         """Take the demand off the market; its reader ends with it. A second call does nothing."""
@@ -233,3 +241,22 @@ class Demand:
         except GolemError as error:
             logger.debug("the proposal %s could not be answered: %s", proposal.proposal_id, error)
             self._count_rejection(f"could not be answered: {error}")
+
+
+class Listing:
+    """A cluster's place on the market: one demand after another, since a withdrawn one does not come back."""
+
+    def __init__(self, make: Callable[[], Demand], publish: Callable[[Demand], None]) -> None:
+        self.demand = make()
+        self._make = make
+        self._publish = publish
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Have a demand on the market, if there is none."""
+        with self._lock:
+            if self.demand.closed:
+                self.demand = self._make()
+            elif self.demand.published:
+                return
+            self._publish(self.demand)

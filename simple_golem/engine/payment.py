@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ..errors import AllocationRefused, GolemError, YagnaError
 from ..model.events import BudgetAllocated, BudgetReleased, DebitNoteAccepted, InvoiceAccepted
+from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 20.0
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK_SECONDS = 1.0
+_ANSWERED = ("ACCEPTED", "SETTLED")
 _PAUSE_SECONDS = 0.05
 # The allocation outlives what it pays for, so that a late invoice can still be accepted.
 _ALLOCATION_MARGIN = timedelta(minutes=30)
@@ -66,7 +68,7 @@ class Payments:
         self._noted: dict[str, dict[str, Decimal]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._hurried = math.inf
-        self._kept = False
+        self._kept: set[str] = set()
         self._sessions = {app_session_id}
         self._readers: list[EngineThread] = []
 
@@ -109,19 +111,23 @@ class Payments:
         """The agreement goes on without this session: keep the allocation for it; returns its id."""
         with self._changed:
             self._awaited.pop(agreement_id, None)
-            self._kept = True
+            self._kept.add(agreement_id)
             self._changed.notify_all()
         return self._allocation_id()
 
-    def adopt(self, app_session_id: str, allocation_id: str) -> None:
-        """Answer what comes for an earlier session, and release its allocation: this one pays now."""
-        if app_session_id not in self._sessions:
-            self._sessions.add(app_session_id)
-            self._start_readers(app_session_id)
+    def adopt(self, suspended: SuspendedInstance) -> None:
+        """Answer what comes for an earlier session, and release its allocation: this one pays from now on."""
+        with self._changed:
+            self._kept.discard(suspended.agreement_id)
+        if suspended.app_session_id not in self._sessions:
+            self._sessions.add(suspended.app_session_id)
+            self._start_readers(suspended.app_session_id)
+        if suspended.allocation_id == self._allocation_id():
+            return
         try:
-            self._yagna.payment.release(allocation_id)
+            self._yagna.payment.release(suspended.allocation_id)
         except GolemError as error:
-            logger.warning("the earlier allocation %s is not released: %s", allocation_id, error)
+            logger.warning("the allocation %s is not released: %s", suspended.allocation_id, error)
 
     def release(self, scope: Scope) -> None:
         """Give back what was not spent, unless it is kept for what was suspended."""
@@ -254,8 +260,8 @@ class Payments:
             )
 
     def _accept_debit_note(self, note: DebitNote) -> None:
-        if note.agreement_id in self._accepted:
-            return  # the invoice, which contains it, was quicker
+        if note.agreement_id in self._accepted or note.status in _ANSWERED:
+            return  # the invoice, which contains it, was quicker; or an earlier session has answered it
         self._yagna.payment.accept_debit_note(note, self._allocation_id(), scope=self._stop)
         with self._changed:
             noted = self._noted.setdefault(note.agreement_id, {})
@@ -275,6 +281,9 @@ class Payments:
 
     def _accept_invoice(self, invoice: Invoice) -> None:
         if invoice.agreement_id in self._accepted:
+            return
+        if invoice.status in _ANSWERED:  # by an earlier session, whose cost it is
+            self._no_longer_awaited(invoice.agreement_id)
             return
         try:
             self._yagna.payment.accept_invoice(invoice, self._allocation_id(), scope=self._stop)

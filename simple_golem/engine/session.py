@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
@@ -86,6 +88,8 @@ class Session:
         self._watched: dict[str, EndsByProvider] = {}
         self._agreement_events: dict[str, EngineThread] = {}
         self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._closing = False
         self._advised: set[str] = set()
 
     def open(self, budget: Decimal) -> None:
@@ -148,7 +152,11 @@ class Session:
         Raises:
             NotRunning: closing has begun.
         """
-        self._demands.append(demand)
+        with self._lock:
+            if self._closing:
+                raise NotRunning("this Golem is being closed")
+            self._demands = [one for one in self._demands if not one.finished]
+            self._demands.append(demand)
         try:
             demand.publish()
         except ScopeEnded as error:
@@ -159,8 +167,7 @@ class Session:
         for one in suspended:
             if one.app_session_id not in self._agreement_events:
                 self._watch_agreements_of(one.app_session_id)
-        for app_session_id, allocation_id in {(one.app_session_id, one.allocation_id) for one in suspended}:
-            self.payments.adopt(app_session_id, allocation_id)
+            self.payments.adopt(one)
 
     # what providers do to agreements
 
@@ -206,14 +213,18 @@ class Session:
         self.workers.post(demand.withdraw, self.release)
 
     def withdraw_demands(self) -> None:
-        """Take all demands off the market, without waiting for it."""
-        for demand in self._demands:
+        """Take all demands off the market, without waiting for it; from here on no other is published."""
+        with self._lock:
+            self._closing = True
+            demands = list(self._demands)
+        for demand in demands:
             self.withdraw(demand)
 
     def close(self, ending: Ending) -> None:
         """Wait for the invoices, give the rest of the budget back, and end the session's threads."""
-        self.hurry(ending)
-        self.payments.wait_for_invoices(ending.limit(Part.INVOICES))
+        until = ending.limit(Part.INVOICES)
+        self._cancel_release_at(until + _LAST_CALLS_UNHURRIED_SECONDS)
+        self.payments.wait_for_invoices(until)
         for demand in self._demands:
             demand.withdraw(self.release)
         self.payments.release(self.release)
@@ -229,11 +240,15 @@ class Session:
 
     def hurry(self, ending: Ending) -> None:
         """Give up the last calls to the daemon when the time of `ending` is over."""
-        until = ending.limit(Part.INVOICES)
-        spare = _LAST_CALLS_SECONDS if ending.is_hurried else _LAST_CALLS_UNHURRIED_SECONDS
-        last = max(until, ending.limit(Part.RELEASE)) + spare
-        self.clock.call_at(last, lambda: self.release.cancel("no time left"))
+        until = ending.last_moment
+        if until == math.inf:
+            return
+        last = max(until, ending.limit(Part.RELEASE)) if ending.is_hurried else until
+        self._cancel_release_at(last + _LAST_CALLS_SECONDS)
         self.payments.hurry(until)
+
+    def _cancel_release_at(self, moment: float) -> None:
+        self.clock.call_at(moment, lambda: self.release.cancel("no time left"))
 
     def _end_threads(self) -> None:
         stuck = [

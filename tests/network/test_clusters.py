@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
 from simple_golem import Golem, Run, Service, ServiceFailed, vm
-from simple_golem.errors import BadInstanceCount, NotRunning, StartTimeout
+from simple_golem.errors import BadInstanceCount, BatchTimeout, NotRunning, StartTimeout
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -87,3 +88,48 @@ def test_the_changes_of_state_can_be_iterated_over():
             if state == "running":
                 cluster.stop(wait=False)
     assert seen == [("Idle-1", state) for state in ("starting", "running", "stopping", "terminated")]
+
+
+def test_a_cluster_of_which_nothing_is_left_can_be_filled_again_and_again():
+    class Once(Service):
+        def run(self):
+            self.execute(Run("/bin/true"))
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Once)
+        for _ in range(3):
+            assert cluster.wait(30)
+            cluster.spawn()
+        assert cluster.wait(30)
+    assert [instance.state.value for instance in cluster] == ["terminated"] * 4
+    assert all(instance.has_run for instance in cluster)
+
+
+def test_the_time_of_a_batch_for_all_counts_from_the_call():
+    with Golem(1) as golem:
+        cluster = golem.run_service(Idle)
+        (instance,) = cluster.wait_until_running(timeout=30)
+        slow = threading.Thread(target=instance.execute, args=(Run("/bin/sleep", "3"),))
+        slow.start()
+        cluster.wait(0.5)
+        began = time.monotonic()
+        (answer,) = cluster.execute(Run("/bin/true"), timeout=0.5).values()
+        assert time.monotonic() - began < 3 * 0.5
+        assert isinstance(answer, BatchTimeout)
+        slow.join(10)
+
+
+def test_closing_from_an_event_callable_hides_no_failure():
+    class Broken(Service):
+        def run(self):
+            raise LookupError("not to be hidden")
+
+    golem = Golem(1)
+
+    @golem.on_event
+    def close(event):
+        if type(event).__name__ == "InstanceFailed":
+            golem.close()
+
+    with pytest.raises(ServiceFailed, match="not to be hidden"), golem:
+        golem.run_service(Broken).wait(30)

@@ -114,3 +114,41 @@ def test_only_what_was_suspended_can_be_resumed(nonsense):
         with pytest.raises(BadInstanceCount, match=r"what cluster\.suspend\(\) returned"):
             golem.resume_service(Counter, nonsense)
         assert golem.clusters == ()
+
+
+def test_an_instance_can_be_resumed_in_the_session_that_suspended_it(network):
+    with Golem(1) as golem:
+        cluster = golem.run_service(Counter)
+        cluster.wait_until_running(timeout=30)
+        again = golem.resume_service(Counter, cluster.suspend())
+        (instance,) = again.wait_until_running(timeout=30)
+        assert instance.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
+        golem.run_service(Service).wait_until_running(timeout=30)
+    assert golem.cost.amount > 0
+    assert left_on(network) == []
+
+
+def test_a_stop_that_comes_before_it_is_resumed_leaves_nothing_alive(network):
+    with Golem(1) as golem:
+        cluster = golem.run_service(Counter)
+        cluster.wait_until_running(timeout=30)
+        suspended = cluster.suspend()
+    with Golem(1) as golem:
+        golem.resume_service(Counter, suspended).stop()
+    assert left_on(network) == []
+
+
+def test_a_service_can_not_suspend_itself():
+    refused = []
+
+    class Tired(Service):
+        def run(self):
+            try:
+                cluster.suspend()
+            except NotRunning as error:
+                refused.append(error)
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Tired)
+        assert cluster.wait(30)
+    assert "call it from your script" in str(refused[0])
