@@ -291,9 +291,7 @@ class Life:
         self._session.health.unwatch(activity)
         self._session.unwatch(agreement.agreement_id)
         allocation_id = self._session.payments.keep_for(agreement.agreement_id)
-        self._parts.concluded_at_last()
-        self._destroying.close()
-        self._releasing.close()
+        self._finish()
         suspended = SuspendedInstance(
             self._host.name,
             agreement.agreement_id,
@@ -341,10 +339,14 @@ class Life:
         self._stop.close()
         if self._binding.agreement is not None:
             self._let_go(self._binding.agreement, outcome, until)
+        self._finish()
+        return outcome
+
+    def _finish(self) -> None:
+        """Nothing of it is under way any more: let go of the clock and of the scopes above."""
         self._parts.concluded_at_last()
         self._destroying.close()
         self._releasing.close()
-        return outcome
 
     def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
         if self._binding.activity is not None:

@@ -20,18 +20,16 @@ from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import Allocation, DebitNote, Decorations, Invoice, PaymentEvent
 from .event_desk import Emit
+from .event_reader import POLL_SECONDS, follow
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 20.0
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK_SECONDS = 1.0
 _ANSWERED = ("ACCEPTED", "SETTLED")
-_PAUSE_SECONDS = 0.05
 # The allocation outlives what it pays for, so that a late invoice can still be accepted.
 _ALLOCATION_MARGIN = timedelta(minutes=30)
 _FIRST_ALLOCATION = timedelta(minutes=180) + _ALLOCATION_MARGIN
-_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class _Reader(Protocol):
@@ -189,7 +187,7 @@ class Payments:
         with self._changed:
             new = [one for one in invoices if one.agreement_id in self._awaited]
         for invoice in new:
-            self._workers.post(self._take_invoice, invoice.invoice_id)
+            self._workers.post(self._answer_invoice, invoice)
 
     def hurry(self, until: float) -> None:
         """Don't wait for invoices longer than until the monotonic clock shows `until`."""
@@ -227,23 +225,14 @@ class Payments:
         return [reader.name for reader in self._readers if not reader.join(timeout)]
 
     def _read(self, read: _Reader, take: Callable[[str], None], app_session_id: str) -> None:
-        after = _THE_BEGINNING
-        while not self._stop.cancelled:
-            began, known = time.monotonic(), after
-            try:
-                events = read(after, timeout=_POLL_SECONDS, app_session_id=app_session_id, scope=self._stop)
-            except ScopeEnded:
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
-                logger.warning("reading payment events failed, trying again: %s", error)
-                self._stop.wait(1.0)
-                continue
-            for event in events:
-                after = max(after, event.date)
-                if event.kind.endswith("ReceivedEvent"):
-                    self._workers.post(take, event.document_id)
-            if after == known and time.monotonic() - began < _PAUSE_SECONDS:
-                self._stop.wait(_PAUSE_SECONDS)
+        def read_after(after: datetime) -> list[PaymentEvent]:
+            return read(after, timeout=POLL_SECONDS, app_session_id=app_session_id, scope=self._stop)
+
+        def handle(event: PaymentEvent) -> None:
+            if event.kind.endswith("ReceivedEvent"):
+                self._workers.post(take, event.document_id)
+
+        follow("payment", read_after, handle, self._stop)
 
     # answering, on the workers
 
@@ -272,12 +261,21 @@ class Payments:
     def _take_invoice(self, invoice_id: str) -> None:
         try:
             invoice = self._yagna.payment.invoice(invoice_id, scope=self._stop)
+        except ScopeEnded:
+            return
+        except GolemError as error:
+            logger.warning("the invoice %s could not be accepted: %s", invoice_id, error)
+            return
+        self._answer_invoice(invoice)
+
+    def _answer_invoice(self, invoice: Invoice) -> None:
+        try:
             with self._lock_of(invoice.agreement_id):
                 self._accept_invoice(invoice)
         except ScopeEnded:
             return
         except GolemError as error:
-            logger.warning("the invoice %s could not be accepted: %s", invoice_id, error)
+            logger.warning("the invoice %s could not be accepted: %s", invoice.invoice_id, error)
 
     def _accept_invoice(self, invoice: Invoice) -> None:
         if invoice.agreement_id in self._accepted:

@@ -9,21 +9,23 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from ..errors import ForkedGolem, GolemError, NotRunning
 from ..model.settings import Settings
 from ..model.suspended import SuspendedInstance
-from ..scope import Deadline, Scope, ScopeEnded
+from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
+from ..yagna.values import AgreementEvent
 from .agreement import AgreementMaker, Chooser
 from .clock import Clock
 from .ending import Ending, Part
 from .event_desk import EventDesk
+from .event_reader import POLL_SECONDS, follow
 from .health import HealthCheck
 from .market import Demand
 from .payment import Payments
@@ -34,9 +36,6 @@ T = TypeVar("T")
 _WORKERS = 32
 _COUNTER_WORKERS = 16
 _HEALTH_WORKERS = 8
-_POLL_SECONDS = 20.0
-_PAUSE_SECONDS = 0.05
-_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What the last calls of a closing session get when its time is over.
 _LAST_CALLS_SECONDS = 0.3
 _LAST_CALLS_UNHURRIED_SECONDS = 5.0
@@ -182,26 +181,17 @@ class Session:
         self._watched.pop(agreement_id, None)
 
     def _read_agreement_events(self, app_session_id: str) -> None:
-        after = _THE_BEGINNING
-        while not self._stop.cancelled:
-            pause = Deadline(_PAUSE_SECONDS)
-            try:
-                events = self.yagna.market.agreement_events(
-                    after, timeout=_POLL_SECONDS, app_session_id=app_session_id, scope=self._stop
-                )
-            except ScopeEnded:
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it was, the reader must outlive it
-                logger.warning("reading agreement events failed, trying again: %s", error)
-                self._stop.wait(1.0)
-                continue
-            for event in events:
-                after = max(after, event.date)
-                watcher = self._watched.get(event.agreement_id)
-                if event.kind == "AgreementTerminatedEvent" and watcher is not None:
-                    watcher.agreement_ended(event.reason)
-            if not events:
-                self._stop.wait(pause.remaining())
+        def read(after: datetime) -> list[AgreementEvent]:
+            return self.yagna.market.agreement_events(
+                after, timeout=POLL_SECONDS, app_session_id=app_session_id, scope=self._stop
+            )
+
+        follow("agreement", read, self._take_agreement_event, self._stop)
+
+    def _take_agreement_event(self, event: AgreementEvent) -> None:
+        watcher = self._watched.get(event.agreement_id)
+        if event.kind == "AgreementTerminatedEvent" and watcher is not None:
+            watcher.agreement_ended(event.reason)
 
     # the end
 
