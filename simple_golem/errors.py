@@ -48,6 +48,14 @@ class AllocationRefused(GolemError):
     """The daemon would not set the budget aside, for want of funds or of a working payment network."""
 
 
+class BadStrategy(GolemError, ValueError):
+    """What says which providers are taken has a value that can't work."""
+
+
+class BadTerms(GolemError, ValueError):
+    """Terms of an agreement, such as how often debit notes come, that no provider could keep."""
+
+
 class BadService(GolemError, TypeError):
     """A class can't be run as a service: not a `Service`, or with a method of a kind that can't work."""
 
@@ -101,6 +109,14 @@ class ForkedGolem(GolemError, RuntimeError):
 
 
 # --- what goes wrong in the life of an instance --------------------------------------------------
+
+
+class OutOfBudget(GolemError):
+    """The budget is used up, so everything that costs money was stopped."""
+
+
+class Overcharged(GolemError):
+    """A provider asked for more than the agreed prices allow; it is not paid, and its activity destroyed."""
 
 
 class BadCommandList(GolemError, TypeError):

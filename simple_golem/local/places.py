@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import LocalNetworkError
-from .locks import FileLock, is_locked, locked
+from ..locks import FileLock, is_locked, locked
 
 _LOCK = "lock"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import LocalNetworkError
-from .locks import FileLock
+from ..locks import FileLock
 
 # The ports that a user's own yagna takes unless told otherwise.
 _YAGNA_DEFAULTS = (7464, 7465)

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..locks import locked
 from ..scope import Scope
 from ..yagna.client import Yagna
 from .daemon import GOLEM_NODE
 from .daemons import DaemonPair
 from .identities import HUB, PROVIDERS, REQUESTOR, LocalIdentity
-from .locks import locked
 from .places import cache_folder
 
 # To be raised with every change to what is in a template.

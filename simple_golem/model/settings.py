@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
-from ..errors import BadBudget, BadSetting, NoAppKey, UnknownNetwork
+from ..errors import BadBudget, BadSetting, GolemError, NoAppKey, UnknownNetwork
 from .cost import plain
 
 TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
@@ -96,28 +96,38 @@ class Settings:
         return f"{self.payment_driver}-{self.payment_network}-{self.currency.lower()}"
 
 
-def parse_budget(value: object) -> Decimal:
+def parse_budget(value: object, name: str = "budget") -> Decimal:
     """Read an amount of GLM exactly; a float is taken as it prints.
 
     Raises:
         BadBudget: it is not a positive number, or is finer or larger than GLM can be.
     """
+    return parse_amount(value, name, BadBudget)
+
+
+def parse_amount(value: object, name: str, error: type[GolemError], *, zero: bool = False) -> Decimal:
+    """Read an amount of GLM that was given for `name`, or raise an `error` that names it.
+
+    Args:
+        value: a number, or the text of one; a float is taken as it prints.
+        name: the argument's.
+        error: the class of what is raised.
+        zero: whether it may be 0.
+    """
+    kind = "an amount of GLM, 0 or more" if zero else "a positive amount of GLM"
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise BadBudget(f"budget is {value!r}: give a positive amount of GLM, e.g. budget=1 or budget='0.5'")
+        raise error(f"{name} is {value!r}: give {kind}, e.g. {name}=1 or {name}='0.5'")
     try:
         amount = value if isinstance(value, Decimal) else Decimal(str(value).strip())
-    except InvalidOperation as error:
-        raise BadBudget(
-            f"budget is {value!r}: that is no number; write e.g. budget=1 or budget='0.5'"
-        ) from error
-    if not amount.is_finite() or amount <= 0:
-        raise BadBudget(f"budget is {value!r}: it must be a positive amount of GLM, e.g. budget=1")
-    if not -_MOST_DECIMALS <= amount.adjusted() < _MOST_DIGITS:
-        raise BadBudget(f"budget is {value!r}: no wallet holds such an amount of GLM; write e.g. budget=1")
-    exact = Decimal(plain(amount))
+    except InvalidOperation as cause:
+        raise error(f"{name} is {value!r}: that is no number; write e.g. {name}=1 or {name}='0.5'") from cause
+    if not amount.is_finite() or amount < 0 or (amount == 0 and not zero):
+        raise error(f"{name} is {value!r}: it must be {kind}, e.g. {name}=1")
+    if amount and not -_MOST_DECIMALS <= amount.adjusted() < _MOST_DIGITS:
+        raise error(f"{name} is {value!r}: no wallet holds such an amount of GLM; write e.g. {name}=1")
     if len(plain(amount).partition(".")[2]) > _MOST_DECIMALS:
-        raise BadBudget(f"budget is {value!r}: GLM has {_MOST_DECIMALS} decimals at most")
-    return exact
+        raise error(f"{name} is {value!r}: GLM has {_MOST_DECIMALS} decimals at most")
+    return Decimal(plain(amount))
 
 
 def _pick(

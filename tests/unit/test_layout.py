@@ -19,7 +19,7 @@ PACKAGE = "simple_golem"
 # floor may import its own floor and those below it.
 FLOORS = (
     ("_version", "errors"),
-    ("scope", "threads"),
+    ("scope", "threads", "locks"),
     ("model",),
     ("yagna",),
     ("local", "engine"),

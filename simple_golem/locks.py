@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Of a range that nobody writes to, since Windows keeps others from reading what is locked.
+    _FAR = 1 << 30
+
+    def _lock(file: int, wait: bool) -> None:
+        os.lseek(file, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError("another process holds the lock") from error
+else:
+    import fcntl
+
+    def _lock(file: int, wait: bool) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:
@@ -18,9 +36,10 @@ class FileLock:
 
     def __init__(self, path: Path, *, wait: bool = True) -> None:
         """Make the file if need be and lock it; blocks with `wait` until the lock is free."""
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not inherited by child processes, which would keep the lock after the end of this one.
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file, wait)
         except BaseException:
             self.release()
             raise
