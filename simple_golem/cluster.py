@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import partial
+from functools import partial, reduce
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +14,7 @@ from .engine.ending import Ending, Terminated
 from .errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed, WaitTimeout
 from .instance import Crew, Instance, Member, refuse_on_engine_thread
 from .model.commands import Command
+from .model.cost import Cost
 from .model.results import Results
 from .model.service import Service
 from .model.states import ServiceState
@@ -67,6 +68,10 @@ class Cluster:
             for number, (member, one) in enumerate(zip(members, kept, strict=False), first)
         )
 
+    def open_market(self) -> None:
+        """Publish the demand; part of `run_service`."""
+        self._crew.listing.open()
+
     def begin(self) -> None:
         """Start every instance; part of `run_service`."""
         with self._changed:
@@ -86,6 +91,12 @@ class Cluster:
     def is_untouched(self) -> bool:
         """Whether none of it has run, failed, or was stopped."""
         return not any(one.has_run or one.state.is_final or one.was_stopped for one in self._instances)
+
+    @property
+    def cost(self) -> Cost:
+        """What all its instances cost so far."""
+        costs = [instance.cost for instance in self._instances]
+        return reduce(lambda sum_, cost: sum_.add(cost.amount), costs, self._crew.session.cost(()))
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(self.instances)
@@ -327,6 +338,15 @@ class Cluster:
             instances = self.instances
         for instance in instances:
             instance.end(ending, reason)
+        self._crew.session.withdraw(self._crew.demand)
+
+    def cut_off(self, ending: Ending, error: GolemError) -> None:
+        """End all instances for a reason that counts as their failure; does not block."""
+        with self._changed:
+            self._ending = True
+            instances = self.instances
+        for instance in instances:
+            instance.cut_off(ending, error)
         self._crew.session.withdraw(self._crew.demand)
 
     def join(self, timeout: float) -> list[str]:

@@ -16,21 +16,33 @@ import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from .cluster import Cluster, expiration_of, failed, makers_of
+from .cluster import Cluster, failed
 from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending, Terminated
 from .engine.event_desk import Listener
 from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
-from .engine.market import Demand, Listing, demand_constraints, demand_properties
-from .engine.registry import locate
+from .engine.look import offers_on_market
 from .engine.session import Session
-from .errors import BadInstanceCount, BadListener, BadSetting, GolemError, NotRunning, ServiceFailed
-from .instance import Crew, Instance, Member, Respawn
-from .model.cost import Cost
+from .errors import (
+    BadInstanceCount,
+    BadListener,
+    BadSetting,
+    GolemError,
+    NotRunning,
+    OutOfBudget,
+    ServiceFailed,
+)
+from .instance import Instance, Respawn
+from .model import vm
+from .model.cost import Cost, plain
+from .model.cost_report import CostReport
+from .model.offer import Offer
 from .model.payload import Payload, require_payload
 from .model.service import Service
-from .model.service_class import check_service_class, payload_of
 from .model.settings import Settings, parse_budget
+from .model.strategy import Score, Strategy, require_strategy
 from .model.suspended import SuspendedInstance
+from .model.terms import Terms, require_terms
+from .order import Order
 from .scope import checked_seconds
 from .signals import SigtermAsExit, hurrying
 from .threads import EngineThread, on_engine_thread
@@ -56,13 +68,16 @@ class Golem:
         subnet_tag: which providers are asked; else `YAGNA_SUBNET`, else `public`.
         payment_driver: else `YAGNA_PAYMENT_DRIVER`, else `erc20`.
         payment_network: else `YAGNA_PAYMENT_NETWORK`, else `hoodi`, a test network.
+        strategy: which providers are taken, and which of them first; cheapest first by default. A function
+            is called with each offer and returns its score, or None to refuse it.
+        terms: what is asked of providers as to debit notes and payments.
         stop_grace: seconds that a batch under way may go on after a stop.
         raise_failures: whether leaving `with`, or `close`, raises `ServiceFailed` for instances that failed.
         health_interval: seconds between two looks at an activity that has answered nothing else.
         health_misses: how many looks without an answer make an instance unresponsive; twice as many end it.
 
     Raises:
-        NoAppKey, UnknownNetwork, BadBudget, BadSetting: at once, with nothing spent.
+        NoAppKey, UnknownNetwork, BadBudget, BadSetting, BadStrategy, BadTerms: at once, with nothing spent.
 
     Example:
         with Golem(budget=1) as golem:
@@ -80,6 +95,8 @@ class Golem:
         subnet_tag: str | None = None,
         payment_driver: str | None = None,
         payment_network: str | None = None,
+        strategy: Strategy | Score | None = None,
+        terms: Terms | None = None,
         stop_grace: float = STOP_GRACE_SECONDS,
         raise_failures: bool = True,
         health_interval: float = HEALTH_SECONDS,
@@ -87,6 +104,8 @@ class Golem:
     ) -> None:
         self._budget = parse_budget(budget)
         self._settings = Settings.resolve(app_key, api_url, subnet_tag, payment_driver, payment_network)
+        self._strategy = Strategy() if strategy is None else require_strategy(strategy)
+        self._terms = Terms() if terms is None else require_terms(terms)
         self._stop_grace = checked_seconds(stop_grace, "stop_grace", allow_none=False) or 0.0
         self._raise_failures = raise_failures
         self._health_interval = checked_seconds(health_interval, "health_interval", allow_none=False) or 0.0
@@ -128,6 +147,7 @@ class Golem:
                     ", ".join(instance.name for instance in other.instances) or "no instances",
                 )
             self._session = Session(self._settings, self._health_interval, self._health_misses)
+            self._session.budget_watch.on_end = self._budget_is_used_up
             for listener in self._listeners:
                 self._session.events.add(listener)
         try:
@@ -308,6 +328,8 @@ class Golem:
         instance_params: Sequence[Mapping[str, Any]] | None = None,
         payload: Payload | None = None,
         expiration: datetime | timedelta | None = None,
+        strategy: Strategy | Score | None = None,
+        terms: Terms | None = None,
         start_timeout: float | None = None,
         respawn_unstarted_instances: bool = True,
         respawn_running: bool = False,
@@ -325,25 +347,34 @@ class Golem:
             payload: what to run on; None asks the class's `get_payload`.
             expiration: when the cluster ends of itself: an aware datetime, or a timedelta from now;
                 None is 180 minutes.
+            strategy, terms: other ones than those of the Golem.
             start_timeout: seconds that each instance has to get to run, else it has failed; None: no bound.
             respawn_unstarted_instances: whether an instance that fails before it runs tries another provider.
             respawn_running: whether one that was running and lost its activity does.
             respawn_stop, respawn_wait: tenacity's objects that say how often, and after which pauses.
 
         Raises:
-            BadService, BadInstanceCount, BadPayload, BadWaitTime: the argument at fault is named.
+            BadService, BadInstanceCount, BadPayload, BadStrategy, BadWaitTime: the argument at fault is
+                named.
+            OutOfBudget: the budget is used up; `top_up` comes first.
             UnknownImage, RegistryError: the image can't be found.
             Exception: whatever the constructor of the service raises; nothing is spent then.
         """
         return self._run(
-            (),
-            service_class,
-            num_instances,
-            instance_params,
-            payload,
-            expiration,
-            checked_seconds(start_timeout, "start_timeout"),
-            Respawn.checked(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),
+            Order.checked(
+                self._opened().settings.registry_url,
+                service_class,
+                num_instances,
+                instance_params,
+                payload,
+                expiration,
+                strategy=self._strategy if strategy is None else require_strategy(strategy),
+                terms=self._terms if terms is None else require_terms(terms),
+                respawn=Respawn.checked(
+                    respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait
+                ),
+                start_timeout=checked_seconds(start_timeout, "start_timeout"),
+            )
         )
 
     def resume_service(
@@ -378,67 +409,39 @@ class Golem:
         respawn = Respawn.checked(
             respawn_running, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT
         )
-        return self._run(kept, service_class, len(kept), instance_params, payload, expiration, None, respawn)
-
-    def _run(
-        self,
-        adopted: Sequence[SuspendedInstance],
-        service_class: type[Service],
-        num_instances: int | None,
-        instance_params: Sequence[Mapping[str, Any]] | None,
-        payload: Payload | None,
-        expiration: datetime | timedelta | None,
-        limit: float | None,
-        respawn: Respawn,
-    ) -> Cluster:
-        session = self._opened()
-        cls = check_service_class(service_class)
-        makers = makers_of(cls, num_instances, instance_params)
-        wanted = require_payload(payload if payload is not None else payload_of(cls))
-        ends = expiration_of(expiration)
-        if wanted.image is not None:
-            wanted = wanted.with_image(locate(wanted.image, session.settings.registry_url))
-        # Users' constructors run on the caller's thread, and before anything is asked of the market.
-        members = [(make(), make) for make in makers]
-        cluster: Cluster = session.on_worker(
-            self._launch, session, cls, members, wanted, ends, respawn, limit, adopted
+        return self._run(
+            Order.checked(
+                self._opened().settings.registry_url,
+                service_class,
+                len(kept),
+                instance_params,
+                payload,
+                expiration,
+                strategy=self._strategy,
+                terms=self._terms,
+                respawn=respawn,
+                adopted=kept,
+            )
         )
+
+    def _run(self, order: Order) -> Cluster:
+        session = self._opened()
+        if session.budget_watch.is_used_up:
+            raise OutOfBudget(
+                f"the budget of {plain(session.budget.total)} GLM is used up: call golem.top_up(amount) first"
+            )
+        cluster: Cluster = session.on_worker(self._launch, session, order)
         return cluster
 
-    def _launch(
-        self,
-        session: Session,
-        cls: type[Service],
-        members: Sequence[Member],
-        payload: Payload,
-        expiration: datetime,
-        respawn: Respawn,
-        start_timeout: float | None,
-        adopted: Sequence[SuspendedInstance],
-    ) -> Cluster:
-        session.payments.cover(expiration)
-        decorations = session.payments.decorations()
-        make_demand = partial(
-            Demand,
-            session.yagna,
-            session.counter_workers,
-            session.chooser.changed,
-            demand_properties(payload, decorations, session.settings, expiration),
-            demand_constraints(payload, decorations, session.settings),
-            session.settings.payment_platform,
-            cls.__name__,
-            session.emit,
-        )
-        listing = Listing(make_demand, session.add_demand)
-        crew = Crew(session, listing, threading.Condition(), respawn, self._stop_grace, start_timeout)
-        cluster = Cluster(crew, cls, members, expiration, adopted)
+    def _launch(self, session: Session, order: Order) -> Cluster:
+        cluster = order.cluster(session, self._stop_grace)
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem is being closed")
             self._clusters.append(cluster)
         try:
-            crew.listing.open()
-            session.adopt(adopted)
+            cluster.open_market()
+            session.adopt(order.adopted)
         except GolemError:
             cluster.end(Ending.aborted(), "the demand could not be published")
             with self._lock:
@@ -460,6 +463,56 @@ class Golem:
                 cluster.end(Ending.ordinary(self._stop_grace), "the expiration is near")
 
         session.clock.call_in(begin, expire)
+
+    # --- money -------------------------------------------------------------------------------------------
+
+    def top_up(self, amount: float | str | Decimal) -> Decimal:
+        """Set more GLM aside for this Golem; returns the new budget. Blocks for as long as the daemon takes.
+
+        Args:
+            amount: GLM to be added.
+
+        Raises:
+            BadBudget: it is no positive amount.
+            AllocationRefused: there are not enough funds; the budget stays as it is.
+            NotRunning: the Golem is not open.
+        """
+        more = parse_budget(amount, "amount")
+        session = self._opened()
+        total: Decimal = session.on_worker(session.budget.top_up, more)
+        session.budget_watch.topped_up()
+        session.payments.topped_up()
+        return total
+
+    def _budget_is_used_up(self) -> None:
+        """From the engine: stop everything in good order, the first cluster first."""
+        error = OutOfBudget(
+            "the budget is used up, but for what it takes to end what runs: give Golem a larger `budget`, or "
+            "call golem.top_up(amount) in time"
+        )
+        for cluster in self.clusters:
+            cluster.cut_off(Ending.ordinary(self._stop_grace), error)
+
+    def offers(self, payload: Payload | None = None, timeout: float = 5.0) -> tuple[Offer, ...]:
+        """Look at what is on the market, cheapest first, without committing to anything.
+
+        Works whether or not the Golem is open, and needs no funds. Blocks until a second has brought no new
+        offer, for `timeout` seconds at most.
+
+        Args:
+            payload: what is asked for; None is the default image, on any provider.
+            timeout: seconds at most.
+
+        Raises:
+            NoDaemon, BadAppKey: nobody answers, or does not know the key.
+
+        Example:
+            for offer in golem.offers(vm.repo(min_mem_gib=4)):
+                print(offer.provider_name, offer.prices.per_hour)
+        """
+        wanted = vm.repo() if payload is None else require_payload(payload)
+        seconds = checked_seconds(timeout, "timeout", allow_none=False) or 0.0
+        return offers_on_market(self._settings, wanted, seconds, self._strategy)
 
     def _opened(self) -> Session:
         session = self._session
@@ -491,11 +544,22 @@ class Golem:
         return tuple(instance for cluster in self._clusters for instance in cluster.instances)
 
     @property
+    def budget(self) -> Decimal:
+        """GLM that may be spent, with all that was topped up."""
+        return self._session.budget.total if self._session is not None else self._budget
+
+    @property
     def cost(self) -> Cost:
         """What was spent so far: invoices accepted, and debit notes of what has no invoice yet."""
         settings = self._settings
-        spent = self._session.payments.spent() if self._session is not None else Decimal(0)
+        spent = self._session.ledger.cost() if self._session is not None else Decimal(0)
         return Cost(spent, settings.currency, settings.payment_network, settings.is_test_money)
+
+    @property
+    def cost_report(self) -> CostReport:
+        """The same, agreement by agreement: printed it is a table, `to_json()` is for programs."""
+        accounts = self._session.ledger.accounts() if self._session is not None else ()
+        return CostReport(tuple(account.entry() for account in accounts), self.cost)
 
 
 @atexit.register

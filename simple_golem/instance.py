@@ -33,6 +33,7 @@ from .errors import (
     WaitTimeout,
 )
 from .model.commands import Command, batch_of
+from .model.cost import Cost
 from .model.events import InstanceFailed, StateChanged
 from .model.results import Results
 from .model.service import Service
@@ -113,9 +114,10 @@ class Instance:
         self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
         self._life: Life | None = None
         self._endings: list[Ending] = []
+        self._agreements: list[str] = []
         self.failure_told = False
         self.was_stopped = False
-        self._overdue: StartTimeout | None = None
+        self._cut_off: GolemError | None = None
         self._pool = InstancePool(name, self._live)
 
     # --- what a user reads ----------------------------------------------------------------------------
@@ -154,6 +156,11 @@ class Instance:
     def provider_id(self) -> str | None:
         """The node id of that provider."""
         return self._life.binding.provider_id if self._life else None
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost so far, on all providers it has lived on."""
+        return self._crew.session.cost(self._agreements)
 
     @property
     def activity_id(self) -> str | None:
@@ -321,17 +328,25 @@ class Instance:
         with self._changed:
             if self.has_run or self._state.is_final or self.stop_scope.cancelled:
                 return
-            self._overdue = StartTimeout(
+            error = StartTimeout(
                 f"{self.name} was {self._state.value} still after its start timeout of "
                 f"{self._crew.start_timeout:g} s"
             )
-        self._end(Ending.ordinary(self._crew.stop_grace), "the start timeout is over")
+        self.cut_off(Ending.ordinary(self._crew.stop_grace), error)
 
     def end(self, ending: Ending, reason: str) -> None:
         """End the instance in the times of `ending`; from any thread, without blocking."""
         with self._changed:
             self.was_stopped = self.was_stopped or not self._state.is_final
         self._end(ending, reason)
+
+    def cut_off(self, ending: Ending, error: GolemError) -> None:
+        """End the instance for a reason that counts as its failure; from any thread, without blocking."""
+        with self._changed:
+            if self._state.is_final or self.stop_scope.cancelled:
+                return
+            self._cut_off = error
+        self._end(ending, str(error))
 
     def _end(self, ending: Ending, reason: str) -> None:
         with self._changed:
@@ -419,9 +434,9 @@ class Instance:
         self._crew.session.emit(InstanceFailed(self.name, told(outcome.failure), respawned=True))
 
     def _finish(self, outcome: Outcome) -> None:
-        self.failure = outcome.failure or self._overdue
-        if outcome.failure is None and self._overdue is not None:
-            logger.error("%s", self._overdue)
+        self.failure = outcome.failure or self._cut_off
+        if outcome.failure is None and self._cut_off is not None:
+            logger.error("%s", self._cut_off)
         if outcome.elsewhere:
             logger.error("%s has failed and is not started again", self.name)
         if self.failure is not None:
@@ -452,6 +467,9 @@ class Instance:
 
     def stop_from_inside(self) -> None:
         self._end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")
+
+    def agreed(self, agreement_id: str) -> None:
+        self._agreements.append(agreement_id)
 
     def rename_thread(self, provider: str) -> None:
         threading.current_thread().name = f"{self.name}@{provider}"

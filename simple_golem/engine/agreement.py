@@ -12,11 +12,11 @@ from typing import Any
 
 from ..errors import GolemError, YagnaError
 from ..model.events import AgreementMade, AgreementNotMade
-from ..scope import Scope, ScopeEnded, wait_until
+from ..scope import Scope, ScopeEnded
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementState, Approval, Proposal
 from .event_desk import Emit
-from .market import Demand
+from .market import Demand, Draft
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,11 @@ class Chooser:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self._taken: set[str] = set()
-        self._scores: dict[str, float] = {}
+        self._trust: dict[str, float] = {}
+        self._banned: set[str] = set()
 
     def choose(self, demand: Demand, scope: Scope) -> Proposal:
-        """Block until a provider that is free has answered `demand`, and take it.
+        """Block until a provider that is free has answered `demand`, and take the best of them.
 
         Raises:
             ScopeEnded: `scope` was cancelled.
@@ -57,22 +58,25 @@ class Chooser:
         forget = scope.on_cancel(self._wake)
         try:
             with self.changed:
-                wait_until(self.changed, lambda: scope.cancelled or bool(self._free(demand)), None)
+                while not (free := self._free(demand)) or demand.collected_in() > 0:
+                    scope.check()
+                    self.changed.wait(demand.collected_in() if free else None)
                 scope.check()
-                free = self._free(demand)
-                best = max(self._score(proposal) for proposal in free)
-                proposal = random.choice([one for one in free if self._score(one) == best])
-                self._taken.add(proposal.issuer_id)
-                del demand.drafts[proposal.issuer_id]
-                return proposal
+                best = max(self._rank(draft) for draft in free)
+                chosen = random.choice([one for one in free if self._rank(one) == best]).proposal
+                self._taken.add(chosen.issuer_id)
+                del demand.drafts[chosen.issuer_id]
+                return chosen
         finally:
             forget()
 
-    def _free(self, demand: Demand) -> list[Proposal]:
-        return [proposal for provider, proposal in demand.drafts.items() if provider not in self._taken]
+    def _free(self, demand: Demand) -> list[Draft]:
+        unwanted = self._taken | self._banned
+        return [draft for provider, draft in demand.drafts.items() if provider not in unwanted]
 
-    def _score(self, proposal: Proposal) -> float:
-        return self._scores.get(proposal.issuer_id, 1.0)
+    def _rank(self, draft: Draft) -> float:
+        trust = self._trust.get(draft.proposal.issuer_id, 1.0)
+        return draft.worth * trust if draft.worth > 0 else draft.worth / trust
 
     def take(self, provider_id: str) -> None:
         """Take a provider with which there is an agreement already."""
@@ -84,8 +88,16 @@ class Chooser:
         with self.changed:
             self._taken.discard(provider_id)
             if failed:
-                self._scores[provider_id] = self._scores.get(provider_id, 1.0) * _AFTER_FAILURE
+                self._trust[provider_id] = self._trust.get(provider_id, 1.0) * _AFTER_FAILURE
             self.changed.notify_all()
+
+    def ban(self, provider_id: str) -> None:
+        """Never take this provider again."""
+        with self.changed:
+            self._banned.add(provider_id)
+
+    def is_banned(self, provider_id: str) -> bool:
+        return provider_id in self._banned
 
     def busy(self, demand: Demand) -> int:
         """How many of the providers that were seen have an agreement with this Golem already."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Protocol
 
 from ..errors import (
@@ -15,6 +16,7 @@ from ..errors import (
     CommandFailed,
     GolemError,
     MethodStuck,
+    Overcharged,
     ServiceStopped,
     YagnaError,
 )
@@ -25,12 +27,14 @@ from ..model.events import (
     AgreementEnded,
     MethodCalled,
 )
+from ..model.offer import Offer
 from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
 from ..model.states import ServiceState
 from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
 from ..yagna.values import AgreementState
+from .account import Account
 from .activity import Activity
 from .agreement import Agreement, provider_name
 from .binding import UNWIND_SECONDS, Host, LifeBinding
@@ -69,6 +73,7 @@ class LifeHost(Host, Protocol):
 
     def enter(self, state: ServiceState) -> None: ...
     def rename_thread(self, provider: str) -> None: ...
+    def agreed(self, agreement_id: str) -> None: ...
     def life_abandoned(self, outcome: Outcome) -> None: ...
 
 
@@ -162,6 +167,7 @@ class Life:
         activity.provider = str(agreement)
         self._session.chooser.take(kept.provider_id)
         self._host.rename_thread(name)
+        self._host.agreed(kept.agreement_id)
         self._session.watch(kept.agreement_id, self)
         self._session.payments.expect_invoice(kept.agreement_id, str(agreement))
         self._host.enter(ServiceState.starting)
@@ -181,8 +187,15 @@ class Life:
             finally:
                 if self._binding.agreement is None:
                     self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
-        self._host.rename_thread(self._binding.agreement.provider_name)
-        self._session.watch(self._binding.agreement.agreement_id, self)
+        agreement = self._binding.agreement
+        offer = Offer.of(agreement.provider_id, agreement.offer_properties)
+        now = datetime.now(timezone.utc)
+        self._session.ledger.open(
+            Account.made(agreement.agreement_id, offer, self._class_name, self._host.name, now)
+        )
+        self._host.agreed(agreement.agreement_id)
+        self._host.rename_thread(agreement.provider_name)
+        self._session.watch(agreement.agreement_id, self)
         self._host.enter(ServiceState.starting)
 
     def _create_activity(self) -> None:
@@ -190,6 +203,7 @@ class Life:
         self._doing = "creating its activity"
         # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is
         # expected then, since the daemon refuses one for an activity that it never heard of (seen live).
+        asked = time.monotonic()
         try:
             activity_id = self._session.yagna.activity.create(
                 agreement.agreement_id, timeout=_CREATE_SECONDS, scope=self._stop
@@ -198,6 +212,7 @@ class Life:
             raise ActivityFailed(
                 f"{agreement} did not create the activity for {self._host.name}: {error.detail}"
             ) from error
+        self._session.ledger.activity_began(agreement.agreement_id, activity_id, asked)
         self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
         self._binding.activity = Activity(self._session.yagna, activity_id, str(agreement))
         self._session.health.watch(self._binding.activity, self)
@@ -259,7 +274,7 @@ class Life:
     def _worth_a_shutdown(self, failure: BaseException | None) -> bool:
         if self._binding.activity is None or self._activity_gone() or not self._binding.started:
             return False
-        if failure is not None and not self._ran:
+        if (failure is not None and not self._ran) or isinstance(self._lost, Overcharged):
             return False
         self._host.enter(ServiceState.stopping)
         if not self._parts.ending:
@@ -291,7 +306,6 @@ class Life:
         self._session.health.unwatch(activity)
         self._session.unwatch(agreement.agreement_id)
         allocation_id = self._session.payments.keep_for(agreement.agreement_id)
-        self._finish()
         suspended = SuspendedInstance(
             self._host.name,
             agreement.agreement_id,
@@ -299,6 +313,8 @@ class Life:
             self._adopted.app_session_id if self._adopted else self._session.app_session_id,
             allocation_id,
         )
+        self._session.books.write("suspended", about=agreement.agreement_id, **asdict(suspended))
+        self._finish()
         return Outcome(None, True, False, suspended)
 
     def _let_others_finish(self) -> None:
@@ -312,7 +328,7 @@ class Life:
             self._parts.begin(None)
 
     def _activity_gone(self) -> bool:
-        return self._lost is not None and not isinstance(self._lost, _AgreementEnded)
+        return self._lost is not None and not isinstance(self._lost, (_AgreementEnded, Overcharged))
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
         self._binding.in_shutdown = True
@@ -351,6 +367,7 @@ class Life:
     def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
         if self._binding.activity is not None:
             self._session.health.unwatch(self._binding.activity)
+        confirmed = True
         if self._binding.activity is not None and not self._activity_gone():
             timeout = max(0.1, until - time.monotonic() - TERMINATE_SECONDS)
             confirmed = self._binding.activity.destroy(self._destroying, timeout)
@@ -358,8 +375,10 @@ class Life:
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
-        if self._session.agreements.terminate(agreement, reason, code, self._releasing):
+        ended = self._session.agreements.terminate(agreement, reason, code, self._releasing)
+        if ended:
             self._emit(AgreementEnded(self._host.name, agreement.agreement_id, False, reason))
+        self._session.ledger.agreement_ended(agreement.agreement_id, certain=ended and confirmed)
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
 
     def _report(self, failure: BaseException | None, elsewhere: bool) -> None:
@@ -435,6 +454,13 @@ class Life:
 
     def lose(self, error: GolemError) -> None:
         """The activity is gone: end the life without `shutdown()`; from any thread, without blocking."""
+        self._lost = self._lost or error
+        self._binding.batches.cancel(str(error))
+        self._binding.shutting_down.cancel(str(error))
+        self.end(Ending.by_provider(), str(error))
+
+    def overcharged(self, error: Overcharged) -> None:
+        """The provider asks for more than was agreed: destroy its activity; from any thread, no blocking."""
         self._lost = self._lost or error
         self._binding.batches.cancel(str(error))
         self._binding.shutting_down.cancel(str(error))

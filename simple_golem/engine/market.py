@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..errors import GolemError, YagnaError
@@ -20,22 +22,29 @@ from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import Decorations, Proposal, ProposalRejected, ProposalState
 from .event_desk import Emit
+from .judge import Judge
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05
 _CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
-# Answered within its time by this library whatever it is, so the provider's own value is taken over.
-_ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
+# By this property a session that was killed is known from the demands it left on the daemon.
+SESSION_MARK = "simple_golem.session"
+# Providers take no agreement that ends sooner: 5 minutes is what theirs are told to refuse.
+_SHORTEST_AGREEMENT = timedelta(minutes=6)
+# Offers come one after the other; when this long none has, the first of them are all there.
+_QUIET_SECONDS = 0.05
 
 
 def demand_properties(
-    payload: Payload, decorations: Decorations, settings: Settings, expiration: datetime
+    payload: Payload, decorations: Decorations, settings: Settings, expiration: datetime, app_session_id: str
 ) -> dict[str, Any]:
     """What a demand says of itself."""
+    until = max(expiration, datetime.now(timezone.utc) + _SHORTEST_AGREEMENT)
     return {
-        "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
+        "golem.srv.comp.expiration": int(until.timestamp() * 1000),
+        SESSION_MARK: app_session_id,
         "golem.srv.caps.multi-activity": True,
         "golem.node.debug.subnet": settings.subnet_tag,
         "golem.node.id.name": "simple_golem",
@@ -55,6 +64,14 @@ def demand_constraints(payload: Payload, decorations: Decorations, settings: Set
     return "(&" + "\n  ".join(parts) + ")"
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A provider's answer that could become an agreement, and what it is worth by the strategy."""
+
+    proposal: Proposal
+    worth: float
+
+
 class Demand:
     """A cluster's demand and what providers answer to it.
 
@@ -68,13 +85,14 @@ class Demand:
         changed: threading.Condition,
         properties: Mapping[str, Any],
         constraints: str,
-        platform: str,
+        judge: Judge,
         name: str,
         emit: Emit,
     ) -> None:
         self._cluster = name
         self._emit = emit
-        self.drafts: dict[str, Proposal] = {}
+        self._judge = judge
+        self.drafts: dict[str, Draft] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
         self._yagna = yagna
@@ -82,7 +100,7 @@ class Demand:
         self._changed = changed
         self._properties = dict(properties)
         self._constraints = constraints
-        self._platform = platform
+        self._collecting = Collecting(judge.strategy.collect_seconds)
         self._demand_id: str | None = None
         self._published = False
         self._lock = threading.Lock()
@@ -150,11 +168,9 @@ class Demand:
         with self._changed:
             return len(self.seen), self.rejections.most_common(2)
 
-    def forget(self, proposal: Proposal) -> None:
-        """A proposal that can't become an agreement any more."""
-        with self._changed:
-            if self.drafts.get(proposal.issuer_id) is proposal:
-                del self.drafts[proposal.issuer_id]
+    def collected_in(self) -> float:
+        """Seconds until the first offers are all answered, or the time for that is over; holds `changed`."""
+        return self._collecting.left()
 
     # the reader's thread
 
@@ -178,7 +194,7 @@ class Demand:
                 if isinstance(event, Proposal):
                     self._take(demand_id, event)
                 elif isinstance(event, ProposalRejected):
-                    self._count_rejection(event.reason)
+                    self._take_rejection(event)
             if not events:
                 self._withdrawn.wait(pause.remaining())
 
@@ -203,17 +219,34 @@ class Demand:
             self._withdrawn.wait(1.0)
 
     def _take(self, demand_id: str, proposal: Proposal) -> None:
-        draft = proposal.state is ProposalState.DRAFT
+        is_draft = proposal.state is ProposalState.DRAFT
         name = str(proposal.properties.get("golem.node.id.name") or "unnamed")
-        self._emit(ProposalReceived(self._cluster, proposal.issuer_id, name, draft))
+        self._emit(ProposalReceived(self._cluster, proposal.issuer_id, name, is_draft))
         with self._changed:
             self.seen.add(proposal.issuer_id)
-            if draft:
-                self.drafts[proposal.issuer_id] = proposal
-                self._changed.notify_all()
-                return
-        if proposal.state is ProposalState.INITIAL and not self._withdrawn.cancelled:
-            self._workers.post(self._counter, demand_id, proposal)
+        if is_draft:
+            self._take_draft(demand_id, proposal)
+        elif proposal.state is ProposalState.INITIAL and not self._withdrawn.cancelled:
+            with self._changed:
+                self._collecting.asked(proposal.issuer_id)
+            self._workers.post(self._answer, demand_id, proposal)
+
+    def _take_draft(self, demand_id: str, proposal: Proposal) -> None:
+        objection = self._judge.objection(proposal, final=True)
+        worth = self._judge.worth(proposal) if objection is None else None
+        if worth is None:
+            self._workers.post(self._turn_down, demand_id, proposal, objection or "Refused by the strategy")
+            return
+        with self._changed:
+            self._collecting.answered(proposal.issuer_id)
+            self.drafts[proposal.issuer_id] = Draft(proposal, worth)
+            self._changed.notify_all()
+
+    def _take_rejection(self, event: ProposalRejected) -> None:
+        with self._changed:
+            self._collecting.rejected(event.proposal_id)
+            self._changed.notify_all()
+        self._count_rejection(event.reason)
 
     def _count_rejection(self, reason: str) -> None:
         with self._changed:
@@ -222,25 +255,95 @@ class Demand:
 
     # a worker's thread
 
+    def _answer(self, demand_id: str, proposal: Proposal) -> None:
+        """Counter an offer, or turn it down."""
+        objection = self._judge.objection(proposal, final=False)
+        if objection is None:
+            self._counter(demand_id, proposal)
+        else:
+            self._turn_down(demand_id, proposal, objection)
+
     def _counter(self, demand_id: str, proposal: Proposal) -> None:
-        offered = f"golem.com.payment.platform.{self._platform}.address"
+        properties = {
+            **self._properties,
+            _CHOSEN_PLATFORM: self._judge.platform,
+            **self._judge.terms.properties(proposal.properties),
+        }
         try:
-            if offered not in proposal.properties:
-                reason = "No common payment platform"
-                self._count_rejection(reason)
-                self._yagna.market.reject(demand_id, proposal.proposal_id, reason, scope=self._withdrawn)
-                return
-            properties = {**self._properties, _CHOSEN_PLATFORM: self._platform}
-            if _ACCEPT_TIMEOUT in proposal.properties:
-                properties[_ACCEPT_TIMEOUT] = proposal.properties[_ACCEPT_TIMEOUT]
-            self._yagna.market.counter(
+            counter_id = self._yagna.market.counter(
                 demand_id, proposal.proposal_id, properties, self._constraints, scope=self._withdrawn
             )
         except ScopeEnded:
             return
         except GolemError as error:
             logger.debug("the proposal %s could not be answered: %s", proposal.proposal_id, error)
+            self._no_answer_of(proposal)
             self._count_rejection(f"could not be answered: {error}")
+            return
+        with self._changed:
+            self._collecting.countered(proposal.issuer_id, counter_id)
+
+    def _turn_down(self, demand_id: str, proposal: Proposal, reason: str) -> None:
+        self._no_answer_of(proposal)
+        self._count_rejection(reason)
+        try:
+            self._yagna.market.reject(demand_id, proposal.proposal_id, reason, scope=self._withdrawn)
+        except ScopeEnded:
+            return
+        except GolemError as error:
+            logger.debug("the proposal %s could not be rejected: %s", proposal.proposal_id, error)
+
+    def _no_answer_of(self, proposal: Proposal) -> None:
+        with self._changed:
+            self._collecting.answered(proposal.issuer_id)
+            self._changed.notify_all()
+
+
+class Collecting:
+    """How long answers are collected before the first choice; its user holds the demand's condition."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+        self._last_offer = 0.0
+        self._unanswered: set[str] = set()
+        self._counters: dict[str, str] = {}
+        self._rejected: set[str] = set()
+        self._over = False
+
+    def left(self) -> float:
+        """Seconds until a choice may be made; it never grows again once it was 0."""
+        now = time.monotonic()
+        if self._over or self._until is None:
+            return 0.0
+        latest = self._until - now
+        quiet = self._last_offer + _QUIET_SECONDS - now
+        left = max(0.0, latest if self._unanswered else min(latest, quiet))
+        self._over = left == 0.0
+        return left
+
+    def asked(self, provider_id: str) -> None:
+        """An offer has come, and will be answered."""
+        self._last_offer = time.monotonic()
+        if self._until is None:
+            self._until = self._last_offer + self._seconds
+        self._unanswered.add(provider_id)
+
+    def countered(self, provider_id: str, counter_id: str) -> None:
+        """It was answered with the proposal `counter_id`; the provider may have rejected that already."""
+        self._counters[counter_id] = provider_id
+        if counter_id in self._rejected:
+            self.answered(provider_id)
+
+    def rejected(self, counter_id: str) -> None:
+        """The provider has rejected the answer."""
+        self._rejected.add(counter_id)
+        if counter_id in self._counters:
+            self.answered(self._counters[counter_id])
+
+    def answered(self, provider_id: str) -> None:
+        """Nothing more is awaited of the provider."""
+        self._unanswered.discard(provider_id)
 
 
 class Listing:

@@ -1,4 +1,4 @@
-"""The session's money: its allocation, and every debit note and invoice answered."""
+"""Every debit note and invoice of the session, checked against what was agreed, and answered."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Protocol
 
-from ..errors import AllocationRefused, GolemError, YagnaError
-from ..model.events import BudgetAllocated, BudgetReleased, DebitNoteAccepted, InvoiceAccepted
+from ..errors import GolemError, Overcharged, YagnaError
+from ..model.events import DebitNoteAccepted, DebitNoteRefused, InvoiceAccepted, InvoiceRefused
 from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
-from ..yagna.values import Allocation, DebitNote, Decorations, Invoice, PaymentEvent
+from ..yagna.values import DebitNote, Invoice, PaymentEvent
+from .account import Account
+from .budget import Budget, BudgetWatch
 from .event_desk import Emit
 from .event_reader import POLL_SECONDS, follow
+from .in_turn import InTurn
+from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK_SECONDS = 1.0
+# An invoice follows the last debit note, of which the reader may not have heard yet.
+_RECENT = timedelta(seconds=120)
 _ANSWERED = ("ACCEPTED", "SETTLED")
-# The allocation outlives what it pays for, so that a late invoice can still be accepted.
-_ALLOCATION_MARGIN = timedelta(minutes=30)
-_FIRST_ALLOCATION = timedelta(minutes=180) + _ALLOCATION_MARGIN
+_NO_FUNDS = "Not enough funds"
 
 
 class _Reader(Protocol):
@@ -41,13 +45,15 @@ class _Reader(Protocol):
 
 
 class Payments:
-    """Sets the budget aside, accepts what providers ask for, and knows what was spent."""
+    """Accepts what providers may ask for, and refuses the rest."""
 
     def __init__(
         self,
         yagna: Yagna,
         app_session_id: str,
-        platform: str,
+        budget: Budget,
+        watch: BudgetWatch,
+        ledger: Ledger,
         workers: WorkerPool,
         stop: Scope,
         emit: Emit,
@@ -55,139 +61,108 @@ class Payments:
         self._emit = emit
         self._yagna = yagna
         self._app_session_id = app_session_id
-        self._platform = platform
+        self._budget = budget
+        self._watch = watch
+        self._ledger = ledger
         self._workers = workers
+        # The daemon's own lock for an agreement is none: accepts of one agreement go one after the other.
+        self._in_turn = InTurn(workers)
         self._stop = stop
         self._changed = threading.Condition()
-        self._allocation: Allocation | None = None
-        self._until: datetime | None = None
         self._awaited: dict[str, str] = {}
-        self._accepted: dict[str, Decimal] = {}
-        self._noted: dict[str, dict[str, Decimal]] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._noted: set[str] = set()
+        self._unpaid: dict[str, Invoice] = {}
         self._hurried = math.inf
-        self._kept: set[str] = set()
         self._sessions = {app_session_id}
         self._readers: list[EngineThread] = []
+        # Set by the session: who ends the life of an agreement whose provider asks for too much.
+        self.on_overcharge: Callable[[str, Overcharged], object] = lambda agreement_id, error: None
 
-    # the allocation
-
-    def allocate(self, budget: Decimal) -> None:
-        """Set `budget` GLM aside.
-
-        Raises:
-            AllocationRefused: the daemon won't, mostly for want of funds.
-        """
-        self._until = datetime.now(timezone.utc) + _FIRST_ALLOCATION
-        try:
-            self._allocation = self._yagna.payment.allocate(budget, self._platform, self._until)
-        except YagnaError as error:
-            raise AllocationRefused(
-                f"the daemon did not set {budget} GLM aside on {self._platform}: {error.detail}; see "
-                "`yagna payment status`, and `yagna payment fund` for test money"
-            ) from error
-        self._emit(BudgetAllocated(self._allocation.allocation_id, budget, self._platform))
-
-    def cover(self, expiration: datetime) -> None:
-        """Have the allocation last until what ends at `expiration` is paid."""
-        allocation, until = self._allocation, self._until
-        wanted = expiration + _ALLOCATION_MARGIN
-        if allocation is None or until is None or wanted <= until:
-            return
-        self._yagna.payment.amend(allocation.allocation_id, allocation.total_amount, wanted)
-        self._until = wanted
-
-    def decorations(self) -> Decorations:
-        return self._yagna.payment.decorations(self._allocation_id())
-
-    def _allocation_id(self) -> str:
-        if self._allocation is None:
-            raise AllocationRefused("no budget is set aside: the Golem is not open")
-        return self._allocation.allocation_id
+    # what was suspended
 
     def keep_for(self, agreement_id: str) -> str:
         """The agreement goes on without this session: keep the allocation for it; returns its id."""
-        with self._changed:
-            self._awaited.pop(agreement_id, None)
-            self._kept.add(agreement_id)
-            self._changed.notify_all()
-        return self._allocation_id()
+        self._no_longer_awaited(agreement_id)
+        return self._budget.keep(agreement_id)
 
     def adopt(self, suspended: SuspendedInstance) -> None:
         """Answer what comes for an earlier session, and release its allocation: this one pays from now on."""
-        with self._changed:
-            self._kept.discard(suspended.agreement_id)
         if suspended.app_session_id not in self._sessions:
             self._sessions.add(suspended.app_session_id)
             self._start_readers(suspended.app_session_id)
-        if suspended.allocation_id == self._allocation_id():
+        if suspended.allocation_id == self._budget.allocation_id:
             return
         try:
             self._yagna.payment.release(suspended.allocation_id)
         except GolemError as error:
             logger.warning("the allocation %s is not released: %s", suspended.allocation_id, error)
-
-    def release(self, scope: Scope) -> None:
-        """Give back what was not spent, unless it is kept for what was suspended."""
-        allocation, self._allocation = self._allocation, None
-        if allocation is None or self._kept:
             return
-        try:
-            self._yagna.payment.release(allocation.allocation_id, scope=scope)
-        except (GolemError, ScopeEnded) as error:
-            logger.warning("the allocation %s could not be released: %s", allocation.allocation_id, error)
-            return
-        self._emit(BudgetReleased(allocation.allocation_id))
+        if self._ledger.books.has(suspended.app_session_id):
+            self._ledger.books.write_of_session(
+                suspended.app_session_id, "allocation released", id=suspended.allocation_id
+            )
 
     # what is owed
 
     def expect_invoice(self, agreement_id: str, provider: str) -> None:
         """An activity ran under this agreement, so an invoice will come once it has ended."""
+        account = self._ledger.find(agreement_id)
         with self._changed:
-            if agreement_id not in self._accepted:
+            if account is None or account.invoice is None:
                 self._awaited[agreement_id] = provider
+        self._watch.begin()
 
     def wait_for_invoices(self, until: float) -> None:
-        """Block until all invoices are accepted, or their time is over; names what is missing.
+        """Block until all invoices are answered, or their time is over; names what is missing.
 
         Args:
             until: when that is, on the monotonic clock; `hurry` can bring it forward.
         """
         pause = _LOOK_SECONDS
+        since = datetime.now(timezone.utc) - _RECENT
         while True:
             with self._changed:
                 left = min(until, self._hurried) - time.monotonic()
                 if not self._awaited or left <= 0:
                     break
                 self._changed.wait(min(left, pause))
-            self._workers.post(self._look_for_invoices)
+            self._workers.post(self._look, since)
             pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         with self._changed:
             missing = dict(self._awaited)
         if missing:
             names = ", ".join(f"{agreement} with {provider}" for agreement, provider in missing.items())
             logger.warning(
-                "no invoice had come by the end for the agreement%s %s: what it asks for is not paid",
+                "no invoice had come by the end for the agreement%s %s: it is paid by the next session, or "
+                "by `simple-golem cleanup`",
                 "s" if len(missing) > 1 else "",
                 names,
             )
 
-    def _look_for_invoices(self) -> None:
-        """Once a second the daemon tells of new invoices: too rarely for whoever waits for nothing else."""
-        allocation = self._allocation
+    def _look(self, since: datetime) -> None:
+        """Once a second the daemon tells of what is new: too rarely for whoever waits for nothing else."""
         try:
             invoices = self._yagna.payment.invoices(
-                allocation.timestamp if allocation is not None else None,
-                scope=self._stop,
-                repeat=Repeat.NEVER,
+                self._budget.opened, scope=self._stop, repeat=Repeat.NEVER
             )
+            with self._changed:
+                new = [one for one in invoices if one.agreement_id in self._awaited]
+            if any(self._is_ahead_of_notes(invoice) for invoice in new):
+                self._take_recent_notes(since)
         except (GolemError, ScopeEnded) as error:
             logger.debug("the invoices could not be listed: %s", error)
             return
-        with self._changed:
-            new = [one for one in invoices if one.agreement_id in self._awaited]
         for invoice in new:
-            self._workers.post(self._answer_invoice, invoice)
+            self._in_turn.post(invoice.agreement_id, self._answer_invoice, invoice)
+
+    def _is_ahead_of_notes(self, invoice: Invoice) -> bool:
+        """Whether debit notes that this invoice follows may not have been read yet."""
+        account = self._ledger.find(invoice.agreement_id)
+        return account is not None and account.cost() != invoice.amount
+
+    def _take_recent_notes(self, since: datetime) -> None:
+        for note in self._yagna.payment.debit_notes(since, scope=self._stop):
+            self._in_turn.post(note.agreement_id, self._answer_debit_note, note)
 
     def hurry(self, until: float) -> None:
         """Don't wait for invoices longer than until the monotonic clock shows `until`."""
@@ -195,17 +170,12 @@ class Payments:
             self._hurried = min(self._hurried, until)
             self._changed.notify_all()
 
-    def spent(self) -> Decimal:
-        """The sum of all invoices accepted, and of the debit notes of agreements that have none yet."""
+    def topped_up(self) -> None:
+        """There is more to pay from: answer what could not be paid."""
         with self._changed:
-            invoices = sum(self._accepted.values(), Decimal(0))
-            notes = [
-                amount
-                for agreement, activities in self._noted.items()
-                if agreement not in self._accepted
-                for amount in activities.values()
-            ]
-        return invoices + sum(notes, Decimal(0))
+            unpaid, self._unpaid = self._unpaid, {}
+        for invoice in unpaid.values():
+            self._in_turn.post(invoice.agreement_id, self._answer_invoice, invoice)
 
     # the readers
 
@@ -234,86 +204,131 @@ class Payments:
 
         follow("payment", read_after, handle, self._stop)
 
-    # answering, on the workers
+    # debit notes, on the workers
 
     def _take_debit_note(self, debit_note_id: str) -> None:
+        if debit_note_id in self._noted:
+            return
         try:
             note = self._yagna.payment.debit_note(debit_note_id, scope=self._stop)
-            with self._lock_of(note.agreement_id):
-                self._accept_debit_note(note)
         except ScopeEnded:
             return
         except GolemError as error:
-            logger.warning(
-                "the debit note %s could not be accepted: %s%s", debit_note_id, error, _advice(error)
-            )
+            logger.warning("the debit note %s could not be read: %s", debit_note_id, error)
+            return
+        self._in_turn.post(note.agreement_id, self._answer_debit_note, note)
 
-    def _accept_debit_note(self, note: DebitNote) -> None:
-        if note.agreement_id in self._accepted or note.status in _ANSWERED:
-            return  # the invoice, which contains it, was quicker; or an earlier session has answered it
-        self._yagna.payment.accept_debit_note(note, self._allocation_id(), scope=self._stop)
-        with self._changed:
-            noted = self._noted.setdefault(note.agreement_id, {})
-            # Each contains those before it, and the workers may have taken them in any order.
-            noted[note.activity_id] = max(note.amount, noted.get(note.activity_id, Decimal(0)))
-        self._emit(DebitNoteAccepted(note.agreement_id, note.activity_id, note.issuer_id, note.amount))
+    def _answer_debit_note(self, note: DebitNote) -> None:
+        account = self._ledger.find(note.agreement_id)
+        if account is None or note.debit_note_id in self._noted:
+            return
+        self._noted.add(note.debit_note_id)
+        with self._ledger.lock:
+            objection = account.objection_to_note(note.activity_id, note.amount, note.usage)
+        try:
+            if objection is not None:
+                self._refuse_debit_note(account, note, objection)
+            elif note.status in _ANSWERED:
+                self._ledger.noted(account, note)
+            elif account.invoice is None:  # else the invoice, which contains it, was quicker
+                self._yagna.payment.accept_debit_note(note, self._budget.allocation_id, scope=self._stop)
+                self._ledger.noted(account, note)
+                self._emit(
+                    DebitNoteAccepted(note.agreement_id, note.activity_id, note.issuer_id, note.amount)
+                )
+        except ScopeEnded:
+            return
+        except GolemError as error:
+            logger.warning("the debit note %s could not be accepted: %s", note.debit_note_id, error)
+            self._look_for_funds(error)
+
+    def _refuse_debit_note(self, account: Account, note: DebitNote, objection: str) -> None:
+        self._ledger.note_refused(account, note)
+        self._emit(
+            DebitNoteRefused(note.agreement_id, note.activity_id, note.issuer_id, note.amount, objection)
+        )
+        error = Overcharged(
+            f"a debit note of {account.provider} is not accepted: {objection}; its activity is destroyed, "
+            "and the provider not taken again"
+        )
+        logger.error("%s", error)
+        self.on_overcharge(note.agreement_id, error)
+
+    def _look_for_funds(self, error: GolemError) -> bool:
+        is_short = _NO_FUNDS in str(error)
+        if is_short:
+            self._watch.used_up()
+        return is_short
+
+    # invoices, on the workers
 
     def _take_invoice(self, invoice_id: str) -> None:
         try:
             invoice = self._yagna.payment.invoice(invoice_id, scope=self._stop)
+            if self._is_ahead_of_notes(invoice):
+                self._take_recent_notes(datetime.now(timezone.utc) - _RECENT)
         except ScopeEnded:
             return
         except GolemError as error:
-            logger.warning("the invoice %s could not be accepted: %s", invoice_id, error)
+            logger.warning("the invoice %s could not be read: %s", invoice_id, error)
             return
-        self._answer_invoice(invoice)
+        self._in_turn.post(invoice.agreement_id, self._answer_invoice, invoice)
 
     def _answer_invoice(self, invoice: Invoice) -> None:
-        try:
-            with self._lock_of(invoice.agreement_id):
-                self._accept_invoice(invoice)
-        except ScopeEnded:
-            return
-        except GolemError as error:
-            logger.warning("the invoice %s could not be accepted: %s", invoice.invoice_id, error)
-
-    def _accept_invoice(self, invoice: Invoice) -> None:
-        if invoice.agreement_id in self._accepted:
+        account = self._ledger.find(invoice.agreement_id)
+        # Of another session with the same key, or one that goes on without being resumed: not this one's.
+        if account is None or account.invoice is not None or account.refused is not None:
             return
         if invoice.status in _ANSWERED:  # by an earlier session, whose cost it is
             self._no_longer_awaited(invoice.agreement_id)
             return
+        with self._ledger.lock:
+            objection = account.objection_to_invoice(invoice.amount)
         try:
-            self._yagna.payment.accept_invoice(invoice, self._allocation_id(), scope=self._stop)
-        except YagnaError as error:
+            if objection is None:
+                self._accept_invoice(account, invoice)
+            else:
+                self._refuse_invoice(account, invoice, objection)
+        except ScopeEnded:
+            return
+        except GolemError as error:
             # It has come, so nobody needs to wait for it any more.
             self._no_longer_awaited(invoice.agreement_id)
             logger.error(
-                "the invoice %s of %s over %s GLM is not paid: %s%s",
+                "the invoice %s of %s over %s GLM is not paid: %s",
                 invoice.invoice_id,
                 invoice.issuer_id,
                 invoice.amount,
-                error.detail,
-                _advice(error),
+                error.detail if isinstance(error, YagnaError) else error,
             )
-            return
-        with self._changed:
-            self._accepted[invoice.agreement_id] = invoice.amount
-        self._no_longer_awaited(invoice.agreement_id)
+            if self._look_for_funds(error):
+                with self._changed:
+                    self._unpaid[invoice.invoice_id] = invoice
+
+    def _accept_invoice(self, account: Account, invoice: Invoice) -> None:
+        self._yagna.payment.accept_invoice(invoice, self._budget.allocation_id, scope=self._stop)
+        self._ledger.invoice_answered(account, invoice.amount)
         self._emit(
             InvoiceAccepted(invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount)
         )
+        self._no_longer_awaited(invoice.agreement_id)
+
+    def _refuse_invoice(self, account: Account, invoice: Invoice, objection: str) -> None:
+        logger.error("the invoice of %s is not paid: %s", account.provider, objection)
+        self._yagna.payment.reject_invoice(invoice, objection, scope=self._stop)
+        self._ledger.invoice_answered(account, None, objection)
+        self._emit(
+            InvoiceRefused(
+                invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount, objection
+            )
+        )
+        self._no_longer_awaited(invoice.agreement_id)
 
     def _no_longer_awaited(self, agreement_id: str) -> None:
         with self._changed:
             self._awaited.pop(agreement_id, None)
             self._changed.notify_all()
 
-    def _lock_of(self, agreement_id: str) -> threading.Lock:
-        """The daemon's own lock for an agreement is none: accepts of one agreement go one after the other."""
-        with self._changed:
-            return self._locks.setdefault(agreement_id, threading.Lock())
-
-
-def _advice(error: GolemError) -> str:
-    return "; the budget is used up: give Golem a larger `budget`" if "Not enough funds" in str(error) else ""
+    def spent(self) -> Decimal:
+        """The sum of all invoices accepted, and of the debit notes of agreements that have none yet."""
+        return self._ledger.cost()

@@ -7,13 +7,14 @@ import math
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeVar
 
-from ..errors import ForkedGolem, GolemError, NotRunning
+from ..errors import ForkedGolem, GolemError, NotRunning, Overcharged
+from ..model.cost import Cost
 from ..model.settings import Settings
 from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
@@ -22,11 +23,14 @@ from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import AgreementEvent
 from .agreement import AgreementMaker, Chooser
+from .budget import Budget, BudgetWatch
 from .clock import Clock
 from .ending import Ending, Part
 from .event_desk import EventDesk
 from .event_reader import POLL_SECONDS, follow
 from .health import HealthCheck
+from .journal import Whose
+from .ledger import Books, Ledger, account_of
 from .market import Demand
 from .payment import Payments
 
@@ -36,6 +40,7 @@ T = TypeVar("T")
 _WORKERS = 32
 _COUNTER_WORKERS = 16
 _HEALTH_WORKERS = 8
+_PAYMENT_WORKERS = 32
 # What the last calls of a closing session get when its time is over.
 _LAST_CALLS_SECONDS = 0.3
 _LAST_CALLS_UNHURRIED_SECONDS = 5.0
@@ -44,10 +49,11 @@ _JOIN_SECONDS = 2.0
 _ANSWER_SECONDS = 4.0
 
 
-class EndsByProvider(Protocol):
-    """Who wants to know that a provider has ended its agreement."""
+class Watcher(Protocol):
+    """Who wants to know what a provider does under an agreement."""
 
     def agreement_ended(self, reason: str) -> None: ...
+    def overcharged(self, error: Overcharged) -> None: ...
 
 
 class Session:
@@ -74,17 +80,26 @@ class Session:
         self.agreements = AgreementMaker(self.yagna, self.app_session_id, self.emit)
         self.release = Scope()
         self._stop = Scope()
+        self.books = Books()
+        self.ledger = Ledger(self.books)
+        self.budget = Budget(self.yagna, settings.payment_platform, self.ledger, self.emit)
+        self.budget_watch = BudgetWatch(self.budget, self.ledger, self.clock, self.emit)
+        # Of their own, since a provider that is away holds an accept up for 15 seconds.
+        self._payment_workers = WorkerPool("golem-payment", _PAYMENT_WORKERS)
         self.payments = Payments(
             self.yagna,
             self.app_session_id,
-            settings.payment_platform,
-            self.workers,
+            self.budget,
+            self.budget_watch,
+            self.ledger,
+            self._payment_workers,
             self._stop,
             self.emit,
         )
+        self.payments.on_overcharge = self._overcharged
         self.health = HealthCheck(self._health_workers, self._stop, health_interval, health_misses)
         self._demands: list[Demand] = []
-        self._watched: dict[str, EndsByProvider] = {}
+        self._watched: dict[str, Watcher] = {}
         self._agreement_events: dict[str, EngineThread] = {}
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -108,8 +123,10 @@ class Session:
             raise
 
     def _open(self, budget: Decimal) -> None:
-        self.yagna.identity.me(repeat=Repeat.NEVER)
-        self.payments.allocate(budget)
+        identity = self.yagna.identity.me(repeat=Repeat.NEVER)
+        whose = Whose(self.settings.api_url, identity.node_id, self.settings.payment_platform)
+        self.books.begin(whose, self.app_session_id)
+        self.budget.allocate(budget)
         self.payments.start()
         self._watch_agreements_of(self.app_session_id)
         self.health.start()
@@ -164,9 +181,21 @@ class Session:
     def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
         """Take over the agreements and the money of instances that an earlier session has suspended."""
         for one in suspended:
+            account = self.books.take_over(one.app_session_id, one.agreement_id)
+            if account is None:
+                wire = self.yagna.market.agreement(one.agreement_id, scope=self._stop)
+                self.ledger.open(account_of(wire, "", one.name))
+            else:
+                self.ledger.adopt(account)
             if one.app_session_id not in self._agreement_events:
                 self._watch_agreements_of(one.app_session_id)
             self.payments.adopt(one)
+
+    def cost(self, agreement_ids: Iterable[str] | None = None) -> Cost:
+        """What all agreements cost so far, or these."""
+        settings = self.settings
+        amount = self.ledger.cost(agreement_ids)
+        return Cost(amount, settings.currency, settings.payment_network, settings.is_test_money)
 
     # what providers do to agreements
 
@@ -174,7 +203,7 @@ class Session:
         thread = EngineThread("golem-agreement-events", self._read_agreement_events, app_session_id)
         self._agreement_events[app_session_id] = thread.start()
 
-    def watch(self, agreement_id: str, watcher: EndsByProvider) -> None:
+    def watch(self, agreement_id: str, watcher: Watcher) -> None:
         self._watched[agreement_id] = watcher
 
     def unwatch(self, agreement_id: str) -> None:
@@ -192,6 +221,14 @@ class Session:
         watcher = self._watched.get(event.agreement_id)
         if event.kind == "AgreementTerminatedEvent" and watcher is not None:
             watcher.agreement_ended(event.reason)
+
+    def _overcharged(self, agreement_id: str, error: Overcharged) -> None:
+        account = self.ledger.find(agreement_id)
+        if account is not None:
+            self.chooser.ban(account.provider_id)
+        watcher = self._watched.get(agreement_id)
+        if watcher is not None:
+            watcher.overcharged(error)
 
     # the end
 
@@ -217,7 +254,7 @@ class Session:
         self.payments.wait_for_invoices(until)
         for demand in self._demands:
             demand.withdraw(self.release)
-        self.payments.release(self.release)
+        self.budget.release(self.release)
         self._stop.cancel("the Golem is closed")
         stuck = self.payments.join(_JOIN_SECONDS)
         readers = self._agreement_events.values()
@@ -243,7 +280,7 @@ class Session:
     def _end_threads(self) -> None:
         stuck = [
             name
-            for pool in (self.counter_workers, self._health_workers, self.workers)
+            for pool in (self.counter_workers, self._health_workers, self._payment_workers, self.workers)
             for name in pool.close(_JOIN_SECONDS)
         ]
         if not self.clock.close(_JOIN_SECONDS):
@@ -253,3 +290,4 @@ class Session:
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self.yagna.close()
+        self.books.close()

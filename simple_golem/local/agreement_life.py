@@ -340,7 +340,7 @@ class AgreementLife:
         due = self._terms.debit_note_due(datetime.now(timezone.utc))
         try:
             self._yagna.provider.send_debit_note(
-                activity.activity_id, activity.amount, activity.usage(), due, scope=self._provider
+                activity.activity_id, activity.amount, activity.last_usage, due, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
             logger.warning("%s: a debit note did not go out: %s", self._name, error)

@@ -48,7 +48,13 @@ class ServedActivity:
 
     def usage(self) -> Sequence[float]:
         if self._exe_unit is not None:
-            self._last_usage = self._exe_unit.usage()
+            # What is charged for and what a debit note states are the same, to the millisecond.
+            self._last_usage = [round(counter, 3) for counter in self._exe_unit.usage()]
+        return self._last_usage
+
+    @property
+    def last_usage(self) -> Sequence[float]:
+        """The usage last asked for."""
         return self._last_usage
 
     @property

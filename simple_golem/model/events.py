@@ -246,6 +246,67 @@ class InvoiceAccepted(Event):
         return f"invoice of {self.provider_id} over {self.amount} GLM accepted"
 
 
+@dataclass(frozen=True)
+class DebitNoteRefused(Event):
+    """A provider's debit note asks for more than the agreed prices allow; its activity is destroyed."""
+
+    agreement_id: str
+    activity_id: str
+    provider_id: str
+    amount: Decimal
+    reason: str
+
+    def __str__(self) -> str:
+        return f"debit note of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
+
+
+@dataclass(frozen=True)
+class InvoiceRefused(Event):
+    """A provider's invoice asks for more than was agreed, and is not paid."""
+
+    agreement_id: str
+    invoice_id: str
+    provider_id: str
+    amount: Decimal
+    reason: str
+
+    def __str__(self) -> str:
+        return f"invoice of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
+
+
+@dataclass(frozen=True)
+class BudgetChanged(Event):
+    """More was set aside on request."""
+
+    allocation_id: str
+    amount: Decimal
+
+    def __str__(self) -> str:
+        return f"allocation {self.allocation_id} is over {self.amount} GLM now"
+
+
+@dataclass(frozen=True)
+class BudgetUsedUp(Event):
+    """What is left of the budget is needed to end what runs: all clusters are stopped."""
+
+    budget: Decimal
+    spent: Decimal
+
+    def __str__(self) -> str:
+        return f"the budget of {self.budget} GLM is used up, with {self.spent} GLM accepted: all is stopped"
+
+
+@dataclass(frozen=True)
+class CleanedUp(Event):
+    """What an earlier session had left open was cleaned up."""
+
+    session_id: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"after the session {self.session_id}: {self.what}"
+
+
 def _listed(commands: Sequence[Command]) -> str:
     first = repr(commands[0]) if commands else "nothing"
     more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""

@@ -128,6 +128,12 @@ class PaymentApi:
         """`POST /invoices/{id}/accept`, for its exact amount; accepting twice is no error."""
         self._accept(f"/invoices/{invoice.invoice_id}/accept", invoice.amount, allocation_id, scope)
 
+    def reject_invoice(self, invoice: Invoice, reason: str, *, scope: Scope | None = None) -> None:
+        """`POST /invoices/{id}/reject`, for an amount that is not owed; `reason` is told to the provider."""
+        body = {"rejectionReason": "INCORRECT_AMOUNT", "totalAmountAccepted": "0", "message": reason}
+        path = f"/invoices/{invoice.invoice_id}/reject"
+        self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)
+
     def _accept(self, path: str, amount: Decimal, allocation_id: str, scope: Scope | None) -> None:
         body = {"totalAmountAccepted": f"{amount:f}", "allocationId": allocation_id}
         self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)

@@ -115,10 +115,13 @@ class Agreement:
     offer_properties: Properties
     demand_properties: Properties
     valid_to: datetime
+    made: datetime
+    approved: datetime | None
     app_session_id: str | None
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Agreement:
+        approved = wire.get("approvedDate")
         return cls(
             agreement_id=wire["agreementId"],
             state=AgreementState(wire["state"]),
@@ -127,6 +130,8 @@ class Agreement:
             offer_properties=wire["offer"]["properties"],
             demand_properties=wire["demand"]["properties"],
             valid_to=parse_time(wire["validTo"]),
+            made=parse_time(wire["timestamp"]),
+            approved=parse_time(approved) if approved else None,
             app_session_id=wire.get("appSessionId"),
         )
 
@@ -244,10 +249,12 @@ class DebitNote:
     status: str
     timestamp: datetime
     payment_due: datetime | None = None
+    usage: tuple[object, ...] | None = None
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> DebitNote:
         due = wire.get("paymentDueDate")
+        usage = wire.get("usageCounterVector")
         return cls(
             debit_note_id=wire["debitNoteId"],
             agreement_id=wire["agreementId"],
@@ -257,6 +264,7 @@ class DebitNote:
             status=wire["status"],
             timestamp=parse_time(wire["timestamp"]),
             payment_due=parse_time(due) if due else None,
+            usage=tuple(usage) if isinstance(usage, list) else None,
         )
 
 

@@ -25,6 +25,7 @@ FLOORS = (
     ("local", "engine"),
     ("instance",),
     ("cluster", "signals"),
+    ("order",),
     ("golem",),
     ("",),
     ("cli", "pytest_plugin"),

@@ -1,0 +1,195 @@
+"""The session's budget: one allocation, covered, topped up and released; and the look-out for its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+from ..errors import AllocationRefused, GolemError, YagnaError
+from ..model.cost import plain
+from ..model.events import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp
+from ..model.prices import EXACT
+from ..scope import Scope, ScopeEnded
+from ..yagna.client import Yagna
+from ..yagna.values import Allocation, Decorations
+from .clock import Clock
+from .event_desk import Emit
+from .ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+# The allocation outlives what it pays for, so that a late invoice can still be accepted.
+_MARGIN = timedelta(minutes=30)
+_FIRST = timedelta(minutes=180) + _MARGIN
+# What it takes to stop everything in good order must still be paid.
+RESERVE_SECONDS = Decimal(15)
+_SOONEST_LOOK_SECONDS = 0.5
+_LATEST_LOOK_SECONDS = 60.0
+
+
+class Budget:
+    """GLM set aside for one session."""
+
+    def __init__(self, yagna: Yagna, platform: str, ledger: Ledger, emit: Emit) -> None:
+        self._yagna = yagna
+        self._platform = platform
+        self._ledger = ledger
+        self._emit = emit
+        self._amending = threading.Lock()
+        self._allocation: Allocation | None = None
+        self._until: datetime | None = None
+        self._is_kept = False
+        self.total = Decimal(0)
+        self.opened: datetime | None = None
+
+    def allocate(self, amount: Decimal) -> None:
+        """Set `amount` GLM aside.
+
+        Raises:
+            AllocationRefused: the daemon won't, mostly for want of funds.
+        """
+        self._until = datetime.now(timezone.utc) + _FIRST
+        self._ledger.books.write("budget", amount=str(amount))
+        self._ledger.books.write("allocation planned", until=self._until.isoformat())
+        try:
+            allocation = self._yagna.payment.allocate(amount, self._platform, self._until)
+        except YagnaError as error:
+            if error.status is not None:
+                self._ledger.books.write("allocation not made")
+            raise AllocationRefused(
+                f"the daemon did not set {plain(amount)} GLM aside on {self._platform}: {error.detail}; see "
+                "`yagna payment status`, and `yagna payment fund` for test money"
+            ) from error
+        self._ledger.books.write("allocation", id=allocation.allocation_id)
+        self._allocation = allocation
+        self.total = amount
+        self.opened = allocation.timestamp
+        self._emit(BudgetAllocated(allocation.allocation_id, amount, self._platform))
+
+    def top_up(self, amount: Decimal) -> Decimal:
+        """Set `amount` GLM more aside; returns the new total.
+
+        Raises:
+            AllocationRefused: the daemon won't; the budget stays as it is.
+        """
+        with self._amending:
+            total = EXACT.add(self.total, amount)
+            try:
+                self._yagna.payment.amend(self.allocation_id, total, self._until)
+            except YagnaError as error:
+                raise AllocationRefused(
+                    f"the daemon did not set {plain(amount)} GLM more aside on {self._platform}: "
+                    f"{error.detail}; the budget stays at {plain(self.total)} GLM"
+                ) from error
+            self.total = total
+        self._ledger.books.write("budget", amount=str(total))
+        self._emit(BudgetChanged(self.allocation_id, total))
+        return total
+
+    def cover(self, expiration: datetime) -> None:
+        """Have the allocation last until what ends at `expiration` is paid."""
+        wanted = expiration + _MARGIN
+        with self._amending:
+            if self._until is None or wanted <= self._until:
+                return
+            self._yagna.payment.amend(self.allocation_id, self.total, wanted)
+            self._until = wanted
+
+    def decorations(self) -> Decorations:
+        return self._yagna.payment.decorations(self.allocation_id)
+
+    @property
+    def allocation_id(self) -> str:
+        if self._allocation is None:
+            raise AllocationRefused("no budget is set aside: the Golem is not open")
+        return self._allocation.allocation_id
+
+    def left(self) -> Decimal:
+        """GLM that are neither spent nor foreseen to be."""
+        return max(Decimal(0), EXACT.subtract(self.total, self._ledger.outlook()[0]))
+
+    def keep(self, agreement_id: str) -> str:
+        """An agreement goes on without this session: don't release the allocation; returns its id."""
+        self._is_kept = True
+        self._ledger.books.keep_allocation(self.allocation_id, agreement_id)
+        return self.allocation_id
+
+    def release(self, scope: Scope) -> None:
+        """Give back what was not spent, unless it is kept for what was suspended."""
+        allocation, self._allocation = self._allocation, None
+        if allocation is None:
+            return
+        if self._is_kept:
+            self._ledger.books.leave_allocation(allocation.allocation_id)
+            return
+        try:
+            self._yagna.payment.release(allocation.allocation_id, scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "the allocation %s could not be released (%s): `simple-golem cleanup` does it later",
+                allocation.allocation_id,
+                error or "no time left",
+            )
+            return
+        self._ledger.books.write("allocation released", id=allocation.allocation_id)
+        self._emit(BudgetReleased(allocation.allocation_id))
+
+
+class BudgetWatch:
+    """Tells, once for each budget, when what is left of it is needed to end what runs."""
+
+    def __init__(self, budget: Budget, ledger: Ledger, clock: Clock, emit: Emit) -> None:
+        self._budget = budget
+        self._ledger = ledger
+        self._clock = clock
+        self._emit = emit
+        self._lock = threading.Lock()
+        self._is_looking = False
+        self.is_used_up = False
+        self.on_end: Callable[[], object] = lambda: None
+
+    def begin(self) -> None:
+        """Something begins to cost money: look at it from now on."""
+        with self._lock:
+            if self._is_looking:
+                return
+            self._is_looking = True
+        self._clock.call_in(_SOONEST_LOOK_SECONDS, self._look)
+
+    def topped_up(self) -> None:
+        """There is more of it."""
+        self.is_used_up = False
+        self.begin()
+
+    def used_up(self) -> None:
+        """The daemon says that nothing is left, or it was foreseen."""
+        with self._lock:
+            if self.is_used_up:
+                return
+            self.is_used_up = True
+        self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost()))
+        logger.error(
+            "the budget of %s GLM is used up, but for what it takes to end what runs: all clusters are "
+            "stopped; give Golem a larger `budget`, or call golem.top_up(amount) in time",
+            plain(self._budget.total),
+        )
+        self.on_end()
+
+    def _look(self) -> None:
+        """On the clock's thread: ask the ledger how things stand, and come back in time."""
+        cost, per_second = self._ledger.outlook()
+        left = self._budget.total - cost - per_second * RESERVE_SECONDS
+        if per_second == 0 and left > 0:
+            with self._lock:
+                self._is_looking = False
+            return
+        if left <= 0:
+            with self._lock:
+                self._is_looking = False
+            self.used_up()
+            return
+        pause = min(_LATEST_LOOK_SECONDS, float(left / per_second) / 2)
+        self._clock.call_in(max(_SOONEST_LOOK_SECONDS, pause), self._look)

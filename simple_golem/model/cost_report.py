@@ -1,0 +1,104 @@
+"""What each agreement of a Golem cost: a table for people, and values for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from .cost import Cost, plain
+from .prices import EXACT
+
+
+@dataclass(frozen=True)
+class CostEntry:
+    """One agreement.
+
+    Attributes:
+        cluster, instance: whom it was for.
+        provider_name, provider_id: with whom.
+        agreement_id: which.
+        seconds: how long its activities have lived.
+        amount: GLM accepted so far.
+        is_invoiced: whether that is the invoice; else it is the debit notes so far.
+        refused: why its invoice is not paid, None if it is.
+    """
+
+    cluster: str
+    instance: str
+    provider_name: str
+    provider_id: str
+    agreement_id: str
+    seconds: float
+    amount: Decimal
+    is_invoiced: bool
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """The cost of everything, agreement by agreement; `str()` is a table.
+
+    Attributes:
+        entries: one for each agreement, in the order they were made.
+        total: the sum.
+    """
+
+    entries: tuple[CostEntry, ...]
+    total: Cost
+
+    def per_cluster(self) -> Mapping[str, Decimal]:
+        """GLM by the name of the cluster's service class."""
+        return self._summed(lambda entry: entry.cluster)
+
+    def per_instance(self) -> Mapping[str, Decimal]:
+        """GLM by the instance's name."""
+        return self._summed(lambda entry: entry.instance)
+
+    def per_provider(self) -> Mapping[str, Decimal]:
+        """GLM by the provider's id."""
+        return self._summed(lambda entry: entry.provider_id)
+
+    def _summed(self, key: Callable[[CostEntry], str]) -> Mapping[str, Decimal]:
+        sums: dict[str, Decimal] = {}
+        for entry in self.entries:
+            sums[key(entry)] = EXACT.add(sums.get(key(entry), Decimal(0)), entry.amount)
+        return sums
+
+    def to_json(self) -> str:
+        """The report as JSON, with exact amounts as text."""
+        entries = [{**vars(entry), "amount": plain(entry.amount)} for entry in self.entries]
+        total: Mapping[str, Any] = {
+            "amount": plain(self.total.amount),
+            "currency": self.total.currency,
+            "network": self.total.network,
+            "is_test_money": self.total.is_test_money,
+        }
+        return json.dumps({"total": total, "agreements": entries}, indent=2)
+
+    def __str__(self) -> str:
+        rows = [("instance", "provider", "seconds", self.total.currency, "")]
+        rows += [
+            (one.instance, one.provider_name, f"{one.seconds:.0f}", plain(one.amount), _remark(one))
+            for one in self.entries
+        ]
+        rows.append(("total", "", "", plain(self.total.amount), _kind(self.total)))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  "
+            f"{row[3]:<{widths[3]}}  {row[4]}".rstrip()
+            for row in rows
+        ]
+        return "\n".join(lines)
+
+
+def _remark(entry: CostEntry) -> str:
+    if entry.refused is not None:
+        return f"not paid: {entry.refused}"
+    return "" if entry.is_invoiced else "not invoiced yet"
+
+
+def _kind(total: Cost) -> str:
+    return f"on {total.network}" + (" (test money)" if total.is_test_money else "")
