@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ._version import __version__
+from .cli_daemon import add_daemon_commands
 from .errors import GolemError, LocalNetworkError
 from .local.habit_spelling import POSSIBLE_HABITS, spelled_habits
 from .local.habits import ProviderHabits
@@ -76,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="simple-golem", description="Run services on the Golem Network from plain, blocking Python."
     )
     parser.add_argument("--version", action="version", version=f"simple-golem {__version__}")
-    local = parser.add_subparsers(metavar="COMMAND", required=True).add_parser(
-        "local", help="a whole Golem network on this machine, offline"
-    )
+    tools = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_daemon_commands(tools)
+    local = tools.add_parser("local", help="a whole Golem network on this machine, offline")
     commands = local.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser(
         "run",

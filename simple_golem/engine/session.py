@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Protocol, TypeVar
 
 from ..errors import ForkedGolem, GolemError, NotRunning, Overcharged
@@ -24,12 +25,13 @@ from ..yagna.retry import Repeat
 from ..yagna.values import AgreementEvent
 from .agreement import AgreementMaker, Chooser
 from .budget import Budget, BudgetWatch
+from .cleanup import clean_up
 from .clock import Clock
 from .ending import Ending, Part
 from .event_desk import EventDesk
 from .event_reader import POLL_SECONDS, follow
 from .health import HealthCheck
-from .journal import Whose
+from .journal import Whose, dead_journals, journal_of
 from .ledger import Books, Ledger, account_of
 from .market import Demand
 from .payment import Payments
@@ -101,6 +103,7 @@ class Session:
         self._demands: list[Demand] = []
         self._watched: dict[str, Watcher] = {}
         self._agreement_events: dict[str, EngineThread] = {}
+        self._cleaner: EngineThread | None = None
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._closing = False
@@ -130,6 +133,14 @@ class Session:
         self.payments.start()
         self._watch_agreements_of(self.app_session_id)
         self.health.start()
+        self._clean_up_after_others(whose)
+
+    def _clean_up_after_others(self, whose: Whose) -> None:
+        """In the background, and for as long as this session lives: late invoices come late."""
+        own = journal_of(self.app_session_id)
+        if any(path != own for path in dead_journals(whose)):
+            work = partial(clean_up, self.yagna, whose, self._stop, self.emit, wait=None)
+            self._cleaner = EngineThread("golem-cleanup", work).start()
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
         """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
@@ -259,6 +270,8 @@ class Session:
         stuck = self.payments.join(_JOIN_SECONDS)
         readers = self._agreement_events.values()
         stuck += [reader.name for reader in readers if not reader.join(_JOIN_SECONDS)]
+        if self._cleaner is not None and not self._cleaner.join(_JOIN_SECONDS):
+            stuck.append(self._cleaner.name)
         stuck += [] if self.health.join(_JOIN_SECONDS) else ["golem-health"]
         stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
         if stuck:

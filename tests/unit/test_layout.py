@@ -28,7 +28,7 @@ FLOORS = (
     ("order",),
     ("golem",),
     ("",),
-    ("cli", "pytest_plugin"),
+    ("cli", "cli_daemon", "pytest_plugin"),
 )
 # Programs that run inside an activity: not part of the library.
 PROGRAMS = ROOT / "local" / "images"
