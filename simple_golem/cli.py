@@ -19,7 +19,7 @@ from .errors import GolemError, LocalNetworkError
 from .local.habit_spelling import POSSIBLE_HABITS, spelled_habits
 from .local.habits import ProviderHabits
 from .local.images import ImageStore
-from .local.network import DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
+from .local.network import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
 
 _FAILED = 2
 # What asks a process to end, beside Ctrl-C; Windows knows only the first.
@@ -131,6 +131,16 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         help="how a provider misbehaves, as in --habit prov-2=dies-after:5; may be repeated. "
         f"The habits are {POSSIBLE_HABITS}",
     )
+    parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="have a chain, on which invoices are really paid, and a budget is refused that nobody has",
+    )
+    parser.add_argument(
+        "--funds",
+        metavar="GLM",
+        help=f"how much the requestor has on the chain (default: {DEFAULT_FUNDS})",
+    )
 
 
 def _what_to_run(options: argparse.Namespace) -> list[str]:
@@ -149,7 +159,9 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
 def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     ImageStore.with_options(options.image)
     images = dict(option.split("=", 1) for option in options.image)
-    network = LocalGolem(_providers(options), options.subnet, images)
+    network = LocalGolem(
+        _providers(options), options.subnet, images, chain=options.chain, funds=options.funds
+    )
     count = f"{options.providers} provider{'' if options.providers == 1 else 's'}"
     _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()

@@ -15,12 +15,15 @@ from pathlib import Path
 from ..errors import BadAppKey, LocalNetworkError, NoDaemon, YagnaError
 from ..scope import Deadline, Scope
 from ..yagna.client import Yagna
+from .chain_config import write_payment_config
 
 logger = logging.getLogger(__name__)
 
 GOLEM_NODE = "golem-node"
 INSTALL_HINT = "pip install 'simple_golem[local]'"
-_CHAINS = ("MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "HOODI", "POLYGON", "MUMBAI", "AMOY")
+# A local network has a chain of its own in the place of this one, or none.
+_OWN_CHAIN = "HOODI"
+_OTHER_CHAINS = ("MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "POLYGON", "MUMBAI", "AMOY")
 _NOBODY = "http://127.0.0.1:1"
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -72,6 +75,7 @@ class YagnaDaemon:
         hub_port: int,
         program: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        chain_url: str | None = None,
     ) -> None:
         """Say what to run; starts nothing.
 
@@ -82,6 +86,7 @@ class YagnaDaemon:
             hub_port: the service bus of the daemon that connects all of a network.
             program: yagna; by default that of golem-node.
             settings: environment variables beside those that a local network needs.
+            chain_url: the chain that it pays on; without one nothing is paid, and no funds are checked.
         """
         self.name = name
         self.folder = folder
@@ -93,6 +98,7 @@ class YagnaDaemon:
         self._hub = f"127.0.0.1:{hub_port}"
         self._program = program or find_yagna()
         self._settings = dict(settings or {})
+        self._chain_url = chain_url
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begins = 0
 
@@ -104,6 +110,8 @@ class YagnaDaemon:
         """Start the process; does not block until it is ready."""
         home = self.folder / "home"
         home.mkdir(parents=True, exist_ok=True)
+        if self._chain_url is not None:
+            write_payment_config(self.folder, self._chain_url)
         command = [str(self._program), "service", "run", "--disable-metrics-push"]
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         with open(self._log, "ab") as log:
@@ -201,7 +209,6 @@ class YagnaDaemon:
             "YAGNA_API_URL": self.api_url,
             "GSB_URL": self.gsb_url,
             "YAGNA_AUTOCONF_APPKEY": self.app_key,
-            "YAGNA_DEV_SKIP_ALLOCATION_VALIDATION": "1",
             # Everybody meets at one daemon's service bus: no relay, no UDP, no DNS.
             "YA_NET_TYPE": "central",
             "CENTRAL_NET_HOST": self._hub,
@@ -216,4 +223,6 @@ class YagnaDaemon:
             "HTTPS_PROXY": _NOBODY,
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        return environment | {f"{chain}_GETH_ADDR": _NOBODY for chain in _CHAINS} | self._settings
+        if self._chain_url is None:
+            environment |= {"YAGNA_DEV_SKIP_ALLOCATION_VALIDATION": "1", f"{_OWN_CHAIN}_GETH_ADDR": _NOBODY}
+        return environment | {f"{chain}_GETH_ADDR": _NOBODY for chain in _OTHER_CHAINS} | self._settings

@@ -28,19 +28,27 @@ class DaemonPair:
         far: the daemon that holds all the providers; its service bus connects the two.
     """
 
-    def __init__(self, folder: Path, scope: Scope, near_settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scope: Scope,
+        near_settings: Mapping[str, str] | None = None,
+        chain_url: str | None = None,
+    ) -> None:
         """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
 
         Args:
             folder: where their data is.
             scope: cancelling it gives up.
             near_settings: further environment variables of the near one.
+            chain_url: the chain that both pay on, if there is one.
 
         Raises:
             LocalNetworkError: one does not start.
             ScopeEnded: `scope` was cancelled meanwhile.
         """
         self._near_settings = dict(near_settings or {})
+        self._chain_url = chain_url
         for last in (False,) * (_TRIES - 1) + (True,):
             self._choose_ports(folder)
             try:
@@ -59,7 +67,14 @@ class DaemonPair:
     def _choose_ports(self, folder: Path) -> None:
         self._ports: list[HeldPort] = hold_ports(4, runtime_folder() / "ports")
         far_api, hub, near_api, near_bus = (port.number for port in self._ports)
-        self.far = YagnaDaemon("far daemon", folder / "far", api_port=far_api, gsb_port=hub, hub_port=hub)
+        self.far = YagnaDaemon(
+            "far daemon",
+            folder / "far",
+            api_port=far_api,
+            gsb_port=hub,
+            hub_port=hub,
+            chain_url=self._chain_url,
+        )
         self.near = YagnaDaemon(
             "near daemon",
             folder / "near",
@@ -67,6 +82,7 @@ class DaemonPair:
             gsb_port=near_bus,
             hub_port=hub,
             settings=self._near_settings,
+            chain_url=self._chain_url,
         )
 
     def _start(self, scope: Scope) -> None:

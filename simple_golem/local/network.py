@@ -12,12 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .. import errors
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
+from ..model.settings import parse_amount
+from .chain_direction import ChainDirection
 from .daemon import INSTALL_HINT, find_yagna
 from .direction import ProviderDirection
 from .habits import ProviderHabits, habits_of
@@ -29,7 +32,10 @@ DEFAULT_PROVIDERS = 4
 DEFAULT_SUBNET = "local"
 MOST_PROVIDERS = len(PROVIDERS)
 
+DEFAULT_FUNDS = Decimal(1000)
+
 _NETWORK = "hoodi"
+_CHAIN_PACKAGES = {"rlp": "rlp", "eth_keys": "eth-keys", "eth_hash": "eth-hash", "Crypto": "pycryptodome"}
 _STOP_SECONDS = 10.0
 _SUBNET = re.compile(r"[\w.-]+")
 # The supervisor is to find this very package, wherever it was imported from.
@@ -57,6 +63,8 @@ class LocalGolem:
         subnet: str = DEFAULT_SUBNET,
         images: Mapping[str, str | os.PathLike[str]] | None = None,
         daemon_settings: Mapping[str, str] | None = None,
+        chain: bool = False,
+        funds: Decimal | int | str | None = None,
     ) -> None:
         """Describe a network; nothing is started.
 
@@ -65,10 +73,14 @@ class LocalGolem:
             subnet: where they offer from the beginning; a demand in another subnet is answered as well.
             images: folders by the tag or hash that a payload asks for, beside the built-in images.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
+            chain: whether there is a chain, on which invoices are really paid. Without one a budget may be of
+                any size, and what was accepted is never settled.
+            funds: how much GLM the requestor has on the chain; by default 1000.
 
         Raises:
             LocalNetworkError: such a network can't be.
             BadImage: an image has no folder.
+            BadSetting: the subnet can't be, or the funds.
         """
         if not _SUBNET.fullmatch(subnet):
             raise BadSetting(
@@ -79,6 +91,7 @@ class LocalGolem:
         self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]
         ImageStore.with_options(self._images)
         self._daemon_settings = dict(daemon_settings or {})
+        self._funds = _funds(chain, funds)
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
         self._asking = threading.Lock()
@@ -94,6 +107,8 @@ class LocalGolem:
         if self._process is not None:
             raise LocalNetworkError("this local network has been started already")
         check_machine()
+        if self._funds is not None:
+            check_chain()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SUPERVISOR, str(_PACKAGE_FOLDER)],
             stdin=subprocess.PIPE,
@@ -103,7 +118,9 @@ class LocalGolem:
         )
         atexit.register(self.stop)
         try:
-            plan = Plan(os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings)
+            plan = Plan(
+                os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings, self._funds
+            )
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
         except BaseException:
             self.stop()
@@ -170,7 +187,28 @@ class LocalGolem:
             "YAGNA_SUBNET": self._subnet,
             "YAGNA_PAYMENT_NETWORK": _NETWORK,
             "GOLEM_REGISTRY_URL": report.registry_url,
+            # What sessions on this network leave open ends with it, and is of no use to any other.
+            "SIMPLE_GOLEM_STATE": report.journals,
         }
+
+    @property
+    def chain(self) -> ChainDirection:
+        """The chain of this network, to be asked and changed.
+
+        Raises:
+            LocalNetworkError: it has none, or is not up.
+        """
+        url = self._up().chain_url
+        if url is None:
+            raise LocalNetworkError("this local network has no chain: make it with LocalGolem(chain=True)")
+        return ChainDirection(url, self._ask)
+
+    def pay_now(self) -> None:
+        """Have the requestor's daemon pay at once what it has accepted, and not only within six seconds.
+
+        Does not wait for the payments. Without a chain nothing comes of it.
+        """
+        self._ask({"do": "pay"})
 
     def guard(self, pid: int) -> None:
         """Have a child process ended, politely first, if this process dies before it."""
@@ -219,6 +257,28 @@ class LocalGolem:
             kind = getattr(errors, answer["error"], LocalNetworkError)
             raise kind(answer["message"])
         return answer
+
+
+def _funds(chain: bool, funds: object) -> str | None:
+    if not chain and funds is None:
+        return None
+    if not chain:
+        raise BadSetting("funds are on a chain, and this network has none: add --chain, or chain=True")
+    return str(parse_amount(DEFAULT_FUNDS if funds is None else funds, "funds", BadSetting, zero=True))
+
+
+def check_chain() -> None:
+    """Raise an error that says what to install, if what a chain needs is not here.
+
+    Raises:
+        LocalNetworkError: a package is missing.
+    """
+    missing = [name for module, name in _CHAIN_PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise LocalNetworkError(
+            f"a chain needs packages that are not installed ({', '.join(missing)}): "
+            "pip install 'simple_golem[local,chain]'"
+        )
 
 
 def check_machine() -> None:

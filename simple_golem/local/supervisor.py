@@ -6,6 +6,7 @@ released what it holds. It is told what to do on its standard input, and answers
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -14,14 +15,16 @@ import signal
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import GolemError, LocalNetworkError
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread
 from .agent import ProviderAgent
+from .chain_direction import direct_chain
 from .daemons import DaemonPair
 from .direction import direct
+from .identities import REQUESTOR
 from .images import ImageStore
 from .places import StateFolder
 from .providers import Providers
@@ -29,11 +32,17 @@ from .sandbox import Sandbox
 from .template import Template
 from .wire import DaemonAddress, LocalProvider, Plan, Report, send
 
+if TYPE_CHECKING:
+    from .chain import Chain
+
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 3.0
 # A script that outlives the tool that ran it has this long to release what it holds.
 _SCRIPT_SECONDS = 5.0
+PLATFORM = "erc20-hoodi-tglm"
+# The shortest cycle that the daemon takes.
+_PAY_SECONDS = 6
 _WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
 
 
@@ -55,7 +64,11 @@ class Supervisor:
             log_to(self._state.path / "supervisor.log")
             template.copy_to("near", self._state.path / "near")
             template.copy_to("far", self._state.path / "far")
-            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings)
+            self._chain = _chain_with(plan.funds)
+            chain_url = None if self._chain is None else self._chain.url
+            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url)
+            if self._chain is not None:
+                self._daemons.near.client.payment.set_pay_cycle(PLATFORM, _PAY_SECONDS)
             self._providers = self._open_for_business(plan, template, images)
         except BaseException:
             # What has been started ends with this process.
@@ -79,7 +92,9 @@ class Supervisor:
             DaemonAddress(near.api_url, near.app_key),
             DaemonAddress(far.api_url, far.app_key),
             self._providers.registry.url,
+            str(self._state.path / "journals"),
             providers,
+            None if self._chain is None else self._chain.url,
         )
 
     def kill_requestor_daemon(self) -> None:
@@ -103,13 +118,35 @@ class Supervisor:
         """The agent of a provider; LocalNetworkError if there is none of this name."""
         return self._providers.agent(name)
 
+    def pay_now(self) -> None:
+        """Have the near daemon pay at once what it has accepted."""
+        self._daemons.near.client.payment.pay_now(PLATFORM)
+
+    @property
+    def chain(self) -> Chain:
+        """The network's chain; LocalNetworkError if it has none."""
+        if self._chain is None:
+            raise LocalNetworkError("the local network has no chain")
+        return self._chain
+
     def close(self) -> None:
         """End everything; blocks 3 seconds at most."""
         # With the daemons gone no thread of the providers waits for an answer.
         self._daemons.close()
         if not self._providers.close(_CLOSE_SECONDS):
             logger.warning("not all of the providers' threads have ended")
+        if self._chain is not None:
+            self._chain.close()
         self._state.remove()
+
+
+def _chain_with(funds: str | None) -> Chain | None:
+    if funds is None:
+        return None
+    # Not imported before it is wanted: it needs further packages, which take a while.
+    chain: Chain = importlib.import_module(".chain", __package__).Chain()
+    direct_chain(chain, {"order": "set funds", "address": REQUESTOR.node_id, "glm": funds})
+    return chain
 
 
 def log_to(path: os.PathLike[str]) -> None:
@@ -183,6 +220,10 @@ def _obey(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]
             supervisor.thaw_providers_daemon()
         elif order["do"] == "provider":
             direct(supervisor.provider(order["name"]), order)
+        elif order["do"] == "chain":
+            return {"answer": direct_chain(supervisor.chain, order)}
+        elif order["do"] == "pay":
+            supervisor.pay_now()
     except (GolemError, OSError) as error:
         return _failure(error)
     return {"done": order["do"]}

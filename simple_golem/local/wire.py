@@ -20,6 +20,7 @@ class Plan:
         subnet: where the providers offer from the beginning.
         images: `TAG_OR_HASH=FOLDER`, each.
         daemon_settings: further environment variables of the requestor's daemon.
+        funds: how much GLM the requestor has on the network's chain; None where there is no chain.
     """
 
     starter: int
@@ -27,6 +28,7 @@ class Plan:
     subnet: str
     images: Sequence[str]
     daemon_settings: Mapping[str, str] = field(default_factory=dict)
+    funds: str | None = None
 
     def to_wire(self) -> Mapping[str, Any]:
         return {
@@ -35,12 +37,20 @@ class Plan:
             "subnet": self.subnet,
             "images": list(self.images),
             "daemon_settings": dict(self.daemon_settings),
+            "funds": self.funds,
         }
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Plan:
         habits = [ProviderHabits.from_wire(entry) for entry in wire["habits"]]
-        return cls(wire["starter"], habits, wire["subnet"], wire["images"], wire["daemon_settings"])
+        return cls(
+            wire["starter"],
+            habits,
+            wire["subnet"],
+            wire["images"],
+            wire["daemon_settings"],
+            wire["funds"],
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,9 @@ class Report:
     near: DaemonAddress
     far: DaemonAddress
     registry_url: str
+    journals: str
     providers: Sequence[LocalProvider]
+    chain_url: str | None = None
 
     def to_wire(self) -> Mapping[str, Any]:
         return asdict(self)
@@ -83,7 +95,9 @@ class Report:
             DaemonAddress(**wire["near"]),
             DaemonAddress(**wire["far"]),
             wire["registry_url"],
+            wire["journals"],
             tuple(LocalProvider(**entry) for entry in wire["providers"]),
+            wire["chain_url"],
         )
 
 

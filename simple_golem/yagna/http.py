@@ -143,9 +143,19 @@ def _decoded(answer: requests.Response) -> Any:
         return answer.text
 
 
+# What the description of a problem leaves out of its words.
+_MORE = {
+    "requestedFunds": "requested:",
+    "availableFunds": "available:",
+    "reservedFunds": "in other allocations:",
+    "internalError": "in the daemon:",
+}
+
+
 def _message(answer: requests.Response) -> str:
     """The daemon's own words: JSON with a message, a problem description, or plain text."""
     body = _decoded(answer)
     if isinstance(body, dict):
-        return str(body.get("message") or body.get("detail") or body.get("title") or body)
+        words = str(body.get("message") or body.get("detail") or body.get("title") or body)
+        return words + "".join(f" ({_MORE[key]} {body[key]})" for key in _MORE if body.get(key))
     return str(body if body is not None else answer.reason)

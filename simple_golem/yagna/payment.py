@@ -1,4 +1,4 @@
-"""The payment API, requestor's side: allocations, debit notes, invoices."""
+"""The payment API, requestor's side: allocations, debit notes, invoices, payments."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ..errors import YagnaError
 from ..model.wire_time import format_time
 from ..scope import Scope
 from .http import NO_BODY, Http
 from .retry import Repeat
-from .values import Allocation, DebitNote, Decorations, Invoice, PaymentEvent
+from .values import Allocation, DebitNote, Decorations, Invoice, Payment, PaymentEvent
 
 
 class PaymentApi:
@@ -134,6 +135,35 @@ class PaymentApi:
         path = f"/invoices/{invoice.invoice_id}/reject"
         self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)
 
+    # payments
+
+    def payments(
+        self,
+        after: datetime | None = None,
+        *,
+        timeout: float = 0.0,
+        scope: Scope | None = None,
+    ) -> list[Payment]:
+        """`GET /payments`: all of them, or those after `after`; blocks up to `timeout` seconds for one."""
+        params = {**_after(after), "timeout": timeout}
+        answer = self._call("GET", "/payments", params=params, timeout=timeout, scope=scope)
+        return [Payment.from_wire(wire) for wire in answer]
+
+    def invoice_payments(self, invoice_id: str, *, scope: Scope | None = None) -> list[Payment]:
+        """`GET /invoices/{id}/payments`: those that settled it, also by way of its debit notes."""
+        answer = self._call("GET", f"/invoices/{invoice_id}/payments", scope=scope)
+        return [Payment.from_wire(wire) for wire in answer]
+
+    def pay_now(self, platform: str, *, scope: Scope | None = None) -> None:
+        """`POST /batchCycle/{platform}/now`: send what was accepted now, not only when the cycle ends."""
+        path = f"/batchCycle/{platform}/now"
+        _check(path, self._call("POST", path, body={}, scope=scope))
+
+    def set_pay_cycle(self, platform: str, seconds: int, *, scope: Scope | None = None) -> None:
+        """`POST /batchCycle`: send what was accepted each `seconds`; the daemon wants more than 5."""
+        body = {"platform": platform, "intervalSec": seconds, "extraPayTimeSec": seconds}
+        _check("/batchCycle", self._call("POST", "/batchCycle", body=body, scope=scope))
+
     def _accept(self, path: str, amount: Decimal, allocation_id: str, scope: Scope | None) -> None:
         body = {"totalAmountAccepted": f"{amount:f}", "allocationId": allocation_id}
         self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)
@@ -152,6 +182,12 @@ class PaymentApi:
 
     def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:
         return self._http.request(method, self._url + path, body=body, **options)
+
+
+def _check(path: str, answer: Any) -> None:
+    """Whatever is wrong with a cycle, the status is 200."""
+    if isinstance(answer, Mapping) and "Err" in answer:
+        raise YagnaError("POST", path, 200, str(answer["Err"]))
 
 
 def _after(moment: datetime | None) -> Mapping[str, object]:

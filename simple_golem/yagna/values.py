@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -293,3 +294,48 @@ class Invoice:
             payment_platform=wire["paymentPlatform"],
             activity_ids=tuple(wire.get("activityIds") or ()),
         )
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What was really paid: one transfer, for any number of agreements and activities.
+
+    Attributes:
+        amount: of the transfer, in GLM.
+        transaction: the hash of the transaction on the chain.
+        agreements: how much of it is for which agreement.
+        activities: how much of it is for the debit notes of which activity; no part is in both.
+    """
+
+    payment_id: str
+    payer_id: str
+    payee_id: str
+    payment_platform: str
+    amount: Decimal
+    timestamp: datetime
+    transaction: str
+    agreements: Mapping[str, Decimal]
+    activities: Mapping[str, Decimal]
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Payment:
+        return cls(
+            payment_id=wire["paymentId"],
+            payer_id=wire["payerId"],
+            payee_id=wire["payeeId"],
+            payment_platform=wire["paymentPlatform"],
+            amount=Decimal(str(wire["amount"])),
+            timestamp=parse_time(wire["timestamp"]),
+            # The erc20 driver's confirmation is the bare hash.
+            transaction="0x" + base64.b64decode(wire["details"]).hex(),
+            agreements=_parts(wire["agreementPayments"], "agreementId"),
+            activities=_parts(wire["activityPayments"], "activityId"),
+        )
+
+
+def _parts(wire: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Decimal]:
+    """One document may be paid in several parts of one payment."""
+    parts: dict[str, Decimal] = {}
+    for part in wire:
+        parts[part[key]] = parts.get(part[key], Decimal(0)) + Decimal(str(part["amount"]))
+    return parts
