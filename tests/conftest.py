@@ -1,4 +1,4 @@
-"""What holds for all tests: none leaves a thread behind."""
+"""What holds for all tests: none leaves a thread behind, or writes into the user's own folders."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ def no_thread_is_left() -> Iterator[None]:
         thread.join(deadline.remaining())
     left = sorted(thread.name for thread in new if thread.is_alive())
     assert not left, f"threads left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def journals_are_the_tests_own(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a session writes down goes to a folder of the tests; those on a network use the network's."""
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path_factory.getbasetemp() / "journals"))

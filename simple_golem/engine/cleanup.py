@@ -21,8 +21,8 @@ from .market import SESSION_MARK
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
-_LATER_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
+_LONGEST_LOOK_SECONDS = 20.0
 _PAID = ("ACCEPTED", "SETTLED")
 _ANSWERED = (*_PAID, "REJECTED", "CANCELLED")
 # Nobody sends an invoice after that.
@@ -229,13 +229,14 @@ def clean_up(
             if end_suspended:
                 session.end_suspended()
             troubles += _tried(session.end)
-        left = Deadline(wait)
+        left, pause = Deadline(wait), _LOOK_SECONDS
         while not scope.cancelled:
             failed = [trouble for session in sessions for trouble in _tried(session.pay)]
             if left.passed or not any(session.owes for session in sessions):
                 troubles += failed
                 break
-            scope.wait(min(left.remaining(), _LOOK_SECONDS if wait is not None else _LATER_SECONDS))
+            scope.wait(min(left.remaining(), pause))
+            pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         return [name for session in sessions for name in session.suspended], troubles
     except ScopeEnded:
         return [name for session in sessions for name in session.suspended], troubles
