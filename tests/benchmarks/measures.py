@@ -1,0 +1,154 @@
+"""Each measure of the table: which runs it takes, and what is read from them."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median, quantiles
+
+from simple_golem.local.habits import ProviderHabits
+from simple_golem.local.network import LocalGolem
+
+from .books import Books
+from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, Report, Subject
+from .table import Goal, Row
+
+logger = logging.getLogger(__name__)
+
+BATCHES = 20
+_PROVIDERS = 20
+_ROUND_TRIPS = 300
+_SAME_AS_FLOOR = Goal(1.1, FLOOR)
+
+GROWING = ("first", "done", "closed", "cpu", "memory_mib")
+
+Rounds = Mapping[str, Sequence[Report]]
+Growth = Mapping[int, Mapping[str, Mapping[str, float]]]
+
+
+def interleaved(
+    network: LocalGolem, subjects: Sequence[Subject], rounds: int, instances: int, batches: int
+) -> Rounds:
+    """Have the subjects do the work one after the other, round after round; each run is held to its books."""
+    books = Books(network)
+    reports: dict[str, list[Report]] = defaultdict(list)
+    for number in range(rounds):
+        for subject in subjects:
+            report = subject.run(network.environment, instances, batches)
+            books.check(instances)
+            reports[subject.name].append(report)
+            logger.info(
+                "round %d: %d x %d by %s: first %.2f s, done %.2f s, closed %.2f s, %.2f s of CPU",
+                number + 1,
+                instances,
+                batches,
+                subject.name,
+                report["first"],
+                report["done"],
+                report["closed"],
+                report["cpu"],
+            )
+    return reports
+
+
+def lives(subjects: Sequence[Subject], rounds: int) -> list[Row]:
+    """One instance, and as many as there are providers, from nothing to everything released."""
+    rows = []
+    with LocalGolem(providers=_PROVIDERS) as network:
+        for instances in (1, _PROVIDERS):
+            reports = interleaved(network, subjects, rounds, instances, BATCHES)
+            rows += _rows_of_lives(reports, instances)
+    return rows
+
+
+def _rows_of_lives(reports: Rounds, instances: int) -> list[Row]:
+    quick = Goal(0.45 if instances > 1 else 0.75, YAPAPI)
+    peer = Goal(0.75, YAPAPI)
+    what = f"{instances} instance{'s' if instances > 1 else ''}"
+    rows = [
+        Row.of(f"{what}: last first result", "s", _each(reports, "first"), _SAME_AS_FLOOR, quick),
+        Row.of(f"{what}: all {BATCHES} batches of all", "s", _each(reports, "done"), _SAME_AS_FLOOR, peer),
+        Row.of(f"{what}: closed, invoices accepted", "s", _each(reports, "closed"), _SAME_AS_FLOOR, peer),
+    ]
+    goals = (Goal(1.2, FLOOR), Goal(0.7, YAPAPI)) if instances > 1 else ()
+    return [*rows, Row.of(f"{what}: CPU", "s", _each(reports, "cpu"), *goals)]
+
+
+def round_trips(subjects: Sequence[Subject], rounds: int) -> list[Row]:
+    """Many batches of one instance, one after the other."""
+    with LocalGolem(providers=1) as network:
+        reports = interleaved(network, subjects, rounds, 1, _ROUND_TRIPS)
+    return [
+        Row.of("one batch, round trip, p50", "ms", _trips(reports, 50), Goal(1.05, FLOOR)),
+        Row.of("one batch, round trip, p95", "ms", _trips(reports, 95), Goal(1.2, FLOOR)),
+    ]
+
+
+def _each(reports: Rounds, key: str) -> dict[str, list[float]]:
+    return {name: [report[key] for report in of_one] for name, of_one in reports.items()}
+
+
+def _trips(reports: Rounds, percent: int) -> dict[str, list[float]]:
+    return {
+        name: [1000 * quantiles(report["round_trips"], n=100)[percent - 1] for report in of_one]
+        for name, of_one in reports.items()
+    }
+
+
+def idle(instances: int, seconds: float) -> list[Row]:
+    """Instances that are running, with nothing to do."""
+    with LocalGolem(providers=instances) as network:
+        report = Subject(SIMPLE_GOLEM, "idle.py").run(network.environment, instances, seconds)
+        Books(network).check(instances)
+    what = f"{instances} idle instances, {seconds:g} s"
+
+    def row(measure: str, unit: str, key: str, *goals: Goal) -> Row:
+        return Row(f"{what}: {measure}", unit, {SIMPLE_GOLEM: report[key]}, goals)
+
+    return [
+        row("CPU of one core", "%", "cpu_percent", Goal(2.0)),
+        row("threads beside one each", "", "threads_above_instances", Goal(10)),
+        row("memory of each", "MB", "memory_mib_per_instance", Goal(0.25)),
+    ]
+
+
+def notice(rounds: int) -> list[Row]:
+    """How soon a failure is known."""
+    subject = Subject(SIMPLE_GOLEM, "notice.py")
+    whats: Mapping[str, ProviderHabits] = {
+        "a command failed in mid batch: known after": ProviderHabits(),
+        "a deploy failed: known after": ProviderHabits(deploy_error="no space left", command_delay=1.0),
+    }
+    rows = []
+    for what, habits in whats.items():
+        with LocalGolem(providers=[habits]) as network:
+            delays = [1000 * subject.run(network.environment)["delay"] for _ in range(rounds)]
+        rows.append(Row.of(what, "ms", {SIMPLE_GOLEM: delays}, Goal(100)))
+    return rows
+
+
+def imports(subjects: Sequence[Subject], rounds: int) -> list[Row]:
+    """What an import costs, in processor time."""
+    modules = {FLOOR: "requests", SIMPLE_GOLEM: "simple_golem", YAPAPI: "yapapi"}
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        for subject in subjects:
+            seconds[subject.name].append(1000 * subject.import_seconds(modules[subject.name]))
+    return [Row.of("import (floor: of requests alone)", "ms", seconds, Goal(0.5, YAPAPI))]
+
+
+def growth(subjects: Sequence[Subject], counts: Sequence[int], rounds: int) -> Growth:
+    """The work of `lives` by more and more instances, each on a network with a provider for each."""
+    result = {}
+    for count in counts:
+        with LocalGolem(providers=count) as network:
+            reports = interleaved(network, subjects, rounds, count, BATCHES)
+        result[count] = {
+            name: {key: median(report[key] for report in of_one) for key in GROWING}
+            for name, of_one in reports.items()
+        }
+    return result
+
+
+STANDARD = (THE_FLOOR, THE_LIBRARY)

@@ -1,0 +1,40 @@
+"""The same work by simple_golem."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from stopwatch import Stopwatch
+
+from simple_golem import Golem, Run, Service
+
+
+class Echo(Service):
+    """Runs its batches one after the other; the default payload and deployment are the floor's."""
+
+    def __init__(self, batches: int, watch: Stopwatch) -> None:
+        self._batches = batches
+        self._watch = watch
+
+    def run(self) -> None:
+        for number in range(self._batches):
+            began = time.monotonic()
+            result = self.execute(Run("/bin/echo", str(number)))
+            self._watch.round_trip(time.monotonic() - began)
+            if number == 0:
+                self._watch.first()
+            assert result.stdout == f"{number}\n", result
+        self._watch.last()
+
+
+def main(instances: int, batches: int) -> None:
+    watch = Stopwatch()
+    with Golem(budget=1) as golem:
+        params = [{"batches": batches, "watch": watch}] * instances
+        golem.run_service(Echo, instance_params=params).wait()
+    watch.tell()
+
+
+if __name__ == "__main__":
+    main(instances=int(sys.argv[1]), batches=int(sys.argv[2]))

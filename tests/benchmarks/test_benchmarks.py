@@ -1,0 +1,58 @@
+"""The benchmarks run small: they do their work, are held to it, and read their figures right."""
+
+from __future__ import annotations
+
+import pytest
+
+from simple_golem.local.network import LocalGolem
+
+from .books import Books
+from .measures import interleaved
+from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, Subject, SubjectFailed
+from .table import Goal, Row, markdown
+
+INSTANCES, BATCHES = 2, 2
+
+
+def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
+    with LocalGolem(providers=INSTANCES) as network:
+        reports = interleaved(network, [THE_FLOOR, THE_LIBRARY], 1, INSTANCES, BATCHES)
+        with pytest.raises(SubjectFailed, match="0 invoices accepted"):
+            Books(network, {*_all_invoices(network)}).check(INSTANCES)
+    assert set(reports) == {FLOOR, SIMPLE_GOLEM}
+    for (report,) in reports.values():
+        assert report["instances"] == INSTANCES
+        assert len(report["round_trips"]) == INSTANCES * BATCHES
+        assert 0 < report["first"] <= report["done"] <= report["closed"]
+        assert report["cpu"] > 0
+
+
+def _all_invoices(network: LocalGolem) -> list[str]:
+    with_all = Books(network)
+    with_all.check(2 * INSTANCES)
+    return list(with_all.known)
+
+
+def test_a_subject_that_fails_is_an_error_and_no_figure() -> None:
+    with pytest.raises(SubjectFailed, match="ended with 1"):
+        THE_FLOOR.run({"YAGNA_PAYMENT_NETWORK": "hoodi", "YAGNA_SUBNET": "none"}, "not a number", 1)
+
+
+def test_an_import_takes_some_time() -> None:
+    assert Subject("json", "bare_floor.py").import_seconds("json") > 0
+
+
+def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
+    rounds = {FLOOR: [1.0, 2.0, 10.0], SIMPLE_GOLEM: [1.0, 4.0, 15.0], YAPAPI: [2.0, 4.0, 20.0]}
+    row = Row.of("work", "s", rounds, Goal(1.4, FLOOR), Goal(0.75, YAPAPI), Goal(4.5))
+    assert row.values == {FLOOR: 2.0, SIMPLE_GOLEM: 4.0, YAPAPI: 4.0}
+    assert row.ratios == {FLOOR: 1.5, YAPAPI: 0.75}
+    assert [row.reached(goal) for goal in row.goals] == [False, True, True]
+
+
+def test_a_goal_against_what_was_not_measured_is_neither_reached_nor_missed() -> None:
+    row = Row.of("work", "s", {FLOOR: [1.0], SIMPLE_GOLEM: [1.0]}, Goal(0.75, YAPAPI))
+    assert row.reached(row.goals[0]) is None
+    assert "| work    | s    | 1     | 1            | -      | 1       | -        | ≤ 0.75 x yapapi | -" in (
+        markdown([row])
+    )
