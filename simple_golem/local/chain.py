@@ -80,6 +80,10 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.ledger = ledger
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A daemon that was killed in the middle of a question; a traceback on stderr helps nobody.
+        logger.info("a question to the chain came to nothing", exc_info=True)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
@@ -106,7 +110,7 @@ def answer(ledger: Ledger, question: bytes) -> Mapping[str, Any]:
         number, method, parameters = request.get("id"), request["method"], request.get("params", [])
     except (ValueError, AttributeError, KeyError):
         return _error(None, -32700, "this is no JSON-RPC request")
-    handle = _METHODS.get(method)
+    handle = _METHODS.get(method) if isinstance(method, str) else None
     if handle is None:
         logger.warning("the chain was asked for %s, which it does not have", method)
         return _error(number, _NO_METHOD, f"the method {method} does not exist/is not available")
@@ -167,13 +171,12 @@ def _height(ledger: Ledger, name: str) -> int:
 
 def _call(ledger: Ledger, parameters: Sequence[Any]) -> str:
     to, data = _asked(parameters[0])
-    if to == TOKEN and data[:4] == _BALANCE_OF and len(data) == 36:
+    if to != TOKEN:
+        return "0x"  # as where there is no contract
+    if data[:4] == _BALANCE_OF and len(data) == 36:
         return _word(ledger.glm_of("0x" + data[16:].hex()))
-    if to == TOKEN and transfer_asked(data) is not None:
-        _check_transfer(ledger, parameters[0])
-        return _word(1)
-    # As for an address where there is no contract.
-    return "0x"
+    _check_transfer(ledger, parameters[0])
+    return _word(1)
 
 
 def _estimate_gas(ledger: Ledger, parameters: Sequence[Any]) -> str:
@@ -185,7 +188,9 @@ def _estimate_gas(ledger: Ledger, parameters: Sequence[Any]) -> str:
 
 def _check_transfer(ledger: Ledger, call: Mapping[str, Any]) -> None:
     asked = transfer_asked(_asked(call)[1])
-    if asked is None or ledger.glm_of(call.get("from") or _NOBODY) < asked[1]:
+    if asked is None:
+        raise ChainRefusal("execution reverted: this token has balanceOf and transfer alone")
+    if ledger.glm_of(call.get("from") or _NOBODY) < asked[1]:
         raise ChainRefusal("execution reverted: ERC20: transfer amount exceeds balance")
 
 
