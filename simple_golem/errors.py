@@ -155,6 +155,10 @@ class NotOneResult(GolemError, AttributeError):
     """`stdout` and the like were asked of the results of no command, or of several; say which one."""
 
 
+class NoBytes(GolemError, AttributeError):
+    """The output's bytes were asked of a command that has its text only."""
+
+
 class BatchLost(GolemError):
     """Nobody can know what became of a batch: its activity or the way to it went away."""
 

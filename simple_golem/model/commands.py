@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from ..errors import BadCommand, BadCommandList
 from .frozen import FrozenDict, freeze
+from .output import Stream, checked_stream
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
@@ -43,6 +44,14 @@ class Run(Command):
         args: its arguments, one by one; numbers and paths become text. Anything else is refused, bools too:
             what they should look like, only their writer knows.
         absolute: False lets `program` be anything, for runtimes that take names instead of paths.
+        binary: True has the result keep the bytes of the output, `result.stdout_bytes`, beside its text.
+        keep_first, keep_last: bytes of the output that the provider keeps, of stdout and of stderr each; the
+            rest never leaves it. One of the two at most; all is kept without them.
+        stream: gives the output out line by line while the program runs; the result has it all the same.
+            True prints each line with the name of its instance before it; a `logging.Logger` gets them as
+            INFO; anything that can be called is called with each, an `OutputLine`, on a thread of the
+            instance's own: an error in it is logged, and it must not run commands itself.
+            With `keep_first` only that much is given out; with `keep_last` it can't be.
 
     Raises:
         BadCommand: no runtime could execute this; the message shows how to write it.
@@ -50,8 +59,21 @@ class Run(Command):
 
     program: str
     args: tuple[str, ...]
+    binary: bool
+    keep_first: int | None
+    keep_last: int | None
+    stream: Stream = field(hash=False)
 
-    def __init__(self, program: str | PurePath, *args: object, absolute: bool = True) -> None:
+    def __init__(
+        self,
+        program: str | PurePath,
+        *args: object,
+        absolute: bool = True,
+        binary: bool = False,
+        keep_first: int | None = None,
+        keep_last: int | None = None,
+        stream: Stream = False,
+    ) -> None:
         if not isinstance(program, (str, PurePath)):
             raise BadCommand(
                 f"Run({program!r}): the program is no text; its path and its arguments are given one by one, "
@@ -63,24 +85,71 @@ class Run(Command):
             raise BadCommand(f"{_call(name, words)}: {_how_to_write(name, words)}")
         if not name:
             raise BadCommand("Run(''): the program is missing, e.g. Run('/bin/ls', '-l', '/')")
+        if not isinstance(binary, bool):
+            raise BadCommand(f"{_call(name, words)}: binary is True or False, not {_short(binary)}")
         object.__setattr__(self, "program", name)
         object.__setattr__(self, "args", words)
+        object.__setattr__(self, "binary", binary)
+        object.__setattr__(self, "keep_first", _kept(keep_first, "keep_first"))
+        object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
+        object.__setattr__(self, "stream", checked_stream(stream))
+        self._check_capture()
+
+    def _check_capture(self) -> None:
+        if self.keep_last is None:
+            return
+        if self.keep_first is not None:
+            raise BadCommand(f"{self!r}: give keep_first or keep_last, not both")
+        if self.stream is not False:
+            raise BadCommand(
+                f"{self!r}: what comes last is known at the end only, and can't be streamed; "
+                "leave out keep_last, or write keep_first"
+            )
 
     @classmethod
-    def shell(cls, script: str) -> Run:
+    def shell(
+        cls,
+        script: str,
+        *,
+        binary: bool = False,
+        keep_first: int | None = None,
+        keep_last: int | None = None,
+        stream: Stream = False,
+    ) -> Run:
         """Return the command that has `/bin/sh` run a line, or many, of shell script."""
         if not isinstance(script, str) or not script.strip():
             raise BadCommand(
                 f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
             )
-        return cls("/bin/sh", "-c", script)
+        return cls(
+            "/bin/sh",
+            "-c",
+            script,
+            binary=binary,
+            keep_first=keep_first,
+            keep_last=keep_last,
+            stream=stream,
+        )
 
     def to_exe_script(self) -> dict[str, Any]:
-        capture: dict[str, Any] = {"stdout": {"atEnd": {}}, "stderr": {"atEnd": {}}}
+        capture = self._capture()
+        capture = {"stdout": capture, "stderr": capture}
         return {"run": {"entry_point": self.program, "args": list(self.args), "capture": capture}}
 
+    def _capture(self) -> dict[str, Any]:
+        if self.stream is not False:
+            limit = {} if self.keep_first is None else {"limit": self.keep_first}
+            # As bytes: the pieces of a stream end anywhere, in the middle of a character too.
+            return {"stream": {**limit, "format": "bin"}}
+        limits = {"head": self.keep_first, "tail": self.keep_last}
+        part: dict[str, Any] = {name: size for name, size in limits.items() if size is not None}
+        # A limit cuts anywhere, too, and what is no UTF-8 any more would be told one character a byte.
+        return {"atEnd": {**part, "format": "bin"} if part or self.binary else {}}
+
     def __repr__(self) -> str:
-        return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args))
+        given = {name: getattr(self, name) for name in ("binary", "keep_first", "keep_last", "stream")}
+        options = {name: value for name, value in given.items() if value is not False and value is not None}
+        return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -291,9 +360,18 @@ def _how_to_write(program: str, args: tuple[str, ...]) -> str:
     )
 
 
-def _call(program: str, args: tuple[str, ...], absolute: bool = True) -> str:
-    parts = [*map(repr, (program, *args)), *([] if absolute else ["absolute=False"])]
+def _call(program: str, args: tuple[str, ...], absolute: bool = True, **options: object) -> str:
+    given = options if absolute else {"absolute": False, **options}
+    parts = [*map(repr, (program, *args)), *(f"{name}={value!r}" for name, value in given.items())]
     return f"Run({', '.join(parts)})"
+
+
+def _kept(size: object, what: str) -> int | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise BadCommand(f"{what} is {_short(size)}: give a number of bytes from 1 on, e.g. {what}=65536")
+    return int(size)
 
 
 def _volumes(value: object) -> tuple[str, ...] | FrozenDict:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import NotOneResult
-from .commands import Command
+from ..errors import NoBytes, NotOneResult
+from .commands import Command, Run
 from .wire_time import parse_time
 
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
@@ -26,6 +26,7 @@ class Result:
         index: place of the command in its batch, from 0.
         command: the command itself.
         finished_at: when it ended, by the provider's clock.
+        output_bytes: stdout and stderr as they were written, of a command that asked for it.
     """
 
     stdout: str = ""
@@ -35,6 +36,26 @@ class Result:
     index: int = 0
     command: Command | None = None
     finished_at: datetime | None = None
+    output_bytes: tuple[bytes, bytes] | None = None
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """What the program wrote to its standard output, byte for byte; for `Run(..., binary=True)`."""
+        return self._bytes("stdout_bytes", self.stdout, 0)
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """The same of its standard error."""
+        return self._bytes("stderr_bytes", self.stderr, 1)
+
+    def _bytes(self, attribute: str, text: str, which: int) -> bytes:
+        if self.output_bytes is not None:
+            return self.output_bytes[which]
+        if isinstance(self.command, Run) and not self.command.binary:
+            raise NoBytes(
+                f"there is no `{attribute}`, only text: write Run(…, binary=True) to have the bytes"
+            )
+        return text.encode("utf-8", errors="replace")
 
     @property
     def exit_code(self) -> int | None:
@@ -52,21 +73,24 @@ class Result:
             KeyError, ValueError: the entry is not of the daemon's form.
         """
         ended = entry.get("eventDate")
+        stdout, stderr = entry.get("stdout"), entry.get("stderr")
+        binary = isinstance(command, Run) and command.binary
         return cls(
-            stdout=_text(entry.get("stdout")),
-            stderr=_text(entry.get("stderr")),
+            stdout=_text(stdout),
+            stderr=_text(stderr),
             success=entry["result"] == "Ok",
             message=entry.get("message"),
             index=entry["index"],
             command=command,
             finished_at=None if ended is None else parse_time(ended),
+            output_bytes=(wire_bytes(stdout), wire_bytes(stderr)) if binary else None,
         )
 
 
 class Results(tuple[Result, ...]):
     """What a batch answered: a tuple of `Result`s.
 
-    With exactly one of them, `stdout`, `stderr`, `exit_code` and `success` can be read from it directly.
+    With exactly one of them, `stdout`, `stderr`, `exit_code` and the like can be read from it directly.
     """
 
     @property
@@ -78,6 +102,16 @@ class Results(tuple[Result, ...]):
     def stderr(self) -> str:
         """What the one command wrote to its standard error."""
         return self._only("stderr").stderr
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """What the one command wrote to its standard output, byte for byte; for `Run(..., binary=True)`."""
+        return self._only("stdout_bytes").stdout_bytes
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """The same of its standard error."""
+        return self._only("stderr_bytes").stderr_bytes
 
     @property
     def exit_code(self) -> int | None:
@@ -100,9 +134,17 @@ class Results(tuple[Result, ...]):
         return f"Results([{', '.join(map(repr, self))}])"
 
 
-def _text(output: str | list[int] | None) -> str:
-    if output is None:
-        return ""
+def wire_bytes(output: object) -> bytes:
+    """Output as the daemon tells it: nothing, text, or a list of numbers; what is no byte becomes `?`."""
     if isinstance(output, str):
-        return output
-    return bytes(output).decode("utf-8", errors="replace")
+        return output.encode("utf-8", errors="replace")
+    if not isinstance(output, list):
+        return b""
+    try:
+        return bytes(output)
+    except (TypeError, ValueError):
+        return bytes(byte if isinstance(byte, int) and 0 <= byte <= 255 else 0x3F for byte in output)
+
+
+def _text(output: object) -> str:
+    return output if isinstance(output, str) else wire_bytes(output).decode("utf-8", errors="replace")
