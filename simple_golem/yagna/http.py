@@ -145,10 +145,10 @@ def _decoded(answer: requests.Response) -> Any:
 
 # What the description of a problem leaves out of its words.
 _MORE = {
-    "requestedFunds": "requested:",
-    "availableFunds": "available:",
-    "reservedFunds": "in other allocations:",
-    "internalError": "in the daemon:",
+    "requestedFunds": "requested",
+    "availableFunds": "available",
+    "reservedFunds": "in other allocations",
+    "internalError": "in the daemon",
 }
 
 
@@ -157,5 +157,6 @@ def _message(answer: requests.Response) -> str:
     body = _decoded(answer)
     if isinstance(body, dict):
         words = str(body.get("message") or body.get("detail") or body.get("title") or body)
-        return words + "".join(f" ({_MORE[key]} {body[key]})" for key in _MORE if body.get(key))
+        more = ", ".join(f"{name}: {body[key]}" for key, name in _MORE.items() if body.get(key))
+        return f"{words} ({more})" if more else words
     return str(body if body is not None else answer.reason)

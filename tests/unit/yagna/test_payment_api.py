@@ -11,6 +11,7 @@ import pytest
 import responses
 from responses import matchers
 
+from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import PaymentEvent
 
@@ -161,3 +162,93 @@ def test_documents_are_listed_after_a_time_or_all(daemon: responses.RequestsMock
     daemon.get(f"{PAYMENT}/debitNotes", json=[NOTE], match=[matchers.query_param_matcher({})])
     assert [invoice.amount for invoice in yagna.payment.invoices(NOON)] == [Decimal("0.25")]
     assert [note.amount for note in yagna.payment.debit_notes()] == [Decimal("1E-18")]
+
+
+# --- payments ------------------------------------------------------------------------------------
+
+HASH = "0x6e20173a2a4c0c16e50349c4ef603b1441e6853c8b432d6de77836c0f4fd6464"
+PAID = {
+    "paymentId": "p1",
+    "payerId": "0xreq",
+    "payeeId": "0xprov",
+    "payerAddr": "0xreq",
+    "payeeAddr": "0xprov",
+    "paymentPlatform": "erc20-hoodi-tglm",
+    "amount": "0.000252000000000003",
+    "timestamp": "2026-01-31T12:00:00.301Z",
+    "agreementPayments": [
+        {"agreementId": "a1", "amount": "0.000250000000000001"},
+        {"agreementId": "a1", "amount": "0.000000000000000001"},
+        {"agreementId": "a2", "amount": "0.000001"},
+    ],
+    "activityPayments": [{"activityId": "act1", "amount": "0.000001000000000001"}],
+    "details": "biAXOipMDBblA0nE72A7FEHmhTyLQy1t53g2wPT9ZGQ=",
+    "signature": [0, 1],
+    "signedBytes": [123],
+}
+
+
+def test_a_payment_is_read_with_its_parts_and_its_transaction(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    daemon.get(f"{PAYMENT}/payments", json=[PAID])
+    (payment,) = yagna.payment.payments()
+    assert payment.transaction == HASH
+    assert payment.amount == Decimal("0.000252000000000003")
+    assert payment.agreements == {"a1": Decimal("0.000250000000000002"), "a2": Decimal("0.000001")}
+    assert payment.activities == {"act1": Decimal("0.000001000000000001")}
+    assert sum(payment.agreements.values()) + sum(payment.activities.values()) == payment.amount
+    assert (payment.payer_id, payment.payee_id) == ("0xreq", "0xprov")
+    assert payment.timestamp == NOON.replace(microsecond=301_000)
+
+
+def test_payments_are_those_after_a_time_and_nobody_waits_for_one_unasked(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    after = {"afterTimestamp": "2026-01-31T12:00:00Z", "timeout": "5.0"}
+    daemon.get(f"{PAYMENT}/payments", json=[PAID], match=[matchers.query_param_matcher(after)])
+    daemon.get(f"{PAYMENT}/payments", json=[], match=[matchers.query_param_matcher({"timeout": "0.0"})])
+    assert [payment.payment_id for payment in yagna.payment.payments(NOON, timeout=5.0)] == ["p1"]
+    assert yagna.payment.payments() == []
+
+
+def test_the_payments_of_an_invoice_are_read(daemon: responses.RequestsMock, yagna: Yagna) -> None:
+    daemon.get(f"{PAYMENT}/invoices/i1/payments", json=[PAID, {**PAID, "paymentId": "p2"}])
+    assert [payment.payment_id for payment in yagna.payment.invoice_payments("i1")] == ["p1", "p2"]
+
+
+def test_the_daemon_is_told_when_to_pay(daemon: responses.RequestsMock, yagna: Yagna) -> None:
+    daemon.post(f"{PAYMENT}/batchCycle", json={"Ok": {}})
+    yagna.payment.set_pay_cycle("erc20-hoodi-tglm", 6)
+    assert sent(daemon) == {"platform": "erc20-hoodi-tglm", "intervalSec": 6, "extraPayTimeSec": 6}
+    now = daemon.post(f"{PAYMENT}/batchCycle/erc20-hoodi-tglm/now", json={"send_time_ms": 2})
+    yagna.payment.pay_now("erc20-hoodi-tglm")
+    assert now.call_count == 1
+
+
+def test_a_cycle_that_the_daemon_does_not_take_is_an_error_whatever_the_status(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    refusal = {"Err": {"ProcessBatchCycleError": "Interval must be greater than 5 seconds"}}
+    daemon.post(f"{PAYMENT}/batchCycle", json=refusal)
+    daemon.post(f"{PAYMENT}/batchCycle/nonsense/now", json=refusal)
+    with pytest.raises(YagnaError, match="greater than 5 seconds"):
+        yagna.payment.set_pay_cycle("erc20-hoodi-tglm", 1)
+    with pytest.raises(YagnaError, match="batchCycle/nonsense/now"):
+        yagna.payment.pay_now("nonsense")
+
+
+def test_a_refused_allocation_says_how_much_there_is(daemon: responses.RequestsMock, yagna: Yagna) -> None:
+    problem = {
+        "type": "/payment-api/v1/allocations/validation-error",
+        "detail": "Insufficient funds to create the allocation.",
+        "availableFunds": "3",
+        "requestedFunds": "4",
+        "reservedFunds": "2",
+    }
+    daemon.post(f"{PAYMENT}/allocations", json=problem, status=400)
+    with pytest.raises(YagnaError) as raised:
+        yagna.payment.allocate(Decimal(4), "erc20-hoodi-tglm", NOON)
+    assert raised.value.detail == (
+        "Insufficient funds to create the allocation. (requested: 4, available: 3, in other allocations: 2)"
+    )
