@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 
 import pytest
 import requests
@@ -15,23 +14,23 @@ import responses
 
 from simple_golem.engine.agreement import Agreement, AgreementMaker, Chooser
 from simple_golem.engine.event_desk import EventDesk
-from simple_golem.engine.market import Demand
+from simple_golem.engine.market import Demand, Draft
+from simple_golem.model.strategy import Strategy
 from simple_golem.scope import Scope, ScopeEnded
 from simple_golem.threads import EngineThread, WorkerPool
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.values import Proposal, ProposalState
+from simple_golem.yagna.values import Proposal
 
 from .conftest import API, eventually, posted
+from .judging import demand_of, judge, proposal_of
 
 AT_ONCE = 0.3
 AGREEMENTS = "/market-api/v1/agreements"
-NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 LOST = requests.exceptions.ConnectionError("Remote end closed connection without response")
 
 
 def draft(provider: str) -> Proposal:
-    properties = {"golem.node.id.name": f"the {provider}"}
-    return Proposal(f"R-{provider}", provider, ProposalState.DRAFT, properties, "()", NOON)
+    return proposal_of(provider, {"golem.node.id.name": f"the {provider}"})
 
 
 @pytest.fixture
@@ -41,15 +40,15 @@ def chooser() -> Chooser:
 
 @pytest.fixture
 def demand(yagna: Yagna, workers: WorkerPool, chooser: Chooser) -> Demand:
-    return Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "1", EventDesk().emit)
+    return demand_of(yagna, workers, chooser.changed)
 
 
-def answered(demand: Demand, chooser: Chooser, *providers: str) -> None:
+def answered(demand: Demand, chooser: Chooser, *providers: str, worth: float = 1.0) -> None:
     """As the demand's reader does it."""
     with chooser.changed:
         for provider in providers:
             demand.seen.add(provider)
-            demand.drafts[provider] = draft(provider)
+            demand.drafts[provider] = Draft(draft(provider), worth)
         chooser.changed.notify_all()
 
 
@@ -107,7 +106,7 @@ def test_many_choose_side_by_side_and_none_the_same(chooser: Chooser, demand: De
 def test_a_provider_busy_for_one_demand_is_busy_for_another(
     chooser: Chooser, demand: Demand, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    other = Demand(yagna, workers, chooser.changed, {}, "()", "erc20-hoodi-tglm", "2", EventDesk().emit)
+    other = demand_of(yagna, workers, chooser.changed, name="2")
     answered(demand, chooser, "p1")
     answered(other, chooser, "p1", "p2")
     assert chooser.choose(demand, scope).issuer_id == "p1"
@@ -151,6 +150,78 @@ def test_equals_are_chosen_by_chance(chooser: Chooser, demand: Demand, scope: Sc
         chooser.give_back(provider, failed=False)
         chosen.add(provider)
     assert chosen == {"p1", "p2", "p3"}
+
+
+def test_the_best_is_chosen_first(chooser: Chooser, demand: Demand, scope: Scope) -> None:
+    for provider, worth in (("p1", 1.0), ("p2", 3.0), ("p3", 2.0)):
+        answered(demand, chooser, provider, worth=worth)
+    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p3", "p1"]
+
+
+def test_a_failure_halves_what_a_provider_is_worth(chooser: Chooser, demand: Demand, scope: Scope) -> None:
+    chooser.give_back("p1", failed=True)
+    answered(demand, chooser, "p1", worth=3.0)
+    answered(demand, chooser, "p2", worth=2.0)
+    answered(demand, chooser, "p3", worth=1.0)
+    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p1", "p3"]
+
+
+def test_a_failure_makes_a_negative_score_worse(chooser: Chooser, demand: Demand, scope: Scope) -> None:
+    chooser.give_back("p1", failed=True)
+    answered(demand, chooser, "p1", worth=-1.0)
+    answered(demand, chooser, "p2", worth=-1.5)
+    answered(demand, chooser, "p3", worth=-3.0)
+    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p1", "p3"]
+
+
+def test_a_failure_counts_also_where_all_scores_are_zero(
+    chooser: Chooser, demand: Demand, scope: Scope
+) -> None:
+    chooser.give_back("p1", failed=True)
+    for _ in range(20):
+        answered(demand, chooser, "p1", "p2", worth=0.0)
+        assert chooser.choose(demand, scope).issuer_id == "p2"
+        chooser.give_back("p2", failed=False)
+
+
+def test_a_banned_provider_is_never_chosen_again(chooser: Chooser, demand: Demand, scope: Scope) -> None:
+    chooser.ban("p1")
+    answered(demand, chooser, "p1", worth=9.0)
+    thread = choosing(chooser, demand, scope)
+    assert not thread.join(0.03)
+    answered(demand, chooser, "p2")
+    assert thread.join(5)
+    assert thread.result == draft("p2")
+    assert (chooser.is_banned("p1"), chooser.is_banned("p2")) == (True, False)
+
+
+def test_the_choice_waits_until_the_first_offers_are_answered(
+    chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
+) -> None:
+    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=30)))
+    for provider in ("p1", "p2"):
+        demand._collecting.asked(provider)
+    answered(demand, chooser, "p1")
+    demand._collecting.answered("p1")
+    thread = choosing(chooser, demand, scope)
+    assert not thread.join(0.1)
+    with chooser.changed:
+        demand._collecting.answered("p2")
+    answered(demand, chooser, "p2", worth=2.0)
+    assert thread.join(AT_ONCE)
+    assert thread.result == draft("p2")
+
+
+def test_the_choice_waits_for_the_first_offers_no_longer_than_it_was_told(
+    chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
+) -> None:
+    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=0.2)))
+    for provider in ("p1", "silent"):
+        demand._collecting.asked(provider)
+    answered(demand, chooser, "p1")
+    began = time.monotonic()
+    assert chooser.choose(demand, scope) == draft("p1")
+    assert 0.15 < time.monotonic() - began < 0.2 + AT_ONCE
 
 
 def test_cancelling_ends_the_choosing_at_once(chooser: Chooser, demand: Demand) -> None:
@@ -202,6 +273,7 @@ def state_is(daemon: responses.RequestsMock, state: str) -> None:
         "offer": {"providerId": "p1", "properties": {}},
         "demand": {"requestorId": "0xreq", "properties": {}},
         "validTo": "2026-01-31T12:00:00Z",
+        "timestamp": "2026-01-31T11:00:00Z",
     }
     daemon.get(f"{API}{AGREEMENTS}/a1", json=wire)
 

@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import responses
 from requests import PreparedRequest
 
-from simple_golem.engine.event_desk import EventDesk
-from simple_golem.engine.market import Demand, demand_constraints, demand_properties
+from simple_golem.engine.market import SESSION_MARK, Demand, demand_constraints, demand_properties
 from simple_golem.model.payload import Payload
 from simple_golem.model.settings import Settings
+from simple_golem.model.strategy import Strategy
+from simple_golem.model.terms import INTERVAL, Terms
 from simple_golem.scope import Scope, ScopeEnded
 from simple_golem.threads import WorkerPool
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Decorations
 
 from .conftest import API, eventually, posted
+from .judging import PLATFORM, demand_of, judge, offered
 
 DEMANDS = "/market-api/v1/demands"
-PLATFORM = "erc20-hoodi-tglm"
-OFFERED = {f"golem.com.payment.platform.{PLATFORM}.address": "0xprov"}
+OFFERED = offered()
+AT_ONCE = 0.3
 Reply = tuple[int, dict[str, str], str]
 
 
@@ -98,9 +100,7 @@ def market(daemon: responses.RequestsMock) -> Market:
 
 @pytest.fixture
 def demand(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[Demand]:
-    demand = Demand(
-        yagna, workers, threading.Condition(), {"mine": 1}, "(x=1)", PLATFORM, "1", EventDesk().emit
-    )
+    demand = demand_of(yagna, workers, threading.Condition(), {"mine": 1}, constraints="(x=1)")
     demand.publish()
     yield demand
     demand.withdraw(scope)
@@ -112,28 +112,16 @@ def test_a_demand_is_published_as_it_was_given(daemon: responses.RequestsMock, d
 
 
 def test_a_draft_can_become_an_agreement(market: Market, demand: Demand) -> None:
-    market.happens(event("R-1", "p1", "Draft", {}))
+    market.happens(event("R-1", "p1", "Draft", OFFERED))
     eventually(lambda: demand.drafts)
-    assert demand.drafts["p1"].proposal_id == "R-1"
+    assert demand.drafts["p1"].proposal.proposal_id == "R-1"
     assert demand.seen == {"p1"}
 
 
 def test_the_newest_draft_of_a_provider_counts(market: Market, demand: Demand) -> None:
-    market.happens(event("R-1", "p1", "Draft", {}), event("R-2", "p1", "Draft", {}))
-    eventually(lambda: demand.drafts.get("p1") and demand.drafts["p1"].proposal_id == "R-2")
+    market.happens(event("R-1", "p1", "Draft", OFFERED), event("R-2", "p1", "Draft", OFFERED))
+    eventually(lambda: demand.drafts.get("p1") and demand.drafts["p1"].proposal.proposal_id == "R-2")
     assert len(demand.drafts) == 1
-
-
-def test_a_proposal_that_is_forgotten_takes_no_newer_one_along(market: Market, demand: Demand) -> None:
-    market.happens(event("R-1", "p1", "Draft", {}))
-    eventually(lambda: demand.drafts)
-    old = demand.drafts["p1"]
-    market.happens(event("R-2", "p1", "Draft", {}))
-    eventually(lambda: demand.drafts["p1"].proposal_id == "R-2")
-    demand.forget(old)
-    assert demand.drafts["p1"].proposal_id == "R-2"
-    demand.forget(demand.drafts["p1"])
-    assert demand.drafts == {}
 
 
 def test_an_offer_is_countered_with_the_platform_that_pays(
@@ -166,6 +154,91 @@ def test_an_offer_that_can_not_be_paid_is_rejected(
     assert demand.rejections == {"No common payment platform": 1}
 
 
+@pytest.fixture
+def dear(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[Demand]:
+    """A demand of a cluster that takes nothing for more than 1 GLM an hour, and asks for terms."""
+    rules = judge(Strategy(max_price_per_hour=1), Terms(debit_note_interval=60))
+    demand = demand_of(yagna, workers, threading.Condition(), rules=rules)
+    demand.publish()
+    yield demand
+    demand.withdraw(scope)
+    assert demand.join(5)
+
+
+def test_an_offer_that_is_too_dear_is_rejected_with_its_price(
+    daemon: responses.RequestsMock, market: Market, dear: Demand
+) -> None:
+    rejected = f"{DEMANDS}/d1/proposals/R-1/reject"
+    daemon.post(f"{API}{rejected}", status=204)
+    market.happens(event("R-1", "p1", "Initial", offered(per_second=0.001)))
+    eventually(lambda: posted(daemon, rejected))
+    assert posted(daemon, rejected) == [{"message": "A price of 3.6 GLM per hour is above 1"}]
+    assert dear.drafts == {}
+
+
+def test_terms_are_asked_for(daemon: responses.RequestsMock, market: Market, dear: Demand) -> None:
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1", json="R-2")
+    market.happens(event("R-1", "p1", "Initial", offered()))
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-1"))
+    (body,) = posted(daemon, f"{DEMANDS}/d1/proposals/R-1")
+    assert isinstance(body, dict)
+    assert body["properties"][INTERVAL] == 60
+
+
+@pytest.mark.parametrize("answer", [{}, {INTERVAL: 120}, {INTERVAL: "60"}])
+def test_an_answer_with_other_terms_is_turned_down(
+    daemon: responses.RequestsMock, market: Market, dear: Demand, answer: dict[str, Any]
+) -> None:
+    rejected = f"{DEMANDS}/d1/proposals/R-1/reject"
+    daemon.post(f"{API}{rejected}", status=204)
+    market.happens(event("R-1", "p1", "Draft", {**offered(), **answer}))
+    market.happens(event("R-2", "p2", "Draft", {**offered(), INTERVAL: 60}))
+    eventually(lambda: posted(daemon, rejected) and dear.drafts)
+    assert list(dear.drafts) == ["p2"]
+    (reason,) = dear.rejections
+    assert reason.startswith(f"{INTERVAL} was to be 60")
+
+
+def test_an_answer_that_asks_for_more_than_the_offer_did_is_turned_down(
+    daemon: responses.RequestsMock, market: Market, dear: Demand
+) -> None:
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1", json="R-2")
+    market.happens(event("R-1", "p1", "Initial", offered()))
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-1"))
+    rejected = f"{DEMANDS}/d1/proposals/R-3/reject"
+    daemon.post(f"{API}{rejected}", status=204)
+    market.happens(event("R-3", "p1", "Draft", {**offered(per_second=0.001), INTERVAL: 60}))
+    eventually(lambda: posted(daemon, rejected))
+    assert dear.drafts == {}
+
+
+def test_a_draft_is_kept_with_what_it_is_worth(market: Market, demand: Demand) -> None:
+    for provider, price in (("p1", 0.0001), ("p2", 0.0002)):
+        market.happens(event(f"R-{provider}", provider, "Draft", offered(per_second=price)))
+    eventually(lambda: len(demand.drafts) == 2)
+    # An hour with one busy thread: 0.0001 + 0.36 + 0.72, and 0.36 more.
+    assert demand.drafts["p1"].worth == pytest.approx(100 / (1.0801 + 1.01))
+    assert demand.drafts["p2"].worth == pytest.approx(100 / (1.4401 + 1.01))
+
+
+def test_the_first_offers_are_collected_until_all_have_answered(
+    daemon: responses.RequestsMock, market: Market, demand: Demand
+) -> None:
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1", json="R-1a")
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-2", json="R-2a")
+    market.happens(event("R-1", "p1", "Initial", offered()), event("R-2", "p2", "Initial", offered()))
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-2"))
+    assert demand.collected_in() > 0.3
+    market.happens(event("R-1b", "p1", "Draft", offered()))
+    eventually(lambda: demand.drafts)
+    assert demand.collected_in() > 0.3
+    market.happens(
+        {"eventType": "ProposalRejectedEvent", "proposalId": "R-2a", "reason": {"message": "busy"}}
+    )
+    eventually(lambda: demand.rejections)
+    eventually(lambda: demand.collected_in() == 0, AT_ONCE)
+
+
 def test_rejections_are_counted_by_their_reasons(market: Market, demand: Demand) -> None:
     rejection = {"eventType": "ProposalRejectedEvent", "proposalId": "R-1", "reason": {"message": "too many"}}
     market.happens(rejection, rejection, {**rejection, "reason": None})
@@ -183,12 +256,12 @@ def test_an_offer_that_can_not_be_answered_is_counted(
 
 
 def test_a_demand_that_is_gone_is_published_again(market: Market, demand: Demand) -> None:
-    market.happens(event("R-1", "p1", "Draft", {}))
+    market.happens(event("R-1", "p1", "Draft", OFFERED))
     eventually(lambda: demand.drafts)
     market.restart()
     eventually(lambda: market.published == 2)
     assert demand.drafts == {}
-    market.happens(event("R-9", "p9", "Draft", {}))
+    market.happens(event("R-9", "p9", "Draft", OFFERED))
     eventually(lambda: "p9" in demand.drafts)
 
 
@@ -205,7 +278,7 @@ def test_a_withdrawn_demand_ends_its_reader_and_stays_away(
 def test_a_withdrawn_demand_can_not_be_published(
     market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    demand = Demand(yagna, workers, threading.Condition(), {}, "()", PLATFORM, "2", EventDesk().emit)
+    demand = demand_of(yagna, workers, threading.Condition())
     demand.withdraw(scope)
     with pytest.raises(ScopeEnded):
         demand.publish()
@@ -229,16 +302,24 @@ DECORATIONS = Decorations({"golem.com.x": "1"}, ("(a=1)", "(b=2)"))
 
 
 def test_a_demand_says_when_it_ends_and_where_it_is() -> None:
-    noon = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+    noon = datetime(2126, 1, 31, 12, tzinfo=timezone.utc)
     payload = Payload({"golem.srv.x": 5, "golem.node.id.name": "own"})
-    assert demand_properties(payload, DECORATIONS, SETTINGS, noon) == {
-        "golem.srv.comp.expiration": 1769860800000,
+    assert demand_properties(payload, DECORATIONS, SETTINGS, noon, "s1") == {
+        "golem.srv.comp.expiration": 4925534400000,
+        SESSION_MARK: "s1",
         "golem.srv.caps.multi-activity": True,
         "golem.node.debug.subnet": "mine",
         "golem.node.id.name": "own",
         "golem.srv.x": 5,
         "golem.com.x": "1",
     }
+
+
+def test_an_agreement_lasts_longer_than_providers_refuse() -> None:
+    now = datetime.now(timezone.utc)
+    properties = demand_properties(Payload({}), DECORATIONS, SETTINGS, now + timedelta(seconds=30), "s1")
+    ends = datetime.fromtimestamp(properties["golem.srv.comp.expiration"] / 1000, timezone.utc)
+    assert timedelta(minutes=5, seconds=30) < ends - now < timedelta(minutes=7)
 
 
 def test_a_demand_asks_for_all_constraints_together() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -164,17 +164,26 @@ def test_an_agreement_that_has_ended_is_terminated(
     assert sent(daemon) == {"message": "Done", "golem.requestor.code": "Success"}
 
 
-def test_an_agreement_is_read(daemon: responses.RequestsMock, yagna: Yagna) -> None:
+@pytest.mark.parametrize(
+    ("approval", "approved"),
+    [({}, None), ({"approvedDate": None}, None), ({"approvedDate": "2026-01-31T12:00:00Z"}, NOON)],
+)
+def test_an_agreement_is_read(
+    daemon: responses.RequestsMock, yagna: Yagna, approval: dict[str, Any], approved: datetime | None
+) -> None:
     wire = {
         "agreementId": "a1",
         "state": "Approved",
         "offer": {"providerId": "0xprov", "properties": {"o": 1}},
         "demand": {"requestorId": "0xreq", "properties": {"d": 1}},
         "validTo": "2026-01-31T12:00:00Z",
+        "timestamp": "2026-01-31T11:00:00Z",
         "appSessionId": "s1",
+        **approval,
     }
     daemon.get(f"{MARKET}/agreements/a1", json=wire)
     agreement = yagna.market.agreement("a1")
+    assert (agreement.made, agreement.approved) == (NOON - timedelta(hours=1), approved)
     assert (agreement.state, agreement.provider_id, agreement.requestor_id) == (
         AgreementState.APPROVED,
         "0xprov",

@@ -1,0 +1,67 @@
+"""Offers as providers make them, and the rules by which a test's cluster takes them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any
+
+from simple_golem.engine.event_desk import EventDesk
+from simple_golem.engine.judge import Judge
+from simple_golem.engine.market import Demand
+from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR
+from simple_golem.model.strategy import Strategy
+from simple_golem.model.terms import Terms
+from simple_golem.threads import WorkerPool
+from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.values import Proposal, ProposalState
+
+PLATFORM = "erc20-hoodi-tglm"
+NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+
+
+def offered(name: str = "prov", *, per_second: float = 0.0001, **more: Any) -> dict[str, Any]:
+    """The properties of an honest offer that can be paid on the tests' platform."""
+    return {
+        "golem.node.id.name": name,
+        f"golem.com.payment.platform.{PLATFORM}.address": "0xprov",
+        MODEL: "linear",
+        SCHEME: "payu",
+        USAGE_VECTOR: [DURATION, CPU],
+        COEFFICIENTS: [per_second, 0.0002, 0.0001],
+        **more,
+    }
+
+
+def proposal_of(
+    provider: str, properties: Mapping[str, Any], state: ProposalState = ProposalState.DRAFT
+) -> Proposal:
+    return Proposal(f"R-{provider}", provider, state, properties, "()", NOON)
+
+
+def judge(
+    strategy: Strategy | None = None,
+    terms: Terms | None = None,
+    *,
+    banned: tuple[str, ...] = (),
+    funds: str = "1",
+) -> Judge:
+    return Judge(
+        strategy or Strategy(), terms or Terms(), PLATFORM, banned.__contains__, lambda: Decimal(funds)
+    )
+
+
+def demand_of(
+    yagna: Yagna,
+    workers: WorkerPool,
+    changed: threading.Condition,
+    properties: Mapping[str, Any] | None = None,
+    rules: Judge | None = None,
+    name: str = "1",
+    constraints: str = "()",
+) -> Demand:
+    return Demand(
+        yagna, workers, changed, properties or {}, constraints, rules or judge(), name, EventDesk().emit
+    )
