@@ -16,7 +16,7 @@ from .instance import Crew, Instance, Member, refuse_on_engine_thread
 from .model.commands import Command
 from .model.cost import Cost
 from .model.results import Results
-from .model.service import Service
+from .model.service import Service, made_for
 from .model.states import ServiceState
 from .model.suspended import SuspendedInstance
 from .scope import Deadline, checked_seconds, wait_until
@@ -243,7 +243,10 @@ class Cluster:
             NotRunning: the cluster was stopped, or has expired.
             Exception: whatever the constructor of the service raises; none is started then.
         """
-        makers = makers_of(self._class, num_instances, instance_params)
+        makers = [
+            partial(made_for, self._crew.payload, make)
+            for make in makers_of(self._class, num_instances, instance_params)
+        ]
         # Users' constructors run under no lock, and none is started if one raises.
         new = self._make([(make(), make) for make in makers])
         with self._changed:

@@ -35,6 +35,7 @@ from .errors import (
 from .model.commands import Command, batch_of
 from .model.cost import Cost
 from .model.events import InstanceFailed, StateChanged
+from .model.payload import Payload
 from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
@@ -81,6 +82,7 @@ class Crew:
     respawn: Respawn
     stop_grace: float
     start_timeout: float | None
+    payload: Payload
     living: set[Instance] = field(default_factory=set)
     changes: list[tuple[Instance, ServiceState]] = field(default_factory=list)
 

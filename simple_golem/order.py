@@ -16,7 +16,7 @@ from .engine.registry import locate
 from .engine.session import Session
 from .instance import Crew, Member, Respawn
 from .model.payload import Payload, require_payload
-from .model.service import Service
+from .model.service import Service, made_for
 from .model.service_class import check_service_class, payload_of
 from .model.strategy import Strategy
 from .model.suspended import SuspendedInstance
@@ -60,6 +60,7 @@ class Order:
         ends = expiration_of(expiration)
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, registry_url))
+        makers = [partial(made_for, wanted, make) for make in makers]
         members = [(make(), make) for make in makers]
         return cls(checked, members, wanted, ends, strategy, terms, respawn, start_timeout, adopted)
 
@@ -87,5 +88,13 @@ class Order:
             session.emit,
         )
         listing = Listing(make_demand, session.add_demand)
-        crew = Crew(session, listing, threading.Condition(), self.respawn, stop_grace, self.start_timeout)
+        crew = Crew(
+            session,
+            listing,
+            threading.Condition(),
+            self.respawn,
+            stop_grace,
+            self.start_timeout,
+            self.payload,
+        )
         return Cluster(crew, self.service_class, self.members, self.expiration, self.adopted)

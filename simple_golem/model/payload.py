@@ -9,7 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import BadPayload
-from .frozen import FrozenDict, freeze
+from .commands import Deploy, Start
+from .constraints import checked_constraints, constraint
+from .frozen import FrozenDict
+from .manifest import base64_of, checked_manifest, with_image
+from .properties import MANIFEST, checked_properties
 
 TASK_PACKAGE = "golem.srv.comp.task_package"
 
@@ -46,26 +50,59 @@ class Payload:
     """What is asked of providers; most people get one from `vm.repo(...)`.
 
     Args:
-        properties: properties of the demand, JSON values by dotted names.
-        constraints: what an offer must fulfil, e.g. `("(golem.runtime.name=vm)",)`.
+        properties: properties of the demand, JSON values by dotted names. Those that Golem names must have
+            the type that it gives them; an aware datetime becomes milliseconds since 1970.
+        constraints: what an offer must fulfil, all of them, e.g. `["(golem.inf.mem.gib>=2)"]`.
         image: an image to be looked up before the demand is published, if the runtime takes one.
+        runtime: the name of the runtime, e.g. `vm`; None: the constraints say it, or it may be any.
+        deploy: how the runtime is deployed, unless the service has a `deploy()` of its own.
+        start: how it is started, with what arguments, unless the service has a `deploy()` of its own.
+        manifest: a manifest that the image is put into, for runtimes that are to know it.
 
     Raises:
-        BadPayload: a property has no JSON form, or a constraint has no parentheses.
+        BadPayload: a property has no JSON form or the wrong type, or a constraint can't be read; the message
+            names it.
     """
 
     properties: Mapping[str, Any] = field(default_factory=FrozenDict)
     constraints: Sequence[str] = ()
     image: ImageRequest | None = None
+    runtime: str | None = None
+    deploy: Deploy = field(default_factory=Deploy)
+    start: Start = field(default_factory=Start)
+    manifest: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "properties", _properties(self.properties))
-        object.__setattr__(self, "constraints", _constraints(self.constraints))
+        object.__setattr__(self, "properties", checked_properties(self.properties))
+        object.__setattr__(self, "constraints", self._all_constraints())
         if self.image is not None and not isinstance(self.image, ImageRequest):
             raise BadPayload(f"image is {self.image!r}: give an ImageRequest, or use vm.repo(image_hash=…)")
+        if not isinstance(self.deploy, Deploy):
+            raise BadPayload(
+                f"deploy is {_short(self.deploy)}: give a command such as Deploy(env={{'A': '1'}})"
+            )
+        if not isinstance(self.start, Start):
+            raise BadPayload(f"start is {_short(self.start)}: give a command such as Start('--verbose')")
+        if self.manifest is None:
+            return
+        if self.image is None:
+            raise BadPayload("manifest is for an image, and there is none; use vm.manifest(image_hash=…)")
+        object.__setattr__(self, "manifest", checked_manifest(self.manifest))
+
+    def _all_constraints(self) -> tuple[str, ...]:
+        given = checked_constraints(self.constraints)
+        if self.runtime is None:
+            return given
+        if not isinstance(self.runtime, str) or not re.fullmatch(r"[\w.+-]+", self.runtime):
+            raise BadPayload(f"runtime is {_short(self.runtime)}: give its name, e.g. 'vm'")
+        own = constraint("golem.runtime.name", "=", self.runtime)
+        return given if own in given else (own, *given)
 
     def with_image(self, location: ImageLocation) -> Payload:
         """Return the payload with its image found."""
+        if self.manifest is not None:
+            encoded = base64_of(with_image(self.manifest, location.hash, location.url))
+            return replace(self, properties={**self.properties, MANIFEST: encoded})
         package = f"hash:sha3:{location.hash}:{location.url}"
         return replace(self, properties={**self.properties, TASK_PACKAGE: package})
 
@@ -101,27 +138,6 @@ def checked_image_url(value: object) -> str:
             f"image_url is {_short(value)}: a URL that starts with http:// or https:// is needed"
         )
     return value
-
-
-def _properties(value: object) -> FrozenDict:
-    if not isinstance(value, Mapping):
-        raise BadPayload(f"properties are {_short(value)}: give a dict, e.g. {{'golem.srv.comp.x': 1}}")
-    try:
-        frozen = freeze(value)
-    except TypeError as error:
-        raise BadPayload(f"properties: {error}") from error
-    return FrozenDict(frozen)
-
-
-def _constraints(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise BadPayload(f"constraints are {_short(value)}: give a list, e.g. ['(golem.runtime.name=vm)']")
-    for constraint in value:
-        if not isinstance(constraint, str) or not re.fullmatch(r"\(.+\)", constraint, re.DOTALL):
-            raise BadPayload(
-                f"constraints: {_short(constraint)} has no parentheses, as '(golem.runtime.name=vm)' has"
-            )
-    return tuple(value)
 
 
 def _short(value: object, limit: int = 120) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from ..errors import BadService, BadWaitTime, GolemError, NoContext, NotRunning, ServiceStopped
 from . import vm
 from .answers import Answers, answer_batch, checked_answers
-from .commands import Command, Commands, Deploy, Start, batch_of
-from .payload import Payload
+from .commands import Command, Commands, batch_of
+from .payload import Payload, require_payload
 from .results import Result, Results
 from .states import ServiceState
 
@@ -50,6 +50,7 @@ class _Ties:
     results: Results = field(default_factory=Results)
     answers: Answers | None = None
     stopping: bool = False
+    payload: Payload | None = None
 
 
 class Service:
@@ -95,8 +96,9 @@ class Service:
         return vm.repo()
 
     def deploy(self) -> Commands:
-        """Return the commands that make the runtime ready. Override for volumes, env or custom runtimes."""
-        return [Deploy(), Start()]
+        """Return the commands that make the runtime ready, as the payload says. Override for volumes."""
+        payload = self._simple_golem.payload or require_payload(type(self).get_payload())
+        return [payload.deploy, payload.start]
 
     def start(self) -> Commands:
         """Return what is run once, after the runtime is ready."""
@@ -254,6 +256,13 @@ class Service:
 
 
 _RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")) - {*METHODS, "run_interval"}
+
+
+def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
+    """Return a new service that will run on `payload`, which need not be its class's own."""
+    service = make()
+    service._simple_golem.payload = payload
+    return service
 
 
 def bind(service: Service, binding: Binding) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from simple_golem.errors import BadPayload
 from simple_golem.model import vm
+from simple_golem.model.commands import Deploy, Start
 from simple_golem.model.payload import ImageLocation, ImageRequest, Payload, require_payload
 
 HASH = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
@@ -98,7 +99,7 @@ def test_an_argument_that_can_not_be_is_named(arguments: dict[str, object]) -> N
 
 
 def test_a_payload_is_a_value() -> None:
-    payload = Payload({"a": [1, {"b": None}], "c": 1.5}, ["(x=1)"])
+    payload = Payload({"a": [1, {"b": None}], "c": 1.5}, ["(x=1)"], deploy=Deploy(), start=Start("-v"))
     for twin in (copy.deepcopy(payload), pickle.loads(pickle.dumps(payload)), eval(repr(payload))):
         assert twin == payload
         assert hash(twin) == hash(payload)
