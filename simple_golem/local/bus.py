@@ -42,6 +42,36 @@ _RECONNECT_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _CLOSE_SECONDS = 2.0
 
 
+class PendingCall:
+    """A call that is under way; its answer is to be asked for, or it is to be abandoned."""
+
+    def __init__(self, bus: Bus, address: str, request_id: str, deadline: Deadline, timeout: float) -> None:
+        self._bus = bus
+        self._address = address
+        self._request_id = request_id
+        self._deadline = deadline
+        self._timeout = timeout
+        self.answer: Future[bytes] = Future()
+
+    def data(self) -> bytes:
+        """Block for the bytes of the answer, in which nothing is decoded yet; empty if nobody was there.
+
+        Raises:
+            BusError: the bus is not there, nobody serves the address, or no answer came in time.
+        """
+        try:
+            return self.answer.result(self._deadline.remaining())
+        except FutureTimeout as error:
+            raise BusError(f"{self._address}: no answer within {self._timeout:g} s") from error
+        finally:
+            self._bus._forget(self._request_id)
+
+    def abandon(self, reason: str) -> None:
+        """Have whoever waits for the answer get a BusError instead, at once."""
+        if self._bus._forget(self._request_id) is not None:
+            self.answer.set_exception(BusError(f"{self._address}: {reason}"))
+
+
 @dataclass(eq=False)
 class _Service:
     handler: Handler | None
@@ -77,7 +107,7 @@ class Bus:
         self._services: dict[str, _Service] = {}
         # The bus answers registrations in the order they were sent.
         self._awaited: deque[_Service] = deque()
-        self._calls: dict[str, Future[bytes]] = {}
+        self._calls: dict[str, PendingCall] = {}
         self._workers = WorkerPool(f"{name}-call", _MOST_CALLS_AT_ONCE)
         self._reader = EngineThread(f"{name}-reader", self._run)
         self._reader.start()
@@ -147,27 +177,38 @@ class Bus:
         Raises:
             BusError: the bus is not there, nobody serves the address, or the answer is an Err.
         """
-        left = Deadline(timeout)
-        request_id = secrets.token_hex(16)
-        answer: Future[bytes] = Future()
-        with self._changed:
-            wait_until(self._changed, lambda: self._link is not None or self._scope.cancelled, timeout)
-            if self._link is None or self._scope.cancelled:
-                raise BusError(f"{address}: no connection to the service bus")
-            self._calls[request_id] = answer
-            self._link.send(CallRequest(caller, address, request_id, to_payload(payload)))
-        try:
-            data = answer.result(left.remaining())
-        except FutureTimeout as error:
-            raise BusError(f"{address}: no answer within {timeout:g} s") from error
-        finally:
-            with self._changed:
-                self._calls.pop(request_id, None)
+        data = self.begin_call(address, to_payload(payload), caller=caller, timeout=timeout).data()
         # Decoded here, where what can't be is the error of this call and of nothing else.
         reply = from_payload(data)
         if isinstance(reply, dict) and "Err" in reply:
             raise BusError(f"{address}: {reply['Err']}")
         return reply["Ok"] if isinstance(reply, dict) and "Ok" in reply else reply
+
+    def begin_call(
+        self, address: str, payload: bytes, *, caller: str = "", timeout: float = 60.0
+    ) -> PendingCall:
+        """Call a service, and go on: the answer is asked for later, so that several calls are under way.
+
+        Args:
+            payload: encoded.
+            address, caller, timeout: as for `call`; blocks only for a connection that is not there.
+
+        Raises:
+            BusError: there is no connection to the bus.
+        """
+        pending = PendingCall(self, address, secrets.token_hex(16), Deadline(timeout), timeout)
+        with self._changed:
+            wait_until(self._changed, lambda: self._link is not None or self._scope.cancelled, timeout)
+            if self._link is None or self._scope.cancelled:
+                raise BusError(f"{address}: no connection to the service bus")
+            self._calls[pending._request_id] = pending
+            self._link.send(CallRequest(caller, address, pending._request_id, payload))
+        return pending
+
+    def _forget(self, request_id: str) -> PendingCall | None:
+        """The call of this id, if it was still under way; whoever gets it is the one to answer it."""
+        with self._changed:
+            return self._calls.pop(request_id, None)
 
     def cut(self) -> None:
         """Drop the connection with nothing more said, and do not come back; `close` is still due."""
@@ -234,8 +275,8 @@ class Bus:
             self._link = None
             self._awaited.clear()
             calls, self._calls = self._calls, {}
-        for answer in calls.values():
-            answer.set_exception(BusError("the connection to the service bus was lost"))
+        for pending in calls.values():
+            pending.answer.set_exception(BusError("the connection to the service bus was lost"))
 
     def _handle(self, link: Link, packet: Packet | None) -> None:
         if isinstance(packet, CallRequest):
@@ -264,14 +305,15 @@ class Bus:
     def _answered(self, reply: CallReply) -> None:
         if reply.partial:
             return  # nothing that is called from here answers in parts
-        with self._changed:
-            answer = self._calls.pop(reply.request_id, None)
-        if answer is None:
+        pending = self._forget(reply.request_id)
+        if pending is None:
             return
         if reply.code:
-            answer.set_exception(BusError(reply.data.decode(errors="replace") or f"code {reply.code}"))
+            pending.answer.set_exception(
+                BusError(reply.data.decode(errors="replace") or f"code {reply.code}")
+            )
         else:
-            answer.set_result(reply.data)
+            pending.answer.set_result(reply.data)
 
     def _called(self, link: Link, request: CallRequest) -> None:
         service = self._service_of(request.address)

@@ -56,6 +56,11 @@ class ExeBatch:
             if (piece := captured.write(data)) is not None:
                 self._emit(index, {stream: piece})
 
+    def progress(self, index: int, progress: Mapping[str, Any]) -> None:
+        """Tell how far a command is."""
+        with self._changed:
+            self._emit(index, {"progress": dict(progress)})
+
     def finish(self, index: int, return_code: int, message: str | None) -> None:
         with self._changed:
             state = self._states[index]

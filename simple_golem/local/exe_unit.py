@@ -16,6 +16,7 @@ from .bus import Bus
 from .exe_batch import Command, ExeBatch
 from .images import ImageStore
 from .runtime import CommandError, SandboxRuntime
+from .transfer import Transfers
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ class ExeUnit:
         task_package: str | None,
         on_state: Callable[[StatePair], object],
         habits: ExeUnitHabits | None = None,
+        node_id: str = "",
     ) -> None:
         """Begin to serve; blocks until the bus has confirmed it, so that no Exec can come too early.
 
         Args:
             task_package: the image, as the agreement's demand names it.
             on_state: called with each new state, `("Initialized", None)` first, in order, on another thread.
+            node_id: the provider's.
 
         Raises:
             BusError: the bus refused, or did not answer.
@@ -65,9 +68,10 @@ class ExeUnit:
         self.activity_id = activity_id
         self._bus = bus
         self._service_id = f"/public/exeunit/{activity_id}"
-        self._runtime = SandboxRuntime(image_store, task_package)
         self._habits = habits
         self._scope = Scope()
+        self._transfers = Transfers(bus, node_id, self._scope)
+        self._runtime = SandboxRuntime(image_store, task_package, self._transfers)
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
@@ -207,7 +211,12 @@ class ExeUnit:
         entered = self._enter(name)
         try:
             self._misbehave(command)
-            self._runtime.execute(name, details, lambda stream, data: batch.output(index, stream, data))
+            self._runtime.execute(
+                name,
+                details,
+                lambda stream, data: batch.output(index, stream, data),
+                lambda progress: batch.progress(index, progress),
+            )
         finally:
             # As in the real exe-unit a command that failed has changed the state all the same.
             self._leave(entered)

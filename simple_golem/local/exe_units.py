@@ -19,15 +19,18 @@ from .served_activity import ExeUnitLike, StateReport
 class ExeUnits:
     """Makes them; one after the other or several at a time."""
 
-    def __init__(self, gsb_url: str, name: str, images: ImageStore, habits: ProviderHabits) -> None:
+    def __init__(
+        self, gsb_url: str, name: str, node_id: str, images: ImageStore, habits: ProviderHabits
+    ) -> None:
         """Args:
         gsb_url: the far daemon's.
-        name: the provider's.
+        name, node_id: the provider's.
         images: what activities can be deployed with.
         habits: how the provider behaves.
         """
         self._gsb_url = gsb_url
         self._name = name
+        self._node_id = node_id
         self._images = images
         self._habits = _CommandHabits(habits)
         self._lock = threading.Lock()
@@ -41,7 +44,7 @@ class ExeUnits:
             if self._bus is None:
                 self._bus = Bus(self._gsb_url, self._name)
             bus = self._bus
-        return ExeUnit(bus, activity_id, self._images, task_package, on_state, self._habits)
+        return ExeUnit(bus, activity_id, self._images, task_package, on_state, self._habits, self._node_id)
 
     def cut(self) -> None:
         """Drop the connection with nothing more said, as when an exe-unit's process is killed.

@@ -62,7 +62,7 @@ class Providers:
         app_key: str,
         images: ImageStore,
     ) -> ProviderAgent:
-        exe_units = ExeUnits(daemons.far.gsb_url, identity.name, images, habits)
+        exe_units = ExeUnits(daemons.far.gsb_url, identity.name, identity.node_id, images, habits)
         self._exe_units.append(exe_units)
         return ProviderAgent(
             identity.name,

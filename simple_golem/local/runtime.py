@@ -10,7 +10,9 @@ from typing import Any
 
 from ..errors import LocalNetworkError, SandboxGone
 from .images import ImageStore, LocalImage
+from .progress import Report, Reporter
 from .sandbox import DEFAULT_ENVIRONMENT, Sandbox
+from .transfer import TransferFailed, Transfers
 
 Output = Callable[[str, bytes], object]
 
@@ -36,9 +38,13 @@ class CommandError(Exception):
 class SandboxRuntime:
     """Executes the commands that need a runtime, one at a time."""
 
-    def __init__(self, images: ImageStore, task_package: str | None) -> None:
-        """Args: task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine."""
+    def __init__(self, images: ImageStore, task_package: str | None, transfers: Transfers) -> None:
+        """Args:
+        task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine.
+        transfers: executes `transfer`.
+        """
         self._images = images
+        self._transfers = transfers
         self._task_package = task_package
         self._environment: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -47,24 +53,25 @@ class SandboxRuntime:
         self._closed = False
         self._cpu_before = 0.0
 
-    def execute(self, name: str, details: Mapping[str, Any], output: Output) -> None:
+    def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Block until the command has ended.
 
         Args:
             name, details: as in the ExeScript: "run" and `{"entry_point": …}`, for example.
             output: called with "stdout" or "stderr" and each piece of output.
+            report: called with the progress that the command asks for.
 
         Raises:
             CommandError: the command failed.
         """
         try:
-            _COMMANDS[name](self, details, output)
+            _COMMANDS[name](self, details, output, report)
         except SandboxGone as error:
             raise CommandError(f"Runtime error: {error}") from error
         except LocalNetworkError as error:
             raise CommandError(f"ExeScript command error: {error}") from error
 
-    def _deploy(self, details: Mapping[str, Any], output: Output) -> None:
+    def _deploy(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         if details.get("net"):
             raise CommandError("Net error: the local network has no private networks yet")
         stops_before = self._stops
@@ -88,6 +95,7 @@ class SandboxRuntime:
         deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(volumes)]
         answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
         output("stdout", json.dumps(answer).encode())
+        Reporter(details.get("progress"), report).message("Deployed image from cache")
 
     def _image(self) -> LocalImage | None:
         if self._task_package is None:
@@ -99,23 +107,26 @@ class SandboxRuntime:
             raise CommandError(f"Local service error: Transfer error: {missing}")
         return image
 
-    def _start(self, details: Mapping[str, Any], output: Output) -> None:
+    def _start(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Nothing to boot: the sandbox has been alive since it was deployed."""
 
-    def _run(self, details: Mapping[str, Any], output: Output) -> None:
-        sandbox = self._sandbox
-        if sandbox is None:
-            raise SandboxGone("the runtime was stopped")
-        process = sandbox.popen([details["entry_point"], *details.get("args", ())], self._environment)
+    def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        process = self._running().popen([details["entry_point"], *details.get("args", ())], self._environment)
         code = process.wait(lambda data: output("stdout", data), lambda data: output("stderr", data))
         if code:
             raise CommandError.exited(code)
 
-    def _transfer(self, details: Mapping[str, Any], output: Output) -> None:
-        way = f"{details.get('from')} to {details.get('to')}"
-        raise CommandError(
-            f"Local service error: Transfer error: {way}: the local network has no transfers yet"
-        )
+    def _transfer(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        try:
+            self._transfers.transfer(self._running(), details, report)
+        except TransferFailed as error:
+            raise CommandError(f"Local service error: Transfer error: {error}") from error
+
+    def _running(self) -> Sandbox:
+        sandbox = self._sandbox
+        if sandbox is None:
+            raise SandboxGone("the runtime was stopped")
+        return sandbox
 
     def cpu_seconds(self) -> float:
         """The processor time that all commands have used so far."""

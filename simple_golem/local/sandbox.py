@@ -14,7 +14,7 @@ import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import LocalNetworkError, NamespacesForbidden, SandboxGone
 
@@ -132,6 +132,31 @@ class Sandbox:
         """Make a folder inside, with those above it; an error names it."""
         if error := self._ask({"ask": "make_folder", "path": path}).get("error"):
             raise LocalNetworkError(error)
+
+    def open_file(self, path: str, mode: Literal["r", "w"]) -> int:
+        """Open a regular file inside, with links followed inside only; returns a descriptor of this process.
+
+        Args:
+            path: absolute.
+            mode: "r" to read it; "w" to write it anew, with the folders above it made where they are not.
+
+        Raises:
+            OSError: it can't be opened.
+            SandboxGone: the sandbox has ended.
+        """
+        with self._connect({"ask": "open", "path": path, "mode": mode}, []) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                answer, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+            except OSError as error:
+                raise SandboxGone("the sandbox does not answer") from error
+        if not answer:
+            raise SandboxGone("the sandbox has ended")
+        if not descriptors:
+            number = json.loads(answer)["errno"]
+            raise OSError(number, os.strerror(number))
+        os.set_inheritable(descriptors[0], False)
+        return descriptors[0]
 
     def cpu_seconds(self) -> float:
         """The processor time that everything inside has used so far."""

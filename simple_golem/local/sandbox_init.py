@@ -16,6 +16,7 @@ import selectors
 import shutil
 import signal
 import socket
+import stat
 import struct
 import sys
 from typing import Any
@@ -229,7 +230,10 @@ class Init:
         if "argv" in request:
             self.start(connection, request, descriptors[1:])
             return
-        answer_to(connection, ANSWERS[request["ask"]](request))
+        if request["ask"] == "open":
+            hand_over(connection, request)
+        else:
+            answer_to(connection, ANSWERS[request["ask"]](request))
         connection.close()
 
     def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
@@ -313,6 +317,42 @@ def make_folder(request: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         return {"error": f"{request['path']}: {error.strerror}"}
     return {}
+
+
+def open_file(path: str, mode: str) -> int:
+    """A descriptor of a regular file; nothing else is opened, that could keep this process waiting."""
+    if mode == "w":
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    flags = os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL, path)
+        if mode == "w":
+            os.ftruncate(descriptor, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def hand_over(connection: socket.socket, request: dict[str, Any]) -> None:
+    """Answer with an open file, or with the number of the error."""
+    try:
+        descriptor = open_file(request["path"], request["mode"])
+    except ValueError:
+        answer_to(connection, {"errno": errno.EINVAL})  # no path has a zero byte
+        return
+    except OSError as error:
+        answer_to(connection, {"errno": error.errno})
+        return
+    try:
+        socket.send_fds(connection, [b"{}"], [descriptor])
+    except OSError:
+        pass  # whoever asked has gone
+    finally:
+        os.close(descriptor)
 
 
 def tell_cpu(_: dict[str, Any]) -> dict[str, Any]:

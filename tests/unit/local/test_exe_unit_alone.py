@@ -269,11 +269,7 @@ def test_a_command_that_leaves_children_behind_ends_at_once(unit: Unit) -> None:
     )
 
 
-def test_a_transfer_or_a_private_network_says_that_it_is_not_there_yet(unit: Unit) -> None:
-    transfer = {"transfer": {"from": "gftp://0x1/abc", "to": "container:/golem/input/x"}}
-    message = unit.do(*UP, transfer)[2]["message"]
-    assert "Transfer error: gftp://0x1/abc to container:/golem/input/x" in message
-    unit.do({"terminate": {}})
+def test_a_private_network_says_that_it_is_not_there_yet(unit: Unit) -> None:
     assert "no private networks yet" in unit.do({"deploy": {"net": [{"id": "1"}]}})[0]["message"]
 
 
