@@ -11,10 +11,22 @@ from .model.payload import Payload
 from .model.results import Result, Results
 from .model.service import Service
 from .model.states import ServiceState
+from .model.transfers import (
+    Download,
+    DownloadBytes,
+    DownloadJson,
+    Upload,
+    UploadBytes,
+    UploadFromUrl,
+    UploadJson,
+)
 
 __all__ = [
     "Cluster",
     "CommandFailed",
+    "Download",
+    "DownloadBytes",
+    "DownloadJson",
     "Golem",
     "GolemError",
     "Instance",
@@ -26,6 +38,10 @@ __all__ = [
     "ServiceFailed",
     "ServiceState",
     "ServiceStopped",
+    "Upload",
+    "UploadBytes",
+    "UploadFromUrl",
+    "UploadJson",
     "__version__",
     "vm",
 ]

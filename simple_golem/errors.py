@@ -84,6 +84,10 @@ class BadCommand(GolemError, ValueError):
     """A command that no runtime could execute, refused where it was written."""
 
 
+class BadLocalFile(GolemError, OSError):
+    """A file of this machine can't be sent, or can't be written where it was to go."""
+
+
 class BadState(GolemError, ValueError):
     """The name of a state that there is not."""
 
@@ -157,6 +161,18 @@ class NotOneResult(GolemError, AttributeError):
 
 class NoBytes(GolemError, AttributeError):
     """The output's bytes were asked of a command that has its text only."""
+
+
+class NoData(GolemError, AttributeError):
+    """`data` or `json` was asked of the result of a command that brings none."""
+
+
+class BadJson(GolemError, ValueError):
+    """A downloaded file is no JSON."""
+
+
+class TransferFailed(GolemError):
+    """A file did not come over whole, though the provider says that it did."""
 
 
 class BatchLost(GolemError):

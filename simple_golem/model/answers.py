@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -10,11 +11,13 @@ from ..errors import BadAnswer, NotRunning
 from .commands import Command
 from .failure import command_failed
 from .results import Result, Results
+from .transfers import DownloadBytes, DownloadJson, FileCommand, UploadFromUrl
 
-Answer: TypeAlias = str | Result | BaseException | type[BaseException]
-"""What a command is answered: its stdout, a whole result, or an error to be raised."""
+Answer: TypeAlias = Any
+"""What a command is answered: its stdout as text, a whole `Result`, or an error to be raised; `DownloadBytes` is
+answered with the file's bytes, `DownloadJson` with its value, and a command that copies files with None."""
 
-Answers: TypeAlias = Callable[[Any], Answer] | Mapping[Any, Answer]
+Answers: TypeAlias = Callable[[Any], Any] | Mapping[Any, Any]
 """Answers for many commands: a function of the command, or a dict."""
 
 
@@ -49,14 +52,35 @@ def answer_batch(commands: tuple[Command, ...], answers: Answers, name: str) -> 
             isinstance(answer, type) and issubclass(answer, BaseException)
         ):
             raise answer
-        if isinstance(answer, str):
-            answer = Result(stdout=answer)
-        if not isinstance(answer, Result):
-            raise BadAnswer(f"{command!r} was answered {answer!r}: give text, a Result, or an exception")
-        results.append(replace(answer, index=index, command=command))
-        if not answer.success:
+        result = _as_result(command, answer)
+        results.append(replace(result, index=index, command=command))
+        if not result.success:
             raise command_failed(results, commands, f"{name} (a unit test)")
     return Results(results)
+
+
+def _as_result(command: Command, answer: object) -> Result:
+    if isinstance(answer, Result):
+        return answer
+    if isinstance(command, DownloadJson):
+        return Result(downloaded=_file_content(command, answer))
+    if isinstance(command, DownloadBytes) and isinstance(answer, bytes):
+        return Result(downloaded=answer)
+    if isinstance(command, (FileCommand, UploadFromUrl)) and answer is None:
+        return Result()
+    if isinstance(answer, str):
+        return Result(stdout=answer)
+    wanted = "bytes" if isinstance(command, DownloadBytes) else "text"
+    raise BadAnswer(f"{command!r} was answered {answer!r}: give {wanted}, a Result, or an exception")
+
+
+def _file_content(command: Command, answer: object) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    try:
+        return json.dumps(answer).encode()
+    except (TypeError, ValueError) as error:
+        raise BadAnswer(f"{command!r} was answered {answer!r}, which is no JSON: {error}") from error
 
 
 def _answer_to(command: Command, answers: Answers) -> object:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ..errors import NoBytes, NotOneResult
+from ..errors import BadJson, NoBytes, NoData, NotOneResult
 from .commands import Command, Run
 from .wire_time import parse_time
 
@@ -27,6 +28,7 @@ class Result:
         command: the command itself.
         finished_at: when it ended, by the provider's clock.
         output_bytes: stdout and stderr as they were written, of a command that asked for it.
+        downloaded: what a download brought into memory, None of any other command; `data` reads it.
     """
 
     stdout: str = ""
@@ -37,6 +39,34 @@ class Result:
     command: Command | None = None
     finished_at: datetime | None = None
     output_bytes: tuple[bytes, bytes] | None = None
+    downloaded: bytes | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file that `DownloadBytes` or `DownloadJson` brought.
+
+        Raises:
+            NoData: the command was none of them.
+        """
+        if self.downloaded is None:
+            raise NoData(
+                f"{self.command!r} brought no data: DownloadBytes and DownloadJson do; "
+                "what Download brought is in its file, and what Run wrote is `stdout`"
+            )
+        return self.downloaded
+
+    @property
+    def json(self) -> Any:
+        """The value of the JSON file that was downloaded.
+
+        Raises:
+            NoData: nothing was downloaded.
+            BadJson: it is no JSON.
+        """
+        try:
+            return json.loads(self.data)
+        except ValueError as error:  # of the JSON, or of its UTF-8
+            raise BadJson(f"what {self.command!r} brought is no JSON: {error}") from error
 
     @property
     def stdout_bytes(self) -> bytes:
@@ -112,6 +142,16 @@ class Results(tuple[Result, ...]):
     def stderr_bytes(self) -> bytes:
         """The same of its standard error."""
         return self._only("stderr_bytes").stderr_bytes
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file that the one command downloaded; for `DownloadBytes` and `DownloadJson`."""
+        return self._only("data").data
+
+    @property
+    def json(self) -> Any:
+        """The value of the JSON file that the one command downloaded."""
+        return self._only("json").json
 
     @property
     def exit_code(self) -> int | None:

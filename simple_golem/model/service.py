@@ -236,6 +236,7 @@ class Service:
         Args:
             answers: a function of the command, or a dict, that gives its stdout as text, a `Result`, or an
                 exception to be raised. `Result(success=False)` has `execute` raise `CommandFailed`, as live.
+                `DownloadBytes` gets the file's bytes, `DownloadJson` its value, what copies files None.
 
         Raises:
             BadAnswer: neither function nor dict.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .activity import ActivityApi
 from .bridge import BridgeApi
+from .gsb import GsbApi
 from .http import Http
 from .identity import IdentityApi
 from .market import MarketApi
@@ -36,6 +37,7 @@ class Yagna:
         self.payment = PaymentApi(self.http, payment_url or "/payment-api/v1")
         self.provider = ProviderApi(self.http)
         self.bridge = BridgeApi(self.http)
+        self.gsb = GsbApi(self.http, app_key)
 
     def close(self) -> None:
         """Close the idle connections; a request under way is not interrupted."""

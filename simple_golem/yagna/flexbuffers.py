@@ -1,0 +1,183 @@
+"""FlexBuffers, as much of them as the daemon's service bus says over a WebSocket.
+
+Written here since chunks of files are what is encoded: in the library `flatbuffers` that costs more than
+everything else, and merely importing it imports numpy where that is installed. The tests hold it against that
+library.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+_NULL, _INT, _UINT, _FLOAT, _KEY, _STRING = 0, 1, 2, 3, 4, 5
+_INDIRECT_INT, _INDIRECT_UINT, _INDIRECT_FLOAT = 6, 7, 8
+_MAP, _VECTOR, _VECTOR_INT, _VECTOR_UINT = 9, 10, 11, 12
+_BLOB, _BOOL = 25, 26
+
+_UNSIGNED = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
+_SIGNED = {1: struct.Struct("<b"), 2: struct.Struct("<h"), 4: struct.Struct("<i"), 8: struct.Struct("<q")}
+_REAL = {4: struct.Struct("<f"), 8: struct.Struct("<d")}
+
+# What is written here is written in words of 8 bytes throughout: simple, and always aligned.
+_WORD = 8
+_WIDTH_BITS = 3
+_PADDING = bytes(_WORD)
+
+
+class BadFlexBuffer(ValueError):
+    """Some bytes are no FlexBuffer, or hold a type that nobody here has a use for."""
+
+
+def decode(data: bytes) -> Any:
+    """Return the value that a FlexBuffer holds: None, bool, int, float, str, bytes, list or dict.
+
+    Raises:
+        BadFlexBuffer: it is none.
+    """
+    try:
+        width = data[-1]
+        return _read(data, len(data) - 2 - width, width, data[-2])
+    except (IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
+        raise BadFlexBuffer(f"{len(data)} bytes that are no FlexBuffer: {error!r}") from error
+
+
+def _read(data: bytes, at: int, parent_width: int, packed: int) -> Any:
+    kind, width = packed >> 2, 1 << (packed & 3)
+    if kind == _NULL:
+        return None
+    if kind == _INT:
+        return _SIGNED[parent_width].unpack_from(data, at)[0]
+    if kind == _UINT:
+        return _UNSIGNED[parent_width].unpack_from(data, at)[0]
+    if kind == _FLOAT:
+        return _REAL[parent_width].unpack_from(data, at)[0]
+    if kind == _BOOL:
+        return _UNSIGNED[parent_width].unpack_from(data, at)[0] != 0
+    target = at - _UNSIGNED[parent_width].unpack_from(data, at)[0]
+    if target < 0:
+        raise IndexError("an offset that leads out of the buffer")
+    return _read_target(data, target, kind, width)
+
+
+def _read_target(data: bytes, at: int, kind: int, width: int) -> Any:
+    if kind == _KEY:
+        return data[at : data.index(b"\0", at)].decode()
+    if kind == _INDIRECT_INT:
+        return _SIGNED[width].unpack_from(data, at)[0]
+    if kind == _INDIRECT_UINT:
+        return _UNSIGNED[width].unpack_from(data, at)[0]
+    if kind == _INDIRECT_FLOAT:
+        return _REAL[width].unpack_from(data, at)[0]
+    size = _UNSIGNED[width].unpack_from(data, at - width)[0]
+    if at + size > len(data):
+        raise IndexError("a size beyond the buffer's end")
+    if kind == _STRING:
+        return data[at : at + size].decode()
+    if kind == _BLOB:
+        return data[at : at + size]
+    if kind == _MAP:
+        return _read_map(data, at, size, width)
+    if kind == _VECTOR:
+        return _read_items(data, at, size, width)
+    if kind in (_VECTOR_INT, _VECTOR_UINT):
+        number = (_SIGNED if kind == _VECTOR_INT else _UNSIGNED)[width]
+        return [number.unpack_from(data, at + index * width)[0] for index in range(size)]
+    raise BadFlexBuffer(f"a FlexBuffer with a value of type {kind}")
+
+
+def _read_items(data: bytes, at: int, size: int, width: int) -> list[Any]:
+    types = at + size * width
+    return [_read(data, at + index * width, width, data[types + index]) for index in range(size)]
+
+
+def _read_map(data: bytes, at: int, size: int, width: int) -> dict[str, Any]:
+    number = _UNSIGNED[width]
+    keys_at = at - 3 * width
+    keys_at -= number.unpack_from(data, keys_at)[0]
+    keys_width = number.unpack_from(data, at - 2 * width)[0]
+    offset = _UNSIGNED[keys_width]
+    values = _read_items(data, at, size, width)
+    found = {}
+    for index, value in enumerate(values):
+        place = keys_at + index * keys_width
+        key_at = place - offset.unpack_from(data, place)[0]
+        found[data[key_at : data.index(b"\0", key_at)].decode()] = value
+    return found
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    """Return a map as a FlexBuffer; its values are None, int, str, bytes, or such maps.
+
+    Raises:
+        TypeError: another type is among them.
+    """
+    writer = _Writer()
+    at, _kind = writer.write(value)
+    return writer.finished(at)
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, value: object) -> tuple[int, int]:
+        """Write a value and return where it is, or what it is if it is stored in its parent, and its type."""
+        if value is None:
+            return 0, _NULL
+        if isinstance(value, int):
+            return value, _INT
+        if isinstance(value, str):
+            return self._sized(value.encode(), b"\0"), _STRING
+        if isinstance(value, bytes):
+            return self._sized(value, b""), _BLOB
+        if isinstance(value, dict):
+            return self._map(value), _MAP
+        raise TypeError(f"{type(value).__name__} can't be written as a FlexBuffer here")
+
+    def _sized(self, content: bytes, end: bytes) -> int:
+        self._align()
+        self._word(len(content))
+        at = len(self._data)
+        self._data += content
+        self._data += end
+        return at
+
+    def _map(self, value: dict[str, Any]) -> int:
+        keys, values = [], []
+        for key in sorted(value):
+            keys.append(len(self._data))
+            self._data += key.encode() + b"\0"
+        for key in sorted(value):
+            values.append(self.write(value[key]))
+        self._align()
+        self._word(len(keys))
+        keys_at = len(self._data)
+        for key_at in keys:
+            self._offset(key_at)
+        self._offset(keys_at)
+        self._word(_WORD)
+        self._word(len(values))
+        at = len(self._data)
+        for place, kind in values:
+            if kind in (_NULL, _INT):
+                self._data += _SIGNED[_WORD].pack(place)
+            else:
+                self._offset(place)
+        self._data += bytes((kind << 2) | _WIDTH_BITS for _place, kind in values)
+        return at
+
+    def finished(self, root_at: int) -> bytes:
+        self._align()
+        self._offset(root_at)
+        self._data += bytes(((_MAP << 2) | _WIDTH_BITS, _WORD))
+        return bytes(self._data)
+
+    def _align(self) -> None:
+        self._data += _PADDING[: -len(self._data) % _WORD]
+
+    def _word(self, number: int) -> None:
+        self._data += _UNSIGNED[_WORD].pack(number)
+
+    def _offset(self, target: int) -> None:
+        self._word(len(self._data) - target)
