@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from ..model.cost import plain
@@ -117,9 +117,14 @@ class Account:
     ) -> str | None:
         """Why a debit note asks for more than the prices allow; None if it does not."""
         activity = self.activity(activity_id)
-        prices = self.prices
-        if prices is None:
+        if self.prices is None:
             return None
+        with localcontext(EXACT):
+            return self._objection_to_note(self.prices, activity, amount, usage)
+
+    def _objection_to_note(
+        self, prices: Prices, activity: ActivityAccount, amount: Decimal, usage: Sequence[object] | None
+    ) -> str | None:
         if usage is None or prices.of_usage(usage) is None:
             most = self._most(prices, activity.seconds())
             return _above(amount, most, "the price of all the time since it began is")
@@ -155,8 +160,9 @@ class Account:
         if amount <= self.cost() or self.prices is None:
             return None
         prices = self.prices
-        most = total(self._most_in_the_end(prices, activity) for activity in self.activities.values())
-        return _above(amount, most, "its debit notes and the agreed prices allow")
+        with localcontext(EXACT):
+            most = total(self._most_in_the_end(prices, activity) for activity in self.activities.values())
+            return _above(amount, most, "its debit notes and the agreed prices allow")
 
     def _most_in_the_end(self, prices: Prices, activity: ActivityAccount) -> Decimal:
         """What an activity may cost by what was noted, and the time that has passed since."""
@@ -184,10 +190,14 @@ class Account:
             return self.cost(), Decimal(0)
         if self.refused is not None:
             return Decimal(0), Decimal(0)
+        with localcontext(EXACT):
+            return self._outlook(self.prices)
+
+    def _outlook(self, prices: Prices) -> tuple[Decimal, Decimal]:
         now, per_second = Decimal(0), Decimal(0)
         for activity in self.activities.values():
-            rate = self.prices.per_second + activity.cpu_rate() * self.prices.per_cpu_second
-            base = max(activity.noted, self.prices.start)
+            rate = prices.per_second + activity.cpu_rate() * prices.per_cpu_second
+            base = max(activity.noted, prices.start)
             now += base + max(Decimal(0), activity.seconds() - activity.claimed[0]) * rate
             per_second += rate if activity.ended is None else Decimal(0)
         return now, per_second
