@@ -20,6 +20,7 @@ from .local.habit_spelling import POSSIBLE_HABITS, spelled_habits
 from .local.habits import ProviderHabits
 from .local.images import ImageStore
 from .local.network import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
+from .model.cost import plain
 
 _FAILED = 2
 # What asks a process to end, beside Ctrl-C; Windows knows only the first.
@@ -56,6 +57,8 @@ def local_run(options: argparse.Namespace) -> int:
     command = [sys.executable, *_what_to_run(options)]
     with _terminating_signals(), _network(options) as network:
         status = _run(command, network)
+        if options.chain and status >= 0:
+            _settle(network)
     # Shells and make have to see that it was Ctrl-C, or they go on with the next command.
     return _die_of(signal.SIGINT) if status == -signal.SIGINT else _shell_status(status)
 
@@ -179,6 +182,16 @@ def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:
 
 def _say(what: str) -> None:
     print(f"simple-golem: {what}", file=sys.stderr, flush=True)
+
+
+def _settle(network: LocalGolem) -> None:
+    """The network ends with the script, and payments take a moment longer: wait for them, and tell them."""
+    if not network.settle():
+        _say("not all that the script has accepted could be paid")
+    names = {provider.node_id: provider.name for provider in network.providers}
+    for one in network.chain.transfers():
+        to = names.get(one.recipient, one.recipient)
+        _say(f"{plain(one.amount)} tGLM paid to {to}, transaction {one.transaction}")
 
 
 # --- a script, and the signals meanwhile ---------------------------------------------------------

@@ -20,6 +20,8 @@ from typing import Any
 from .. import errors
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
 from ..model.settings import parse_amount
+from ..scope import Deadline, Scope
+from ..yagna.client import Yagna
 from .chain_direction import ChainDirection
 from .daemon import INSTALL_HINT, find_yagna
 from .direction import ProviderDirection
@@ -37,6 +39,7 @@ DEFAULT_FUNDS = Decimal(1000)
 _NETWORK = "hoodi"
 _CHAIN_PACKAGES = {"rlp": "rlp", "eth_keys": "eth-keys", "eth_hash": "eth-hash", "Crypto": "pycryptodome"}
 _STOP_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
 _SUBNET = re.compile(r"[\w.-]+")
 # The supervisor is to find this very package, wherever it was imported from.
 _SUPERVISOR = (
@@ -209,6 +212,24 @@ class LocalGolem:
         Does not wait for the payments. Without a chain nothing comes of it.
         """
         self._ask({"do": "pay"})
+
+    def settle(self, timeout: float = 30.0) -> bool:
+        """Have all that was accepted paid now; blocks until it is, `timeout` seconds at most.
+
+        Returns:
+            Whether every accepted invoice is settled; without a chain none ever is.
+        """
+        deadline, scope = Deadline(timeout), Scope()
+        near = Yagna(self.near.api_url, self.near.app_key)
+        try:
+            self.pay_now()
+            while any(invoice.status == "ACCEPTED" for invoice in near.payment.invoices()):
+                if deadline.passed:
+                    return False
+                scope.wait(_LOOK_SECONDS)
+        finally:
+            near.close()
+        return True
 
     def guard(self, pid: int) -> None:
         """Have a child process ended, politely first, if this process dies before it."""
