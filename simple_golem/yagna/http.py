@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NewConnectionError
 
 from ..errors import BadAppKey, NoDaemon, YagnaError
@@ -21,6 +22,7 @@ CONNECT_SECONDS = 3.0
 # The daemon may answer later than the `timeout` it was given: a second for activities, more under load.
 _MARGIN_SECONDS = 15.0
 _CONNECTIONS = 512
+_PIECE_BYTES = 65536
 NO_BODY: Any = object()
 
 
@@ -34,9 +36,10 @@ class Http:
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers["Authorization"] = f"Bearer {app_key}"
-        adapter = AbandonableAdapter(_CONNECTIONS)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._headers = {name: str(value) for name, value in self._session.headers.items()}
+        self._adapter = AbandonableAdapter(_CONNECTIONS)
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
 
     def request(
         self,
@@ -85,18 +88,12 @@ class Http:
         self, method: str, url: str, body: Any, timeout: float, scope: Scope | None, done: tuple[int, ...]
     ) -> Any:
         path = url.removeprefix(self.api_url).partition("?")[0]
-        data = None if body is NO_BODY else json.dumps(body)
-        headers = None if body is NO_BODY else {"Content-Type": "application/json"}
+        prepared = self._prepared(method, url, body)
         try:
             with abandonable(scope):
-                answer = self._session.request(
-                    method,
-                    url,
-                    data=data,
-                    headers=headers,
-                    timeout=(CONNECT_SECONDS, timeout + _MARGIN_SECONDS if math.isfinite(timeout) else None),
-                    allow_redirects=False,
-                )
+                answer = self._adapter.send(prepared, timeout=_limits(timeout))
+                # Read while it can be abandoned.
+                _ = answer.content
         except requests.exceptions.RequestException as error:
             if scope is not None and scope.cancelled:
                 raise ScopeEnded(scope.reason) from error
@@ -104,6 +101,56 @@ class Http:
             # What three libraries have to say of a refused connection helps nobody who reads "start it".
             raise refusal from (None if isinstance(refusal, NoDaemon) else error)
         return self._understood(answer, method, path, done)
+
+    def _prepared(self, method: str, url: str, body: Any) -> requests.PreparedRequest:
+        """The request as the adapter takes it: `Session.request` needs as long as all the rest for that.
+
+        It merges settings, cookies and redirects, of which there are none here, and checks the URL again.
+        """
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url = method, url
+        prepared.headers = CaseInsensitiveDict(self._headers)
+        if body is not NO_BODY:
+            prepared.body = json.dumps(body)
+            prepared.headers["Content-Type"] = "application/json"
+        if method != "GET":
+            prepared.headers["Content-Length"] = str(len(prepared.body or ""))
+        return prepared
+
+    def stream(self, url: str, *, accept: str, silence: float, scope: Scope) -> Iterator[bytes]:
+        """Make a GET, once, and yield its answer piece by piece as it comes, until the daemon ends it.
+
+        Args:
+            url: a path under the API's URL, or a whole URL.
+            accept: the one kind of content that is wanted.
+            silence: seconds without a piece after which the connection is taken for broken.
+            scope: cancelling it ends the answer at once.
+
+        Raises:
+            NoDaemon, BadAppKey, YagnaError, ScopeEnded: as those of `request`; also in the middle.
+        """
+        path = url.removeprefix(self.api_url)
+        try:
+            with (
+                abandonable(scope),
+                self._session.get(
+                    url if "://" in url else self.api_url + url,
+                    headers={"Accept": accept},
+                    timeout=(CONNECT_SECONDS, silence),
+                    allow_redirects=False,
+                    stream=True,
+                ) as answer,
+            ):
+                if answer.status_code != 200:
+                    self._understood(answer, "GET", path, ())
+                kind = answer.headers.get("Content-Type", "")
+                if not kind.startswith(accept):
+                    raise YagnaError("GET", path, answer.status_code, f"{kind or 'nothing'}, not {accept}")
+                yield from answer.iter_content(_PIECE_BYTES)
+        except requests.exceptions.RequestException as error:
+            if scope.cancelled:
+                raise ScopeEnded(scope.reason) from error
+            raise self._no_answer("GET", path, error) from error
 
     def _no_answer(self, method: str, path: str, error: requests.exceptions.RequestException) -> Exception:
         if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
@@ -126,6 +173,13 @@ class Http:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _limits(timeout: float) -> tuple[float, float] | tuple[float, None]:
+    """Seconds to connect, and then without a byte."""
+    if math.isfinite(timeout):
+        return CONNECT_SECONDS, timeout + _MARGIN_SECONDS
+    return CONNECT_SECONDS, None
 
 
 def _never_connected(error: requests.exceptions.RequestException) -> bool:

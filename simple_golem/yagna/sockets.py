@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from requests import Response
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
@@ -114,7 +116,24 @@ class AbandonableAdapter(HTTPAdapter):
     """The transport of the session to the daemon: many connections, none of them waited for, no retries."""
 
     def __init__(self, connections: int) -> None:
+        self._pools: dict[tuple[str, str], Any] = {}
         super().__init__(pool_connections=4, pool_maxsize=connections, pool_block=False, max_retries=0)
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
+        """The pool for a URL: there are few, always with the same settings, so each is looked for once."""
+        scheme, _, rest = request.url.partition("://")
+        origin = scheme, rest.partition("/")[0]
+        if origin not in self._pools:
+            self._pools[origin] = super().get_connection_with_tls_context(request, verify, *others, **more)
+        return self._pools[origin]
+
+    def build_response(self, req: Any, resp: Any) -> Response:
+        """What is read of an answer; no cookies."""
+        answer = Response()
+        answer.status_code, answer.reason = resp.status, resp.reason
+        answer.headers = CaseInsensitiveDict(resp.headers)
+        answer.raw, answer.request, answer.url = resp, req, req.url
+        return answer
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **options)

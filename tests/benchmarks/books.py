@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from simple_golem.local.network import LocalGolem
 from simple_golem.scope import Deadline, Scope
 from simple_golem.yagna.client import Yagna
@@ -15,32 +13,37 @@ _PAID = ("ACCEPTED", "SETTLED")
 _SETTLE_SECONDS = 3.0
 
 
-@dataclass
 class Books:
     """The daemon of a network, looked at after every run."""
 
-    network: LocalGolem
-    known: set[str] = field(default_factory=set)
+    def __init__(self, network: LocalGolem) -> None:
+        self._network = network
+        yagna = self._daemon()
+        self._known = {invoice.invoice_id for invoice in yagna.payment.invoices()}
+        yagna.close()
 
     def check(self, instances: int) -> None:
-        """Hold a run of so many instances to what it had to do.
+        """Hold the last run, of so many instances, to what it had to do.
 
         Raises:
             SubjectFailed: an invoice is missing or was not accepted, or something is left behind.
         """
-        yagna = Yagna(self.network.near.api_url, self.network.near.app_key)
+        yagna = self._daemon()
         deadline, scope = Deadline(_SETTLE_SECONDS), Scope()
         try:
             while (wrong := self._wrong(yagna, instances)) and not deadline.passed:
                 scope.wait(0.1)
-            self.known |= {invoice.invoice_id for invoice in yagna.payment.invoices()}
+            self._known |= {invoice.invoice_id for invoice in yagna.payment.invoices()}
         finally:
             yagna.close()
         if wrong:
             raise SubjectFailed(wrong)
 
+    def _daemon(self) -> Yagna:
+        return Yagna(self._network.near.api_url, self._network.near.app_key)
+
     def _wrong(self, yagna: Yagna, instances: int) -> str:
-        new = [one for one in yagna.payment.invoices() if one.invoice_id not in self.known]
+        new = [one for one in yagna.payment.invoices() if one.invoice_id not in self._known]
         paid = [one for one in new if one.status in _PAID]
         if len(paid) != instances:
             return f"{len(paid)} invoices accepted of {len(new)} that came, for {instances} instances"

@@ -99,8 +99,9 @@ def _trips(reports: Rounds, percent: int) -> dict[str, list[float]]:
 def idle(instances: int, seconds: float) -> list[Row]:
     """Instances that are running, with nothing to do."""
     with LocalGolem(providers=instances) as network:
+        books = Books(network)
         report = Subject(SIMPLE_GOLEM, "idle.py").run(network.environment, instances, seconds)
-        Books(network).check(instances)
+        books.check(instances)
     what = f"{instances} idle instances, {seconds:g} s"
 
     def row(measure: str, unit: str, key: str, *goals: Goal) -> Row:

@@ -39,7 +39,7 @@ def the_peer() -> Subject:
 
 def _make(folder: Path) -> None:
     # Complete before it has its name: whoever is killed in between leaves nothing that looks ready.
-    making = Path(tempfile.mkdtemp(prefix="making-peer-", dir=folder.parent))
+    making = Path(tempfile.mkdtemp(prefix="peer-in-making-", dir=folder.parent))
     try:
         _call([sys.executable, "-m", "venv", str(making)])
         _call([str(making / "bin" / "python"), "-m", "pip", "install", "-q", _REQUIREMENT])
