@@ -207,7 +207,7 @@ class AgreementLife:
                 self._ready()
 
         try:
-            exe_unit = self._make_exe_unit(activity_id, self._terms.task_package, report)
+            exe_unit = self._make_exe_unit(activity_id, self._terms.package, report)
         except (GolemError, OSError) as error:
             logger.error("%s: activity %s can't be created: %s", self._name, activity_id, error)
             self._report_state(activity_id, ("Terminated", None), str(error))

@@ -54,6 +54,7 @@ class ExeUnit:
         on_state: Callable[[StatePair], object],
         habits: ExeUnitHabits | None = None,
         node_id: str = "",
+        refusal: Callable[[Command], str] = lambda command: "",
     ) -> None:
         """Begin to serve; blocks until the bus has confirmed it, so that no Exec can come too early.
 
@@ -61,6 +62,7 @@ class ExeUnit:
             task_package: the image, as the agreement's demand names it.
             on_state: called with each new state, `("Initialized", None)` first, in order, on another thread.
             node_id: the provider's.
+            refusal: says why a command may not be executed, `""` if it may.
 
         Raises:
             BusError: the bus refused, or did not answer.
@@ -69,6 +71,7 @@ class ExeUnit:
         self._bus = bus
         self._service_id = f"/public/exeunit/{activity_id}"
         self._habits = habits
+        self._refusal = refusal
         self._scope = Scope()
         self._transfers = Transfers(bus, node_id, self._scope)
         self._runtime = SandboxRuntime(image_store, task_package, self._transfers)
@@ -135,6 +138,8 @@ class ExeUnit:
         unknown = [name for command in batch.script for name in command if name not in _KNOWN_COMMANDS]
         if unknown:
             return _err("badRequest", f"unknown command: {unknown[0]}")
+        for refusal in filter(None, map(self._refusal, batch.script)):
+            return _err("badRequest", refusal)
         with self._lock:
             if self._scope.cancelled:
                 return _err("activity", "the activity was terminated")

@@ -12,6 +12,7 @@ from .exe_batch import Command
 from .exe_unit import ExeUnit
 from .habits import ProviderHabits
 from .images import ImageStore
+from .package import Package
 from .runtime import CommandError
 from .served_activity import ExeUnitLike, StateReport
 
@@ -37,14 +38,23 @@ class ExeUnits:
         self._bus: Bus | None = None
         self._cut_off: list[Bus] = []
 
-    def make(self, activity_id: str, task_package: str | None, on_state: StateReport) -> ExeUnitLike:
+    def make(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike:
         """An exe-unit that serves; blocks until the bus has confirmed it."""
         with self._lock:
             # Providers are many, and most of them never have an activity.
             if self._bus is None:
                 self._bus = Bus(self._gsb_url, self._name)
             bus = self._bus
-        return ExeUnit(bus, activity_id, self._images, task_package, on_state, self._habits, self._node_id)
+        return ExeUnit(
+            bus,
+            activity_id,
+            self._images,
+            package.image,
+            on_state,
+            self._habits,
+            self._node_id,
+            package.refusal,
+        )
 
     def cut(self) -> None:
         """Drop the connection with nothing more said, as when an exe-unit's process is killed.

@@ -67,6 +67,10 @@ class ProviderHabits:
     Attributes:
         price: what it charges.
         most_agreements: how many it has at a time; more are turned down.
+        runtime: the name of its runtime; whatever it is called, it is the same sandbox.
+        gpu: the model of the graphics card that it says it has, with `gpu_mem_gib` GiB; None: none. There is
+            none in the sandbox.
+        claims: capabilities that its offer has although nothing stands behind them, e.g. `("inet",)`.
         cpu_threads, mem_gib, storage_gib: what its offer says it has.
         proposals: its answer to a counter-proposal.
         agreements: its answer to an agreement.
@@ -98,6 +102,10 @@ class ProviderHabits:
 
     price: Price = Price()
     most_agreements: int = 1
+    runtime: str = "vm"
+    gpu: str | None = None
+    gpu_mem_gib: float = 24.0
+    claims: Sequence[str] = ()
     cpu_threads: int = 4
     mem_gib: float = 8.0
     storage_gib: float = 64.0
@@ -143,6 +151,7 @@ class ProviderHabits:
         values = {
             "price": Price(**{name: Decimal(value) for name, value in wire["price"].items()}),
             "overcharge": Decimal(wire["overcharge"]),
+            "claims": tuple(wire["claims"]),
             "failing_commands": None if failing is None else FailingCommands(**failing),
         }
         return cls(**{**wire, **values, **{name: Answer(wire[name]) for name in _ANSWERS}})

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .habits import ProviderHabits
+from .package import Package
 
 SUBNET = "golem.node.debug.subnet"
 EXPIRATION = "golem.srv.comp.expiration"
-TASK_PACKAGE = "golem.srv.comp.task_package"
+CAPABILITIES = "golem.runtime.capabilities"
 PLATFORMS = (
     *(f"erc20-{net}-tglm" for net in ("hoodi", "holesky", "sepolia", "goerli", "amoy", "mumbai")),
     *(f"erc20-{net}-glm" for net in ("mainnet", "polygon")),
@@ -22,6 +23,10 @@ _ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
 _DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 _PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 _NEGOTIABLE = (_ACCEPT_TIMEOUT, _DEBIT_NOTE_INTERVAL, _PAYMENT_TIMEOUT)
+
+_GPU = "golem.!exp.gap-35.v1.inf.gpu"
+# What every provider really does: it holds an activity to its manifest.
+_ABLE_TO = ("manifest-support",)
 
 _DEFAULT_INTERVAL = timedelta(seconds=120)
 _INVOICE_DUE = timedelta(days=1)
@@ -37,8 +42,8 @@ def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabit
         "golem.inf.cpu.threads": habits.cpu_threads,
         "golem.inf.mem.gib": habits.mem_gib,
         "golem.inf.storage.gib": habits.storage_gib,
-        "golem.runtime.name": "vm",
         "golem.runtime.version": "0.3.0",
+        **_runtime(habits),
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
         "golem.srv.caps.multi-activity": True,
         "golem.com.scheme": "payu",
@@ -50,6 +55,18 @@ def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabit
         _DEBIT_NOTE_INTERVAL: 120,
         _PAYMENT_TIMEOUT: 120,
         **{f"golem.com.payment.platform.{platform_}.address": node_id for platform_ in PLATFORMS},
+    }
+
+
+def _runtime(habits: ProviderHabits) -> dict[str, Any]:
+    if habits.gpu is None:
+        return {"golem.runtime.name": habits.runtime, CAPABILITIES: [*_ABLE_TO, *habits.claims]}
+    return {
+        "golem.runtime.name": "vm-nvidia",
+        CAPABILITIES: [*_ABLE_TO, *habits.claims, "!exp:gpu"],
+        f"{_GPU}.model": habits.gpu,
+        f"{_GPU}.memory.total.gib": habits.gpu_mem_gib,
+        f"{_GPU}.cuda.enabled": False,
     }
 
 
@@ -70,24 +87,28 @@ class Terms:
 
     Attributes:
         expiration: when the agreement ends by itself.
-        task_package: the image, as the demand names it.
+        package: what is to be run.
         debit_note_interval: how often a debit note comes.
         payment_timeout: how long after a debit note it is to be paid; None if only the invoice is.
     """
 
     expiration: datetime
-    task_package: str | None
+    package: Package
     debit_note_interval: timedelta
     payment_timeout: timedelta | None
 
     @classmethod
     def of(cls, agreement: Mapping[str, Any]) -> Terms:
-        """Read them from an agreement as the daemon gives it."""
+        """Read them from an agreement as the daemon gives it.
+
+        Raises:
+            BadPayload: it names a manifest that is none, or has expired.
+        """
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
         interval, payment = offer.get(_DEBIT_NOTE_INTERVAL), offer.get(_PAYMENT_TIMEOUT)
         return cls(
             expiration=datetime.fromtimestamp(float(demand[EXPIRATION]) / 1000, timezone.utc),
-            task_package=demand.get(TASK_PACKAGE),
+            package=Package.of(demand),
             debit_note_interval=_DEFAULT_INTERVAL if interval is None else timedelta(seconds=float(interval)),
             payment_timeout=None if payment is None else timedelta(seconds=float(payment)),
         )

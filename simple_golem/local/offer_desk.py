@@ -12,7 +12,8 @@ from ..threads import EngineThread
 from ..yagna.provider import ProviderApi
 from ..yagna.values import AgreementProposed, Proposal
 from .habits import Answer, ProviderHabits
-from .offer import counter_properties, offer_constraints
+from .offer import CAPABILITIES, counter_properties, offer_constraints
+from .package import demand_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,8 @@ class OfferDesk:
             return
         refusal = self._habits.reason
         if self._habits.agreements is Answer.YES:
-            refusal = self._refusal(lambda: self._take(agreement))
+            refusal = self._unfit(agreement["demand"]["properties"])
+            refusal = refusal or self._refusal(lambda: self._take(agreement))
         if refusal:
             self._api.reject_agreement(agreement["agreementId"], refusal, scope=self._scope)
 
@@ -131,12 +133,15 @@ class OfferDesk:
         self._turned_away = bool(refusal)
         return refusal
 
+    def _unfit(self, demand: Mapping[str, Any]) -> str:
+        return demand_refusal(demand, self._properties[CAPABILITIES])
+
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
         if self._habits.proposals is Answer.NEVER:
             return
         refusal = self._habits.reason
         if self._habits.proposals is Answer.YES:
-            refusal = self._refusal(self._full)
+            refusal = self._unfit(proposal.properties) or self._refusal(self._full)
         if refusal:
             self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
             return

@@ -108,7 +108,9 @@ class SandboxRuntime:
         return image
 
     def _start(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        """Nothing to boot: the sandbox has been alive since it was deployed."""
+        """Nothing to boot, the sandbox lives since it was deployed: says with what it was started."""
+        if details.get("args"):
+            output("stdout", json.dumps({"args": details["args"]}).encode())
 
     def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         process = self._running().popen([details["entry_point"], *details.get("args", ())], self._environment)

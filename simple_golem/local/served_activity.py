@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from .package import Package
+
 StateReport = Callable[[tuple[str, "str | None"]], None]
 Charge = Callable[[Sequence[float]], Decimal]
 
@@ -24,7 +26,7 @@ class MakeExeUnit(Protocol):
     It gives every state to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed.
     """
 
-    def __call__(self, activity_id: str, task_package: str | None, on_state: StateReport) -> ExeUnitLike: ...
+    def __call__(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike: ...
 
 
 class ServedActivity:

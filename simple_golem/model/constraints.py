@@ -26,7 +26,8 @@ def constraint(name: str, operator: str, value: str | int | float | Decimal | bo
     Args:
         name: the property, e.g. `golem.inf.mem.gib`.
         operator: `=`, `>=`, `<=`, `>` or `<`; for a list, `=` asks whether it holds the value.
-        value: a number, text or bool; in text, `*` stands for anything, and alone for "is there".
+        value: a number, text or bool. In text, `*` stands for anything, though not at its beginning; alone it
+            asks whether the property is there. What an offer lacks is never equal, and never unequal.
 
     Raises:
         BadPayload: there is no such operator, or the value can't be compared with.
@@ -152,6 +153,8 @@ class _Reader:
         kind = kind_of(name)
         if value == "*" and operator == "=":
             return
+        if value.startswith("*"):  # seen on the daemon: it takes that, and finds nothing
+            self._fail("* can be within a value or at its end, or alone after =", begins)
         if kind in (NUMBER, WHOLE, NUMBERS) and not _is_number(value):
             self._fail(f"{name} is compared with numbers only, e.g. {name}>=2", begins)
         if kind is FLAG and value not in ("true", "false"):

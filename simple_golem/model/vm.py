@@ -45,7 +45,7 @@ def repo(
         min_storage_gib: disk, GiB.
         min_cpu_threads: threads of the processor.
         min_cpu_cores: cores of the processor.
-        gpu: True for any graphics card, or its model, in which `*` stands for anything: `"*RTX 4090*"`.
+        gpu: True for any graphics card, or its model, e.g. `"NVIDIA GeForce RTX 40*"`, where `*` is anything.
         min_gpu_mem_gib: memory of the graphics card, GiB.
         capabilities: what else the runtime must be able to, e.g. `["vpn"]`.
 
@@ -167,8 +167,11 @@ def _graphics(gpu: object, mem: object) -> list[str]:
         return []
     wanted = []
     if gpu is not True:
-        if not isinstance(gpu, str) or not gpu.strip() or not re.fullmatch(r"[^()]+", gpu):
-            raise BadPayload(f"gpu is {gpu!r}: give True, or a model such as 'NVIDIA GeForce RTX 4090'")
+        if not isinstance(gpu, str) or not re.fullmatch(r"[^()*\s][^()]*", gpu):
+            raise BadPayload(
+                f"gpu is {gpu!r}: give True, or a model such as 'NVIDIA GeForce RTX 4090'; "
+                "a * in it can't be the first"
+            )
         wanted.append(_of_card("model", "=", gpu.strip()))
     if mem is not None:
         wanted.append(_of_card("memory.total.gib", ">=", _amount("min_gpu_mem_gib", mem)))

@@ -1,0 +1,142 @@
+"""Every kind of payload on the real daemon: which providers it reaches, and what they make of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from simple_golem import Golem, Payload, Run, Service, vm
+from simple_golem.errors import YagnaError
+from simple_golem.local.habits import ProviderHabits
+from simple_golem.local.network import LocalGolem
+from simple_golem.model.commands import Deploy, Start
+from simple_golem.model.events import BatchEnded, Event
+
+HABITS = {
+    "plain": ProviderHabits(mem_gib=2.0, cpu_threads=2),
+    "wasmtime": ProviderHabits(runtime="wasmtime"),
+    "small card": ProviderHabits(gpu="NVIDIA GeForce RTX 3060 Ti", gpu_mem_gib=8.0),
+    "big card": ProviderHabits(gpu="NVIDIA GeForce RTX 4090", gpu_mem_gib=24.0),
+    "claims inet": ProviderHabits(claims=("inet",)),
+}
+NAMES = {name: f"prov-{number}" for number, name in enumerate(HABITS, 1)}
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[LocalGolem]:
+    """A network with one provider of each kind, in place of the usual one."""
+    with LocalGolem(providers=list(HABITS.values())) as network:
+        yield network
+
+
+@pytest.fixture
+def golem(golem_environment: None) -> Iterator[Golem]:
+    with Golem(budget=1) as golem:
+        yield golem
+
+
+def found(golem: Golem, payload: Payload) -> set[str]:
+    """The kinds of the providers that offer what a payload asks for."""
+    kinds = {provider: kind for kind, provider in NAMES.items()}
+    return {kinds[offer.provider_name] for offer in golem.offers(payload, timeout=1.0)}
+
+
+def ended_batches(golem: Golem) -> list[BatchEnded]:
+    ended: list[BatchEnded] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, BatchEnded):
+            ended.append(event)
+
+    golem.on_event(keep)
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("payload", "kinds"),
+    [
+        (vm.repo(), {"plain", "claims inet"}),
+        (vm.repo(min_mem_gib=3), {"claims inet"}),
+        (vm.repo(min_cpu_cores=3), {"claims inet"}),
+        (vm.repo(min_cpu_cores=5), set()),
+        (vm.repo(capabilities=["manifest-support"]), {"plain", "claims inet"}),
+        (vm.repo(gpu=True), {"small card", "big card"}),
+        (vm.repo(gpu="NVIDIA GeForce RTX 4090"), {"big card"}),
+        (vm.repo(gpu="NVIDIA*3060*"), {"small card"}),
+        (vm.repo(gpu=True, min_gpu_mem_gib=16), {"big card"}),
+        (vm.manifest(), {"plain", "claims inet"}),
+        (vm.manifest(outbound=["https://api.example.com"]), {"claims inet"}),
+        (vm.manifest(outbound=True, gpu=True), set()),
+        (Payload(runtime="wasmtime"), {"wasmtime"}),
+        (Payload(constraints=["(!(golem.runtime.name=vm))"]), {"wasmtime", "small card", "big card"}),
+        (
+            Payload(constraints=["(|(golem.runtime.name=wasmtime)(golem.inf.mem.gib<=2))"]),
+            {"wasmtime", "plain"},
+        ),
+        (Payload(constraints=["(golem.inf.mem.gib<8)"]), {"plain"}),
+    ],
+    ids=lambda value: ",".join(value.constraints[:1]) if isinstance(value, Payload) else "",
+)
+def test_a_payload_finds_the_providers_that_have_what_it_asks_for(
+    golem: Golem, payload: Payload, kinds: set[str]
+) -> None:
+    assert found(golem, payload) == kinds
+
+
+def test_a_custom_payload_is_deployed_and_started_as_it_says_and_needs_no_method(golem: Golem) -> None:
+    payload = Payload(
+        properties={"golem.srv.app.mine": {"level": 3}},
+        runtime="wasmtime",
+        deploy=Deploy(env={"GREETING": "hello"}),
+        start=Start("--dir", "/golem"),
+    )
+    ended = ended_batches(golem)
+    cluster = golem.run_service(Service, payload=payload)
+    (instance,) = cluster.wait_until_running(timeout=60)
+    assert instance.provider_name == NAMES["wasmtime"]
+    assert instance.execute(Run.shell("echo $GREETING")).stdout == "hello\n"
+    (further,) = cluster.spawn()
+    assert further.service.deploy() == [payload.deploy, payload.start]
+    cluster.stop()
+    assert ended[0].commands == (payload.deploy, payload.start)
+    assert json.loads(ended[0].results[1].stdout) == {"args": ["--dir", "/golem"]}
+
+
+class Shouting(Service):
+    """Has a `deploy` of its own, which the payload's commands are not for."""
+
+    @staticmethod
+    def get_payload() -> Payload:
+        return Payload(runtime="wasmtime", deploy=Deploy(env={"GREETING": "hello"}))
+
+    def deploy(self) -> list[Deploy | Start]:
+        return [Deploy(env={"GREETING": "HELLO"}), Start()]
+
+
+def test_a_deploy_method_comes_before_what_the_payload_says(golem: Golem) -> None:
+    cluster = golem.run_service(Shouting)
+    (instance,) = cluster.wait_until_running(timeout=60)
+    assert instance.execute(Run.shell("echo $GREETING")).stdout == "HELLO\n"
+    cluster.stop()
+
+
+def test_a_provider_holds_an_activity_to_the_manifest_that_was_made_for_it(golem: Golem) -> None:
+    payload = vm.manifest(commands=["run /bin/echo .*"])
+    cluster = golem.run_service(Service, payload=payload)
+    (instance,) = cluster.wait_until_running(timeout=60)
+    assert instance.execute(Run("/bin/echo", "as", "declared")).stdout == "as declared\n"
+    with pytest.raises(YagnaError, match="no matching manifest entry found for 'run /bin/cat /etc/passwd'"):
+        instance.execute(Run("/bin/cat", "/etc/passwd"))
+    assert instance.execute(Run("/bin/echo", "still")).stdout == "still\n"
+    cluster.stop()
+
+
+def test_a_payload_with_outbound_access_runs_where_the_offer_has_it(golem: Golem) -> None:
+    payload = vm.manifest(outbound=["https://api.example.com"])
+    cluster = golem.run_service(Service, payload=payload)
+    (instance,) = cluster.wait_until_running(timeout=60)
+    assert instance.provider_name == NAMES["claims inet"]
+    assert instance.execute(Run("/bin/echo", "on", "the way")).stdout == "on the way\n"
+    cluster.stop()
