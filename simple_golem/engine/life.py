@@ -99,7 +99,9 @@ class Life:
         self._destroying = Scope(session.release)
         self._releasing = Scope(session.release)
         self._parts = Parts(session.clock, self._overdue)
-        self._binding = LifeBinding(host, self._class_name, self._parts, session.emit, self.lose)
+        self._binding = LifeBinding(
+            host, self._class_name, self._parts, session.files, session.emit, self.lose
+        )
         self._stop = self._binding.stop_scope
         self._lost: GolemError | None = None
         self._cut_short = False

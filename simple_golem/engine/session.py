@@ -30,6 +30,7 @@ from .clock import Clock
 from .ending import Ending, Part
 from .event_desk import EventDesk
 from .event_reader import POLL_SECONDS, follow
+from .files import FilePublisher
 from .health import HealthCheck
 from .journal import Whose, dead_journals, journal_of
 from .ledger import Books, Ledger, account_of
@@ -76,6 +77,7 @@ class Session:
         # Of their own, since a provider that is away holds a counter-proposal up for a minute.
         self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
         self._health_workers = WorkerPool("golem-look", _HEALTH_WORKERS)
+        self.files = FilePublisher(self.yagna)
         self.chooser = Chooser()
         self.events = EventDesk()
         self.emit = self.events.emit
@@ -296,6 +298,8 @@ class Session:
             for pool in (self.counter_workers, self._health_workers, self._payment_workers, self.workers)
             for name in pool.close(_JOIN_SECONDS)
         ]
+        if not self.files.close(_JOIN_SECONDS):
+            stuck.append("golem-files")
         if not self.clock.close(_JOIN_SECONDS):
             stuck.append("golem-clock")
         if not self.events.close(_JOIN_SECONDS):

@@ -14,8 +14,8 @@ from .results import Result, Results
 from .transfers import DownloadBytes, DownloadJson, FileCommand, UploadFromUrl
 
 Answer: TypeAlias = Any
-"""What a command is answered: its stdout as text, a whole `Result`, or an error to be raised; `DownloadBytes` is
-answered with the file's bytes, `DownloadJson` with its value, and a command that copies files with None."""
+"""What a command is answered: its stdout as text, a whole `Result`, or an error to be raised. `DownloadBytes`
+is given the bytes of its file, `DownloadJson` its value, and a command that copies files None."""
 
 Answers: TypeAlias = Callable[[Any], Any] | Mapping[Any, Any]
 """Answers for many commands: a function of the command, or a dict."""

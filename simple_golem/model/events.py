@@ -199,6 +199,25 @@ class BatchEnded(InstanceEvent):
 
 
 @dataclass(frozen=True)
+class TransferProgress(InstanceEvent):
+    """A file is on its way; told now and then, and when all of it has passed.
+
+    Attributes:
+        command: the command that transfers it.
+        transferred: bytes that have passed.
+        total: all its bytes, None if the provider alone knows.
+    """
+
+    command: Command
+    transferred: int
+    total: int | None
+
+    def __str__(self) -> str:
+        whole = "" if self.total is None else f" of {self.total}"
+        return f"{self.instance}: {self.command!r}: {self.transferred}{whole} bytes"
+
+
+@dataclass(frozen=True)
 class MethodCalled(InstanceEvent):
     """One of the service's own methods is called: deploy, start, run or shutdown."""
 

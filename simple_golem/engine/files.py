@@ -1,0 +1,234 @@
+"""Publishes files of this machine on the daemon's bus, and answers for all of them on one thread.
+
+Each file is a service of its own on the bus, since a WebSocket of the daemon does not say which of several
+was called; one thread serves the sockets of them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import GolemError, NoDaemon
+from ..scope import Scope, ScopeEnded
+from ..threads import EngineThread
+from ..yagna.client import Yagna
+from ..yagna.gsb import GsbRequest, GsbSocket, SocketLost
+from ..yagna.retry import RESTART_SECONDS, Repeat
+from .file_ends import FileEnd, Refusal
+
+logger = logging.getLogger(__name__)
+
+_COMPONENTS = ("GetMetadata", "GetChunk", "UploadChunk", "UploadFinished")
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+# A socket with so many bytes unsent is not asked for more.
+_MOST_UNSENT = 4 * 1024 * 1024
+
+
+class Publication:
+    """One file on the bus.
+
+    Attributes:
+        url: what the provider is told.
+        end: the file.
+        lost: how often its WebSocket was lost.
+    """
+
+    def __init__(self, end: FileEnd, node_id: str) -> None:
+        name = secrets.token_hex(32)
+        self.url = f"gftp://{node_id}/{name}"
+        self.address = f"/public/gftp/{name}"
+        self.end = end
+        self.lost = 0
+        self.services_id = ""
+        self.socket: GsbSocket | None = None
+        self.withdrawn = False
+        self.retry_at = 0.0
+        self.given_up_at = 0.0
+        self.pause = _FIRST_PAUSE
+
+
+class FilePublisher:
+    """Has files of this machine read and written by providers, as long as they are published."""
+
+    def __init__(self, yagna: Yagna) -> None:
+        self._yagna = yagna
+        self._scope = Scope()
+        self._lock = threading.Lock()
+        self._node_id = ""
+        self._thread: EngineThread | None = None
+        self._orders: deque[Callable[[], None]] = deque()
+        self._published: set[Publication] = set()
+
+    def publish(self, end: FileEnd, scope: Scope) -> Publication:
+        """Put a file on the bus; blocks for a moment.
+
+        Raises:
+            NoDaemon, YagnaError: the daemon does not answer, or refuses.
+            ScopeEnded: `scope` was cancelled.
+        """
+        self._start()
+        if not self._node_id:
+            self._node_id = self._yagna.identity.me(scope=scope).node_id
+        publication = Publication(end, self._node_id)
+        publication.services_id = self._yagna.gsb.publish(publication.address, _COMPONENTS, scope=scope)
+        try:
+            publication.socket = self._yagna.gsb.connect(publication.services_id)
+        except SocketLost as error:
+            self.withdraw(publication)
+            raise NoDaemon(f"files can't be transferred, and nothing was sent: {error}") from error
+        self._order(lambda: self._serve(publication))
+        return publication
+
+    def withdraw(self, publication: Publication) -> None:
+        """Take a file off the bus: a provider that still asks for it gets an error. Never raises."""
+        publication.withdrawn = True
+        publication.end.close()
+        self._order(lambda: self._forget(publication))
+        try:
+            self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.info("%s could not be taken off the bus: %s", publication.address, error)
+
+    def close(self, timeout: float) -> bool:
+        """End the thread, `timeout` seconds at most; False if it did not end."""
+        self._scope.cancel("the files are closed")
+        with self._lock:
+            thread = self._thread
+        if thread is None:
+            return True
+        self._wake()
+        return thread.join(timeout)
+
+    def _start(self) -> None:
+        with self._lock:
+            self._scope.check()
+            if self._thread is None:
+                self._selector = selectors.DefaultSelector()
+                self._woken, self._waker = socket.socketpair()
+                self._woken.setblocking(False)
+                self._waker.setblocking(False)
+                self._selector.register(self._woken, selectors.EVENT_READ)
+                self._thread = EngineThread("golem-files", self._run).start()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._wake()
+
+    def _wake(self) -> None:
+        # Full is as good as written; closed means that the thread has ended.
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._waker.send(b"!")
+
+    # --- what the thread does ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._scope.cancelled:
+                for key, _mask in self._selector.select(self._patience()):
+                    if key.data is None:
+                        self._woken.recv(4096)
+                    else:
+                        self._turn(key.data)
+                while self._orders:
+                    self._orders.popleft()()
+                self._reopen_lost()
+        finally:
+            for publication in list(self._published):
+                self._forget(publication)
+            self._selector.close()
+            self._woken.close()
+            self._waker.close()
+
+    def _patience(self) -> float | None:
+        due = [publication.retry_at for publication in self._published if publication.socket is None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _serve(self, publication: Publication) -> None:
+        if publication.withdrawn or publication.socket is None:
+            return
+        self._published.add(publication)
+        self._selector.register(publication.socket, selectors.EVENT_READ, publication)
+
+    def _forget(self, publication: Publication) -> None:
+        self._published.discard(publication)
+        if publication.socket is not None:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(publication.socket)
+            publication.socket.close()
+            publication.socket = None
+
+    def _turn(self, publication: Publication) -> None:
+        """Answer what has come for one file, and send what could not be sent before."""
+        carrier = publication.socket
+        if carrier is None:
+            return
+        try:
+            carrier.flush()
+            if carrier.unsent < _MOST_UNSENT:
+                for request in carrier.receive():
+                    self._answer(publication, carrier, request)
+            if carrier.opened:
+                publication.pause = _FIRST_PAUSE
+                publication.given_up_at = 0.0
+        except SocketLost as error:
+            self._lost(publication, error)
+            return
+        interest = selectors.EVENT_READ if carrier.unsent < _MOST_UNSENT else 0
+        interest |= selectors.EVENT_WRITE if carrier.unsent else 0
+        self._selector.modify(carrier, interest, publication)
+
+    def _answer(self, publication: Publication, carrier: GsbSocket, request: GsbRequest) -> None:
+        try:
+            carrier.answer(request.call_id, _asked(publication.end, request.component, request.payload))
+        except Refusal as refusal:
+            carrier.refuse(request.call_id, refusal.kind, str(refusal))
+
+    def _lost(self, publication: Publication, error: SocketLost) -> None:
+        """Have a WebSocket opened again soon; where the daemon has forgotten the service, publish it anew."""
+        now = time.monotonic()
+        self._forget(publication)
+        if publication.withdrawn:
+            return
+        logger.info("the WebSocket of %s was lost and is opened again: %s", publication.address, error)
+        publication.lost += 1
+        publication.given_up_at = publication.given_up_at or now + RESTART_SECONDS
+        if now >= publication.given_up_at:
+            logger.warning("the WebSocket of %s could not be opened again: %s", publication.address, error)
+            return
+        publication.retry_at = now + publication.pause
+        publication.pause = min(2 * publication.pause, _LONGEST_PAUSE)
+        self._published.add(publication)
+        if error.status == 404:
+            try:
+                self._yagna.gsb.publish(
+                    publication.address, _COMPONENTS, scope=self._scope, repeat=Repeat.NEVER
+                )
+            except (GolemError, ScopeEnded) as failure:
+                logger.info("%s could not be published again yet: %s", publication.address, failure)
+
+    def _reopen_lost(self) -> None:
+        now = time.monotonic()
+        for publication in [one for one in self._published if one.socket is None and one.retry_at <= now]:
+            try:
+                publication.socket = self._yagna.gsb.connect(publication.services_id)
+            except SocketLost as error:
+                self._lost(publication, error)
+                continue
+            self._serve(publication)
+
+
+def _asked(end: FileEnd, component: str, payload: Any) -> dict[str, Any] | None:
+    try:
+        return end.asked(component, payload)
+    except (LookupError, TypeError) as error:
+        raise Refusal("InternalError", f"{component} can't be understood: {error!r}") from error
