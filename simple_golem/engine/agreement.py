@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..errors import GolemError, YagnaError
+from ..errors import GolemError, OutOfBudget, YagnaError
 from ..model.events import AgreementMade, AgreementNotMade
 from ..scope import Scope, ScopeEnded
 from ..yagna.client import Yagna
@@ -54,13 +54,17 @@ class Chooser:
 
         Raises:
             ScopeEnded: `scope` was cancelled.
+            OutOfBudget: nobody who has offered can be paid from what is left of the budget.
         """
         forget = scope.on_cancel(self._wake)
         try:
             with self.changed:
                 while not (free := self._free(demand)) or demand.collected_in() > 0:
                     scope.check()
-                    self.changed.wait(demand.collected_in() if free else None)
+                    decisive = bool(free) or demand.too_dear() is not None
+                    if decisive and not free and demand.collected_in() == 0:
+                        raise OutOfBudget(f"{demand.too_dear()}: give Golem a larger `budget`, or top it up")
+                    self.changed.wait(demand.collected_in() if decisive else None)
                 scope.check()
                 best = max(self._rank(draft) for draft in free)
                 chosen = random.choice([one for one in free if self._rank(one) == best]).proposal
@@ -74,9 +78,9 @@ class Chooser:
         unwanted = self._taken | self._banned
         return [draft for provider, draft in demand.drafts.items() if provider not in unwanted]
 
-    def _rank(self, draft: Draft) -> float:
+    def _rank(self, draft: Draft) -> tuple[float, float]:
         trust = self._trust.get(draft.proposal.issuer_id, 1.0)
-        return draft.worth * trust if draft.worth > 0 else draft.worth / trust
+        return (draft.worth * trust if draft.worth > 0 else draft.worth / trust), trust
 
     def take(self, provider_id: str) -> None:
         """Take a provider with which there is an agreement already."""

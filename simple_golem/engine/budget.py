@@ -41,7 +41,7 @@ class Budget:
         self._amending = threading.Lock()
         self._allocation: Allocation | None = None
         self._until: datetime | None = None
-        self._is_kept = False
+        self._kept_for: set[str] = set()
         self.total = Decimal(0)
         self.opened: datetime | None = None
 
@@ -113,16 +113,20 @@ class Budget:
 
     def keep(self, agreement_id: str) -> str:
         """An agreement goes on without this session: don't release the allocation; returns its id."""
-        self._is_kept = True
+        self._kept_for.add(agreement_id)
         self._ledger.books.keep_allocation(self.allocation_id, agreement_id)
         return self.allocation_id
+
+    def take_back(self, agreement_id: str) -> None:
+        """It goes on with this session again."""
+        self._kept_for.discard(agreement_id)
 
     def release(self, scope: Scope) -> None:
         """Give back what was not spent, unless it is kept for what was suspended."""
         allocation, self._allocation = self._allocation, None
         if allocation is None:
             return
-        if self._is_kept:
+        if self._kept_for:
             self._ledger.books.leave_allocation(allocation.allocation_id)
             return
         try:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ..model.cost import plain
 from ..model.offer import Offer
+from ..model.prices import Prices
 from ..model.strategy import Strategy
 from ..model.terms import Terms
 from ..yagna.values import Proposal
@@ -45,15 +46,15 @@ class Judge:
         except Exception:
             logger.exception("the strategy's `accept` failed for %s, which is not taken", offer.provider_name)
             return "The requestor's filter failed"
-        return (
-            objection or self._unaffordable(offer) or self.terms.objection(proposal.properties, final=final)
-        )
+        objection = objection or self.unaffordable(proposal)
+        return objection or self.terms.objection(proposal.properties, final=final)
 
-    def _unaffordable(self, offer: Offer) -> str | None:
-        funds = self.funds()
-        if offer.prices is not None and offer.prices.start > funds:
-            return f"A start price of {plain(offer.prices.start)} GLM is above the budget"
-        return None
+    def unaffordable(self, proposal: Proposal) -> str | None:
+        """Why what is left of the budget is not enough for a proposal's start alone; None if it is."""
+        prices, left = Prices.of(proposal.properties), self.funds()
+        if prices is None or prices.start <= left:
+            return None
+        return f"A start price of {plain(prices.start)} GLM is above the {plain(left)} GLM left of the budget"
 
     def worth(self, proposal: Proposal) -> float | None:
         """The score of a proposal by the strategy; None if it is refused, or its scoring failed."""

@@ -30,6 +30,9 @@ class Books:
 
     def take_over(self, session_id: str, agreement_id: str) -> Account | None:
         """Go on with the journal of an earlier session for one agreement; its account, if it has one."""
+        if self._own is not None and session_id in self._own.record.sessions:
+            self._own.write("resumed", id=agreement_id)
+            return self._own.record.accounts.get(agreement_id)
         if session_id not in self._taken_over:
             journal = Journal.take_over(journal_of(session_id))
             if journal is None:

@@ -95,6 +95,7 @@ class Demand:
         self.drafts: dict[str, Draft] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
+        self._too_dear: dict[str, str] = {}
         self._yagna = yagna
         self._workers = workers
         self._changed = changed
@@ -167,6 +168,12 @@ class Demand:
         """How many providers have answered, and the most frequent reasons for rejections."""
         with self._changed:
             return len(self.seen), self.rejections.most_common(2)
+
+    def too_dear(self) -> str | None:
+        """Why nobody who has offered can be paid from the budget, None if somebody can; holds `changed`."""
+        if not self._too_dear or self._too_dear.keys() != self.seen:
+            return None
+        return next(iter(self._too_dear.values()))
 
     def collected_in(self) -> float:
         """Seconds until the first offers are all answered, or the time for that is over; holds `changed`."""
@@ -260,8 +267,11 @@ class Demand:
         objection = self._judge.objection(proposal, final=False)
         if objection is None:
             self._counter(demand_id, proposal)
-        else:
-            self._turn_down(demand_id, proposal, objection)
+            return
+        if self._judge.unaffordable(proposal) is not None:
+            with self._changed:
+                self._too_dear[proposal.issuer_id] = objection
+        self._turn_down(demand_id, proposal, objection)
 
     def _counter(self, demand_id: str, proposal: Proposal) -> None:
         properties = {

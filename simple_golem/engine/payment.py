@@ -87,6 +87,7 @@ class Payments:
 
     def adopt(self, suspended: SuspendedInstance) -> None:
         """Answer what comes for an earlier session, and release its allocation: this one pays from now on."""
+        self._budget.take_back(suspended.agreement_id)
         if suspended.app_session_id not in self._sessions:
             self._sessions.add(suspended.app_session_id)
             self._start_readers(suspended.app_session_id)

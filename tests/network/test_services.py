@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from leftovers import left_on, pay_late_invoices
+from leftovers import left_on
 
 from simple_golem import CommandFailed, Golem, GolemError, Run, Service, ServiceFailed, ServiceStopped, vm
 from simple_golem.errors import (
@@ -574,7 +574,8 @@ def test_a_bad_argument_of_run_service_is_an_error_of_our_own_that_names_it(opti
 
 def test_a_budget_that_does_not_suffice_is_said_so_and_not_waited_for(network, caplog):
     with Golem("0.00001") as golem:
-        golem.run_service(Echo).wait_until_running(timeout=30)
-    assert "give Golem a larger `budget`" in caplog.text
+        cluster = golem.run_service(Echo)
+        with pytest.raises(ServiceFailed, match=r"A start price of .* GLM is above"):
+            cluster.wait_until_running(timeout=30)
     assert golem.cost.amount == 0
-    pay_late_invoices(network)
+    assert golem.cost_report.entries == ()
