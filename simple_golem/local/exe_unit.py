@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import wait
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import BusError
 from ..scope import Deadline, Scope
@@ -34,12 +34,25 @@ _KNOWN_COMMANDS = {"deploy", "start", "run", "transfer", "terminate", "sign"}
 _CLOSE_SECONDS = 3.0
 
 
-class ExeUnitHabits(Protocol):
-    """How an exe-unit behaves in ways that a good one would not."""
+class ExeUnitHabits:
+    """How an exe-unit behaves; this one behaves well.
+
+    Attributes:
+        streams: whether it can stream the output of a batch.
+        disk_mib: the size of its root; None: not limited.
+    """
+
+    streams = True
+    disk_mib: int | None = None
 
     def before(self, command: Command, scope: Scope) -> str | None:
         """Called before each command, on its thread: may wait in `scope`; what is returned is the message
         that the command is to fail with, None lets it go on. A CommandError says more than a message."""
+        return None
+
+    def passed(self, count: int, seconds: float, scope: Scope) -> None:
+        """Called when so many bytes of a transfer have passed in so many seconds: may wait in `scope`, or
+        break the transfer off with an OSError."""
 
 
 class ExeUnit:
@@ -70,11 +83,11 @@ class ExeUnit:
         self.activity_id = activity_id
         self._bus = bus
         self._service_id = f"/public/exeunit/{activity_id}"
-        self._habits = habits
+        self._habits = habits or ExeUnitHabits()
         self._refusal = refusal
         self._scope = Scope()
-        self._transfers = Transfers(bus, node_id, self._scope)
-        self._runtime = SandboxRuntime(image_store, task_package, self._transfers)
+        transfers = Transfers(bus, node_id, self._scope, self._passed)
+        self._runtime = SandboxRuntime(image_store, task_package, transfers, self._habits.disk_mib)
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
@@ -166,6 +179,8 @@ class ExeUnit:
         return {"Ok": batch.results(index)}
 
     def _stream_results(self, request: Mapping[str, Any]) -> object:
+        if not self._habits.streams:
+            raise BusError("an exe-unit that does not stream")
         batch = self._batches.get(request["batch_id"])
         if batch is None:
             raise BusError(f"Unknown batch: {request['batch_id']}")
@@ -227,11 +242,12 @@ class ExeUnit:
             self._leave(entered)
 
     def _misbehave(self, command: Command) -> None:
-        if self._habits is None:
-            return
         failure = self._habits.before(command, self._scope)
         if failure is not None:
             raise CommandError(failure)
+
+    def _passed(self, count: int, seconds: float) -> None:
+        self._habits.passed(count, seconds, self._scope)
 
     def _terminate_others(self, batch: ExeBatch) -> None:
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from ..scope import Scope
 from .bus import Bus
 from .exe_batch import Command
-from .exe_unit import ExeUnit
+from .exe_unit import ExeUnit, ExeUnitHabits
 from .habits import ProviderHabits
 from .images import ImageStore
 from .package import Package
@@ -75,11 +77,13 @@ class ExeUnits:
             bus.close()
 
 
-class _CommandHabits:
-    """What a provider does before it executes a command."""
+class _CommandHabits(ExeUnitHabits):
+    """What a provider does before it executes a command, and while it transfers."""
 
     def __init__(self, habits: ProviderHabits) -> None:
         self._habits = habits
+        self.streams = habits.streams
+        self.disk_mib = habits.disk_mib
 
     def before(self, command: Command, scope: Scope) -> str | None:
         scope.wait(self._habits.command_delay)
@@ -90,6 +94,13 @@ class _CommandHabits:
         if name == "run" and failing is not None and failing.containing in _text(details):
             raise CommandError.exited(failing.exit_code, failing.stderr)
         return None
+
+    def passed(self, count: int, seconds: float, scope: Scope) -> None:
+        speed, most = self._habits.transfer_speed, self._habits.cuts_transfers_after
+        if most is not None and count > most:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if speed is not None:
+            scope.wait(max(0.0, count / (speed * 1024) - seconds))
 
 
 def _text(details: Mapping[str, Any]) -> str:

@@ -67,6 +67,10 @@ _SPELLINGS: Mapping[str, _Spelling] = {
         "TEXT", lambda value: {"failing_commands": FailingCommands(value)}, optional=True
     ),
     "delays-commands": _seconds("command_delay"),
+    "disk-of": _Spelling("MIB", lambda value: {"disk_mib": int(value)}),
+    "slow-transfers": _Spelling("KIB_PER_SECOND", lambda value: {"transfer_speed": float(value)}),
+    "cuts-transfers-after": _Spelling("BYTES", lambda value: {"cuts_transfers_after": int(value)}),
+    "never-streams": _plain(streams=False),
     "silent-after": _seconds("silent_after"),
     "silent-for": _seconds("silent_for"),
     "terminates-after": _seconds("terminates_after"),

@@ -81,6 +81,10 @@ class ProviderHabits:
         deploy_error: the message with which every deploy fails; None: none does.
         failing_commands: which of the `run` commands fail; None: none does.
         command_delay: seconds before each command, be it deploy, start, run or another.
+        disk_mib: MiB that fit into an activity's root; None: as much as into the machine's memory.
+        transfer_speed: KiB that a transfer moves in a second, at most; None: as many as it can.
+        cuts_transfers_after: bytes after which every transfer breaks off; None: none does.
+        streams: whether the output of commands can be followed as it comes.
         silent_after: seconds from the creation of an activity until its usage is no longer reported, so that
             the daemon finds it unresponsive after 5 s, and is to destroy it after 10 s; None: never.
         silent_for: seconds until it is reported again; None: for good.
@@ -118,6 +122,10 @@ class ProviderHabits:
     deploy_error: str | None = None
     failing_commands: FailingCommands | None = None
     command_delay: float = 0.0
+    disk_mib: int | None = None
+    transfer_speed: float | None = None
+    cuts_transfers_after: int | None = None
+    streams: bool = True
     silent_after: float | None = None
     silent_for: float | None = None
     terminates_after: float | None = None

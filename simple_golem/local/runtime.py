@@ -38,13 +38,21 @@ class CommandError(Exception):
 class SandboxRuntime:
     """Executes the commands that need a runtime, one at a time."""
 
-    def __init__(self, images: ImageStore, task_package: str | None, transfers: Transfers) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        task_package: str | None,
+        transfers: Transfers,
+        disk_mib: int | None = None,
+    ) -> None:
         """Args:
         task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine.
         transfers: executes `transfer`.
+        disk_mib: what fits into its root, in MiB; None: as much as into the machine's memory.
         """
         self._images = images
         self._transfers = transfers
+        self._disk_mib = disk_mib
         self._task_package = task_package
         self._environment: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -80,6 +88,7 @@ class SandboxRuntime:
             image.folder if image else None,
             hostname=details.get("hostname") or "golem",
             hosts=details.get("hosts"),
+            disk_mib=self._disk_mib,
         )
         with self._lock:
             stopped_meanwhile = self._closed or self._stops != stops_before

@@ -53,6 +53,7 @@ class Sandbox:
         *,
         hostname: str = "golem",
         hosts: Mapping[str, str] | None = None,
+        disk_mib: int | None = None,
     ) -> None:
         """Make one; blocks for about a tenth of a second.
 
@@ -60,6 +61,7 @@ class Sandbox:
             image_folder: its files are copied over `/golem`.
             hostname: what commands see as the name of the machine.
             hosts: addresses by name, for `/etc/hosts`.
+            disk_mib: MiB that fit into it; None for half of the machine's memory.
 
         Raises:
             NamespacesForbidden: the kernel does not let this user make namespaces; the message says more.
@@ -70,6 +72,7 @@ class Sandbox:
             "image": None if image_folder is None else str(image_folder),
             "hostname": hostname,
             "hosts": dict(hosts or {}),
+            "disk_mib": disk_mib,
             "python": os.path.realpath(sys.executable),
             "python_folders": _python_folders(),
         }

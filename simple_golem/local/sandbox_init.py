@@ -86,7 +86,8 @@ def enter_namespaces() -> None:
 def make_root(settings: dict[str, Any]) -> None:
     """Put together a root of its own for the activity, and leave the host's for good."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
+    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
     shown = [f"/{name}" for name in READ_ONLY]
     shown += settings["python_folders"]
     for folder in shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from .transfer_url import TransferUrl, Unsupported
 from .web_files import WebError, WebSink, WebSource
 
 logger = logging.getLogger(__name__)
+Passed = Callable[[int, float], object]
 
 # As the real exe-unit: what failed because somebody was not to be reached is tried again, twice.
 _RETRY_SECONDS = (2.0, 4.0)
@@ -24,13 +26,6 @@ _RETRY_SECONDS = (2.0, 4.0)
 
 class TransferFailed(Exception):
     """A transfer failed; the message is what a requestor is told of it."""
-
-
-class TransferHabits(Protocol):
-    """How an exe-unit transfers in ways that a good one would not."""
-
-    def passed(self, count: int, scope: Scope) -> None:
-        """Called when so many bytes of a transfer have passed: may wait in `scope`, or raise an OSError."""
 
 
 class Source(Protocol):
@@ -56,15 +51,17 @@ class Sink(Protocol):
 class Transfers:
     """Executes the transfers of one activity."""
 
-    def __init__(self, bus: Bus, node_id: str, scope: Scope, habits: TransferHabits | None = None) -> None:
+    def __init__(self, bus: Bus, node_id: str, scope: Scope, on_passed: Passed | None = None) -> None:
         """Args:
         node_id: the provider's, whose calls those over the bus are.
         scope: of the activity; cancelling it ends every transfer.
+        on_passed: called with the bytes of a transfer that have passed, and the seconds that took; may
+            wait, or break the transfer off with an OSError.
         """
         self._bus = bus
         self._node_id = node_id
         self._scope = scope
-        self._habits = habits
+        self._on_passed = on_passed
 
     def transfer(self, sandbox: Sandbox, details: Mapping[str, Any], on_progress: Report) -> None:
         """Block until all has been transferred.
@@ -100,15 +97,15 @@ class Transfers:
             self._pump(source, sink, reporter)
 
     def _pump(self, source: Source, sink: Sink, reporter: Reporter) -> None:
-        passed = 0
+        passed, begun = 0, time.monotonic()
         for data in source.chunks():
             if self._scope.cancelled:
-                raise InterruptedError(4, "operation interrupted")
+                raise InterruptedError("operation interrupted")
             sink.write(data)
             passed += len(data)
             reporter.passed(passed, source.size)
-            if self._habits is not None:
-                self._habits.passed(passed, self._scope)
+            if self._on_passed is not None:
+                self._on_passed(passed, time.monotonic() - begun)
         sink.finish()
 
     def _source(self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any]) -> Source:

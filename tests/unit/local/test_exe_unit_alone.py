@@ -11,7 +11,7 @@ import pytest
 
 from simple_golem.errors import BusError
 from simple_golem.local.exe_batch import Command
-from simple_golem.local.exe_unit import ExeUnit, StatePair
+from simple_golem.local.exe_unit import ExeUnit, ExeUnitHabits, StatePair
 from simple_golem.local.images import ImageStore
 from simple_golem.scope import Scope
 
@@ -231,7 +231,7 @@ def test_a_command_without_capture_has_no_output(unit: Unit) -> None:
 
 def test_bytes_are_told_as_numbers_where_they_are_asked_for(unit: Unit) -> None:
     capture = {"stdout": {"atEnd": {"tail": 2, "format": "bin"}}}
-    assert unit.do(*UP, sh("printf 'abc\\377'", capture))[2]["stdout"] == [99, 255]
+    assert list(unit.do(*UP, sh("printf 'abc\\377'", capture))[2]["stdout"]) == [99, 255]
 
 
 def test_the_deploy_sets_environment_volumes_and_names(unit: Unit) -> None:
@@ -348,7 +348,7 @@ def test_a_state_that_can_not_be_reported_is_logged_and_the_work_goes_on(
 
 
 def test_habits_can_fail_a_command() -> None:
-    class FailsDeploys:
+    class FailsDeploys(ExeUnitHabits):
         def before(self, command: Command, scope: Scope) -> str | None:
             return "ExeScript command error: out of disk" if "deploy" in command else None
 
@@ -359,7 +359,7 @@ def test_habits_can_fail_a_command() -> None:
 
 
 def test_habits_that_wait_are_ended_by_closing() -> None:
-    class Slow:
+    class Slow(ExeUnitHabits):
         def before(self, command: Command, scope: Scope) -> str | None:
             scope.wait(60)
             return None
