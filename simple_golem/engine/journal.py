@@ -163,10 +163,12 @@ class Journal:
             lock.release()
             return None
         try:
-            return cls(path, lock, record)
+            journal = cls(path, lock, record)
         except OSError:
             lock.release()
             return None
+        journal._append(b"\n")  # ends a last line that was cut off
+        return journal
 
     def write(self, kind: str, **what: Any) -> None:
         """Have one more thing known."""
@@ -176,7 +178,9 @@ class Journal:
         self._write(entry)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+        self._append(json.dumps(entry, ensure_ascii=True).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
         with self._writing:
             if self._file is None:
                 return
@@ -241,7 +245,7 @@ def read(path: Path) -> Record | None:
                 record = Record(whose, [entry["id"]])
             else:
                 record.take(entry)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, ArithmeticError, KeyError, TypeError):
             if line:
                 logger.debug("%s: a line that can't be read is passed over: %r", path, line)
     return record
