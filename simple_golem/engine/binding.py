@@ -19,11 +19,13 @@ from ..model.commands import Command
 from ..model.events import BatchEnded, BatchStarted
 from ..model.results import Results
 from ..model.states import ServiceState
-from ..scope import Scope, ScopeEnded
+from ..scope import Deadline, Scope, ScopeEnded
 from .activity import Activity
 from .agreement import Agreement
 from .ending import Part
 from .event_desk import Emit
+from .file_batch import FileBatch, has_files
+from .files import FilePublisher
 from .parts import Parts
 
 # A method whose waits were all cut short gets this long to return.
@@ -56,7 +58,13 @@ class LifeBinding:
     """
 
     def __init__(
-        self, host: Host, class_name: str, parts: Parts, emit: Emit, lose: Callable[[GolemError], None]
+        self,
+        host: Host,
+        class_name: str,
+        parts: Parts,
+        files: FilePublisher,
+        emit: Emit,
+        lose: Callable[[GolemError], None],
     ) -> None:
         self.agreement: Agreement | None = None
         self.activity: Activity | None = None
@@ -69,6 +77,7 @@ class LifeBinding:
         self._host = host
         self._class_name = class_name
         self._parts = parts
+        self._files = files
         self._emit = emit
         self._lose = lose
 
@@ -175,7 +184,7 @@ class LifeBinding:
         name = self._host.name
         self._emit(BatchStarted(name, commands))
         try:
-            results = self.acting().run(commands, scope, unsent, timeout)
+            results = self._send(commands, scope, unsent, timeout)
         except CommandFailed as error:
             self._emit(BatchEnded(name, commands, error.results, str(error)))
             raise
@@ -184,6 +193,21 @@ class LifeBinding:
             raise
         self._emit(BatchEnded(name, commands, results, None))
         return results
+
+    def _send(
+        self, commands: tuple[Command, ...], scope: Scope, unsent: Scope, timeout: float | None
+    ) -> Results:
+        activity, name = self.acting(), self._host.name
+        if not has_files(commands):
+            return activity.run(commands, scope, unsent, timeout, name)
+        deadline = Deadline(timeout)
+
+        def send(steps: tuple[Command, ...]) -> Results:
+            left = None if timeout is None else deadline.remaining()
+            return activity.run(steps, scope, unsent, left, name)
+
+        with FileBatch(commands, self._files, name, self._emit, unsent) as files:
+            return files.run(send)
 
     def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
         """A batch from any other thread, while the instance is running."""
