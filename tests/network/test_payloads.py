@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +13,9 @@ from simple_golem.errors import YagnaError
 from simple_golem.local.habits import ProviderHabits
 from simple_golem.local.network import LocalGolem
 from simple_golem.model.commands import Deploy, Start
+from simple_golem.model.constraints import constraint
 from simple_golem.model.events import BatchEnded, Event
+from simple_golem.model.properties import GPU
 
 HABITS = {
     "plain": ProviderHabits(mem_gib=2.0, cpu_threads=2),
@@ -40,7 +43,7 @@ def golem(golem_environment: None) -> Iterator[Golem]:
 def found(golem: Golem, payload: Payload) -> set[str]:
     """The kinds of the providers that offer what a payload asks for."""
     kinds = {provider: kind for kind, provider in NAMES.items()}
-    return {kinds[offer.provider_name] for offer in golem.offers(payload, timeout=1.0)}
+    return {kinds[offer.provider_name] for offer in golem.offers(payload, timeout=2.0)}
 
 
 def ended_batches(golem: Golem) -> list[BatchEnded]:
@@ -54,35 +57,37 @@ def ended_batches(golem: Golem) -> list[BatchEnded]:
     return ended
 
 
-@pytest.mark.parametrize(
-    ("payload", "kinds"),
-    [
-        (vm.repo(), {"plain", "claims inet"}),
-        (vm.repo(min_mem_gib=3), {"claims inet"}),
-        (vm.repo(min_cpu_cores=3), {"claims inet"}),
-        (vm.repo(min_cpu_cores=5), set()),
-        (vm.repo(capabilities=["manifest-support"]), {"plain", "claims inet"}),
-        (vm.repo(gpu=True), {"small card", "big card"}),
-        (vm.repo(gpu="NVIDIA GeForce RTX 4090"), {"big card"}),
-        (vm.repo(gpu="NVIDIA*3060*"), {"small card"}),
-        (vm.repo(gpu=True, min_gpu_mem_gib=16), {"big card"}),
-        (vm.manifest(), {"plain", "claims inet"}),
-        (vm.manifest(outbound=["https://api.example.com"]), {"claims inet"}),
-        (vm.manifest(outbound=True, gpu=True), set()),
-        (Payload(runtime="wasmtime"), {"wasmtime"}),
-        (Payload(constraints=["(!(golem.runtime.name=vm))"]), {"wasmtime", "small card", "big card"}),
-        (
-            Payload(constraints=["(|(golem.runtime.name=wasmtime)(golem.inf.mem.gib<=2))"]),
-            {"wasmtime", "plain"},
-        ),
-        (Payload(constraints=["(golem.inf.mem.gib<8)"]), {"plain"}),
-    ],
-    ids=lambda value: ",".join(value.constraints[:1]) if isinstance(value, Payload) else "",
-)
-def test_a_payload_finds_the_providers_that_have_what_it_asks_for(
-    golem: Golem, payload: Payload, kinds: set[str]
-) -> None:
-    assert found(golem, payload) == kinds
+VM, CARDS = {"plain", "claims inet"}, {"small card", "big card"}
+ASKED: dict[str, tuple[Payload, set[str]]] = {
+    "nothing special": (vm.repo(), VM),
+    "more memory": (vm.repo(min_mem_gib=3), {"claims inet"}),
+    "more cores": (vm.repo(min_cpu_cores=3), {"claims inet"}),
+    "cores that nobody has": (vm.repo(min_cpu_cores=5), set()),
+    "a capability": (vm.repo(capabilities=["manifest-support"]), VM),
+    "any card": (vm.repo(gpu=True), CARDS),
+    "a model": (vm.repo(gpu="NVIDIA GeForce RTX 4090"), {"big card"}),
+    "a kind of models": (vm.repo(gpu="NVIDIA*3060*"), {"small card"}),
+    "a card with memory": (vm.repo(gpu=True, min_gpu_mem_gib=16), {"big card"}),
+    "a manifest": (vm.manifest(), VM),
+    "outbound access": (vm.manifest(outbound=["https://api.example.com"]), {"claims inet"}),
+    "outbound access of a card": (vm.manifest(outbound=True, gpu=True), set()),
+    "another runtime": (Payload(runtime="wasmtime"), {"wasmtime"}),
+    "not": (Payload(constraints=["(!(golem.runtime.name=vm))"]), {"wasmtime", *CARDS}),
+    "or": (
+        Payload(constraints=["(|(golem.runtime.name=wasmtime)(golem.inf.mem.gib<=2))"]),
+        {"wasmtime", "plain"},
+    ),
+    "and": (Payload(constraints=["(&(golem.runtime.name=vm)(golem.inf.mem.gib>2))"]), {"claims inet"}),
+    "less": (Payload(constraints=[constraint("golem.inf.mem.gib", "<", 8)]), {"plain"}),
+    "is there": (Payload(constraints=[constraint(f"{GPU}.model", "=", "*")]), CARDS),
+}
+
+
+def test_a_payload_finds_the_providers_that_have_what_it_asks_for_and_no_others(golem: Golem) -> None:
+    with ThreadPoolExecutor(len(ASKED)) as pool:
+        finding = {name: pool.submit(found, golem, payload) for name, (payload, _) in ASKED.items()}
+    kinds = {name: future.result() for name, future in finding.items()}
+    assert kinds == {name: expected for name, (_, expected) in ASKED.items()}
 
 
 def test_a_custom_payload_is_deployed_and_started_as_it_says_and_needs_no_method(golem: Golem) -> None:
