@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -63,6 +65,14 @@ def test_a_machine_that_can_not_be_is_refused(arguments: dict[str, Any], problem
         vm.repo(**arguments)
     with pytest.raises(BadPayload, match=problem):
         vm.manifest(**arguments)
+
+
+def test_the_payloads_of_the_readme_can_be_made() -> None:
+    readme = Path(__file__).parents[3].joinpath("README.md").read_text()
+    (program,) = re.findall(r"```python\n([^`]*?\bvm\.manifest\(.*?)```", readme, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(program.replace("\nPayload(", "\ncustom = Payload("), names)
+    assert cast(Payload, names["custom"]).start == Start("--listen", "8080")
 
 
 def test_an_unknown_keyword_is_an_error_of_the_call() -> None:
