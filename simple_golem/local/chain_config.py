@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..yagna.client import Yagna
 from .chain_ledger import CHAIN_ID, TOKEN
 
 CONFIG_NAME = "config-payments.toml"
+PLATFORM = "erc20-hoodi-tglm"
+# The shortest cycle that the daemon takes.
+_PAY_SECONDS = 6
+# How the daemon's own bus spells that an account is for sending.
+_SENDING = {"bits": 2}
 _NOBODY = "http://127.0.0.1:1"
 
 # Payments are looked for and sent at once: the daemon's own pace is made for chains that cost money.
@@ -84,3 +90,13 @@ def write_payment_config(daemon_folder: Path, url: str) -> None:
     data = daemon_folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     (data / CONFIG_NAME).write_text(payment_config(url))
+
+
+def prepare_to_pay(daemon: Yagna, node_id: str) -> None:
+    """Have a daemon that has just been started pay for `node_id`, all it owes from before as well.
+
+    It forgets with each start who pays, until somebody allocates or says so as `yagna payment init` does.
+    """
+    account = {"address": node_id, "network": "hoodi", "token": None, "mode": _SENDING}
+    daemon.bridge.call("local/driver/erc20/Init", account)
+    daemon.payment.set_pay_cycle(PLATFORM, _PAY_SECONDS)

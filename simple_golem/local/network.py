@@ -201,23 +201,33 @@ class LocalGolem:
         Raises:
             LocalNetworkError: it has none, or is not up.
         """
+        return ChainDirection(self._chain_url(), self._ask)
+
+    def _chain_url(self) -> str:
         url = self._up().chain_url
         if url is None:
             raise LocalNetworkError("this local network has no chain: make it with LocalGolem(chain=True)")
-        return ChainDirection(url, self._ask)
+        return url
 
     def pay_now(self) -> None:
         """Have the requestor's daemon pay at once what it has accepted, and not only within six seconds.
 
-        Does not wait for the payments. Without a chain nothing comes of it.
+        Does not wait for the payments.
+
+        Raises:
+            LocalNetworkError: the network has no chain.
         """
+        self._chain_url()
         self._ask({"do": "pay"})
 
     def settle(self, timeout: float = 30.0) -> bool:
         """Have all that was accepted paid now; blocks until it is, `timeout` seconds at most.
 
         Returns:
-            Whether every accepted invoice is settled; without a chain none ever is.
+            Whether every accepted invoice is settled.
+
+        Raises:
+            LocalNetworkError: the network has no chain.
         """
         deadline, scope = Deadline(timeout), Scope()
         near = Yagna(self.near.api_url, self.near.app_key)

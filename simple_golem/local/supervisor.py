@@ -21,6 +21,7 @@ from ..errors import GolemError, LocalNetworkError
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread
 from .agent import ProviderAgent
+from .chain_config import PLATFORM, prepare_to_pay
 from .chain_direction import direct_chain
 from .daemons import DaemonPair
 from .direction import direct
@@ -40,9 +41,6 @@ logger = logging.getLogger(__name__)
 _CLOSE_SECONDS = 3.0
 # A script that outlives the tool that ran it has this long to release what it holds.
 _SCRIPT_SECONDS = 5.0
-PLATFORM = "erc20-hoodi-tglm"
-# The shortest cycle that the daemon takes.
-_PAY_SECONDS = 6
 _WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
 
 
@@ -67,8 +65,7 @@ class Supervisor:
             self._chain = _chain_with(plan.funds)
             chain_url = None if self._chain is None else self._chain.url
             self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url)
-            if self._chain is not None:
-                self._daemons.near.client.payment.set_pay_cycle(PLATFORM, _PAY_SECONDS)
+            self._prepare_to_pay()
             self._providers = self._open_for_business(plan, template, images)
         except BaseException:
             # What has been started ends with this process.
@@ -105,6 +102,11 @@ class Supervisor:
         """Start the near daemon again, with the same ports and state; blocks until it is ready."""
         self._daemons.near.start()
         self._daemons.near.wait_ready()
+        self._prepare_to_pay()
+
+    def _prepare_to_pay(self) -> None:
+        if self._chain is not None:
+            prepare_to_pay(self._daemons.near.client, REQUESTOR.node_id)
 
     def freeze_providers_daemon(self) -> None:
         """Cut the way to all providers, in both directions."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import Tool
 
 from simple_golem import Golem, Run, Service
-from simple_golem.errors import AllocationRefused, BadSetting, LocalNetworkError
+from simple_golem.errors import AllocationRefused
 from simple_golem.local.habits import Price, ProviderHabits
 from simple_golem.local.network import LocalGolem
 from simple_golem.scope import Deadline, Scope
@@ -130,41 +130,37 @@ def test_every_provider_is_paid_and_the_balances_agree_with_the_sums(
     owners = [payer, *(provider.node_id for provider in network.providers)]
     before = {owner: network.chain.balance(owner) for owner in owners}
     invoices = serve(yagna, 3)
-    network.pay_now()
-    wait_until_settled(yagna, invoices)
+    assert network.settle()
     assert len({check_paid_once(network, yagna, invoice) for invoice in invoices}) == 3
     earned = {invoice.issuer_id: invoice.amount for invoice in invoices}
     changes = {owner: network.chain.balance(owner) - before[owner] for owner in owners}
     spent = sum(earned.values(), Decimal(0))
     assert changes == {**dict.fromkeys(owners, Decimal(0)), **earned, payer: -spent}
+    for invoice in invoices:
+        check_known_to_its_provider(network, invoice)
 
 
-@pytest.mark.usefixtures("golem_environment")
-def test_the_provider_sees_its_money_too(network: LocalGolem, yagna: Yagna) -> None:
-    invoices = serve(yagna)
-    network.pay_now()
-    wait_until_settled(yagna, invoices)
-    (key,) = [one.app_key for one in network.providers if one.node_id == invoices[0].issuer_id]
+def check_known_to_its_provider(network: LocalGolem, invoice: Invoice) -> None:
+    """Its daemon looks a transaction up on the chain before it believes the requestor's."""
+    (key,) = [one.app_key for one in network.providers if one.node_id == invoice.issuer_id]
     provider = Yagna(network.far.api_url, key)
     try:
-        # Its daemon has looked the transaction up on the chain before it believed the requestor's.
-        wait_until_settled(provider, invoices)
-        assert check_paid_once(network, provider, invoices[0])
+        wait_until_settled(provider, [invoice])
+        check_paid_once(network, provider, invoice)
     finally:
         provider.close()
 
 
 @pytest.mark.usefixtures("golem_environment")
 def test_a_chain_that_is_down_makes_payments_late_and_not_lost(network: LocalGolem, yagna: Yagna) -> None:
-    invoices = serve(yagna, 2, meanwhile=network.chain.stop)
     try:
-        network.pay_now()
-        trouble = wait_for_trouble(yagna)
+        invoices = serve(yagna, 2, meanwhile=network.chain.stop)
+        assert not network.settle(timeout=0.5)
+        wait_for_trouble(yagna, "RpcError")
         assert [yagna.payment.invoice(one.invoice_id).status for one in invoices] == ["ACCEPTED"] * 2
-        assert trouble["kind"] == "RpcError"
     finally:
         network.chain.start()
-    wait_until_settled(yagna, invoices)
+    assert network.settle()
     assert len({check_paid_once(network, yagna, invoice) for invoice in invoices}) == 2
 
 
@@ -173,14 +169,14 @@ def test_whoever_has_spent_the_money_elsewhere_pays_when_there_is_some_again(
     network: LocalGolem, yagna: Yagna, payer: str
 ) -> None:
     owned = network.chain.balance(payer)
-    invoices = serve(yagna, meanwhile=lambda: network.chain.set_funds(payer, 0))
     try:
+        invoices = serve(yagna, meanwhile=lambda: network.chain.set_funds(payer, 0))
         network.pay_now()
-        assert wait_for_trouble(yagna)["kind"] == "InsufficientToken"
+        wait_for_trouble(yagna, "InsufficientToken")
         assert yagna.payment.invoice(invoices[0].invoice_id).status == "ACCEPTED"
     finally:
         network.chain.set_funds(payer, owned)
-    wait_until_settled(yagna, invoices)
+    assert network.settle()
     check_paid_once(network, yagna, invoices[0])
     assert network.chain.balance(payer) == owned - invoices[0].amount
 
@@ -189,25 +185,23 @@ def test_whoever_has_spent_the_money_elsewhere_pays_when_there_is_some_again(
 def test_a_daemon_that_is_killed_before_it_has_paid_pays_when_it_is_back(
     network: LocalGolem, yagna: Yagna
 ) -> None:
-    invoices = serve(yagna, meanwhile=network.chain.stop)
     try:
+        invoices = serve(yagna, meanwhile=network.chain.stop)
         network.kill_requestor_daemon()
         network.restart_requestor_daemon()
     finally:
         network.chain.start()
-    wait_until_settled(yagna, invoices)
+    assert network.settle()
     check_paid_once(network, yagna, invoices[0])
 
 
-def wait_for_trouble(yagna: Yagna) -> Mapping[str, Any]:
+def wait_for_trouble(yagna: Yagna, kind: str) -> None:
     """Wait until the daemon says why it can't pay."""
     deadline, scope = Deadline(SETTLED_SECONDS), Scope()
     path = "/payment-api/v1/payments/status?network=hoodi&driver=erc20"
-    while not (troubles := yagna.http.request("GET", path)):
-        assert not deadline.passed, "the daemon has no trouble with its payments"
+    while kind not in (kinds := [trouble["kind"] for trouble in yagna.http.request("GET", path)]):
+        assert not deadline.passed, f"the daemon does not complain of {kind}, only of {kinds}"
         scope.wait(0.1)
-    trouble: Mapping[str, Any] = troubles[0]
-    return trouble
 
 
 def test_only_hoodi_is_there_to_pay_on(network: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,24 +211,27 @@ def test_only_hoodi_is_there_to_pay_on(network: LocalGolem, monkeypatch: pytest.
         Golem(budget=1).open()
 
 
-def test_a_script_is_told_what_it_can_not_afford(tmp_path: Path) -> None:
+def test_what_a_script_has_spent_is_paid_before_its_network_ends(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from simple_golem import Golem\nwith Golem(budget=1):\n    print('rich')\n")
-    tool = Tool("local", "run", "--providers", "1", "--chain", "--funds", "0.25", str(script))
-    assert tool.end() == 1
+    script.write_text(
+        "from simple_golem import Golem, Run, Service\n"
+        "from simple_golem.errors import AllocationRefused\n"
+        "class Once(Service):\n"
+        "    def run(self):\n"
+        "        self.execute(Run.shell('true'))\n"
+        "try:\n"
+        "    Golem(budget=1).open()\n"
+        "except AllocationRefused as error:\n"
+        "    print(error)\n"
+        "with Golem(budget=0.25) as golem:\n"
+        "    golem.run_service(Once, num_instances=2).wait()\n"
+        "print(f'spent [{golem.cost.amount}]')\n"
+    )
+    tool = Tool("local", "run", "--providers", "2", "--chain", "--funds", "0.25", str(script))
+    assert tool.end() == 0
     assert "requested: 1, available: 0.25" in tool.text
-    assert "rich" not in tool.text
-    assert "AllocationRefused" in tool.text
-
-
-def test_a_network_without_a_chain_says_how_to_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadSetting, match="add --chain"):
-        LocalGolem(1, funds=1)
-    with LocalGolem(1) as network:
-        for name, value in network.environment.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
-            assert network.chain
-        # Nobody looks how much there is.
-        with Golem(budget=10**9):
-            pass
+    paid = re.findall(r"simple-golem: (\S+) tGLM paid to (prov-.), transaction (0x[0-9a-f]{64})\s", tool.text)
+    assert sorted(name for _, name, _ in paid) == ["prov-1", "prov-2"]
+    assert len({transaction for _, _, transaction in paid}) == 2
+    spent = tool.text.partition("spent [")[2].partition("]")[0]
+    assert sum(Decimal(amount) for amount, _, _ in paid) == Decimal(spent)

@@ -21,7 +21,7 @@ from simple_golem.local.chain_ledger import Ledger
 from simple_golem.local.daemon import YagnaDaemon
 from simple_golem.local.identities import REQUESTOR
 from simple_golem.local.network import LocalGolem
-from simple_golem.local.wire import Plan
+from simple_golem.local.wire import DaemonAddress, Plan, Report
 
 URL = "http://127.0.0.1:4567"
 
@@ -171,6 +171,22 @@ def test_a_chain_comes_with_funds(arguments: dict[str, Any], funds: str | None) 
 def test_funds_that_can_not_be_are_told_at_once(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(BadSetting, match=said):
         LocalGolem(1, **arguments)
+
+
+def test_a_network_without_a_chain_says_how_to_have_one() -> None:
+    network = LocalGolem(1)
+    with pytest.raises(LocalNetworkError, match="not up"):
+        assert network.chain
+    near = far = DaemonAddress(URL, "key")
+    network._report = Report(near, far, URL, [], "/a/folder")
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        assert network.chain
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        network.pay_now()
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        network.settle()
+    network._report = Report(near, far, URL, [], "/a/folder", URL)
+    assert network.chain.url == URL
 
 
 def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
