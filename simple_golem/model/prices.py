@@ -75,7 +75,11 @@ class Prices:
 
     def rate(self, counter: str) -> Decimal:
         """What a unit of `counter` costs; 0 for one that is not charged for."""
-        return sum((rate for name, rate in self.rates if name == counter), Decimal(0))
+        total = Decimal(0)
+        for name, rate in self.rates:
+            if name == counter:
+                total = EXACT.add(total, rate)
+        return total
 
     def estimate(self, seconds: float, load: float) -> Decimal:
         """What an activity of `seconds` costs that keeps `load` processor threads busy."""

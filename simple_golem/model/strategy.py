@@ -18,6 +18,7 @@ _TRUSTED = 100.0
 _NEVER_QUITE = 1.01
 # More than any provider has asked for: who writes so much has forgotten the decimal point, or the unit.
 _ABSURD = Decimal(10) ** 6
+_MOST_NUMBER = 1e12
 
 Score = Callable[[Offer], "float | None"]
 Filter = Callable[[Offer], bool]
@@ -154,7 +155,7 @@ def _ceiling(name: str, value: object) -> Decimal | None:
 
 def _number(name: str, value: object) -> float:
     usable = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not usable or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+    if not usable or not 0 <= value <= _MOST_NUMBER:  # type: ignore[operator]
         raise BadStrategy(f"{name} is {value!r}: give a number, 0 or more")
     return float(value)  # type: ignore[arg-type]
 

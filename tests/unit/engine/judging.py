@@ -22,7 +22,9 @@ PLATFORM = "erc20-hoodi-tglm"
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
 
-def offered(name: str = "prov", *, per_second: float = 0.0001, **more: Any) -> dict[str, Any]:
+def offered(
+    more: Mapping[str, Any] | None = None, *, name: str = "prov", per_second: float = 0.0001
+) -> dict[str, Any]:
     """The properties of an honest offer that can be paid on the tests' platform."""
     return {
         "golem.node.id.name": name,
@@ -31,7 +33,7 @@ def offered(name: str = "prov", *, per_second: float = 0.0001, **more: Any) -> d
         SCHEME: "payu",
         USAGE_VECTOR: [DURATION, CPU],
         COEFFICIENTS: [per_second, 0.0002, 0.0001],
-        **more,
+        **(more or {}),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -25,10 +25,12 @@ MARGIN_SECONDS = 5
 SECOND = Decimal("0.0009")
 
 
-def account(ago: float = 100.0, **properties: object) -> Account:
+def account(ago: float = 100.0, more: Mapping[str, object] | None = None) -> Account:
     """An agreement made `ago` seconds ago, with one activity `act1` since then."""
     agreed = datetime.now(timezone.utc) - timedelta(seconds=ago)
-    made = Account.made("a1", Offer.of("0xp", offered(**THREADS, **properties)), "Hello", "Hello-1", agreed)
+    made = Account.made(
+        "a1", Offer.of("0xp", offered({**THREADS, **(more or {})})), "Hello", "Hello-1", agreed
+    )
     made.activities["act1"] = ActivityAccount(agreed)
     return made
 
@@ -92,21 +94,21 @@ def test_a_note_with_no_usage_that_is_understood_may_ask_for_all_of_the_time_at_
 
 def test_a_counter_that_costs_is_charged_whatever_its_name() -> None:
     own = {USAGE_VECTOR: [DURATION, "golem.usage.gib"], COEFFICIENTS: [0.0001, 0.5, 0]}
-    one = account(**own)
+    one = account(more=own)
     assert one.objection_to_note("act1", Decimal("1.01"), [100.0, 2.0]) is None
     assert one.objection_to_note("act1", Decimal("1.02"), [100.0, 2.0]) is not None
 
 
 def test_counters_are_in_the_order_of_the_offer() -> None:
     turned = {USAGE_VECTOR: [CPU, DURATION], COEFFICIENTS: [0.0002, 0.0001, 0.0001]}
-    one = account(**turned)
+    one = account(more=turned)
     assert one.objection_to_note("act1", Decimal("0.0101"), [0.0, 100.0]) is None
     assert one.objection_to_note("act1", Decimal("0.0501"), [200.0, 100.0]) is None
     assert one.objection_to_note("act1", Decimal("0"), [0.0, 120.0]) is not None
 
 
 def test_without_prices_that_are_understood_nothing_can_be_said() -> None:
-    one = account(**{COEFFICIENTS: [1]})
+    one = account(more={COEFFICIENTS: [1]})
     assert one.prices is None
     assert one.objection_to_note("act1", Decimal(1000), None) is None
     assert one.objection_to_invoice(Decimal(1000)) is None
@@ -254,7 +256,7 @@ def test_what_is_not_paid_has_no_outlook() -> None:
 
 @pytest.mark.parametrize("properties", [{}, {COEFFICIENTS: [1]}], ids=["priced", "not priced"])
 def test_an_account_is_read_back_as_it_was_written(properties: dict[str, object]) -> None:
-    one = account(**properties)
+    one = account(more=properties)
     again = Account.from_json(json.loads(json.dumps(one.to_json())))
     one.activities.clear()
     assert again == one

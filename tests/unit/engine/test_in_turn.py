@@ -41,7 +41,11 @@ def test_work_for_one_key_never_overlaps(workers: WorkerPool) -> None:
             lock.release()
         done.append(alone)
 
-    posters = [threading.Thread(target=lambda: [in_turn.post("a", work) for _ in range(10)]) for _ in "abc"]
+    def post() -> None:
+        for _ in range(10):
+            in_turn.post("a", work)
+
+    posters = [threading.Thread(target=post) for _ in range(3)]
     for poster in posters:
         poster.start()
     for poster in posters:

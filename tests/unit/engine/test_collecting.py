@@ -1,0 +1,104 @@
+"""How long the first offers are collected before the first choice."""
+
+from __future__ import annotations
+
+import pytest
+
+from simple_golem.engine import market
+from simple_golem.engine.market import Collecting
+
+QUIET = 0.05
+
+
+class Time:
+    """The monotonic clock, at a test's command."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(market, "time", time)
+    return time
+
+
+def test_nothing_is_waited_for_before_the_first_offer(time: Time) -> None:
+    assert Collecting(1.0).left() == 0.0
+
+
+def test_an_offer_without_an_answer_is_waited_for(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    assert collecting.left() == 1.0
+    time.now += 0.9
+    assert collecting.left() == pytest.approx(0.1)
+    time.now += 0.2
+    assert collecting.left() == 0.0
+
+
+def test_the_time_counts_from_the_first_offer(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    time.now += 0.6
+    collecting.asked("p2")
+    assert collecting.left() == pytest.approx(0.4)
+
+
+def test_it_is_over_when_all_have_answered_and_no_more_offers_come(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    collecting.asked("p2")
+    collecting.answered("p1")
+    assert collecting.left() == 1.0
+    collecting.answered("p2")
+    assert collecting.left() == pytest.approx(QUIET)
+    time.now += QUIET
+    assert collecting.left() == 0.0
+
+
+def test_an_offer_right_after_the_answers_is_waited_for(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    collecting.answered("p1")
+    time.now += QUIET / 2
+    collecting.asked("p2")
+    assert collecting.left() == pytest.approx(1 - QUIET / 2)
+
+
+def test_once_over_it_is_over_for_good(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    collecting.answered("p1")
+    time.now += 1
+    assert collecting.left() == 0.0
+    collecting.asked("p2")
+    assert collecting.left() == 0.0
+
+
+def test_who_rejects_the_answer_is_not_waited_for(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    collecting.countered("p1", "R-1")
+    assert collecting.left() == 1.0
+    collecting.rejected("R-1")
+    assert collecting.left() == pytest.approx(QUIET)
+
+
+def test_a_rejection_that_is_heard_of_before_the_answer_was_sent_off_counts(time: Time) -> None:
+    collecting = Collecting(1.0)
+    collecting.asked("p1")
+    collecting.rejected("R-1")
+    assert collecting.left() == 1.0
+    collecting.countered("p1", "R-1")
+    assert collecting.left() == pytest.approx(QUIET)
+
+
+def test_with_no_time_for_collecting_the_first_is_taken(time: Time) -> None:
+    collecting = Collecting(0.0)
+    collecting.asked("p1")
+    assert collecting.left() == 0.0
