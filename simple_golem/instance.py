@@ -19,6 +19,7 @@ from .engine.blame import told, user_lines
 from .engine.ending import Ending
 from .engine.life import Life, Outcome
 from .engine.market import Demand, Listing
+from .engine.outlet import refuse_while_giving_out
 from .engine.parts import LifeAbandoned
 from .engine.session import Session
 from .errors import (
@@ -206,6 +207,7 @@ class Instance:
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have `execute` done by the instance's helper thread; returns a Future of its results."""
         checked_seconds(timeout, "timeout")
+        refuse_while_giving_out()
         batch = batch_of(commands)
         life = self._life
         if not batch or life is None or self._state.is_final or life.binding.is_current:

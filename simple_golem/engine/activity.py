@@ -21,6 +21,8 @@ from ..scope import Deadline, Scope, ScopeEnded
 from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import ActivityStatus
+from .outlet import refuse_while_giving_out
+from .streaming import BatchOutput
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class _Batch:
     batch_id: str
     commands: tuple[Command, ...]
     results: list[Result] = field(default_factory=list)
+    output: BatchOutput | None = None
 
     @property
     def ended(self) -> bool:
@@ -57,7 +60,12 @@ class Activity:
         self.last_answer = time.monotonic()
 
     def run(
-        self, commands: Sequence[Command], scope: Scope, unsent: Scope, timeout: float | None = None
+        self,
+        commands: Sequence[Command],
+        scope: Scope,
+        unsent: Scope,
+        timeout: float | None = None,
+        instance: str = "",
     ) -> Results:
         """Run `commands` as one batch after those sent before, and block until it has ended.
 
@@ -66,8 +74,10 @@ class Activity:
             scope: cancelling it gives the batch up at once.
             unsent: cancelling it does so as long as the batch was not sent.
             timeout: seconds for the batch, from now on, waiting for its turn included.
+            instance: whose output it is, where it is given out.
 
         Raises:
+            NotRunning: called by what is called with the output of a command under way.
             CommandFailed: a command failed; the activity takes the next batch all the same.
             BatchTimeout: it took longer than `timeout`; it may still be running.
             BatchLost: nobody can know what became of it.
@@ -75,15 +85,26 @@ class Activity:
             ScopeEnded: `scope` or `unsent` was cancelled.
         """
         deadline = Deadline(timeout)
+        refuse_while_giving_out()
         with self._turns.take(unsent, deadline):
             self._finish_what_was_left(unsent, deadline)
             unsent.check()
             batch = self._send(tuple(commands), scope)
-            self._await(batch, scope, deadline)
+            self._await_and_follow(batch, scope, deadline, instance)
         failed = next((result for result in batch.results if not result.success), None)
         if failed is not None:
             raise command_failed(batch.results, batch.commands, self.provider)
         return Results(batch.results)
+
+    def _await_and_follow(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
+        if not BatchOutput.is_wanted(batch.commands):
+            return self._await(batch, scope, deadline)
+        output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, batch.commands, instance)
+        try:
+            with output as batch.output:
+                self._await(batch, scope, deadline)
+        finally:
+            batch.output = None
 
     def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
         """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
@@ -132,9 +153,10 @@ class Activity:
         answer = self._patiently(batch, index, scope, deadline)
         if answer is not None and len(answer) > index:
             self.last_answer = time.monotonic()
-            batch.results += [
-                Result.from_wire(entry, batch.commands[entry["index"]]) for entry in answer[index:]
-            ]
+            entries = answer[index:]
+            if batch.output is not None:
+                entries = batch.output.complete(entries, scope, deadline)
+            batch.results += [Result.from_wire(entry, batch.commands[entry["index"]]) for entry in entries]
             return
         if time.monotonic() - began < _PAUSE_SECONDS:
             scope.wait(_PAUSE_SECONDS)

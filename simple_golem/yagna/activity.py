@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ..errors import YagnaError
 from ..scope import Scope
+from .event_stream import RuntimeEvent, runtime_events
 from .http import NO_BODY, Http
 from .retry import Repeat
 from .values import ActivityStatus
+
+# The daemon says `ping` in an event stream each 15 seconds.
+_SILENCE_SECONDS = 40.0
 
 
 class ActivityApi:
@@ -83,6 +87,18 @@ class ActivityApi:
                 return None
             raise
         return list(answer)
+
+    def events(self, activity_id: str, batch_id: str, *, scope: Scope) -> Generator[RuntimeEvent, None, None]:
+        """`GET /activity/{id}/exec/{batch}` as an event stream: what its commands do from now on.
+
+        Nothing of what was before is told. The stream does not end with the batch: it goes on without an
+        event, as it does where the provider tells none, until `scope` is cancelled, which raises
+        `ScopeEnded`, or the connection breaks, which is a `YagnaError`.
+        """
+        url = f"{self._url}/activity/{activity_id}/exec/{batch_id}"
+        return runtime_events(
+            self._http.stream(url, accept="text/event-stream", silence=_SILENCE_SECONDS, scope=scope)
+        )
 
     def of_agreement(self, agreement_id: str, *, scope: Scope | None = None) -> list[str]:
         """`GET /activity?agreementId=`: the ids of an agreement's activities."""
