@@ -88,7 +88,9 @@ def read_manifest(given: str | bytes | Mapping[str, Any]) -> tuple[str, FrozenDi
     try:
         value = json.loads(raw)
     except ValueError as error:
-        raise BadPayload(f"the manifest is no JSON, nor the base64 of it: {error}") from error
+        raise BadPayload(
+            f"the manifest is no JSON, nor the base64 of it; give its text, not the name of its file ({error})"
+        ) from error
     return text, _checked(_frozen(value), with_image=True)
 
 
