@@ -93,7 +93,7 @@ def clean(options: argparse.Namespace) -> int:
         yagna.close()
     if suspended:
         print(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
-    if not done and not troubles:
+    if not (done or troubles or suspended):
         print("nothing to clean up")
     if troubles:
         raise GolemError("not all could be cleaned up: " + "; ".join(troubles))

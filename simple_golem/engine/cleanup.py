@@ -60,7 +60,7 @@ class DeadSession:
     @property
     def suspended(self) -> list[str]:
         """Names of the instances that are kept for a later `resume_service`."""
-        return [one.name for one in self._record.suspended.values()]
+        return sorted(one.name for one in self._record.suspended.values())
 
     @property
     def owes(self) -> bool:
