@@ -24,6 +24,8 @@ DEFAULT_ENVIRONMENT = {
     "HOME": "/root",
 }
 
+PYTHON = "/run/simple-golem/bin/python3"
+
 _INIT = Path(__file__).with_name("sandbox_init.py")
 _START_SECONDS = 20.0
 _ANSWER_SECONDS = 5.0
@@ -105,7 +107,11 @@ class Sandbox:
         self._control.settimeout(None)
 
     def popen(
-        self, argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: str = "/"
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        stdin: int | None = None,
     ) -> SandboxProcess:
         """Start a command; does not wait for it.
 
@@ -113,6 +119,7 @@ class Sandbox:
             argv: its program, an absolute path inside, and its arguments.
             env: all of its environment; None for `DEFAULT_ENVIRONMENT`.
             cwd: its working folder; as in Golem's VM the root, unless told otherwise.
+            stdin: the descriptor that it reads its input from, which stays the caller's; None: no input.
 
         Raises:
             SandboxGone: the sandbox has ended.
@@ -121,7 +128,8 @@ class Sandbox:
         out_reader, out_writer = os.pipe()
         err_reader, err_writer = os.pipe()
         try:
-            connection = self._connect(request, [out_reader, err_reader, out_writer, err_writer])
+            pipes = [out_reader, err_reader, out_writer, err_writer]
+            connection = self._connect(request, pipes if stdin is None else [*pipes, stdin])
         except BaseException:
             os.close(out_reader)
             os.close(err_reader)
@@ -216,6 +224,10 @@ class SandboxProcess:
     def __init__(self, connection: socket.socket, stdout: int, stderr: int) -> None:
         self._connection = connection
         self._pipes = [stdout, stderr]
+
+    def read(self, most: int) -> bytes:
+        """Block for the next piece of its output, `most` bytes at most; b"" at its end: now `wait`."""
+        return os.read(self._pipes[0], most)
 
     def wait(self, on_stdout: Output, on_stderr: Output) -> int:
         """Block until the command's own process has ended; its children in the background may go on.

@@ -223,7 +223,7 @@ class Init:
                 key.data()
 
     def accept(self) -> None:
-        _, descriptors, _, _ = socket.recv_fds(self.control, 1, 5, socket.MSG_CMSG_CLOEXEC)
+        _, descriptors, _, _ = socket.recv_fds(self.control, 1, 6, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
             os._exit(0)  # the owner is gone
         connection = socket.socket(fileno=descriptors[0])
@@ -238,13 +238,13 @@ class Init:
         connection.close()
 
     def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
-        out_reader, err_reader, out_writer, err_writer = pipes
+        out_reader, err_reader, out_writer, err_writer, *stdin = pipes
         command = Command(connection, [out_reader, err_reader])
         pid = os.fork()
         if pid == 0:
-            become(request, out_writer, err_writer)
-        os.close(out_writer)
-        os.close(err_writer)
+            become(request, stdin, out_writer, err_writer)
+        for descriptor in (out_writer, err_writer, *stdin):
+            os.close(descriptor)
         command.pid = pid
         self.running[pid] = command
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.left(command))
@@ -280,14 +280,14 @@ class Init:
             os.close(pipe)
 
 
-def become(request: dict[str, Any], out: int, err: int) -> None:
+def become(request: dict[str, Any], stdin: list[int], out: int, err: int) -> None:
     """Turn this forked process into the command; its exit code is the error number if that can't be."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        os.dup2(stdin[0] if stdin else os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(err, 2)
         # Root in here as in a VM, but what is read-only shall stay so.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..scope import Scope
 from .bus import Bus
+from .container_archive import ArchiveSink, ArchiveSource
 from .container_files import ContainerSink, ContainerSource
 from .gftp import GftpError, GftpFile
 from .progress import Report, Reporter
@@ -109,6 +110,8 @@ class Transfers:
         sink.finish()
 
     def _source(self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any]) -> Source:
+        if url.scheme == "container" and details.get("format") is not None:
+            return ArchiveSource(sandbox, url.path, details)
         if url.scheme == "container":
             return ContainerSource(sandbox, url.path)
         if url.scheme == "gftp":
@@ -116,6 +119,8 @@ class Transfers:
         return WebSource(url.text, self._scope)
 
     def _sink(self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any]) -> Sink:
+        if url.scheme == "container" and details.get("format") is not None:
+            return ArchiveSink(sandbox, url.path, details)
         if url.scheme == "container":
             return ContainerSink(sandbox, url.path)
         if url.scheme == "gftp":

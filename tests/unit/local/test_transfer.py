@@ -1,0 +1,498 @@
+"""The `transfer` command, with a bus in memory and files in a real sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flatbuffers import flexbuffers
+
+from simple_golem.errors import BusError
+from simple_golem.local import transfer as transfer_module
+from simple_golem.local.archiver import FORMATS, pattern
+from simple_golem.local.exe_unit import ExeUnit
+from simple_golem.local.exe_units import _CommandHabits
+from simple_golem.local.gftp import CALLS_AT_ONCE, CHUNK_BYTES
+from simple_golem.local.habits import ProviderHabits
+from simple_golem.local.images import ImageStore
+from simple_golem.local.progress import _seconds
+
+PROVIDER, REQUESTOR = "0x" + "a" * 40, "0x" + "b" * 40
+SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 12 * CHUNK_BYTES + 7)
+
+
+class Answer:
+    """A call that is under way on a `MemoryBus`."""
+
+    def __init__(self, bus: MemoryBus, address: str, payload: bytes) -> None:
+        self._bus, self._address, self._payload = bus, address, payload
+
+    def data(self) -> bytes:
+        return self._bus.answer(self._address, self._payload)
+
+    def abandon(self, reason: str) -> None:
+        self._bus.under_way -= 1
+
+
+class MemoryBus:
+    """Published files by their names, and what was asked of them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+        self.hashes: dict[str, str] = {}
+        self.callers: set[str] = set()
+        self.under_way = self.most_under_way = 0
+        self.failures: list[Exception] = []
+        self.refusal: object = None
+
+    def register(self, service_id: str, handler: object) -> None: ...
+
+    def unregister(self, service_id: str) -> None: ...
+
+    def begin_call(self, address: str, payload: bytes, *, caller: str, timeout: float) -> Answer:
+        self.callers.add(caller)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        return Answer(self, address, payload)
+
+    def answer(self, address: str, payload: bytes) -> bytes:
+        self.under_way -= 1
+        if self.failures:
+            raise self.failures.pop()
+        start, _, rest = address.partition("/gftp/")
+        assert start == f"/transfer/from/{PROVIDER}/to/{REQUESTOR}"
+        name, _, message = rest.partition("/")
+        if name not in self.files:
+            return b""
+        value = {"Err": self.refusal} if self.refusal else {"Ok": self.reply(name, message, payload)}
+        return bytes(flexbuffers.Dumps(value))
+
+    def reply(self, name: str, message: str, payload: bytes) -> object:
+        request, file = flexbuffers.Loads(payload), self.files[name]
+        if message == "GetMetadata":
+            return {"fileSize": len(file)}
+        if message == "GetChunk":
+            offset = request["offset"]
+            return {"offset": offset, "content": bytes(file[offset : offset + request["size"]])}
+        if message == "UploadChunk":
+            chunk = request["chunk"]
+            file[chunk["offset"] : chunk["offset"] + len(chunk["content"])] = chunk["content"]
+            return None
+        self.hashes[name] = request["hash"]
+        return None
+
+
+class Activity:
+    """An activity that is ready, and the requestor's files."""
+
+    def __init__(self, habits: ProviderHabits | None = None) -> None:
+        self.bus = MemoryBus()
+        self.unit = ExeUnit(
+            self.bus,  # type: ignore[arg-type]
+            "a" * 32,
+            ImageStore(),
+            None,
+            lambda state: None,
+            _CommandHabits(habits or ProviderHabits()),
+            node_id=PROVIDER,
+        )
+        self.batches = 0
+        self.do({"deploy": {}}, {"start": {}})
+
+    def do(self, *commands: Any) -> Any:
+        batch = self.begin(*commands)
+        return self.unit._get_results({"batchId": batch, "timeout": 30.0})["Ok"]  # type: ignore[index]
+
+    def begin(self, *commands: Any) -> str:
+        self.batches += 1
+        batch = f"batch-{self.batches}"
+        self.unit._exec({"batchId": batch, "exeScript": list(commands)})
+        return batch
+
+    def sh(self, script: str) -> str:
+        capture = {"stdout": {"stream": {}}, "stderr": {"stream": {}}}
+        [result] = self.do({"run": {"entry_point": "/bin/sh", "args": ["-c", script], "capture": capture}})
+        assert result["result"] == "Ok", result
+        return result["stdout"] or ""
+
+    def transfer(self, source: str, target: str, **details: Any) -> str | None:
+        """Do it; returns what a requestor is told of its failure."""
+        [result] = self.do({"transfer": {"from": source, "to": target, **details}})
+        assert (result["message"] is None) == (result["result"] == "Ok")
+        return None if result["message"] is None else str(result["message"])
+
+    def give(self, content: bytes, target: str, **details: Any) -> str | None:
+        self.bus.files["given"] = bytearray(content)
+        return self.transfer(url("given"), f"container:{target}", **details)
+
+    def take(self, source: str, **details: Any) -> bytes:
+        self.bus.files["taken"] = bytearray()
+        assert self.transfer(f"container:{source}", url("taken"), **details) is None
+        assert self.bus.hashes["taken"] == hashlib.sha3_256(self.bus.files["taken"]).hexdigest()
+        return bytes(self.bus.files["taken"])
+
+
+def url(name: str) -> str:
+    return f"gftp://{REQUESTOR}/{name}"
+
+
+@pytest.fixture
+def activity() -> Iterator[Activity]:
+    activity = Activity()
+    yield activity
+    activity.unit.close()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_module, "_RETRY_SECONDS", (0.01, 0.01))
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_file_comes_back_as_it_was(activity: Activity, size: int) -> None:
+    content = os.urandom(size)
+    assert activity.give(content, "/golem/work/file") is None
+    assert activity.sh("stat -c %s /golem/work/file") == f"{size}\n"
+    assert activity.take("/golem/work/file") == content
+    assert (activity.bus.callers, activity.bus.under_way) == ({PROVIDER}, 0)
+
+
+def test_as_many_chunks_are_under_way_as_with_the_real_exe_unit(activity: Activity) -> None:
+    activity.give(bytes(20 * CHUNK_BYTES), "/golem/work/file")
+    assert activity.bus.most_under_way == CALLS_AT_ONCE
+    activity.bus.most_under_way = 0
+    activity.take("/golem/work/file")
+    assert activity.bus.most_under_way == CALLS_AT_ONCE
+
+
+def test_a_file_that_is_there_is_written_anew_and_folders_are_made(activity: Activity) -> None:
+    activity.give(b"a longer one", "/golem/work/deep/er/file")
+    activity.give(b"short", "/golem/work/deep/er/file")
+    assert activity.sh("cat /golem/work/deep/er/file") == "short"
+
+
+@pytest.mark.parametrize("name", ["with space", "ü-ß-日本", "a+b&c=d;e", "new\nline", "-n", "'\"$x"])
+def test_odd_names_pass(activity: Activity, name: str) -> None:
+    quoted = name.replace("\n", "%0A")
+    assert activity.give(b"odd", f"/golem/work/{quoted}") is None
+    listed = activity.sh("python3 -c 'import os; print(ascii(os.listdir(\"/golem/work\")))'")
+    assert listed == f"{[name]!a}\n"
+    assert activity.take(f"/golem/work/{quoted}") == b"odd"
+
+
+def test_what_a_url_would_end_at_is_written_with_a_percent(activity: Activity) -> None:
+    activity.give(b"1", "/golem/work/a%23b%3Fc%25d")
+    activity.give(b"2", "/golem/work/cut#off")
+    assert activity.sh("ls /golem/work") == "a#b?c%d\ncut\n"
+
+
+def test_a_file_can_be_copied_inside(activity: Activity) -> None:
+    activity.give(b"same", "/golem/work/one")
+    assert activity.transfer("/golem/work/one", "container:/tmp/two") is None
+    assert activity.sh("cat /tmp/two") == "same"
+
+
+# --- errors ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("container:/golem/work/none", "IO error: No such file or directory (os error 2)"),
+        ("container:/golem/work", "IO error: Is a directory (os error 21)"),
+        ("container:/dev/zero", "IO error: Invalid argument (os error 22)"),
+        ("container:/golem/work/%00", "IO error: Invalid argument (os error 22)"),
+        ("container:relative", "IO error: path not found in container: relative"),
+        ("ftp://host/file", "Unsupported scheme: ftp"),
+        ("gftp://nobody/x", "Invalid url: Invalid gftp URL"),
+        (url("unpublished"), "GSB error: endpoint address not found"),
+        ("http://127.0.0.1:1/x", "HTTP error: "),
+    ],
+)
+def test_a_source_that_can_not_be_read_is_told(activity: Activity, source: str, said: str) -> None:
+    message = activity.transfer(source, "container:/golem/work/target")
+    assert message is not None
+    assert message.startswith(f"Local service error: Transfer error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("container:/usr/file", "IO error: Read-only file system (os error 30)"),
+        ("container:/golem/work/here/below", "IO error: File exists (os error 17)"),
+        ("container:/golem/work", "IO error: Is a directory (os error 21)"),
+        (url("unpublished"), "GSB error: endpoint address not found"),
+        ("https://127.0.0.1:1/x", "HTTP error: connection error: "),
+    ],
+)
+def test_a_target_that_can_not_be_written_is_told(activity: Activity, target: str, said: str) -> None:
+    activity.give(b"content", "/golem/work/here")
+    message = activity.transfer("container:/golem/work/here", target)
+    assert message is not None
+    assert message.startswith(f"Local service error: Transfer error: {said}")
+
+
+def test_no_link_leads_out_of_the_container(activity: Activity, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    activity.sh(f"ln -s {secret} /golem/work/file; ln -s {tmp_path} /golem/work/folder")
+    for path in ("/golem/work/file", "/golem/work/folder/secret", f"/../../../..{secret}"):
+        message = activity.transfer(f"container:{path}", url("given"))
+        assert message is not None
+        assert "No such file" in message
+    activity.give(b"overwritten", "/golem/work/file")
+    assert secret.read_text() == "secret"
+
+
+def test_what_the_publisher_refuses_is_told_and_not_tried_again(activity: Activity) -> None:
+    activity.bus.refusal = {"ReadError": "no such luck"}
+    message = activity.give(b"x", "/golem/work/file")
+    assert message == "Local service error: Transfer error: gftp error: ReadError: no such luck"
+    activity.bus.refusal = "IntegrityError"
+    message = activity.transfer("container:/etc/passwd", url("given"))
+    assert message == "Local service error: Transfer error: gftp error: IntegrityError"
+    assert activity.bus.under_way == 0
+
+
+def test_a_lost_connection_is_tried_again_twice(activity: Activity, no_waiting: None) -> None:
+    activity.bus.failures = [BusError("the connection was lost")] * 2
+    assert activity.give(b"came after all", "/golem/work/file") is None
+    assert activity.sh("cat /golem/work/file") == "came after all"
+    activity.bus.failures = [BusError("the connection was lost")] * 3
+    message = activity.give(b"never", "/golem/work/file")
+    assert message == "Local service error: Transfer error: GSB error: the connection was lost"
+
+
+def test_a_full_disk_is_told() -> None:
+    activity = Activity(ProviderHabits(disk_mib=2))
+    try:
+        message = activity.give(bytes(3_000_000), "/golem/work/file")
+        assert (
+            message == "Local service error: Transfer error: IO error: No space left on device (os error 28)"
+        )
+        assert activity.give(bytes(1_000_000), "/golem/work/file") is None
+    finally:
+        activity.unit.close()
+
+
+def test_a_transfer_that_is_cut_fails_and_a_small_one_passes() -> None:
+    activity = Activity(ProviderHabits(cuts_transfers_after=100_000))
+    try:
+        message = activity.give(bytes(200_000), "/golem/work/file")
+        assert (
+            message
+            == "Local service error: Transfer error: IO error: Connection reset by peer (os error 104)"
+        )
+        assert activity.give(bytes(99_000), "/golem/work/file") is None
+    finally:
+        activity.unit.close()
+
+
+def test_the_end_of_the_activity_ends_a_transfer() -> None:
+    activity = Activity(ProviderHabits(transfer_speed=1.0))
+    activity.bus.files["given"] = bytearray(10 * CHUNK_BYTES)
+    batch = activity.begin({"transfer": {"from": url("given"), "to": "container:/golem/work/file"}})
+    events = activity.unit._batches[batch].events()
+    activity.unit.close()
+    assert next(iter(list(events)[-1:]))["kind"]["finished"]["return_code"] == -1
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("exe-unit-batch")]
+
+
+# --- progress ----------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_by_the_step_that_was_asked_for() -> None:
+    activity = Activity(ProviderHabits(transfer_speed=2000))
+    try:
+        activity.bus.files["given"] = bytearray(10 * CHUNK_BYTES)
+        progress = {"updateInterval": "1h", "updateStep": 3 * CHUNK_BYTES}
+        batch = activity.begin(
+            {"transfer": {"from": url("given"), "to": "container:/golem/work/file", "progress": progress}}
+        )
+        kinds = [event["kind"] for event in activity.unit._batches[batch].events()]
+        told = [kind["progress"] for kind in kinds if "progress" in kind]
+        assert [report["progress"] for report in told] == [
+            [count * CHUNK_BYTES, 10 * CHUNK_BYTES] for count in (3, 6, 9)
+        ]
+        assert {(tuple(report["step"]), report["message"], report["unit"]) for report in told} == {
+            ((0, 1), None, "Bytes")
+        }
+        assert kinds[-1] == {"finished": {"return_code": 0, "message": None}}
+    finally:
+        activity.unit.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("300ms", 0.3), ("1s", 1.0), ("1m 30s", 90.0), ({"secs": 1, "nanos": 500_000_000}, 1.5), (None, 1.0)],
+)
+def test_an_interval_is_read_as_it_is_written(written: object, seconds: float) -> None:
+    assert _seconds(written) == pytest.approx(seconds)
+
+
+# --- folders -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_folder_comes_back_as_it_was(activity: Activity, format: str) -> None:
+    activity.sh("mkdir -p '/golem/work/in/sub dir'; cd /golem/work/in; echo one > ü; echo two > 'sub dir/x'")
+    activity.sh("chmod 755 /golem/work/in/ü; mkdir /golem/work/in/empty")
+    archive = activity.take("/golem/work/in", format=format)
+    assert activity.give(archive, "/golem/work/out/deep", format=format) is None
+    assert (
+        activity.sh("diff -r /golem/work/in /golem/work/out/deep && stat -c %a /golem/work/out/deep/ü")
+        == "755\n"
+    )
+    assert activity.sh("ls /golem/work/out/deep") == "empty\nsub dir\nü\n"
+
+
+def test_an_archive_has_what_depth_and_fileset_ask_for(activity: Activity) -> None:
+    activity.sh("cd /golem/work; mkdir -p a/b; touch top.txt top.bin a/mid.txt a/b/low.txt")
+
+    def names(**details: Any) -> list[str]:
+        packed = activity.take("/golem/work", format="tar", **details)
+        return tarfile.open(fileobj=io.BytesIO(packed)).getnames()
+
+    assert names() == ["a", "top.bin", "top.txt", "a/b", "a/mid.txt", "a/b/low.txt"]
+    assert names(depth=0) == ["a", "top.bin", "top.txt"]
+    assert names(depth=1) == ["a", "top.bin", "top.txt", "a/b", "a/mid.txt"]
+    assert names(fileset="*.txt") == ["top.txt"]
+    assert names(fileset=["**/low.*", "*.bin"]) == ["top.bin", "a/b/low.txt"]
+    both = {"desc": None, "includes": "**/*.txt", "excludes": ["a/*.txt"]}
+    assert names(fileset=both) == ["top.txt", "a/b/low.txt"]
+
+
+@pytest.mark.parametrize(
+    ("glob", "fits", "fits_not"),
+    [
+        ("*.txt", "a.txt", "a/b.txt"),
+        ("**/*.txt", "a/b/c.txt", "a.bin"),
+        ("**/a*", "x/ab", "x/ba"),
+        ("a/**", "a/b/c", "b/a"),
+        ("?x", "ax", "/x"),
+        ("[!a-c].{png,jpg}", "d.jpg", "a.png"),
+        ("a+(b).c", "a+(b).c", "aa(b).c"),
+    ],
+)
+def test_globs_are_read_as_the_real_exe_unit_reads_them(glob: str, fits: str, fits_not: str) -> None:
+    assert pattern(glob).fullmatch(fits)
+    assert not pattern(glob).fullmatch(fits_not)
+
+
+def test_an_archive_with_links_or_ways_out_is_refused(activity: Activity) -> None:
+    for member in (tarfile.TarInfo("../out"), tarfile.TarInfo("/tmp/out"), tarfile.TarInfo("link")):
+        if member.name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.addfile(member)
+        message = activity.give(packed.getvalue(), "/golem/work/out", format="tar")
+        assert message is not None
+        assert "unsafe" in message
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("../out", "x")
+    assert "unsafe" in str(activity.give(zipped.getvalue(), "/golem/work/out", format="zip"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_no_archive_is_told(activity: Activity, format: str) -> None:
+    message = activity.give(b"no archive" * 10_000, "/golem/work/out", format=format)
+    assert message is not None
+    assert message.startswith("Local service error: Transfer error: IO error: ")
+    assert "Traceback" not in message
+
+
+def test_a_folder_that_is_not_there_or_is_empty_is_told(activity: Activity) -> None:
+    missing = activity.transfer("container:/none", url("given"), format="tar")
+    assert missing == "Local service error: Transfer error: IO error: No such file or directory (os error 2)"
+    activity.bus.files["given"] = bytearray()
+    assert "no file to transfer" in str(
+        activity.transfer("container:/golem/work", url("given"), format="tar")
+    )
+    assert "Invalid output format: rar" in str(
+        activity.transfer("container:/golem", url("given"), format="rar")
+    )
+
+
+# --- the web -----------------------------------------------------------------------------------------
+
+
+class Web(BaseHTTPRequestHandler):
+    """Gives what it was given."""
+
+    protocol_version = "HTTP/1.1"
+    files: dict[str, bytes]
+
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/file")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = self.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content) + (self.path == "/broken")))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = self.path == "/broken"
+
+    def do_PUT(self) -> None:
+        content = b""
+        while length := int(self.rfile.readline(), 16):
+            content += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        self.files[self.path] = content
+        self.send_response(403 if self.path == "/forbidden" else 201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    Web.files = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_file_goes_to_a_web_server_and_back(activity: Activity, web: str, size: int) -> None:
+    content = os.urandom(size)
+    activity.give(content, "/golem/work/file")
+    assert activity.transfer("container:/golem/work/file", f"{web}/file?x=1") is None
+    Web.files["/file"] = Web.files["/file?x=1"]
+    assert activity.transfer(f"{web}/moved", "container:/golem/work/again") is None
+    assert (Web.files["/file"], activity.take("/golem/work/again")) == (content, content)
+
+
+def test_what_a_web_server_refuses_or_breaks_off_is_told(activity: Activity, web: str) -> None:
+    start = "Local service error: Transfer error: HTTP error: "
+    assert activity.transfer(f"{web}/none", "/golem/work/x") == f"{start}client error: 404 Not Found"
+    put = activity.transfer("/etc/passwd", f"{web}/forbidden")
+    assert put == f"{start}client error: 403 Forbidden"
+    Web.files["/broken"] = b"half of it"
+    assert "IncompleteRead" in str(activity.transfer(f"{web}/broken", "/golem/work/x"))
