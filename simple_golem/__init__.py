@@ -11,6 +11,8 @@ from .model.payload import Payload
 from .model.results import Result, Results
 from .model.service import Service
 from .model.states import ServiceState
+from .model.strategy import Strategy
+from .model.terms import Terms
 from .model.transfers import (
     Download,
     DownloadBytes,
@@ -38,6 +40,8 @@ __all__ = [
     "ServiceFailed",
     "ServiceState",
     "ServiceStopped",
+    "Strategy",
+    "Terms",
     "Upload",
     "UploadBytes",
     "UploadFromUrl",
