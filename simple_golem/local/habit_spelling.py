@@ -82,6 +82,7 @@ _SPELLINGS: Mapping[str, _Spelling] = {
     "claims": _Spelling("CAPABILITIES", lambda value: {"claims": tuple(value.split(","))}),
     "price-per-second": _Spelling("GLM", lambda value: {"price": Price(per_second=_amount(value))}),
     "debit-note-interval": _seconds("debit_note_interval"),
+    "insists-on-interval": _seconds("insists_on_interval"),
     "overcharges": _Spelling("FACTOR", lambda value: {"overcharge": _amount(value)}),
     "never-invoices": _plain(invoices=False),
     "invoices-after": _seconds("invoices_after"),

@@ -96,6 +96,8 @@ class ProviderHabits:
         destroys: whether it destroys an activity when it is asked to; one that does not ends it with the
             agreement.
         debit_note_interval: seconds between two debit notes, whatever was agreed; None: as agreed.
+        insists_on_interval: the debit note interval that it answers with, whatever was asked for; None: the
+            one that was.
         overcharge: the factor by which it charges more than its price.
         invoices: whether it sends an invoice.
         invoices_after: seconds from the end of the agreement to the invoice; it is busy meanwhile.
@@ -133,6 +135,7 @@ class ProviderHabits:
     dies_after: float | None = None
     destroys: bool = True
     debit_note_interval: float | None = None
+    insists_on_interval: float | None = None
     overcharge: Decimal = Decimal(1)
     invoices: bool = True
     invoices_after: float = 0.0
@@ -142,6 +145,7 @@ class ProviderHabits:
             checked_seconds(getattr(self, name), name, allow_none=False)
         for name in ("silent_after", "silent_for", "terminates_after", "dies_after", "debit_note_interval"):
             checked_seconds(getattr(self, name), name)
+        checked_seconds(self.insists_on_interval, "insists_on_interval")
 
     def charge(self, usage: Sequence[float]) -> Decimal:
         """What it charges for `usage`, which need not be what it is worth."""

@@ -75,9 +75,18 @@ def offer_constraints(subnet: str) -> str:
     return f"(&({EXPIRATION}>0)({SUBNET}={subnet}))"
 
 
-def counter_properties(offer: Mapping[str, Any], demand: Mapping[str, Any]) -> dict[str, Any]:
-    """The offer as an answer to a demand: what can be negotiated is as the demand has it, or left out."""
+def counter_properties(
+    offer: Mapping[str, Any], demand: Mapping[str, Any], interval: float | None = None
+) -> dict[str, Any]:
+    """The offer as an answer to a demand: what can be negotiated is as the demand has it, or left out.
+
+    Args:
+        offer, demand: their properties.
+        interval: the one between debit notes that is insisted on; None: the demand's.
+    """
     terms = {name: demand[name] for name in _NEGOTIABLE if name in demand}
+    if interval is not None:
+        terms[_DEBIT_NOTE_INTERVAL] = interval
     return {name: value for name, value in offer.items() if name not in _NEGOTIABLE} | terms
 
 

@@ -148,7 +148,7 @@ class OfferDesk:
         self._api.counter(
             offer_id,
             proposal.proposal_id,
-            counter_properties(self._properties, proposal.properties),
+            counter_properties(self._properties, proposal.properties, self._habits.insists_on_interval),
             self._constraints,
             scope=self._scope,
         )

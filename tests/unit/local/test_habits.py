@@ -54,6 +54,7 @@ EVERYTHING_WRONG = ProviderHabits(
     dies_after=8.0,
     destroys=False,
     debit_note_interval=0.25,
+    insists_on_interval=600.0,
     overcharge=Decimal("1.5"),
     invoices=False,
     invoices_after=9.0,
@@ -76,7 +77,15 @@ def test_a_delay_is_a_number_of_seconds(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["silent_after", "silent_for", "terminates_after", "dies_after", "debit_note_interval"]
+    "field",
+    [
+        "silent_after",
+        "silent_for",
+        "terminates_after",
+        "dies_after",
+        "debit_note_interval",
+        "insists_on_interval",
+    ],
 )
 def test_what_may_never_happen_is_a_number_of_seconds_or_none(field: str) -> None:
     assert getattr(ProviderHabits(), field) is None
@@ -123,6 +132,7 @@ SPELLED = {
     "claims:inet,vpn": ProviderHabits(claims=("inet", "vpn")),
     "price-per-second:0.5": ProviderHabits(price=Price(per_second=Decimal("0.5"))),
     "debit-note-interval:1": ProviderHabits(debit_note_interval=1.0),
+    "insists-on-interval:600": ProviderHabits(insists_on_interval=600.0),
     "overcharges:1.5": ProviderHabits(overcharge=Decimal("1.5")),
     "never-invoices": ProviderHabits(invoices=False),
     "invoices-after:4": ProviderHabits(invoices_after=4.0),

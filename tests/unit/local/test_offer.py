@@ -49,6 +49,11 @@ def test_a_counter_repeats_what_the_demand_asks_for_and_drops_what_it_does_not()
     assert counter["golem.node.id.name"] == "prov-1"
 
 
+def test_a_counter_says_the_interval_that_is_insisted_on() -> None:
+    assert counter_properties(OFFER, {INTERVAL: 60}, 600.0)[INTERVAL] == 600.0
+    assert counter_properties(OFFER, {}, 600.0)[INTERVAL] == 600.0
+
+
 def test_terms_without_negotiation_have_two_minutes_and_no_payment_on_the_way() -> None:
     terms = Terms.of(agreement({}))
     assert terms.expiration == EXPIRATION
@@ -70,7 +75,7 @@ def test_habits_and_plans_survive_the_way_to_another_process() -> None:
 
 def test_a_report_survives_it_too() -> None:
     daemon = DaemonAddress("http://127.0.0.1:1", "key")
-    report = Report(daemon, daemon, "http://127.0.0.1:2", (LocalProvider("prov-1", "0x1", "k"),))
+    report = Report(daemon, daemon, "http://127.0.0.1:2", "/nowhere", (LocalProvider("prov-1", "0x1", "k"),))
     assert Report.from_wire(json.loads(json.dumps(report.to_wire()))) == report
 
 
