@@ -7,7 +7,7 @@ import pytest
 from simple_golem.local.network import LocalGolem
 
 from .books import Books
-from .measures import interleaved
+from .measures import one_round
 from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, Subject, SubjectFailed
 from .table import Goal, Row, markdown
 
@@ -16,11 +16,11 @@ INSTANCES, BATCHES = 2, 2
 
 def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
     with LocalGolem(providers=INSTANCES) as network:
-        reports = interleaved(network, [THE_FLOOR, THE_LIBRARY], 1, INSTANCES, BATCHES)
+        reports = one_round(network, [THE_FLOOR, THE_LIBRARY], INSTANCES, BATCHES)
         with pytest.raises(SubjectFailed, match="0 invoices accepted"):
             Books(network).check(INSTANCES)
     assert set(reports) == {FLOOR, SIMPLE_GOLEM}
-    for (report,) in reports.values():
+    for report in reports.values():
         assert report["instances"] == INSTANCES
         assert len(report["round_trips"]) == INSTANCES * BATCHES
         assert 0 < report["first"] <= report["done"] <= report["closed"]
