@@ -89,7 +89,7 @@ def read_manifest(given: str | bytes | Mapping[str, Any]) -> tuple[str, FrozenDi
         value = json.loads(raw)
     except ValueError as error:
         raise BadPayload(
-            f"the manifest is no JSON, nor the base64 of it; give its text, not the name of its file ({error})"
+            f"the manifest is no JSON, nor the base64 of it; give the text, not a file's name ({error})"
         ) from error
     return text, _checked(_frozen(value), with_image=True)
 
@@ -277,9 +277,8 @@ def _check_url(what: str, url: str, schemes: Sequence[str] = ("http", "https")) 
 def _mapping(where: str, value: object) -> FrozenDict:
     if isinstance(value, FrozenDict):
         return value
-    raise BadPayload(
-        f"the manifest{where and chr(39) + 's ' + where} is {_short(value)}: an object is needed"
-    )
+    what = f"the manifest's {where}" if where else "the manifest"
+    raise BadPayload(f"{what} is {_short(value)}: an object is needed")
 
 
 def _version(where: str, value: object) -> None:

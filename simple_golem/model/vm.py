@@ -102,7 +102,8 @@ def manifest(
         outbound: the URLs it connects to, e.g. `["https://api.example.com"]`, or True for any, which few
             providers allow without a signature.
         commands: patterns of the commands it runs, each of which begins with `run` or `transfer`.
-        match: how they are compared: `regex`, or `strict` for letter by letter.
+        match: how they are compared: `regex`, which may fit anywhere, or `strict` for letter by letter, where
+            a command without arguments ends with a blank: `"run /bin/date "`.
         created_at, expires_at: aware datetimes of the manifest that is made; now, and the year 2100.
         min_mem_gib, min_storage_gib, min_cpu_threads, min_cpu_cores: as in `vm.repo`.
         gpu, min_gpu_mem_gib, capabilities: as in `vm.repo`.
