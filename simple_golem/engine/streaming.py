@@ -37,6 +37,7 @@ class _Followed:
     def __init__(self, command: Run, instance: str) -> None:
         self.outlet = Outlet(command.stream, instance)
         self.channels = {_STDOUT: Channel(), _STDERR: Channel()}
+        self.heard = False
         self.finished = threading.Event()
         self.ended = False
 
@@ -62,6 +63,7 @@ class BatchOutput:
         }
         self._scope = Scope()
         self._giving = threading.Lock()
+        self._begun = time.monotonic()
         self._heard = 0
         self._deaf = False
         self._told = False
@@ -115,6 +117,7 @@ class BatchOutput:
         """Give out what an event tells; True if there is nothing more to be told."""
         followed = self._followed.get(event.index)
         if followed is not None and not followed.ended and event.kind in followed.channels:
+            followed.heard = True
             lines = followed.channels[event.kind].hear(wire_bytes(event.detail))
             followed.outlet.give(lines, event.kind == _STDERR)
         if event.kind != "finished":
@@ -171,20 +174,21 @@ class BatchOutput:
 
     def _await(self, followed: _Followed, scope: Scope, deadline: Deadline) -> None:
         """Wait for the stream to tell the command's end, as long as anything comes, or is being given out."""
+        if not followed.heard:
+            return  # it may have been over before the stream was open: the result has all, in order
         progress, since = -1, time.monotonic()
         while not (followed.finished.is_set() or self._deaf or scope.cancelled or deadline.passed):
             now = self._heard + followed.outlet.given
             if now != progress or followed.outlet.busy:
                 progress, since = now, time.monotonic()
             elif time.monotonic() - since > _LATE_SECONDS:
-                self._miss("nothing is told of the command's end")
-                # Not a word at all: nor will there be of the commands that follow.
-                self._deaf = self._heard == 0
                 return
             followed.finished.wait(_LOOK_SECONDS)
 
     def _end(self, followed: _Followed, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         followed.ended = True
+        if not self._heard and time.monotonic() - self._begun > _LATE_SECONDS:
+            self._miss("nothing is told of them")
         complete = dict(entry)
         for name, channel in followed.channels.items():
             # A provider that keeps nothing of what it streams: the result is what was heard.

@@ -1,0 +1,113 @@
+"""A gate between the library and the daemon, which meddles with event streams and lets all else through."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from enum import Enum
+from types import TracebackType
+from urllib.parse import urlsplit
+
+PINGS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"6\r\n:ping\n\r\n"
+)
+REFUSAL = (
+    b"HTTP/1.1 500 No\r\nContent-Type: application/json\r\nContent-Length: 25\r\n\r\n"
+    b'{"message": "no streams"}'
+)
+LISTS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+BROKEN = PINGS + b"nonsense\r\n"
+
+
+class Streams(Enum):
+    """What becomes of an event stream."""
+
+    PASS = b""
+    SILENT = PINGS
+    REFUSED = REFUSAL
+    LISTED = LISTS
+    BROKEN = BROKEN
+
+
+class Gate:
+    """Listens on loopback in the daemon's place; `streams` may be changed at any time."""
+
+    def __init__(self, api_url: str, streams: Streams = Streams.PASS) -> None:
+        self.streams = streams
+        self.opened = 0
+        self.executed = 0
+        self._daemon = (urlsplit(api_url).hostname, urlsplit(api_url).port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sockets: list[socket.socket] = []
+        self._event_streams: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._spawn(self._accept)
+
+    def cut(self) -> None:
+        """Break all event streams that are open."""
+        streams, self._event_streams = self._event_streams, []
+        for one in streams:
+            shut(one)
+
+    def _spawn(self, target, *args) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            daemon = socket.create_connection(self._daemon)
+            self._sockets += [client, daemon]
+            self._spawn(self._forward, client, daemon)
+            self._spawn(self._back, daemon, client)
+
+    def _forward(self, client: socket.socket, daemon: socket.socket) -> None:
+        try:
+            while data := client.recv(65536):
+                self.executed += data.startswith(b"POST") and b"/exec" in data.partition(b"\r\n")[0]
+                if b"text/event-stream" in data:
+                    self.opened += 1
+                    if self.streams is not Streams.PASS:
+                        client.sendall(self.streams.value)
+                        continue
+                    self._event_streams.append(client)
+                daemon.sendall(data)
+        except OSError:
+            pass
+        shut(daemon)
+
+    def _back(self, daemon: socket.socket, client: socket.socket) -> None:
+        try:
+            while data := daemon.recv(65536):
+                client.sendall(data)
+        except OSError:
+            pass
+        shut(client)
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shut(self._listener)
+        self._listener.close()
+        for one in self._sockets:
+            shut(one)
+        for thread in self._threads:
+            thread.join(5)
+        for one in self._sockets:
+            one.close()
+
+
+def shut(one: socket.socket) -> None:
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is shut already
