@@ -25,7 +25,7 @@ from .places import cache_folder
 # To be raised with every change to what is in a template.
 _FORMAT = 1
 # A daemon is kept busy for a while by each identity that it finds at its start, 64 of them for two seconds.
-_SIZES = (4, 8, 16, 32, 64)
+_SIZES = (4, 8, 16, 32, 64, 128, 200)
 _KEYS = "app_keys.json"
 _LEFT_OUT = shutil.ignore_patterns("*.log", "*.gz", "yagna.lock", "yagna.pid", "*-shm")
 

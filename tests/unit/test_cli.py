@@ -37,7 +37,7 @@ def test_images_can_be_given_more_than_once() -> None:
     ("typed", "said"),
     [
         (["local", "run", "no-such-script.py"], "there is no script no-such-script.py"),
-        (["local", "up", "--providers", "0"], "1 to 64 providers, not 0"),
+        (["local", "up", "--providers", "0"], "1 to 200 providers, not 0"),
         (["local", "up", "--image", "a=/no/such/folder"], "there is no folder /no/such/folder"),
         (["local", "up", "--image", "nothing"], "TAG_OR_HASH=FOLDER"),
         (["local", "up", "--subnet", "a b"], "a subnet is made of"),
