@@ -9,7 +9,7 @@ from typing import Any
 from simple_golem.errors import YagnaError
 from simple_golem.scope import Deadline
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalState
+from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalRejected, ProposalState
 
 PLATFORM = "erc20-hoodi-tglm"
 HELLO_IMAGE = "d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376"
@@ -92,6 +92,15 @@ class Requestor:
                     return proposal
                 self._try(demand, proposal)
         raise AssertionError("no provider has answered back")
+
+    def rejection(self, demand: Demand, proposal_id: str) -> str:
+        """Wait until a provider has turned an answer down; returns why."""
+        deadline = Deadline(WAIT_SECONDS)
+        while not deadline.passed:
+            for event in self.yagna.market.demand_events(demand.demand_id, timeout=1.0):
+                if isinstance(event, ProposalRejected) and event.proposal_id == proposal_id:
+                    return event.reason
+        raise AssertionError("the answer was not turned down")
 
     def _try(self, demand: Demand, proposal: Proposal) -> None:
         try:

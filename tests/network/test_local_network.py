@@ -110,6 +110,7 @@ def test_a_busy_provider_turns_others_away_and_comes_back_when_it_is_free(reques
     waiting = requestor.publish_demand()
     offer = next(one for one in requestor.offers(waiting, 4) if one.issuer_id == first.issuer_id)
     refused = requestor.counter(waiting, offer)
+    requestor.rejection(waiting, refused)
     requestor.yagna.market.terminate(agreement, "done")
     again = requestor.draft(waiting, first.issuer_id)
     assert again.state is ProposalState.DRAFT
