@@ -23,6 +23,9 @@ from .local.network import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOS
 from .model.cost import plain
 
 _FAILED = 2
+# How long a network with a chain stays for what is still to be paid; the daemon pays one after the other.
+_SETTLE_SECONDS = 20.0
+_PAYMENT_SECONDS = 2.0
 # What asks a process to end, beside Ctrl-C; Windows knows only the first.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 # Settings of a yagna that the user may have elsewhere, which would lead a script away from the local one.
@@ -57,8 +60,9 @@ def local_run(options: argparse.Namespace) -> int:
     command = [sys.executable, *_what_to_run(options)]
     with _terminating_signals(), _network(options) as network:
         status = _run(command, network)
-        if options.chain and status >= 0:
-            _settle(network)
+        # Who has ended it by a signal wants to wait for nothing.
+        if options.chain and 0 <= status < 128:
+            _tell_payments(network, _SETTLE_SECONDS + options.providers * _PAYMENT_SECONDS)
     # Shells and make have to see that it was Ctrl-C, or they go on with the next command.
     return _die_of(signal.SIGINT) if status == -signal.SIGINT else _shell_status(status)
 
@@ -170,6 +174,8 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     begun = time.monotonic()
     with network:
         _say(f"it is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
+        if options.chain:
+            _say(f"the requestor has {options.funds or DEFAULT_FUNDS} tGLM on the chain {network.chain.url}")
         yield network
 
 
@@ -184,12 +190,17 @@ def _say(what: str) -> None:
     print(f"simple-golem: {what}", file=sys.stderr, flush=True)
 
 
-def _settle(network: LocalGolem) -> None:
+def _tell_payments(network: LocalGolem, timeout: float) -> None:
     """The network ends with the script, and payments take a moment longer: wait for them, and tell them."""
-    if not network.settle():
-        _say("not all that the script has accepted could be paid")
+    try:
+        if not network.settle(timeout):
+            _say("not all that the script has accepted could be paid")
+        transfers = network.chain.transfers()
+    except GolemError as error:
+        _say(f"what was paid can't be told: {error}")
+        return
     names = {provider.node_id: provider.name for provider in network.providers}
-    for one in network.chain.transfers():
+    for one in transfers:
         to = names.get(one.recipient, one.recipient)
         _say(f"{plain(one.amount)} tGLM paid to {to}, transaction {one.transaction}")
 
