@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -193,6 +195,17 @@ def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
     for funds in (None, "0.5"):
         plan = Plan(1, [], "local", [], {}, funds)
         assert Plan.from_wire(json.loads(json.dumps(plan.to_wire()))) == plan
+
+
+def test_who_wants_no_chain_needs_none_of_its_packages() -> None:
+    script = (
+        "import sys, simple_golem.cli, simple_golem.local.supervisor\n"
+        "names = {'rlp', 'eth_keys', 'eth_utils', 'eth_hash', 'Crypto'} & set(sys.modules)\n"
+        "assert not names, names\n"
+    )
+    folder = Path(network_module.__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_package_that_a_chain_lacks_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
