@@ -39,8 +39,8 @@ def _identity(name: str, address: str, ciphertext: str, mac: str) -> LocalIdenti
     return LocalIdentity(name, f"0x{address}", json.dumps(keystore))
 
 
-# Each key is the SHA-256 of "simple_golem local requestor", "… hub", "… provider 1" and so on. The columns are
-# address, wrapped key, and check sum of the wrapped key.
+# Each key is the SHA-256 of "simple_golem local requestor", "… hub", "… provider 1" and so on. The columns
+# are address, wrapped key, and check sum of the wrapped key.
 _ROWS = [row.split() for row in Path(__file__).with_name("identities.txt").read_text("ascii").splitlines()]
 
 REQUESTOR = _identity("requestor", *_ROWS[0])

@@ -54,7 +54,7 @@ class Work:
 
     def run(self) -> None:
         allocation = self.daemon.call(
-            "POST", "/payment-api/v1/allocations", {"totalAmount": "1", "paymentPlatform": PLATFORM}
+            "POST", "/payment-api/v1/allocations", {"totalAmount": "50", "paymentPlatform": PLATFORM}
         )["allocationId"]
         self._publish(allocation)
         self._negotiate()

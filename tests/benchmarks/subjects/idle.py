@@ -14,7 +14,7 @@ SETTLE_SECONDS = 5.0
 
 
 def main(instances: int, seconds: float) -> None:
-    with Golem(budget=1) as golem:
+    with Golem(budget=50) as golem:
         memory_of_none, threads_of_none = memory_mib(), threads()
         # A class without a `run` stays running until it is stopped.
         cluster = golem.run_service(Service, num_instances=instances)

@@ -34,7 +34,7 @@ def main() -> None:
 
     # The failure is what is asked for here.
     logging.getLogger("simple_golem").setLevel(logging.CRITICAL)
-    with Golem(budget=1, raise_failures=False) as golem:
+    with Golem(budget=50, raise_failures=False) as golem:
         golem.on_event(note)
         golem.run_service(Failing, respawn_unstarted_instances=False).wait()
     (delay,) = delays

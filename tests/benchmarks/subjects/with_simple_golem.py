@@ -30,7 +30,7 @@ class Echo(Service):
 
 def main(instances: int, batches: int) -> None:
     watch = Stopwatch()
-    with Golem(budget=1) as golem:
+    with Golem(budget=50) as golem:
         params = [{"batches": batches, "watch": watch}] * instances
         golem.run_service(Echo, instance_params=params).wait()
     watch.tell()

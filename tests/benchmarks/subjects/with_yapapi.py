@@ -47,7 +47,7 @@ class Echo(Service):
 async def main(instances: int, batches: int) -> None:
     watch = Stopwatch()
     golem = Golem(
-        budget=1,
+        budget=50,
         payment_network=os.environ["YAGNA_PAYMENT_NETWORK"],
         subnet_tag=os.environ["YAGNA_SUBNET"],
         event_consumer=lambda event: None,
