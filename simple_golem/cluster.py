@@ -76,6 +76,7 @@ class Cluster:
         """Start every instance; part of `run_service`."""
         with self._changed:
             self._crew.living.update(self._instances)
+            self._crew.tell_progress(self._name)
         for instance in self._instances:
             instance.begin()
         self._crew.session.clock.call_in(_FIRST_WARNING_SECONDS, self._say_who_waits)
@@ -254,6 +255,7 @@ class Cluster:
                 raise NotRunning(f"the cluster of {self._name} has been stopped: run the service once more")
             self._instances += new
             self._crew.living.update(new)
+            self._crew.tell_progress(self._name)
         try:
             self._crew.session.on_worker(self._crew.listing.open)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -43,6 +44,7 @@ from .model.strategy import Score, Strategy, require_strategy
 from .model.suspended import SuspendedInstance
 from .model.terms import Terms, require_terms
 from .order import Order
+from .progress_bar import ProgressBar
 from .scope import checked_seconds
 from .signals import SigtermAsExit, hurrying
 from .threads import EngineThread, on_engine_thread
@@ -75,6 +77,8 @@ class Golem:
         raise_failures: whether leaving `with`, or `close`, raises `ServiceFailed` for instances that failed.
         health_interval: seconds between two looks at an activity that has answered nothing else.
         health_misses: how many looks without an answer make an instance unresponsive; twice as many end it.
+        progress: whether clusters that start and files on their way are shown by a progress bar, where the
+            program's standard error is a terminal.
 
     Raises:
         NoAppKey, UnknownNetwork, BadBudget, BadSetting, BadStrategy, BadTerms: at once, with nothing spent.
@@ -101,6 +105,7 @@ class Golem:
         raise_failures: bool = True,
         health_interval: float = HEALTH_SECONDS,
         health_misses: int = HEALTH_MISSES,
+        progress: bool = True,
     ) -> None:
         self._budget = parse_budget(budget)
         self._settings = Settings.resolve(app_key, api_url, subnet_tag, payment_driver, payment_network)
@@ -114,6 +119,8 @@ class Golem:
             raise BadSetting(
                 "health_interval takes seconds, more than 0, and health_misses a number from 1 on"
             )
+        self._progress = progress
+        self._progress_bar: ProgressBar | None = None
         self._sigterm = SigtermAsExit()
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -150,6 +157,9 @@ class Golem:
             self._session.budget_watch.on_end = self._budget_is_used_up
             for listener in self._listeners:
                 self._session.events.add(listener)
+            if self._progress and ProgressBar.is_possible():
+                self._progress_bar = ProgressBar(sys.stderr)
+                self._session.events.add(self._progress_bar)
         try:
             self._session.open(self._budget)
         except BaseException as error:
@@ -243,6 +253,8 @@ class Golem:
         for cluster in self._clusters:
             cluster.wait()
         session.close(ending)
+        if self._progress_bar is not None:
+            self._progress_bar.close()
         for name in [name for cluster in self._clusters for name in cluster.join(_THREADS_JOIN_SECONDS)]:
             logger.warning("the thread %s has not ended; it was left behind", name)
         _open_golems.discard(self)

@@ -35,7 +35,7 @@ from .errors import (
 )
 from .model.commands import Command, batch_of
 from .model.cost import Cost
-from .model.events import InstanceFailed, StateChanged
+from .model.events import InstanceFailed, StartProgress, StateChanged
 from .model.payload import Payload
 from .model.results import Results
 from .model.service import Service
@@ -45,6 +45,8 @@ from .scope import Deadline, Scope, checked_seconds, wait_until
 from .threads import InstancePool, on_engine_thread
 
 logger = logging.getLogger(__name__)
+
+_ON_THEIR_WAY = (ServiceState.pending, ServiceState.starting)
 
 
 # The service of an instance's first life, and what makes those of the others.
@@ -91,6 +93,11 @@ class Crew:
     def demand(self) -> Demand:
         """What is on the market for them at present."""
         return self.listing.demand
+
+    def tell_progress(self, cluster: str) -> None:
+        """Tell how many run; called under the lock, so that the last word of several is the latest."""
+        running = sum(one.state not in _ON_THEIR_WAY for one in self.living)
+        self.session.emit(StartProgress(cluster, running, len(self.living)))
 
 
 class Instance:
@@ -467,6 +474,7 @@ class Instance:
             self._history.append((state, datetime.now(timezone.utc)))
             self._crew.changes.append((self, state))
             self._changed.notify_all()
+            self._crew.tell_progress(type(self.service).__name__)
         self._crew.session.emit(StateChanged(self.name, old, state))
 
     def stop_from_inside(self) -> None:

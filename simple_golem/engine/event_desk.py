@@ -6,7 +6,15 @@ import logging
 import queue
 from collections.abc import Callable
 
-from ..model.events import BatchEnded, BatchStarted, Event, MethodCalled, ProposalReceived
+from ..model.events import (
+    BatchEnded,
+    BatchStarted,
+    Event,
+    MethodCalled,
+    ProposalReceived,
+    StartProgress,
+    TransferProgress,
+)
 from ..threads import EngineThread
 
 # A user who wants to read along sets this one logger to INFO, or to DEBUG for every batch.
@@ -15,7 +23,7 @@ logger = logging.getLogger("simple_golem.events")
 Listener = Callable[[Event], object]
 Emit = Callable[[Event], None]
 
-_FREQUENT = (BatchStarted, BatchEnded, MethodCalled, ProposalReceived)
+_FREQUENT = (BatchStarted, BatchEnded, MethodCalled, ProposalReceived, StartProgress, TransferProgress)
 
 
 class EventDesk:

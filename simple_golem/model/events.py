@@ -218,6 +218,23 @@ class TransferProgress(InstanceEvent):
 
 
 @dataclass(frozen=True)
+class StartProgress(Event):
+    """A cluster is on its way to have all its instances running; told with every step.
+
+    Attributes:
+        running: how many run.
+        total: how many have not ended, those that are being started included.
+    """
+
+    cluster: str
+    running: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: {self.running} of {self.total} running"
+
+
+@dataclass(frozen=True)
 class MethodCalled(InstanceEvent):
     """One of the service's own methods is called: deploy, start, run or shutdown."""
 

@@ -6,6 +6,8 @@ import logging
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -14,11 +16,13 @@ from pathlib import Path
 
 import pytest
 from gate import Gate, Streams
+from terminal import run_in_terminal, seen
 
 from simple_golem import CommandFailed, Golem, Run, Service
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
 from simple_golem.local.habits import ProviderHabits
 from simple_golem.local.network import LocalGolem
+from simple_golem.model.events import StartProgress
 from simple_golem.scope import Deadline
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -354,3 +358,56 @@ def test_a_provider_that_can_not_stream_is_polled(caplog, monkeypatch):
             )
     assert heard.lines == ["one", "two"]
     assert any("does not come as it is written" in record.getMessage() for record in caplog.records)
+
+
+# progress
+
+SCRIPT = """
+import sys
+from simple_golem import Golem, Run, Service
+class Shell(Service):
+    pass
+with Golem(budget=1{arguments}) as golem:
+    print("looking for three")
+    cluster = golem.run_service(Shell, num_instances=3)
+    cluster.wait_until_running(timeout=30)
+    for instance in cluster:
+        instance.execute(Run.shell("echo ready", stream=True))
+    print("they run")
+"""
+SAID = ["looking for three", "Shell-1: ready", "Shell-2: ready", "Shell-3: ready", "they run"]
+
+
+def test_a_script_in_a_terminal_shows_a_bar_and_leaves_nothing_of_it(network):
+    code, written = run_in_terminal(SCRIPT.format(arguments=""), network.environment)
+    assert code == 0, written
+    assert seen(written) == SAID
+    assert "starting Shell:   0%" in written
+    assert "of 3" in written
+
+
+def test_a_script_may_have_no_bar(network):
+    code, written = run_in_terminal(SCRIPT.format(arguments=", progress=False"), network.environment)
+    assert (code, written.splitlines()) == (0, SAID)
+
+
+def test_without_a_terminal_there_is_no_bar(network):
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(arguments="")],
+        env={**os.environ, **network.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout.splitlines(), run.stderr) == (0, SAID, "")
+
+
+def test_the_progress_of_a_start_is_told(golem_environment):
+    told = []
+    with Golem(budget=1) as golem:
+        golem.on_event(lambda event: told.append(event) if isinstance(event, StartProgress) else None)
+        golem.run_service(Shell, num_instances=2).wait_until_running(timeout=30)
+    steps = [(event.cluster, event.running, event.total) for event in told]
+    assert steps[0] == ("Shell", 0, 2)
+    assert ("Shell", 2, 2) in steps
+    assert str(told[0]) == "Shell: 0 of 2 running"

@@ -24,7 +24,7 @@ FLOORS = (
     ("yagna",),
     ("local", "engine"),
     ("instance",),
-    ("cluster", "signals"),
+    ("cluster", "signals", "progress_bar"),
     ("order",),
     ("golem",),
     ("",),
