@@ -26,6 +26,9 @@ from .streaming import BatchOutput
 
 logger = logging.getLogger(__name__)
 
+# How long a provider under load may take to accept a batch.
+_SEND_SECONDS = 30.0
+_NO_ANSWER = 408
 _POLL_SECONDS = 15.0
 # A poll that comes back empty before its time is not repeated at once.
 _PAUSE_SECONDS = 0.05
@@ -118,12 +121,14 @@ class Activity:
     def _send(self, commands: tuple[Command, ...], scope: Scope) -> _Batch:
         script = [command.to_exe_script() for command in commands]
         try:
-            batch_id = self._yagna.activity.execute(self.activity_id, script, scope=scope)
+            batch_id = self._yagna.activity.execute(
+                self.activity_id, script, timeout=_SEND_SECONDS, scope=scope
+            )
         except NoDaemon as error:
             raise BatchLost(f"{commands[0]!r} could not be sent to {self.provider}: {error}") from error
         except YagnaError as error:
             self._raise_if_lost(error, scope)
-            if error.status is not None and error.status < 500:
+            if error.status is not None and error.status < 500 and error.status != _NO_ANSWER:
                 raise  # refused, and so not run
             raise BatchLost(
                 f"nobody can know whether {commands[0]!r} was run by {self.provider}: the daemon gave no "

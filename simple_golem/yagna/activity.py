@@ -50,12 +50,25 @@ class ActivityApi:
         )
 
     def execute(
-        self, activity_id: str, script: Sequence[Mapping[str, Any]], *, scope: Scope | None = None
+        self,
+        activity_id: str,
+        script: Sequence[Mapping[str, Any]],
+        *,
+        timeout: float = 5.0,
+        scope: Scope | None = None,
     ) -> str:
-        """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run."""
-        body = {"text": json.dumps(list(script))}
+        """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run.
+
+        Blocks up to `timeout` seconds until the provider has taken it; a 408 does not say that it has not.
+        """
         batch: str = self._call(
-            "POST", f"/activity/{activity_id}/exec", body=body, scope=scope, repeat=Repeat.UNSENT
+            "POST",
+            f"/activity/{activity_id}/exec",
+            body={"text": json.dumps(list(script))},
+            params={"timeout": timeout},
+            timeout=timeout,
+            scope=scope,
+            repeat=Repeat.UNSENT,
         )
         return batch
 

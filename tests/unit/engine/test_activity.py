@@ -275,6 +275,14 @@ def test_nothing_is_sent_in_a_scope_that_has_ended(
 # lost
 
 
+def test_a_batch_that_the_provider_did_not_take_in_time_may_have_been_run(
+    daemon: responses.RequestsMock, provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", json={"message": "Timeout"}, status=408)
+    with pytest.raises(BatchLost, match="nobody can know"):
+        activity.run([FIRST], scope, scope)
+
+
 def test_a_batch_whose_sending_was_not_answered_is_lost_while_the_activity_lives(
     daemon: responses.RequestsMock, provider: FakeProvider, activity: Activity, scope: Scope
 ) -> None:
