@@ -54,7 +54,8 @@ class Judge:
         prices, left = Prices.of(proposal.properties), self.funds()
         if prices is None or prices.start <= left:
             return None
-        return f"A start price of {plain(prices.start)} GLM is above the {plain(left)} GLM left of the budget"
+        start, rest = plain(prices.start), plain(round(left, 9))
+        return f"A start price of {start} GLM is above the {rest} GLM left of the budget"
 
     def worth(self, proposal: Proposal) -> float | None:
         """The score of a proposal by the strategy; None if it is refused, or its scoring failed."""

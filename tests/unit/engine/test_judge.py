@@ -70,9 +70,14 @@ def test_a_start_price_above_what_is_left_of_the_budget_is_not_taken() -> None:
     rules = judge(funds="0.5")
     assert rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.5]})), final=False) is None
     said = rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.51]})), final=False)
-    assert said is not None
-    assert said.startswith("A start price of 0.51 GLM is above the")
-    assert "budget" in said
+    assert said == "A start price of 0.51 GLM is above the 0.5 GLM left of the budget"
+
+
+def test_what_is_left_of_the_budget_is_told_in_few_digits() -> None:
+    """An outlook has as many as a division gives it."""
+    rules = judge(funds="0." + 79 * "3")
+    said = rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.51]})), final=False)
+    assert said == "A start price of 0.51 GLM is above the 0.333333333 GLM left of the budget"
 
 
 def test_terms_are_checked_in_what_could_become_an_agreement() -> None:

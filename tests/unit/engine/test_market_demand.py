@@ -12,8 +12,11 @@ import pytest
 import responses
 from requests import PreparedRequest
 
+from simple_golem.engine.agreement import Chooser
 from simple_golem.engine.market import SESSION_MARK, Demand, demand_constraints, demand_properties
+from simple_golem.errors import OutOfBudget
 from simple_golem.model.payload import Payload
+from simple_golem.model.prices import COEFFICIENTS
 from simple_golem.model.settings import Settings
 from simple_golem.model.strategy import Strategy
 from simple_golem.model.terms import INTERVAL, Terms
@@ -237,6 +240,43 @@ def test_the_first_offers_are_collected_until_all_have_answered(
     )
     eventually(lambda: demand.rejections)
     eventually(lambda: demand.collected_in() == 0, AT_ONCE)
+
+
+@pytest.fixture
+def poor(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[tuple[Demand, Chooser]]:
+    """A demand that 0.05 GLM are left for, and who chooses for it."""
+    chooser = Chooser()
+    demand = demand_of(yagna, workers, chooser.changed, rules=judge(funds="0.05"))
+    demand.publish()
+    yield demand, chooser
+    demand.withdraw(scope)
+    assert demand.join(5)
+
+
+DEAR = offered({COEFFICIENTS: [0, 0, 0.1]})
+
+
+def test_choosing_ends_where_nobody_can_be_paid_from_the_budget(
+    daemon: responses.RequestsMock, market: Market, poor: tuple[Demand, Chooser], scope: Scope
+) -> None:
+    demand, chooser = poor
+    for number in (1, 2):
+        daemon.post(f"{API}{DEMANDS}/d1/proposals/R-{number}/reject", status=204)
+    market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", DEAR))
+    with pytest.raises(OutOfBudget, match=r"0.1 GLM is above the 0.05 GLM left .* top it up"):
+        chooser.choose(demand, scope)
+
+
+def test_choosing_goes_on_where_somebody_can_be_paid(
+    daemon: responses.RequestsMock, market: Market, poor: tuple[Demand, Chooser], scope: Scope
+) -> None:
+    demand, chooser = poor
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1/reject", status=204)
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-2", json="R-2a")
+    market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", offered()))
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-1/reject"))
+    market.happens(event("R-2b", "p2", "Draft", offered()))
+    assert chooser.choose(demand, scope).issuer_id == "p2"
 
 
 def test_rejections_are_counted_by_their_reasons(market: Market, demand: Demand) -> None:
