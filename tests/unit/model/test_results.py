@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from simple_golem.errors import CommandFailed, GolemError, NotOneResult
+from simple_golem.errors import CommandFailed, GolemError, NoBytes, NotOneResult
 from simple_golem.model.commands import Run
 from simple_golem.model.failure import command_failed
 from simple_golem.model.results import Result, Results
@@ -35,6 +35,33 @@ def test_a_result_is_read_from_the_daemons_answer() -> None:
 def test_output_is_always_text() -> None:
     result = Result.from_wire({**ENTRY, "stdout": None, "stderr": [195, 164, 255]})
     assert (result.stdout, result.stderr) == ("", "ä\ufffd")
+
+
+def test_output_that_makes_no_sense_is_no_error() -> None:
+    result = Result.from_wire({**ENTRY, "stdout": [104, 256, -1, 105, "x", None], "stderr": {"a": 1}})
+    assert (result.stdout, result.stderr) == ("h??i??", "")
+
+
+def test_bytes_are_there_where_they_were_asked_for() -> None:
+    entry = {**ENTRY, "stdout": [0, 255, 10], "stderr": None}
+    result = Result.from_wire(entry, Run("/bin/a", binary=True))
+    assert (result.stdout_bytes, result.stderr_bytes) == (b"\x00\xff\n", b"")
+    assert result.stdout == "\x00\ufffd\n"
+    assert Results([result]).stdout_bytes == b"\x00\xff\n"
+    assert Results([result]).stderr_bytes == b""
+
+
+def test_without_having_been_asked_for_there_are_no_bytes() -> None:
+    result = Result.from_wire(ENTRY, Run("/bin/a"))
+    with pytest.raises(NoBytes, match=r"stdout_bytes.*binary=True"):
+        _ = result.stdout_bytes
+    with pytest.raises(NoBytes, match="stderr_bytes"):
+        _ = Results([result]).stderr_bytes
+
+
+def test_a_result_made_in_a_unit_test_has_bytes_either_way() -> None:
+    assert Result(stdout="\u00e4").stdout_bytes == b"\xc3\xa4"
+    assert Result(output_bytes=(b"\xff", b"")).stdout_bytes == b"\xff"
 
 
 @pytest.mark.parametrize(
