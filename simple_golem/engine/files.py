@@ -15,6 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
 from typing import Any
 
 from ..errors import GolemError, NoDaemon
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 _COMPONENTS = ("GetMetadata", "GetChunk", "UploadChunk", "UploadFinished")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
+# How long a thread that is busy with other files is waited for.
+_TAKE_SECONDS = 2.0
 # A socket with so many bytes unsent is not asked for more.
 _MOST_UNSENT = 4 * 1024 * 1024
 
@@ -93,11 +97,23 @@ class FilePublisher:
         """Take a file off the bus: a provider that still asks for it gets an error. Never raises."""
         publication.withdrawn = True
         publication.end.close()
-        self._order(lambda: self._forget(publication))
+        carrier = self._taken_from_thread(publication)
         try:
             self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
         except (GolemError, ScopeEnded) as error:
             logger.info("%s could not be taken off the bus: %s", publication.address, error)
+        # At once after that, and not before: only so does the daemon refuse who still calls. It leaves them
+        # waiting where the WebSocket had ended before its service, or was ended in good order.
+        if carrier is not None:
+            carrier.close()
+
+    def _taken_from_thread(self, publication: Publication) -> GsbSocket | None:
+        taken: Future[GsbSocket | None] = Future()
+        self._order(lambda: taken.set_result(self._taken(publication)))
+        try:
+            return taken.result(_TAKE_SECONDS)
+        except NotInTime:  # its thread has ended
+            return publication.socket
 
     def close(self, timeout: float) -> bool:
         """End the thread, `timeout` seconds at most; False if it did not end."""
@@ -159,13 +175,19 @@ class FilePublisher:
         self._published.add(publication)
         self._selector.register(publication.socket, selectors.EVENT_READ, publication)
 
-    def _forget(self, publication: Publication) -> None:
+    def _taken(self, publication: Publication) -> GsbSocket | None:
+        """Serve a file no longer; its WebSocket stays open."""
         self._published.discard(publication)
-        if publication.socket is not None:
+        carrier, publication.socket = publication.socket, None
+        if carrier is not None:
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(publication.socket)
-            publication.socket.close()
-            publication.socket = None
+                self._selector.unregister(carrier)
+        return carrier
+
+    def _forget(self, publication: Publication) -> None:
+        carrier = self._taken(publication)
+        if carrier is not None:
+            carrier.close()
 
     def _turn(self, publication: Publication) -> None:
         """Answer what has come for one file, and send what could not be sent before."""
@@ -193,8 +215,8 @@ class FilePublisher:
         except Refusal as refusal:
             carrier.refuse(request.call_id, refusal.kind, str(refusal))
 
-    def _lost(self, publication: Publication, error: SocketLost) -> None:
-        """Have a WebSocket opened again soon; where the daemon has forgotten the service, publish it anew."""
+    def _lost(self, publication: Publication, error: Exception) -> None:
+        """Have a lost WebSocket opened again soon."""
         now = time.monotonic()
         self._forget(publication)
         if publication.withdrawn:
@@ -208,23 +230,25 @@ class FilePublisher:
         publication.retry_at = now + publication.pause
         publication.pause = min(2 * publication.pause, _LONGEST_PAUSE)
         self._published.add(publication)
-        if error.status == 404:
-            try:
-                self._yagna.gsb.publish(
-                    publication.address, _COMPONENTS, scope=self._scope, repeat=Repeat.NEVER
-                )
-            except (GolemError, ScopeEnded) as failure:
-                logger.info("%s could not be published again yet: %s", publication.address, failure)
 
     def _reopen_lost(self) -> None:
         now = time.monotonic()
         for publication in [one for one in self._published if one.socket is None and one.retry_at <= now]:
             try:
-                publication.socket = self._yagna.gsb.connect(publication.services_id)
-            except SocketLost as error:
+                self._reopen(publication)
+            except (GolemError, ScopeEnded, SocketLost) as error:
                 self._lost(publication, error)
-                continue
-            self._serve(publication)
+            else:
+                self._serve(publication)
+
+    def _reopen(self, publication: Publication) -> None:
+        # Calls that went into the lost one would be waited for without end. When their service goes they
+        # fail, and an exe-unit tries again.
+        self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
+        publication.services_id = self._yagna.gsb.publish(
+            publication.address, _COMPONENTS, scope=self._scope, repeat=Repeat.NEVER
+        )
+        publication.socket = self._yagna.gsb.connect(publication.services_id)
 
 
 def _asked(end: FileEnd, component: str, payload: Any) -> dict[str, Any] | None:
