@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 COST = r"It cost 0\.\d+ tGLM \(test money\) on hoodi\n$"
 
 
-def run(network: LocalGolem, script: str) -> str:
+def run(network: LocalGolem, script: str, folder: Path | None = None) -> str:
     done = subprocess.run(
         [sys.executable, ROOT / "tutorials" / script],
+        cwd=folder,
         env={**os.environ, **network.environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -53,6 +54,20 @@ def test_three_providers_compute_their_parts_and_the_script_collects_them(networ
     assert [(int(first), int(last)) for first, last, _ in parts] == [(1, 1000), (1001, 2000), (2001, 3000)]
     assert f"Together: {sum(range(1, 3001))}\n" in output
     assert re.search(COST, output)
+
+
+def test_a_picture_is_painted_by_three_providers_and_comes_back(network, tmp_path):
+    output = run(network, "05_files.py", tmp_path)
+    assert set(re.findall(r"^prov-\d painted (\w+)\.pgm$", output, re.M)) == {"negative", "bright", "poster"}
+    assert re.search(COST, output)
+    pictures = {path.stem: path.read_text().split() for path in tmp_path.iterdir()}
+    assert set(pictures) == {"waves", "negative", "bright", "poster"}
+    assert all(words[:4] == ["P2", "160", "120", "255"] for words in pictures.values())
+    points = {name: [int(word) for word in words[4:]] for name, words in pictures.items()}
+    assert points["negative"] == [255 - point for point in points["waves"]]
+    assert set(points["poster"]) == {0, 85, 170, 255}
+    assert all(after >= before for before, after in zip(points["waves"], points["bright"], strict=True))
+    assert sum(points["bright"]) > sum(points["waves"])
 
 
 def test_the_tests_of_the_testing_tutorial_pass_without_any_network():
