@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import requests
-import websocket
 from flatbuffers import flexbuffers
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from simple_golem.local.network import DaemonAddress
 
@@ -34,11 +37,16 @@ class PublishedFile:
         )
         assert made.status_code == 201, made.text
         self._service = f"/gsb-api/v1/services/{made.json()['servicesId']}"
-        self._socket = websocket.create_connection(
+        self._open = ExitStack()
+        connection = connect(
             self._api.replace("http", "ws", 1) + self._service,
-            header=[f"Authorization: {self._headers['Authorization']}"],
-            subprotocols=["gsb+flexbuffers"],
+            additional_headers=self._headers,
+            subprotocols=[Subprotocol("gsb+flexbuffers")],
+            compression=None,
+            max_size=None,
+            close_timeout=1,
         )
+        self._socket = self._open.enter_context(connection)
         self._thread = threading.Thread(target=self._serve, name=f"published-{name}", daemon=True)
         self._thread.start()
 
@@ -49,18 +57,15 @@ class PublishedFile:
     def _serve(self) -> None:
         while True:
             try:
-                message = self._socket.recv()
-            except (OSError, websocket.WebSocketException):
+                request = flexbuffers.Loads(self._socket.recv())
+            except ConnectionClosed:
                 return
-            if not message:
-                return
-            request = flexbuffers.Loads(message)
             answer: dict[str, Any] = {"id": request["id"]}
             if self._refusal is None:
                 answer["payload"] = self._answer(request["component"], request["payload"])
             else:
                 answer["error"] = {"InternalError": self._refusal}
-            self._socket.send_binary(bytes(flexbuffers.Dumps(answer)))
+            self._socket.send(bytes(flexbuffers.Dumps(answer)))
 
     def _answer(self, component: str, payload: Mapping[str, Any]) -> object:
         self.calls.append(component)
@@ -79,7 +84,7 @@ class PublishedFile:
 
     def close(self) -> None:
         requests.delete(self._api + self._service, headers=self._headers, timeout=10)
-        self._socket.close()
+        self._open.close()
         self._thread.join(10)
 
     def __enter__(self) -> PublishedFile:
