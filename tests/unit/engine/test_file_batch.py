@@ -1,0 +1,288 @@
+"""A batch with files: what is sent for it, and what becomes of its results."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simple_golem import CommandFailed, Download, DownloadBytes, Result, Results, Run, Upload, UploadBytes
+from simple_golem.engine.file_batch import FileBatch
+from simple_golem.engine.file_ends import FileEnd, Refusal
+from simple_golem.engine.files import Publication
+from simple_golem.errors import BadLocalFile, TransferFailed
+from simple_golem.model.commands import Command, Transfer
+from simple_golem.model.events import Event
+from simple_golem.model.failure import command_failed
+from simple_golem.scope import Scope
+
+NODE = "0x" + "ab" * 20
+
+
+class Bus:
+    """Publishes files without a daemon."""
+
+    def __init__(self) -> None:
+        self.published: dict[str, Publication] = {}
+        self.withdrawn: list[Publication] = []
+
+    def publish(self, end: FileEnd, scope: Scope) -> Publication:
+        publication = Publication(end, NODE)
+        self.published[publication.url] = publication
+        return publication
+
+    def withdraw(self, publication: Publication) -> None:
+        publication.end.close()
+        self.withdrawn.append(publication)
+
+
+class Provider:
+    """Transfers as an exe-unit would, from and to files in a dict; what is run is told to a function."""
+
+    def __init__(self, bus: Bus, run: Callable[[Run], Result] = lambda command: Result()) -> None:
+        self.bus = bus
+        self.files: dict[str, bytes] = {}
+        self.batches: list[tuple[Command, ...]] = []
+        self.fail_next: Callable[[Publication], object] | None = None
+        self._run = run
+
+    def send(self, steps: tuple[Command, ...]) -> Results:
+        self.batches.append(steps)
+        results: list[Result] = []
+        for index, step in enumerate(steps):
+            result = self._transfer(step) if isinstance(step, Transfer) else self._run(step)
+            results.append(
+                Result(stdout=result.stdout, success=result.success, message=result.message, index=index)
+            )
+            if not result.success:
+                raise command_failed(results, steps, "prov-1 (0x1)")
+        return Results(results)
+
+    def _transfer(self, step: Transfer) -> Result:
+        url, path = (
+            (step.source, step.target) if step.source in self.bus.published else (step.target, step.source)
+        )
+        publication = self.bus.published[url]
+        if self.fail_next is not None:
+            fail, self.fail_next = self.fail_next, None
+            fail(publication)
+            return Result(success=False, message="GSB error: closed")
+        try:
+            if url == step.source:
+                self.files[path] = self._fetched(publication.end)
+            elif path not in self.files:
+                return Result(success=False, message="IO error: No such file or directory (os error 2)")
+            else:
+                self._sent(publication.end, self.files[path])
+        except Refusal as refusal:
+            return Result(success=False, message=f"gftp error: {refusal}")
+        return Result()
+
+    def _fetched(self, end: FileEnd) -> bytes:
+        answer: Any = end.asked("GetMetadata", {})
+        size = answer["fileSize"]
+        pieces: list[Any] = [
+            end.asked("GetChunk", {"offset": at, "size": 5000}) for at in range(0, size, 5000)
+        ]
+        return b"".join(piece["content"] for piece in pieces)
+
+    def _sent(self, end: FileEnd, content: bytes) -> None:
+        for at in range(0, len(content), 5000):
+            end.asked("UploadChunk", {"chunk": {"offset": at, "content": content[at : at + 5000]}})
+        end.asked("UploadFinished", {"hash": hashlib.sha3_256(content).hexdigest()})
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(bus: Bus, provider: Provider, *commands: Command) -> Results:
+    events: list[Event] = []
+    with FileBatch(commands, bus, "Service-1", events.append, Scope()) as files:  # type: ignore[arg-type]
+        return files.run(provider.send)
+
+
+def test_transfers_are_sent_in_the_place_of_the_commands(bus, here):
+    Path("in").write_bytes(b"content")
+    provider = Provider(bus)
+    commands = (Upload("in", "/golem/ż"), Run("/bin/true"), Download("/golem/ż", "out"))
+    results = run(bus, provider, *commands)
+    (steps,) = provider.batches
+    up, down = bus.published
+    assert steps == (
+        Transfer(up, "container:/golem/%C5%BC"),
+        Run("/bin/true"),
+        Transfer("container:/golem/%C5%BC", down),
+    )
+    assert up.startswith(f"gftp://{NODE}/")
+    assert [(one.index, one.command) for one in results] == list(enumerate(commands))
+    assert Path("out").read_bytes() == b"content"
+    assert list(bus.published.values()) == bus.withdrawn[::-1]
+
+
+def test_a_folder_is_packed_and_unpacked_by_steps_that_nobody_sees(bus, here):
+    Path("in/sub").mkdir(parents=True)
+    Path("in/sub/a").write_text("a")
+    provider = Provider(bus)
+    results = run(bus, provider, Run("/bin/true"), Upload("in", "/golem/in"), Run("/bin/date"))
+    assert [one.index for one in results] == [0, 1, 2]
+    first, transfer, unpack, last = provider.batches[0]
+    assert isinstance(transfer, Transfer)
+    archive = transfer.target.removeprefix("container:")
+    assert archive.startswith("/golem/in/.simple-golem-")
+    assert isinstance(unpack, Run)
+    assert unpack.args[2:] == (archive, "/golem/in")
+    assert (first, last) == (Run("/bin/true"), Run("/bin/date"))
+    with tarfile.open(fileobj=io.BytesIO(provider.files[transfer.target])) as tar:
+        assert sorted(tar.getnames()) == [".", "./sub", "./sub/a"]
+
+
+def archive_of(**files: bytes) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name.replace("_", "/"))
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+def fetch_folder(bus: Bus, archive: bytes) -> Results:
+    provider = Provider(bus)
+
+    def pack(command: Run) -> Result:
+        if command.program == "/bin/sh":
+            provider.files["container:" + command.args[2]] = archive
+        return Result()
+
+    provider._run = pack
+    return run(bus, provider, Download("/golem/out/", "out"))
+
+
+def test_a_folder_comes_back_into_what_is_there(bus, here):
+    Path("out/sub").mkdir(parents=True)
+    Path("out/sub/old").write_text("old")
+    fetch_folder(bus, archive_of(a=b"a", sub_b=b"b"))
+    assert Path("out/a").read_text() == "a"
+    assert Path("out/sub/b").read_text() == "b"
+    assert Path("out/sub/old").read_text() == "old"
+    assert [path.name for path in here.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", [".._x", "a_.._.._x", "_etc_x"])
+def test_a_provider_that_packs_what_lies_elsewhere_is_refused(bus, here, name):
+    with pytest.raises(TransferFailed, match="would be written elsewhere"):
+        fetch_folder(bus, archive_of(**{name: b"x"}))
+    assert list(here.iterdir()) == []
+
+
+def test_no_archive_is_refused(bus, here):
+    with pytest.raises(TransferFailed, match="can't be read"):
+        fetch_folder(bus, b"this is no archive" * 100)
+    assert list(here.iterdir()) == []
+
+
+def test_a_failure_is_that_of_the_users_command_and_what_came_before_is_kept(bus, here):
+    provider = Provider(bus)
+    provider.files["container:/golem/a"] = b"a"
+    commands = (Download("/golem/a", "a"), Download("/golem/none", "none"), Run("/bin/true"))
+    with pytest.raises(CommandFailed, match=r"^Download\('/golem/none', 'none'\) failed on prov-1") as caught:
+        run(bus, provider, *commands)
+    assert caught.value.command == commands[1]
+    assert [one.success for one in caught.value.results] == [True, False]
+    assert [path.name for path in here.iterdir()] == ["a"]
+    assert len(bus.withdrawn) == 2
+
+
+def test_trouble_of_this_machine_is_told_as_such(bus, here):
+    Path("in").write_bytes(bytes(20_000))
+    provider = Provider(bus)
+    provider.fail_next = lambda publication: setattr(
+        publication.end, "trouble", BadLocalFile("the disk is gone")
+    )
+    with pytest.raises(BadLocalFile, match="the disk is gone") as caught:
+        run(bus, provider, Upload("in", "/golem/in"))
+    assert isinstance(caught.value.__cause__, CommandFailed)
+
+
+def lose(publication: Publication) -> None:
+    publication.lost += 1
+
+
+def test_what_failed_as_its_websocket_was_lost_is_sent_again_with_what_follows(bus, here):
+    provider = Provider(bus, lambda command: Result(stdout="once"))
+    provider.fail_next = lose
+    commands = (Run("/bin/date"), UploadBytes(b"x", "/golem/x"), DownloadBytes("/golem/x"))
+    results = run(bus, provider, *commands)
+    assert [len(steps) for steps in provider.batches] == [3, 2]
+    assert [(one.index, one.command) for one in results] == list(enumerate(commands))
+    assert (results[0].stdout, results[2].data) == ("once", b"x")
+
+
+def test_what_failed_for_another_reason_is_not_sent_again(bus):
+    provider = Provider(bus)
+    provider.fail_next = lambda publication: None
+    with pytest.raises(CommandFailed, match="GSB error: closed"):
+        run(bus, provider, UploadBytes(b"x", "/golem/x"))
+    assert len(provider.batches) == 1
+
+
+def test_a_websocket_that_is_lost_each_time_ends_it(bus):
+    provider = Provider(bus)
+
+    def always(publication: Publication) -> None:
+        provider.fail_next = always
+        lose(publication)
+
+    provider.fail_next = always
+    with pytest.raises(CommandFailed, match="GSB error: closed"):
+        run(bus, provider, UploadBytes(b"x", "/golem/x"))
+    assert len(provider.batches) == 3
+
+
+def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
+    with (
+        FileBatch([Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope()) as files,
+        pytest.raises(TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider never sent the end"),
+    ):
+        files.run(lambda steps: Results([Result()]))
+    assert list(here.iterdir()) == []
+
+
+def test_what_this_machine_refuses_is_told_before_anything_is_published(bus, here):
+    with pytest.raises(BadLocalFile, match="none is not there"):
+        FileBatch(
+            [Download("/golem/x", "x"), Upload("none", "/golem/x")],
+            bus,
+            "Service-1",
+            lambda event: None,
+            Scope(),
+        )
+    assert bus.published == {}
+    assert list(here.iterdir()) == []
+
+
+def test_an_error_while_it_is_published_leaves_nothing(here):
+    class Broken(Bus):
+        def publish(self, end: FileEnd, scope: Scope) -> Publication:
+            if self.published:
+                raise ConnectionError("the daemon is gone")
+            return super().publish(end, scope)
+
+    bus = Broken()
+    with pytest.raises(ConnectionError):
+        FileBatch([Download("/a", "a"), Download("/b", "b")], bus, "Service-1", lambda event: None, Scope())
+    assert list(bus.published.values()) == bus.withdrawn
+    assert list(here.iterdir()) == []
