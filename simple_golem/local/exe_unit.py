@@ -180,7 +180,8 @@ class ExeUnit:
 
     def _stream_results(self, request: Mapping[str, Any]) -> object:
         if not self._habits.streams:
-            raise BusError("an exe-unit that does not stream")
+            # As a part of the stream: a refusal of the call leaves the requestor's stream open, and silent.
+            return iter([_err("service", "this exe-unit does not stream")])
         batch = self._batches.get(request["batch_id"])
         if batch is None:
             raise BusError(f"Unknown batch: {request['batch_id']}")
