@@ -8,13 +8,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tenacity
 
 from ..errors import ActivityLost, BatchLost, BatchTimeout, GolemError, NoDaemon, YagnaError
-from ..model.commands import Command
+from ..model.commands import Command, Run
 from ..model.failure import command_failed
 from ..model.results import Result, Results
 from ..scope import Deadline, Scope, ScopeEnded
@@ -35,6 +35,9 @@ _PAUSE_SECONDS = 0.05
 # How long a provider that answers for its activity, but not for a batch, is asked again.
 _PATIENCE_SECONDS = 30.0
 _STATUS_SECONDS = 5.0
+# An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch before
+# it was sent: without this in front of it, the first line of nearly every command would come last (tried).
+_PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
 
 
 @dataclass
@@ -45,6 +48,11 @@ class _Batch:
     commands: tuple[Command, ...]
     results: list[Result] = field(default_factory=list)
     output: BatchOutput | None = None
+
+    @property
+    def next_command(self) -> Command:
+        """The one whose result comes next, as its user knows it."""
+        return self.commands[max(len(self.results), self.commands[0] is _PAUSE)]
 
     @property
     def ended(self) -> bool:
@@ -60,6 +68,7 @@ class Activity:
         self._yagna = yagna
         self._turns = _Turns()
         self._left_running: _Batch | None = None
+        self._can_pause = True
         self.last_answer = time.monotonic()
 
     def run(
@@ -92,22 +101,44 @@ class Activity:
         with self._turns.take(unsent, deadline):
             self._finish_what_was_left(unsent, deadline)
             unsent.check()
-            batch = self._send(tuple(commands), scope)
-            self._await_and_follow(batch, scope, deadline, instance)
+            if BatchOutput.is_wanted(commands):
+                batch = self._run_followed(tuple(commands), scope, deadline, instance)
+            else:
+                batch = self._send(tuple(commands), scope)
+                self._await(batch, scope, deadline)
         failed = next((result for result in batch.results if not result.success), None)
         if failed is not None:
             raise command_failed(batch.results, batch.commands, self.provider)
         return Results(batch.results)
 
-    def _await_and_follow(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
-        if not BatchOutput.is_wanted(batch.commands):
-            return self._await(batch, scope, deadline)
-        output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, batch.commands, instance)
+    def _run_followed(
+        self, commands: tuple[Command, ...], scope: Scope, deadline: Deadline, instance: str
+    ) -> _Batch:
+        """Run commands whose output is given out as it comes; returns the batch when it has ended."""
+        if not (self._can_pause and isinstance(commands[0], Run)):
+            return self._send_and_follow(commands, scope, deadline, instance)
+        batch = self._send_and_follow((_PAUSE, *commands), scope, deadline, instance)
+        pause, *results = batch.results
+        if pause.success:
+            return _Batch(
+                batch.batch_id, commands, [replace(result, index=result.index - 1) for result in results]
+            )
+        # There is no shell, or it must not be used; nothing after it was begun.
+        logger.debug("%s can't be made to wait before a command: %s", self.provider, pause.message)
+        self._can_pause = False
+        return self._send_and_follow(commands, scope, deadline, instance)
+
+    def _send_and_follow(
+        self, commands: tuple[Command, ...], scope: Scope, deadline: Deadline, instance: str
+    ) -> _Batch:
+        batch = self._send(commands, scope)
+        output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, commands, instance)
         try:
             with output as batch.output:
                 self._await(batch, scope, deadline)
         finally:
             batch.output = None
+        return batch
 
     def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
         """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
@@ -120,18 +151,19 @@ class Activity:
 
     def _send(self, commands: tuple[Command, ...], scope: Scope) -> _Batch:
         script = [command.to_exe_script() for command in commands]
+        first = commands[commands[0] is _PAUSE]
         try:
             batch_id = self._yagna.activity.execute(
                 self.activity_id, script, timeout=_SEND_SECONDS, scope=scope
             )
         except NoDaemon as error:
-            raise BatchLost(f"{commands[0]!r} could not be sent to {self.provider}: {error}") from error
+            raise BatchLost(f"{first!r} could not be sent to {self.provider}: {error}") from error
         except YagnaError as error:
             self._raise_if_lost(error, scope)
             if error.status is not None and error.status < 500 and error.status != _NO_ANSWER:
                 raise  # refused, and so not run
             raise BatchLost(
-                f"nobody can know whether {commands[0]!r} was run by {self.provider}: the daemon gave no "
+                f"nobody can know whether {first!r} was run by {self.provider}: the daemon gave no "
                 f"answer ({error}); check what it did before you run it again"
             ) from error
         return _Batch(batch_id, commands)
@@ -141,7 +173,7 @@ class Activity:
         while not batch.ended:
             if deadline.passed:
                 raise BatchTimeout(
-                    f"{batch.commands[len(batch.results)]!r} has not ended in its time on {self.provider}; "
+                    f"{batch.next_command!r} has not ended in its time on {self.provider}; "
                     "it may still be running, and the next batch will wait for it"
                 )
             try:
@@ -198,7 +230,7 @@ class Activity:
             if deadline.passed:
                 return None
             raise BatchLost(
-                f"nobody can know what became of {batch.commands[index]!r} on {self.provider}: {error}"
+                f"nobody can know what became of {batch.next_command!r} on {self.provider}: {error}"
             ) from error
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 

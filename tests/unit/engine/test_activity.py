@@ -146,6 +146,55 @@ def test_an_empty_answer_is_not_asked_for_again_at_once(
     assert 2 <= len(provider.asked) <= 7
 
 
+# output that is given out
+
+
+def test_before_a_command_that_streams_there_is_time_to_listen(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    lines: list[str] = []
+    command = Run("/bin/first", stream=lines.append)
+    for text in ("", "one\ntwo", "three"):
+        provider.end("b1", stdout=text)
+    results = activity.run([command, SECOND], scope, scope)
+    assert programs(provider) == [["/bin/sh", "/bin/first", "/bin/second"]]
+    assert [(result.index, result.command) for result in results] == [(0, command), (1, SECOND)]
+    assert lines == ["one", "two"]
+
+
+def test_without_a_shell_the_commands_are_sent_alone_and_run_once(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    command = Run("/bin/first", stream=[].append)
+    provider.end("b1", error="no such file: /bin/sh")
+    provider.end("b2", stdout="one")
+    provider.end("b3", stdout="again")
+    assert activity.run([command], scope, scope).stdout == "one"
+    assert activity.run([command], scope, scope).stdout == "again"
+    assert programs(provider) == [["/bin/sh", "/bin/first"], ["/bin/first"], ["/bin/first"]]
+
+
+def test_a_failure_of_a_command_that_streams_is_told_as_any_other(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    command = Run("/bin/first", stream=[].append)
+    provider.end("b1")
+    provider.end("b1", error="ExeScript command exited with code 3")
+    with pytest.raises(CommandFailed, match="/bin/first") as caught:
+        activity.run([command, SECOND], scope, scope)
+    assert (caught.value.exit_code, len(caught.value.results)) == (3, 1)
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_a_command_that_streams_is_named_when_its_time_is_up(
+    provider: FakeProvider, activity: Activity, scope: Scope, ended: int
+) -> None:
+    for _ in range(ended):
+        provider.end("b1")
+    with pytest.raises(BatchTimeout, match="/bin/first"):
+        activity.run([Run("/bin/first", stream=[].append)], scope, scope, timeout=0.1)
+
+
 # out of time
 
 
