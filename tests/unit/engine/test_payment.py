@@ -75,6 +75,17 @@ def test_an_invoice_announced_twice_is_accepted_once(desk: Desk, till: Till) -> 
     assert len(desk.accepted("i1")) == 1
 
 
+def test_a_note_announced_twice_is_accepted_once(desk: Desk, till: Till) -> None:
+    desk.note("n1", "a1", "act1", "0.1")
+    desk.announce("n1", "n1", "n1")
+    eventually(till.spent)
+    desk.note("n2", "a2", "act2", "0.2")
+    desk.announce("n1", "n2", at="2026-01-31T12:00:01Z")
+    eventually(lambda: till.spent() == Decimal("0.3"))
+    assert len(desk.accepted("n1")) == 1
+    assert len(of(till, DebitNoteAccepted)) == 2
+
+
 def test_what_is_not_received_is_not_answered(desk: Desk, till: Till) -> None:
     desk.invoice("i1", "a1", "0.25")
     desk.invoice("i2", "a2", "0.5")
