@@ -35,8 +35,8 @@ _PAUSE_SECONDS = 0.05
 # How long a provider that answers for its activity, but not for a batch, is asked again.
 _PATIENCE_SECONDS = 30.0
 _STATUS_SECONDS = 5.0
-# An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch before
-# it was sent: without this in front of it, the first line of nearly every command would come last (tried).
+# An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch that
+# was not sent: without this in front of it, the first line of nearly every command would come last (tried).
 _PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
 
 

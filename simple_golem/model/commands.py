@@ -47,7 +47,8 @@ class Run(Command):
         binary: True has the result keep the bytes of the output, `result.stdout_bytes`, beside its text.
         keep_first, keep_last: bytes of the output that the provider keeps, of stdout and of stderr each; the
             rest never leaves it. One of the two at most; all is kept without them.
-        stream: gives the output out line by line while the program runs; the result has it all the same.
+        stream: gives the output out line by line while the program runs, which begins 0.3 s later for that;
+            the result has it all the same.
             True prints each line with the name of its instance before it; a `logging.Logger` gets them as
             INFO; anything that can be called is called with each, an `OutputLine`, on a thread of the
             instance's own: an error in it is logged, and it must not run commands itself.
