@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import BusError
 from ..scope import Scope
+from ..yagna.flexbuffers import BadFlexBuffer, decode, encode
 from .bus import Bus, PendingCall
-from .gsb_protocol import from_payload, to_payload
+from .gsb_protocol import inflated
 
 CHUNK_BYTES = 40 * 1024
 CALLS_AT_ONCE = 8
@@ -95,16 +96,16 @@ class GftpFile:
         while self._under_way:
             self._under_way.popleft().abandon("the transfer was given up")
 
-    def _ask(self, message: str, payload: object) -> Any:
+    def _ask(self, message: str, payload: dict[str, Any]) -> Any:
         self._begin(message, payload)
         return self._oldest()
 
-    def _begin(self, message: str, payload: object) -> None:
+    def _begin(self, message: str, payload: dict[str, Any]) -> None:
         try:
             self._under_way.append(
                 self._bus.begin_call(
                     f"{self._address}/{message}",
-                    to_payload(payload),
+                    encode(payload),
                     caller=self._node_id,
                     timeout=_ANSWER_SECONDS,
                 )
@@ -125,7 +126,10 @@ class GftpFile:
         if not data:
             # A daemon answers with nothing at all for an address that nobody serves.
             raise GftpError(f"GSB error: endpoint address not found: {self._address}")
-        return _checked(from_payload(data))
+        try:
+            return _checked(decode(inflated(data)))
+        except BadFlexBuffer as error:
+            raise GftpError(f"GSB error: {error}") from error
 
 
 def _checked(answer: object) -> object:

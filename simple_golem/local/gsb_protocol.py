@@ -141,11 +141,16 @@ def to_payload(value: object) -> bytes:
 
 def from_payload(data: bytes) -> object:
     """The value in a payload, which a daemon may have compressed."""
-    try:
-        data = zlib.decompress(data)
-    except zlib.error:
-        pass  # not compressed, as it is in the central mode of the daemon's net
+    data = inflated(data)
     return flexbuffers.Loads(data) if data else None
+
+
+def inflated(data: bytes) -> bytes:
+    """A payload as it was before a daemon may have compressed it."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return data  # not compressed, as it is in the central mode of the daemon's net
 
 
 def _message(packet: Packet) -> bytes:
