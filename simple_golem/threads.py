@@ -123,8 +123,14 @@ class WorkerPool:
         return future
 
     def post(self, work: Callable[..., object], *args: Any) -> None:
-        """Have a thread of the pool do `work(*args)`, of which nobody awaits the end; an error is logged."""
-        self.submit(_logged, work, args)
+        """Have a thread of the pool do `work(*args)`, of which nobody awaits the end; an error is logged.
+
+        A closed pool drops it, as closing drops what has not begun.
+        """
+        try:
+            self.submit(_logged, work, args)
+        except RuntimeError:
+            logger.debug("%s closed before it could do one more thing", self._name)
 
     def _add_thread(self) -> bool:
         self._made += 1

@@ -223,6 +223,15 @@ def test_closing_wakes_the_idle_at_once() -> None:
     assert alive("asleep-") == []
 
 
+def test_what_is_posted_to_a_closed_pool_is_dropped_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    pool = WorkerPool("pool", limit=1)
+    pool.close()
+    done: list[int] = []
+    pool.post(done.append, 1)
+    assert done == []
+    assert caplog.records == []
+
+
 def test_a_pool_may_be_closed_by_its_own_work() -> None:
     pool = WorkerPool("suicidal", 1)
     assert pool.submit(pool.close, 5).result(5) == []
