@@ -34,6 +34,7 @@ class DaemonPair:
         scope: Scope,
         near_settings: Mapping[str, str] | None = None,
         chain_url: str | None = None,
+        far_settings: Mapping[str, str] | None = None,
     ) -> None:
         """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
 
@@ -42,12 +43,14 @@ class DaemonPair:
             scope: cancelling it gives up.
             near_settings: further environment variables of the near one.
             chain_url: the chain that both pay on, if there is one.
+            far_settings: further environment variables of the far one.
 
         Raises:
             LocalNetworkError: one does not start.
             ScopeEnded: `scope` was cancelled meanwhile.
         """
         self._near_settings = dict(near_settings or {})
+        self._far_settings = dict(far_settings or {})
         self._chain_url = chain_url
         for last in (False,) * (_TRIES - 1) + (True,):
             self._choose_ports(folder)
@@ -73,6 +76,7 @@ class DaemonPair:
             api_port=far_api,
             gsb_port=hub,
             hub_port=hub,
+            settings=self._far_settings,
             chain_url=self._chain_url,
         )
         self.near = YagnaDaemon(

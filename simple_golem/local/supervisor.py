@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 3.0
+# So many providers on one machine may not get to report each second, and would be taken for dead.
+_CROWD = 64
+_PATIENCE_WITH_A_CROWD = {"UNRESPONSIVE_LIMIT_SECONDS": "60", "INACTIVITY_LIMIT_SECONDS": "120"}
 # A script that outlives the tool that ran it has this long to release what it holds.
 _SCRIPT_SECONDS = 5.0
 _WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
@@ -64,7 +67,8 @@ class Supervisor:
             template.copy_to("far", self._state.path / "far")
             self._chain = _chain_with(plan.funds)
             chain_url = None if self._chain is None else self._chain.url
-            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url)
+            far_settings = _PATIENCE_WITH_A_CROWD if len(plan.habits) > _CROWD else {}
+            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url, far_settings)
             self._prepare_to_pay()
             self._providers = self._open_for_business(plan, template, images)
         except BaseException:

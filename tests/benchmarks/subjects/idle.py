@@ -11,7 +11,7 @@ from simple_golem import Golem, Service
 
 # What the start of so many has set in motion comes to rest first.
 SETTLE_SECONDS = 5.0
-# More providers that begin at once than one machine has room for lose activities.
+# More that begin or end at once than one machine has room for, with all of their providers, do not do so in time.
 AT_ONCE = 25
 
 
@@ -36,6 +36,8 @@ def main(instances: int, seconds: float) -> None:
             "memory_mib": memory_mib(),
         }
         assert all(one.state == "running" for one in cluster.instances), cluster
+        for left in range(instances - AT_ONCE, 0, -AT_ONCE):
+            cluster.resize(left)
     say(report)
 
 
