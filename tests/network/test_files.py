@@ -30,7 +30,7 @@ from simple_golem import (
     UploadJson,
 )
 from simple_golem.engine.files import FilePublisher, Publication
-from simple_golem.errors import BadJson, BadLocalFile, BatchLost, YagnaError
+from simple_golem.errors import BadJson, BadLocalFile, BatchLost, BatchTimeout, YagnaError
 from simple_golem.local.habits import ProviderHabits
 from simple_golem.local.network import LocalGolem
 from simple_golem.model.events import TransferProgress
@@ -329,6 +329,17 @@ def test_a_stop_in_the_middle_of_a_transfer_leaves_nothing_here(here, published)
         fetcher.join(10)
         assert len(caught) == 1
     assert list(here.iterdir()) == []
+
+
+def test_a_transfer_that_takes_too_long_is_given_up_and_the_next_batch_runs(here):
+    Path("sent").write_bytes(bytes(60_000_000))
+    with LocalGolem([SLOW]) as network, running(network) as instance:
+        instance.execute(Run.shell("head -c 60000000 /dev/zero > /golem/work/big"))
+        for command in (Upload("sent", "/golem/work/x"), Download("/golem/work/big", "x")):
+            with pytest.raises(BatchTimeout):
+                instance.execute(command, timeout=1.0)
+            assert [path.name for path in here.iterdir()] == ["sent"]
+            assert instance.execute(Run("/bin/echo", "next"), timeout=20).stdout == "next\n"
 
 
 FULL_DISK = """
