@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 3.0
 # So many providers on one machine may not get to report each second, and would be taken for dead.
-_CROWD = 64
+_CROWD = 32
 _PATIENCE_WITH_A_CROWD = {"UNRESPONSIVE_LIMIT_SECONDS": "60", "INACTIVITY_LIMIT_SECONDS": "120"}
 # A script that outlives the tool that ran it has this long to release what it holds.
 _SCRIPT_SECONDS = 5.0

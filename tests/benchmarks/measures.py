@@ -166,7 +166,11 @@ def growth(subjects: Sequence[Subject], counts: Sequence[int], rounds: int) -> G
     """The work of `lives` by more and more instances, each on a network with a provider for each."""
     result = {}
     for count in counts:
-        reports = interleaved(subjects, rounds, count, BATCHES, count)
+        try:
+            reports = interleaved(subjects, rounds, count, BATCHES, count)
+        except SubjectFailed:
+            logger.warning("this machine has no room for %d instances and their providers", count)
+            break
         result[count] = {
             name: {key: median(report[key] for report in of_one) for key in GROWING}
             for name, of_one in reports.items()

@@ -11,7 +11,7 @@ from simple_golem import Golem, Service
 
 # What the start of so many has set in motion comes to rest first.
 SETTLE_SECONDS = 5.0
-# More that begin or end at once than one machine has room for, with all of their providers, do not do so in time.
+# One machine has no room for more that begin or end at once, with all of their providers.
 AT_ONCE = 25
 
 
