@@ -70,7 +70,7 @@ def test_a_value_of_the_wrong_type_is_named_with_the_type_that_is_expected(
     assert f"{expected} is expected, e.g. " in str(error.value)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), float("inf"), b"x", {5: 1}, [object()]], ids=str)
+@pytest.mark.parametrize("value", [{1, 2}, object(), float("inf"), b"x", {5: 1}, [object()]])
 def test_a_value_that_json_can_not_carry_is_refused_for_any_name(value: object) -> None:
     with pytest.raises(BadPayload, match=r"the property of\.my\.own"):
         Payload({"of.my.own": value})
