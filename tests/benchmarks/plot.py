@@ -15,7 +15,6 @@ _PANELS = {
     "first": "last first result, s",
     "closed": "all done and paid, s",
     "cpu": "processor time, s",
-    "memory_mib": "memory, MB",
 }
 
 
@@ -23,7 +22,7 @@ def draw(measured: Path, picture: Path) -> None:
     """Draw what was measured under "growth"."""
     growth = json.loads(measured.read_text())["growth"]
     counts = sorted(map(int, growth))
-    figure, panels = pyplot.subplots(1, len(_PANELS), figsize=(12, 3), constrained_layout=True)
+    figure, panels = pyplot.subplots(1, len(_PANELS), figsize=(10, 3), constrained_layout=True)
     for panel, (key, title) in zip(panels, _PANELS.items(), strict=True):
         for name, (colour, style) in _LINES.items():
             there = [count for count in counts if name in growth[str(count)]]
