@@ -22,7 +22,7 @@ def memory_mib() -> float:
 
 
 def most_memory_mib() -> float:
-    """The most resident memory so far; `getrusage` would tell that of the starting process, if it had more."""
+    """The most resident memory so far; `getrusage` would tell that of the starting process, if larger."""
     return _status("VmHWM") / 1024
 
 
