@@ -29,8 +29,10 @@ class ActivityAccount:
     Attributes:
         began, ended: when (UTC); `ended` is None as long as it lives.
         began_at: the same on the monotonic clock, where this process has seen it begin.
+        ended_at: when it ended on that clock.
         noted: what was accepted last, GLM; it contains what came before.
         claimed: seconds of its life, and of processor time, as of that note.
+        other: the price of all else that was counted, as of that note.
         asked_too_much: whether a note of it had to be refused.
     """
 
@@ -38,16 +40,19 @@ class ActivityAccount:
     began_at: float | None = None
     ended: datetime | None = None
     noted: Decimal = Decimal(0)
+    ended_at: float | None = None
     claimed: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
+    other: Decimal = Decimal(0)
     asked_too_much: bool = False
 
     def seconds(self) -> Decimal:
         """How long it has lived."""
         until = self.ended or datetime.now(timezone.utc)
         by_wall = max(0.0, (until - self.began).total_seconds())
-        if self.began_at is None or self.ended is not None:
+        until_at = time.monotonic() if self.ended is None else self.ended_at
+        if self.began_at is None or until_at is None:
             return exact(by_wall)
-        return exact(max(by_wall, time.monotonic() - self.began_at))
+        return exact(max(by_wall, until_at - self.began_at))
 
     def cpu_rate(self) -> Decimal:
         """Threads kept busy, as of the last note."""
@@ -126,9 +131,11 @@ class Account:
         self, prices: Prices, activity: ActivityAccount, amount: Decimal, usage: Sequence[object] | None
     ) -> str | None:
         if usage is None or prices.of_usage(usage) is None:
+            if not prices.only_time:  # nobody here can count what else it charges for
+                return None
             most = self._most(prices, activity.seconds())
             return _above(amount, most, "the price of all the time since it began is")
-        seconds = activity.seconds() * _MARGIN_FACTOR + _MARGIN_SECONDS
+        seconds = self._longest(activity)
         claimed, cpu = prices.usage_of(DURATION, usage), prices.usage_of(CPU, usage)
         if claimed > seconds:
             return f"it counts {claimed:.1f} s of an activity that began {activity.seconds():.1f} s ago"
@@ -144,16 +151,24 @@ class Account:
         self._remember_usage(activity, usage)
 
     def refuse_note(self, activity_id: str, usage: Sequence[object] | None) -> None:
-        """A debit note that asks for too much; what it states as its usage still counts."""
+        """A debit note that asks for too much; what it states as its usage still counts, if it can be."""
         activity = self.activity(activity_id)
         activity.asked_too_much = True
         self._remember_usage(activity, usage)
 
     def _remember_usage(self, activity: ActivityAccount, usage: Sequence[object] | None) -> None:
-        if usage is None or self.prices is None:
+        if usage is None or self.prices is None or self.prices.of_usage(usage) is None:
             return
-        claimed = self.prices.usage_of(DURATION, usage), self.prices.usage_of(CPU, usage)
-        activity.claimed = max(activity.claimed, claimed)
+        with localcontext(EXACT):
+            longest = self._longest(activity)
+            seconds = min(self.prices.usage_of(DURATION, usage), longest)
+            cpu = min(self.prices.usage_of(CPU, usage), longest * self.threads)
+        activity.claimed = max(activity.claimed, (seconds, cpu))
+        activity.other = max(activity.other, self.prices.of_other_usage(usage))
+
+    def _longest(self, activity: ActivityAccount) -> Decimal:
+        """Seconds that its provider may have counted by now."""
+        return EXACT.add(EXACT.multiply(activity.seconds(), _MARGIN_FACTOR), _MARGIN_SECONDS)
 
     def objection_to_invoice(self, amount: Decimal) -> str | None:
         """Why an invoice asks for more than debit notes and prices allow; None if it does not."""
@@ -161,6 +176,9 @@ class Account:
             return None
         prices = self.prices
         with localcontext(EXACT):
+            caught = any(activity.asked_too_much for activity in self.activities.values())
+            if not prices.only_time and not caught:  # nobody here can count what else it charges for
+                return None
             most = total(self._most_in_the_end(prices, activity) for activity in self.activities.values())
             return _above(amount, most, "its debit notes and the agreed prices allow")
 
@@ -168,7 +186,7 @@ class Account:
         """What an activity may cost by what was noted, and the time that has passed since."""
         seconds, cpu = activity.claimed
         noted = seconds > 0
-        fair = prices.start + seconds * prices.per_second + cpu * prices.per_cpu_second
+        fair = prices.start + seconds * prices.per_second + cpu * prices.per_cpu_second + activity.other
         if noted and activity.asked_too_much:
             return fair
         if not noted:

@@ -100,7 +100,10 @@ class Ledger:
         """An activity was asked for when the monotonic clock showed `began_at`."""
         began = datetime.fromtimestamp(time.time() - (time.monotonic() - began_at), timezone.utc)
         with self.lock:
-            self._accounts[agreement_id].activities[activity_id] = ActivityAccount(began, began_at)
+            activities = self._accounts[agreement_id].activities
+            # Its first debit note may have been quicker than the answer.
+            activity = activities.setdefault(activity_id, ActivityAccount(began))
+            activity.began, activity.began_at = began, began_at
         self.books.write(
             "activity", about=agreement_id, agreement=agreement_id, id=activity_id, began=began.isoformat()
         )
@@ -115,6 +118,7 @@ class Ledger:
             ended = [name for name, activity in account.activities.items() if activity.ended is None]
             for activity_id in ended:
                 account.activities[activity_id].ended = now
+                account.activities[activity_id].ended_at = time.monotonic()
         for activity_id in ended:
             self.books.write(
                 "activity ended",

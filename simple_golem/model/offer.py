@@ -10,6 +10,8 @@ from .cost import plain
 from .prices import Prices
 
 PROVIDER_NAME = "golem.node.id.name"
+# No machine has more of anything; it also keeps infinity and NaN out.
+_MOST = 1e12
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Offer:
     @property
     def cpu_threads(self) -> int:
         """Threads of its processor; 1 if it does not say."""
-        value = self.properties.get("golem.inf.cpu.threads", 1)
-        return value if isinstance(value, int) and value > 0 else 1
+        threads = _number(self.properties.get("golem.inf.cpu.threads"))
+        return int(threads) if threads >= 1 and threads == int(threads) else 1
 
     @property
     def mem_gib(self) -> float:
@@ -73,4 +75,5 @@ class Offer:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
+    return float(value) if usable else 0.0  # type: ignore[arg-type]

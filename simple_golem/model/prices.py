@@ -15,6 +15,9 @@ USAGE_VECTOR = "golem.com.usage.vector"
 DURATION = "golem.usage.duration_sec"
 CPU = "golem.usage.cpu_sec"
 
+# Powers of ten beyond which nothing is meant: an amount of a million digits would stop whoever reads it.
+_LARGEST, _SMALLEST = 30, -60
+
 # Whatever context the user has set for a thread, GLM is counted exactly.
 EXACT = Context(prec=80)
 
@@ -103,6 +106,14 @@ class Prices:
         named = zip((name for name, _ in self.rates), usage, strict=False)
         return next((_amount(value) or Decimal(0) for name, value in named if name == counter), Decimal(0))
 
+    def of_other_usage(self, usage: Sequence[object]) -> Decimal:
+        """The price of what a usage vector counts beside time and processor time."""
+        total = Decimal(0)
+        for (counter, rate), value in zip(self.rates, usage, strict=False):
+            if counter not in (DURATION, CPU):
+                total = EXACT.add(total, EXACT.multiply(rate, _amount(value) or Decimal(0)))
+        return total
+
     def to_json(self) -> Mapping[str, Any]:
         return {"start": str(self.start), "rates": [[name, str(rate)] for name, rate in self.rates]}
 
@@ -123,4 +134,10 @@ def _amount(value: object) -> Decimal | None:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() else None
+    if not amount.is_finite():
+        return None
+    if amount.is_zero():
+        return Decimal(0)
+    exponent = amount.as_tuple().exponent
+    is_sane = amount.adjusted() <= _LARGEST and isinstance(exponent, int) and exponent >= _SMALLEST
+    return amount if is_sane else None

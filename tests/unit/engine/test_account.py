@@ -135,6 +135,15 @@ def test_a_wall_clock_that_is_set_back_makes_no_activity_younger() -> None:
     assert ActivityAccount(ahead).seconds() == 0
 
 
+def test_a_wall_clock_that_was_set_back_makes_no_ended_activity_younger() -> None:
+    one = account(100.0)
+    act1 = one.activity("act1")
+    act1.began, act1.began_at = datetime.now(timezone.utc) + timedelta(hours=1), time.monotonic() - 100
+    act1.ended, act1.ended_at = datetime.now(timezone.utc), time.monotonic()
+    assert 100 <= act1.seconds() < 101
+    assert one.objection_to_note("act1", Decimal("0.0101"), [100.0, 0.0]) is None
+
+
 def test_a_note_is_judged_exactly_whatever_the_threads_context() -> None:
     with decimal.localcontext() as context:
         context.prec = 3
@@ -207,6 +216,37 @@ def test_after_a_refused_note_an_invoice_may_ask_for_the_usage_it_stated_and_no_
     assert one.cost() == 0
     assert one.objection_to_invoice(Decimal("0.0071")) is None
     assert one.objection_to_invoice(Decimal("0.0072")) is not None
+
+
+def test_a_refused_note_that_states_more_usage_than_can_be_gains_nothing_by_it() -> None:
+    one = account(100.0)
+    usage = [1_000_000.0, 1_000_000.0]
+    assert one.objection_to_note("act1", Decimal("300.0001"), usage) is not None
+    one.refuse_note("act1", usage)
+    assert one.objection_to_invoice(Decimal("300.0001")) is not None
+    assert one.objection_to_invoice(Decimal("0.2")) is not None
+
+
+GPU: Mapping[str, object] = {
+    COEFFICIENTS: [0.0001, 0.0002, 0.01, 0.0001],
+    USAGE_VECTOR: [DURATION, CPU, "golem.usage.gpu-sec"],
+}
+
+
+def test_what_is_charged_beside_time_can_not_be_counted_here_and_is_no_matter() -> None:
+    one = account(100.0, GPU)
+    assert one.objection_to_note("act1", Decimal("1.0101"), None) is None
+    assert one.objection_to_invoice(Decimal("1.0101")) is None
+    one.note("act1", Decimal("0.9090"), [89.0, 0.0, 90.0])
+    assert one.objection_to_invoice(Decimal("1.0101")) is None
+    assert one.objection_to_note("act1", Decimal("1.1"), [100.0, 0.0, 100.0]) is not None
+
+
+def test_a_cheat_that_charges_for_more_than_time_gets_what_its_usage_costs_and_no_more() -> None:
+    one = account(100.0, GPU)
+    one.refuse_note("act1", [100.0, 0.0, 100.0])
+    assert one.objection_to_invoice(Decimal("1.0101")) is None
+    assert one.objection_to_invoice(Decimal("1.02")) is not None
 
 
 def test_the_invoice_of_an_agreement_without_activities_asks_for_nothing() -> None:

@@ -111,6 +111,15 @@ def test_a_refused_invoice_is_answered_and_costs_nothing(ledger: Ledger) -> None
     assert (found.owed, found.paid) == (set(), Decimal(0))
 
 
+def test_a_note_that_is_quicker_than_the_answer_of_its_activity_is_not_forgotten(ledger: Ledger) -> None:
+    ledger.open(account("a1"))
+    one = ledger.find("a1")
+    assert one is not None
+    one.note("act1", Decimal("0.0001"), None)
+    ledger.activity_began("a1", "act1", time.monotonic())
+    assert ledger.cost() == Decimal("0.0001")
+
+
 def test_costs_are_added_up_for_all_or_for_some(ledger: Ledger) -> None:
     for name, amount in (("a1", "0.1"), ("a2", "0.2"), ("a3", "0.000000000000000001")):
         one = account(name)

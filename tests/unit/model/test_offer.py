@@ -41,6 +41,12 @@ def test_threads_that_make_no_sense_are_one(threads: object) -> None:
     assert Offer.of("0xp", {"golem.inf.cpu.threads": threads}).cpu_threads == 1
 
 
+def test_numbers_of_any_form_are_read_and_absurd_ones_are_not() -> None:
+    said = {"golem.inf.cpu.threads": 8.0, "golem.inf.mem.gib": float("inf"), "golem.inf.storage.gib": True}
+    offer = Offer.of("0x", said)
+    assert (offer.cpu_threads, offer.mem_gib, offer.storage_gib) == (8, 0.0, 0.0)
+
+
 def test_an_offer_is_json_with_exact_amounts() -> None:
     wire = json.loads(json.dumps(Offer.of("0xp", PROPERTIES).to_json()))
     assert (wire["start_price"], wire["price_per_hour"], wire["price_per_cpu_hour"]) == (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from simple_golem.model.cost import plain
 from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR, Prices
 
 PROPERTIES: dict[str, Any] = {
@@ -70,6 +71,14 @@ def test_scheme_and_model_may_be_left_out() -> None:
 )
 def test_a_model_that_makes_no_sense_is_none(more: dict[str, Any]) -> None:
     assert Prices.of({**PROPERTIES, **more}) is None
+
+
+def test_an_amount_of_a_million_digits_is_none() -> None:
+    for absurd in ("1e999999", "1e-999999", 1e300):
+        assert Prices.of({COEFFICIENTS: [absurd, 0, 0], USAGE_VECTOR: [DURATION, CPU]}) is None
+    zero = Prices.of({COEFFICIENTS: ["0e-999999", 0, 0], USAGE_VECTOR: [DURATION, CPU]})
+    assert zero is not None
+    assert plain(zero.per_hour) == "0"
 
 
 def test_an_offer_without_prices_has_none() -> None:
