@@ -414,6 +414,7 @@ class Golem:
 
         Raises:
             BadInstanceCount: `suspended` is empty, or has something else in it.
+            NotRunning: one of them was resumed before.
         """
         kept = list(suspended)
         if not kept or not all(isinstance(one, SuspendedInstance) for one in kept):
@@ -447,13 +448,14 @@ class Golem:
 
     def _launch(self, session: Session, order: Order) -> Cluster:
         cluster = order.cluster(session, self._stop_grace)
+        # As long as nothing lives: what can't be resumed must not be ended with this cluster.
+        session.adopt(order.adopted)
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem is being closed")
             self._clusters.append(cluster)
         try:
             cluster.open_market()
-            session.adopt(order.adopted)
         except GolemError:
             cluster.end(Ending.aborted(), "the demand could not be published")
             with self._lock:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 
 from ..errors import AllocationRefused, GolemError, YagnaError
 from ..model.cost import plain
@@ -23,10 +26,14 @@ logger = logging.getLogger(__name__)
 
 # The allocation outlives what it pays for, so that a late invoice can still be accepted.
 _MARGIN = timedelta(minutes=30)
-_FIRST = timedelta(minutes=180) + _MARGIN
+# Some more, so that a first cluster of 180 minutes needs no other one.
+COVERED = timedelta(minutes=181)
+_FIRST = COVERED + _MARGIN
 # What it takes to stop everything in good order must still be paid.
 RESERVE_SECONDS = Decimal(15)
 _SOONEST_LOOK_SECONDS = 0.5
+# What the daemon says of an allocation whose time is over, or that was released.
+_GONE = (404, 410)
 _LATEST_LOOK_SECONDS = 60.0
 
 
@@ -90,12 +97,24 @@ class Budget:
         return total
 
     def cover(self, expiration: datetime) -> None:
-        """Have the allocation last until what ends at `expiration` is paid."""
+        """Have the allocation last until what ends at `expiration` is paid.
+
+        Raises:
+            AllocationRefused: there is none any more.
+        """
         wanted = expiration + _MARGIN
         with self._amending:
             if self._until is None or wanted <= self._until:
                 return
-            self._yagna.payment.amend(self.allocation_id, self.total, wanted)
+            try:
+                self._yagna.payment.amend(self.allocation_id, self.total, wanted)
+            except YagnaError as error:
+                if error.status not in _GONE:
+                    raise
+                raise AllocationRefused(
+                    f"what was set aside for this Golem, until {self._until:%Y-%m-%d %H:%M} UTC, is not "
+                    "there any more: close it and open a new one"
+                ) from error
             self._until = wanted
 
     def decorations(self) -> Decorations:
@@ -151,17 +170,28 @@ class BudgetWatch:
         self._clock = clock
         self._emit = emit
         self._lock = threading.Lock()
-        self._is_looking = False
+        self._next_look = math.inf
         self.is_used_up = False
         self.on_end: Callable[[], object] = lambda: None
 
     def begin(self) -> None:
-        """Something begins to cost money: look at it from now on."""
+        """Something begins to cost money: look at it soon, and from now on."""
+        self._look_in(_SOONEST_LOOK_SECONDS)
+
+    def _look_in(self, seconds: float) -> None:
+        at = time.monotonic() + seconds
         with self._lock:
-            if self._is_looking:
+            if self._next_look <= at:
                 return
-            self._is_looking = True
-        self._clock.call_in(_SOONEST_LOOK_SECONDS, self._look)
+            self._next_look = at
+        self._clock.call_in(seconds, partial(self._look_unless_sooner, at))
+
+    def _look_unless_sooner(self, at: float) -> None:
+        with self._lock:
+            if at != self._next_look:
+                return
+            self._next_look = math.inf
+        self._look()
 
     def topped_up(self) -> None:
         """There is more of it."""
@@ -186,14 +216,8 @@ class BudgetWatch:
         """On the clock's thread: ask the ledger how things stand, and come back in time."""
         cost, per_second = self._ledger.outlook()
         left = self._budget.total - cost - per_second * RESERVE_SECONDS
-        if per_second == 0 and left > 0:
-            with self._lock:
-                self._is_looking = False
-            return
         if left <= 0:
-            with self._lock:
-                self._is_looking = False
             self.used_up()
-            return
-        pause = min(_LATEST_LOOK_SECONDS, float(left / per_second) / 2)
-        self._clock.call_in(max(_SOONEST_LOOK_SECONDS, pause), self._look)
+        elif per_second > 0:
+            pause = min(_LATEST_LOOK_SECONDS, float(left / per_second) / 2)
+            self._look_in(max(_SOONEST_LOOK_SECONDS, pause))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
-from ..errors import GolemError, YagnaError
+from ..errors import GolemError, OutOfBudget, YagnaError
 from ..model.cost import plain
 from ..model.events import CleanedUp
 from ..model.prices import EXACT
@@ -27,6 +28,8 @@ _PAID = ("ACCEPTED", "SETTLED")
 _ANSWERED = (*_PAID, "REJECTED", "CANCELLED")
 # Nobody sends an invoice after that.
 _GIVE_UP = timedelta(days=30)
+# An invoice has the time of its provider's clock.
+_CLOCKS_APART = timedelta(days=1)
 _ALLOCATION_FOR = timedelta(minutes=10)
 # The daemon keeps times to the microsecond.
 _SAME_MOMENT = timedelta(milliseconds=1)
@@ -44,13 +47,32 @@ class DeadSession:
         self._scope = scope
         self._emit = emit
 
-    def end(self) -> None:
-        """End what it left open: demands, agreements, allocations; what was suspended is left alone."""
-        self._withdraw_demands()
-        for agreement_id in self._unended():
-            self._end_agreement(agreement_id)
+    def end(self) -> list[str]:
+        """End what it left open: demands, agreements, allocations; what was suspended is left alone.
+
+        Returns:
+            What could not be done; it keeps nothing else from being done.
+        """
+        troubles = _tried(self._withdraw_demands)
+        for agreement_id in list(self._record.suspended):
+            troubles += _tried(self._forget_if_ended, agreement_id)
+        try:
+            unended = self._unended()
+        except GolemError as error:
+            return [*troubles, str(error)]
+        for agreement_id in unended:
+            troubles += _tried(self._end_agreement, agreement_id)
         if not self._record.suspended:
-            self._release_allocations()
+            troubles += _tried(self._release_allocations)
+        return troubles
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether, by its journal, nothing is open but what was suspended."""
+        record = self._record
+        if record.suspended:
+            return not record.open - record.suspended.keys()
+        return not (record.open or record.allocations or record.planned)
 
     def end_suspended(self) -> None:
         """Don't leave alone what was suspended."""
@@ -67,17 +89,25 @@ class DeadSession:
         """Whether an invoice is still to come, or could not be paid."""
         return bool(self._record.owed - self._record.suspended.keys())
 
-    def pay(self) -> None:
-        """Answer the invoices that have come."""
+    def pay(self) -> list[str]:
+        """Answer the invoices that have come; returns what could not be done."""
         owed = self._record.owed - self._record.suspended.keys()
         if not owed:
-            return
-        for invoice in self._yagna.payment.invoices(scope=self._scope):
+            return []
+        # All that the identity ever got would be too many.
+        since = min(self._record.accounts[one].agreed for one in owed) - _CLOCKS_APART
+        try:
+            invoices = self._yagna.payment.invoices(since, scope=self._scope)
+        except GolemError as error:
+            return [str(error)]
+        troubles: list[str] = []
+        for invoice in invoices:
             if invoice.agreement_id in owed:
                 owed.discard(invoice.agreement_id)
-                self._answer(self._record.accounts[invoice.agreement_id], invoice)
-        for agreement_id in owed:
-            self._forget_if_old(agreement_id)
+                troubles += _tried(self._answer, self._record.accounts[invoice.agreement_id], invoice)
+        for agreement_id in self._record.owed - self._record.suspended.keys():
+            troubles += _tried(self._forget_if_old, agreement_id, agreement_id in owed)
+        return troubles
 
     def close(self) -> None:
         self._journal.close()
@@ -151,10 +181,24 @@ class DeadSession:
         self._journal.write("agreement ended", id=agreement_id)
         self._journal.write("invoice answered", agreement=agreement_id, paid="0")
 
-    def _forget_if_old(self, agreement_id: str) -> None:
+    def _forget_if_ended(self, agreement_id: str) -> None:
+        """What was suspended may have ended since: by its provider, or in a session without this journal."""
+        try:
+            state = self._yagna.market.agreement(agreement_id, scope=self._scope).state
+        except YagnaError as error:
+            if error.status != 404:
+                raise
+            self._forget(agreement_id)
+            return
+        if state not in (AgreementState.PENDING, AgreementState.APPROVED):
+            self._journal.write("resumed", id=agreement_id)
+
+    def _forget_if_old(self, agreement_id: str, has_no_invoice: bool) -> None:
         account = self._record.accounts[agreement_id]
         if datetime.now(timezone.utc) - account.agreed > _GIVE_UP:
             self._forget(agreement_id)
+            return
+        if not has_no_invoice:
             return
         try:
             self._yagna.market.agreement(agreement_id, scope=self._scope)
@@ -175,15 +219,11 @@ class DeadSession:
             self._tell(f"invoice of {account.provider} refused: {objection}")
             return
         if EXACT.add(self._record.paid, invoice.amount) > self._record.budget:
-            logger.warning(
-                "the invoice of %s over %s GLM is not paid: the session it belongs to had a budget of %s "
-                "GLM, and has spent %s",
-                account.provider,
-                plain(invoice.amount),
-                plain(self._record.budget),
-                plain(self._record.paid),
+            raise OutOfBudget(
+                f"the invoice of {account.provider} over {plain(invoice.amount)} GLM is not paid: the "
+                f"session it belongs to had a budget of {plain(self._record.budget)} GLM, and has spent "
+                f"{plain(self._record.paid)}"
             )
-            return
         self._pay(account, invoice)
 
     def _pay(self, account: Account, invoice: Invoice) -> None:
@@ -191,7 +231,12 @@ class DeadSession:
         payment = self._yagna.payment
         until = datetime.now(timezone.utc) + _ALLOCATION_FOR
         self._journal.write("allocation planned", until=until.isoformat())
-        allocation = payment.allocate(invoice.amount, self._platform, until, scope=self._scope)
+        try:
+            allocation = payment.allocate(invoice.amount, self._platform, until, scope=self._scope)
+        except YagnaError as error:
+            if error.status is not None:
+                self._journal.write("allocation not made")
+            raise
         self._journal.write("allocation", id=allocation.allocation_id)
         payment.accept_invoice(invoice, allocation.allocation_id, scope=self._scope)
         self._journal.write("invoice answered", agreement=account.agreement_id, paid=str(invoice.amount))
@@ -200,18 +245,12 @@ class DeadSession:
         self._tell(f"invoice of {account.provider} over {plain(invoice.amount)} GLM paid")
 
 
-def dead_sessions(yagna: Yagna, whose: Whose, scope: Scope, emit: Emit) -> Iterator[DeadSession]:
-    """The sessions of this daemon and identity that are no more; each has to be closed."""
-    for path in dead_journals(whose):
-        journal = Journal.take_over(path)
-        if journal is not None:
-            yield DeadSession(yagna, journal, whose.platform, scope, emit)
-
-
 def clean_up(
     yagna: Yagna, whose: Whose, scope: Scope, emit: Emit, *, wait: float | None, end_suspended: bool = False
 ) -> tuple[list[str], list[str]]:
     """End what dead sessions left open, and pay what they owe, as it comes.
+
+    Between two looks no journal is held, so that what was suspended can be resumed.
 
     Args:
         yagna, whose: the daemon, and whose sessions.
@@ -223,33 +262,55 @@ def clean_up(
     Returns:
         The names of the instances that stay suspended, and what could not be done.
     """
-    sessions, troubles = list(dead_sessions(yagna, whose, scope, emit)), []
-    try:
-        for session in sessions:
-            if end_suspended:
-                session.end_suspended()
-            troubles += _tried(session.end)
-        left, pause = Deadline(wait), _LOOK_SECONDS
-        while not scope.cancelled:
-            failed = [trouble for session in sessions for trouble in _tried(session.pay)]
-            if left.passed or not any(session.owes for session in sessions):
-                troubles += failed
-                break
-            scope.wait(min(left.remaining(), pause))
-            pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
-        return [name for session in sessions for name in session.suspended], troubles
-    except ScopeEnded:
-        return [name for session in sessions for name in session.suspended], troubles
-    finally:
-        for session in sessions:
-            session.close()
+    left, pause, told = Deadline(wait), _LOOK_SECONDS, set[str]()
+    ended: set[Path] = set()
+    while True:
+        suspended: list[str] = []
+        troubles: list[str] = []
+        owes = False
+        for path in dead_journals(whose):
+            journal = Journal.take_over(path)
+            if journal is None:
+                continue
+            session = DeadSession(yagna, journal, whose.platform, scope, emit)
+            try:
+                troubles += _clean_up_after(session, path, ended, end_suspended)
+            except ScopeEnded:
+                return [*suspended, *session.suspended], troubles
+            finally:
+                session.close()
+            suspended += session.suspended
+            owes = owes or session.owes
+        _tell_once(troubles, told)
+        if left.passed or not owes or scope.cancelled:
+            return suspended, troubles
+        scope.wait(min(left.remaining(), pause))
+        pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
 
 
-def _tried(work: Callable[[], None]) -> list[str]:
-    """What went wrong: it is tried again by the next session."""
+def _clean_up_after(session: DeadSession, path: Path, ended: set[Path], end_suspended: bool) -> list[str]:
+    if end_suspended:
+        session.end_suspended()
+    troubles: list[str] = []
+    if path not in ended or not session.is_ended:
+        troubles += session.end()
+    if not troubles:
+        ended.add(path)
+    return troubles + session.pay()
+
+
+def _tell_once(troubles: list[str], told: set[str]) -> None:
+    """It is tried again and again, and by the next session."""
+    for trouble in troubles:
+        if trouble not in told:
+            told.add(trouble)
+            logger.warning("cleaning up after an earlier session: %s", trouble)
+
+
+def _tried(work: Callable[..., None], *args: object) -> list[str]:
+    """What went wrong."""
     try:
-        work()
+        work(*args)
     except GolemError as error:
-        logger.warning("cleaning up after an earlier session: %s", error)
         return [str(error)]
     return []

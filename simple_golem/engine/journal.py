@@ -154,6 +154,8 @@ class Journal:
     @classmethod
     def take_over(cls, path: Path) -> Journal | None:
         """Open the journal of a session that is no more; None if it still is, or the file can't be read."""
+        if not path.exists():  # taking its lock would leave a file behind
+            return None
         try:
             lock = FileLock(_lock_of(path), wait=False)
         except OSError:
@@ -167,7 +169,8 @@ class Journal:
         except OSError:
             lock.release()
             return None
-        journal._append(b"\n")  # ends a last line that was cut off
+        if not _ends_a_line(path):
+            journal._append(b"\n")
         return journal
 
     def write(self, kind: str, **what: Any) -> None:
@@ -185,7 +188,8 @@ class Journal:
             if self._file is None:
                 return
             try:
-                os.write(self._file, line)
+                while line:  # a disk that is almost full takes a part of it
+                    line = line[os.write(self._file, line) :]
             except OSError as error:
                 logger.warning("the journal %s can't be written any more: %s", self.path, error)
                 os.close(self._file)
@@ -249,6 +253,14 @@ def read(path: Path) -> Record | None:
             if line:
                 logger.debug("%s: a line that can't be read is passed over: %r", path, line)
     return record
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether its last line is whole, and was not cut off by a kill."""
+    try:
+        return path.read_bytes().endswith(b"\n")
+    except OSError:
+        return True
 
 
 def _lock_of(path: Path) -> Path:

@@ -9,11 +9,17 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
+from ..errors import NotRunning
 from ..model.offer import Offer
+from ..scope import Deadline, Scope
 from ..yagna.values import Agreement as WireAgreement
 from ..yagna.values import DebitNote
 from .account import Account, ActivityAccount, total
-from .journal import Journal, Whose, journal_of
+from .journal import Journal, Record, Whose, journal_of, read
+
+# A cleaner that looks into a journal lets go of it soon; a session that lives does not.
+_TAKE_OVER_SECONDS = 3.0
+_PAUSE_SECONDS = 0.05
 
 
 class Books:
@@ -28,24 +34,41 @@ class Books:
         """Begin the session's own journal, where one can be written."""
         self._own = Journal.begin(whose, session_id)
 
-    def take_over(self, session_id: str, agreement_id: str) -> Account | None:
-        """Go on with the journal of an earlier session for one agreement; its account, if it has one."""
+    def take_over(self, session_id: str, agreement_id: str, scope: Scope) -> Account | None:
+        """Hold the journal of an earlier session for one agreement; its account, if it has one.
+
+        Nothing is changed before `resumed`. Blocks for some seconds where another process holds the
+        journal: it may only be looking into it.
+
+        Raises:
+            NotRunning: the agreement was taken over before.
+            ScopeEnded: `scope` was cancelled.
+        """
         if self._own is not None and session_id in self._own.record.sessions:
-            self._own.write("resumed", id=agreement_id)
+            _require_suspended(self._own.record, agreement_id)
             return self._own.record.accounts.get(agreement_id)
         if session_id not in self._taken_over:
-            journal = Journal.take_over(journal_of(session_id))
+            journal = _taken_over(session_id, agreement_id, scope)
             if journal is None:
                 return None
             self._taken_over[session_id] = journal
         journal = self._taken_over[session_id]
-        self._of_agreement[agreement_id] = journal
-        journal.write("resumed", id=agreement_id)
+        _require_suspended(journal.record, agreement_id)
         return journal.record.accounts.get(agreement_id)
+
+    def resumed(self, session_id: str, agreement_id: str) -> None:
+        """An agreement whose journal is held goes on, and what happens to it is written in there."""
+        if session_id in self._taken_over:
+            self._of_agreement[agreement_id] = self._taken_over[session_id]
+        self.write("resumed", about=agreement_id, id=agreement_id)
 
     def has(self, session_id: str) -> bool:
         """Whether the journal of an earlier session was taken over."""
         return session_id in self._taken_over
+
+    def is_over(self, session_id: str) -> bool:
+        """Whether nobody else can need what an earlier session has set aside; False while it lives."""
+        return self.has(session_id) or not journal_of(session_id).exists()
 
     def write(self, kind: str, *, about: str | None = None, **what: Any) -> None:
         """Write something down; with `about`, an agreement's id, in the journal that has the agreement."""
@@ -108,6 +131,14 @@ class Ledger:
             "activity", about=agreement_id, agreement=agreement_id, id=activity_id, began=began.isoformat()
         )
 
+    def activity_known(self, agreement_id: str, activity_id: str) -> None:
+        """There is an activity of which nobody knows when it began: with the agreement, at the earliest."""
+        with self.lock:
+            began = self._accounts[agreement_id].activity(activity_id).began
+        self.books.write(
+            "activity", about=agreement_id, agreement=agreement_id, id=activity_id, began=began.isoformat()
+        )
+
     def agreement_ended(self, agreement_id: str, *, certain: bool) -> None:
         """Its activities and itself have ended; not `certain`, a later session looks once more."""
         now = datetime.now(timezone.utc)
@@ -166,6 +197,28 @@ class Ledger:
         with self.lock:
             outlooks = [account.outlook() for account in self._accounts.values()]
         return total(now for now, _ in outlooks), total(rate for _, rate in outlooks)
+
+
+def _taken_over(session_id: str, agreement_id: str, scope: Scope) -> Journal | None:
+    path, left = journal_of(session_id), Deadline(_TAKE_OVER_SECONDS)
+    while (journal := Journal.take_over(path)) is None:
+        record = read(path)
+        if record is None:
+            return None
+        _require_suspended(record, agreement_id)
+        if left.passed:
+            return None
+        scope.wait(_PAUSE_SECONDS)
+        scope.check()
+    return journal
+
+
+def _require_suspended(record: Record, agreement_id: str) -> None:
+    if agreement_id in record.accounts and agreement_id not in record.suspended:
+        raise NotRunning(
+            f"the agreement {agreement_id} is not suspended any more: it was resumed before, which can be "
+            "done once, or has ended"
+        )
 
 
 def account_of(wire: WireAgreement, cluster: str, instance: str) -> Account:

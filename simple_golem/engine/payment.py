@@ -93,6 +93,8 @@ class Payments:
             self._start_readers(suspended.app_session_id)
         if suspended.allocation_id == self._budget.allocation_id:
             return
+        if not self._ledger.books.is_over(suspended.app_session_id):
+            return  # the earlier session lives, and pays for more than this
         try:
             self._yagna.payment.release(suspended.allocation_id)
         except GolemError as error:

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from functools import partial
 from typing import Protocol, TypeVar
@@ -24,7 +24,7 @@ from ..yagna.client import Yagna
 from ..yagna.retry import Repeat
 from ..yagna.values import AgreementEvent
 from .agreement import AgreementMaker, Chooser
-from .budget import Budget, BudgetWatch
+from .budget import COVERED, Budget, BudgetWatch
 from .cleanup import clean_up
 from .clock import Clock
 from .ending import Ending, Part
@@ -48,6 +48,8 @@ _PAYMENT_WORKERS = 32
 _LAST_CALLS_SECONDS = 0.3
 _LAST_CALLS_UNHURRIED_SECONDS = 5.0
 _JOIN_SECONDS = 2.0
+# How often the allocation's end is put off.
+_COVER_SECONDS = 1800.0
 # How long an interrupted call that the daemon alone answers is waited for.
 _ANSWER_SECONDS = 4.0
 
@@ -135,6 +137,7 @@ class Session:
         self.payments.start()
         self._watch_agreements_of(self.app_session_id)
         self.health.start()
+        self.clock.call_in(_COVER_SECONDS, self._keep_covered)
         self._clean_up_after_others(whose)
 
     def _clean_up_after_others(self, whose: Whose) -> None:
@@ -143,6 +146,19 @@ class Session:
         if any(path != own for path in dead_journals(whose)):
             work = partial(clean_up, self.yagna, whose, self._stop, self.emit, wait=None)
             self._cleaner = EngineThread("golem-cleanup", work).start()
+
+    def _keep_covered(self) -> None:
+        """A session that idles for hours must still have its allocation when it runs something."""
+        if self._stop.cancelled:
+            return
+        self.workers.post(self._cover)
+        self.clock.call_in(_COVER_SECONDS, self._keep_covered)
+
+    def _cover(self) -> None:
+        try:
+            self.budget.cover(datetime.now(timezone.utc) + COVERED)
+        except GolemError as error:
+            logger.warning("the budget could not be kept for longer: %s", error)
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
         """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
@@ -192,13 +208,27 @@ class Session:
             raise NotRunning("this Golem is being closed") from error
 
     def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
-        """Take over the agreements and the money of instances that an earlier session has suspended."""
-        for one in suspended:
-            account = self.books.take_over(one.app_session_id, one.agreement_id)
+        """Take over the agreements and the money of instances that an earlier session has suspended.
+
+        Raises:
+            NotRunning: one of them is not suspended any more; all are left as they are.
+        """
+        if len({one.agreement_id for one in suspended}) < len(suspended):
+            raise NotRunning("an instance is named twice: each can be resumed once")
+        kept = [
+            (one, self.books.take_over(one.app_session_id, one.agreement_id, self._stop)) for one in suspended
+        ]
+        unknown = {
+            one.agreement_id: self.yagna.market.agreement(one.agreement_id, scope=self._stop)
+            for one, account in kept
+            if account is None
+        }
+        for one, account in kept:
             if account is None:
-                wire = self.yagna.market.agreement(one.agreement_id, scope=self._stop)
-                self.ledger.open(account_of(wire, "", one.name))
+                self.ledger.open(account_of(unknown[one.agreement_id], "", one.name))
+                self.ledger.activity_known(one.agreement_id, one.activity_id)
             else:
+                self.books.resumed(one.app_session_id, one.agreement_id)
                 self.ledger.adopt(account)
             if one.app_session_id not in self._agreement_events:
                 self._watch_agreements_of(one.app_session_id)

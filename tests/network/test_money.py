@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -345,6 +346,17 @@ def test_an_invoice_for_too_much_is_rejected_also_when_it_comes_after_the_end(ch
     assert golem.cost.amount == 0
     (entry,) = golem.cost_report.entries
     assert "GLM" in str(entry.refused)
+
+
+def test_a_session_that_idles_for_longer_than_its_allocation_lasts_keeps_it(yagna, monkeypatch):
+    monkeypatch.setattr("simple_golem.engine.budget._FIRST", timedelta(seconds=4))
+    monkeypatch.setattr("simple_golem.engine.session._COVER_SECONDS", 0.5)
+    with Golem(budget="0.5"):
+        (allocation,) = yagna.payment.allocations()
+        assert allocation.timeout is not None
+        assert allocation.timeout < datetime.now(timezone.utc) + timedelta(minutes=1)
+        hence = datetime.now(timezone.utc) + timedelta(minutes=180)
+        eventually(lambda: [one.timeout > hence for one in yagna.payment.allocations()] == [True])
 
 
 # side by side

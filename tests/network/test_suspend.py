@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import left_on
+from processes import TOOL
 
 from simple_golem import Golem, Run, Service
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning
@@ -126,6 +127,55 @@ def test_an_instance_can_be_resumed_in_the_session_that_suspended_it(network):
         golem.run_service(Service).wait_until_running(timeout=30)
     assert golem.cost.amount > 0
     assert left_on(network) == []
+
+
+def test_what_was_resumed_can_not_be_resumed_again_and_goes_on(network):
+    with Golem(1) as golem:
+        (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
+        suspended = instance.suspend(timeout=30)
+        (resumed,) = golem.resume_service(Counter, [suspended]).wait_until_running(timeout=30)
+        for again in ([suspended], [suspended, suspended]):
+            with pytest.raises(NotRunning, match="resumed"):
+                golem.resume_service(Counter, again)
+        assert len(golem.clusters) == 2
+        assert resumed.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
+    assert left_on(network) == []
+
+
+def test_resuming_leaves_the_money_of_the_session_that_suspended_and_lives_alone(network, tool_cleanup):
+    with Golem("0.5") as first:
+        one, two = first.run_service(Counter, num_instances=2).wait_until_running(timeout=30)
+        suspended = one.suspend(timeout=30)
+        with Golem("0.25") as second:
+            second.resume_service(Counter, [suspended]).wait_until_running(timeout=30)
+            assert sum(what.startswith("allocation") for what in left_on(network)) == 2
+        assert second.cost_report.entries[0].is_invoiced
+        two.stop()
+    paid = {entry.agreement_id: entry.is_invoiced for entry in first.cost_report.entries}
+    assert paid.pop(suspended.agreement_id) is False
+    assert list(paid.values()) == [True]
+    # It has kept its allocation for what it does not know to have ended.
+    assert [what.split()[0] for what in left_on(network)] == ["allocation"]
+    assert "released" in tool_cleanup()
+    assert left_on(network) == []
+    assert list(Path(network.environment["SIMPLE_GOLEM_STATE"]).glob("*")) == []
+
+
+@pytest.fixture
+def tool_cleanup(network):
+    def run() -> str:
+        done = subprocess.run(
+            [*TOOL, "cleanup"],
+            env={**os.environ, **network.environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 def test_a_stop_that_comes_before_it_is_resumed_leaves_nothing_alive(network):

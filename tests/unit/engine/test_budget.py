@@ -62,6 +62,14 @@ def test_the_allocation_lasts_longer_than_what_it_pays(daemon: responses.Request
     assert until > now + timedelta(days=1, minutes=20)
 
 
+def test_an_allocation_whose_time_is_over_is_told_in_words(
+    daemon: responses.RequestsMock, opened: Till
+) -> None:
+    daemon.replace(responses.PUT, f"{API}{PAYMENT}/allocations/al1", status=404, json={"message": None})
+    with pytest.raises(AllocationRefused, match="close it and open a new one"):
+        opened.budget.cover(datetime.now(timezone.utc) + timedelta(days=1))
+
+
 def test_the_allocation_is_released_once(daemon: responses.RequestsMock, opened: Till) -> None:
     daemon.delete(f"{API}{PAYMENT}/allocations/al1", status=204)
     opened.budget.release(Scope())
@@ -176,6 +184,22 @@ def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
     assert "top_up" in caplog.text
     opened.watch.used_up()
     assert len(used_up(opened)) == 1
+
+
+def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
+    opened.agreement("a1", "act1", prices=PRICES)
+    opened.watch.begin()
+    opened.clock.tick()
+    assert [pause for pause, _ in opened.clock.waiting] == [60.0]
+    # Now something costs as much in a minute as is left.
+    opened.agreement("a2", "act2", prices=PRICES, ago=9990)
+    opened.watch.begin()
+    assert [pause for pause, _ in opened.clock.waiting] == [60.0, 0.5]
+    put_off = opened.clock.waiting.pop(0)
+    opened.clock.tick()
+    assert opened.watch.is_used_up
+    put_off[1]()
+    assert opened.clock.waiting == []
 
 
 def test_what_is_not_charged_for_time_uses_nothing_up(opened: Till) -> None:

@@ -130,6 +130,17 @@ def test_a_disk_that_is_full_is_told_of_once_and_the_session_goes_on(
     journal.close()
 
 
+def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, write = begun(), os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda file, data: write(file, data[:7]))
+        journal.write("allocation", id="al1")
+    found = read(journal.path)
+    assert found is not None
+    assert found.allocations == ["al1"]
+    journal.close()
+
+
 # the lock
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,8 +16,10 @@ import pytest
 from simple_golem.engine.account import Account
 from simple_golem.engine.journal import FOLDER_VARIABLE, Journal, Whose, journal_of, read
 from simple_golem.engine.ledger import Books, Ledger, account_of
+from simple_golem.errors import NotRunning
 from simple_golem.model.offer import Offer
 from simple_golem.model.suspended import SuspendedInstance
+from simple_golem.scope import Scope
 from simple_golem.yagna.values import Agreement, AgreementState, DebitNote
 
 from .judging import NOON, offered
@@ -174,9 +177,10 @@ def suspend(agreement: str = "a1") -> None:
 
 def test_what_was_suspended_goes_on_in_the_journal_it_is_in(ledger: Ledger) -> None:
     suspend()
-    found = ledger.books.take_over("before", "a1")
+    found = ledger.books.take_over("before", "a1", Scope())
     assert found is not None
     assert found.prices == account("a1").prices
+    ledger.books.resumed("before", "a1")
     ledger.adopt(found)
     ledger.agreement_ended("a1", certain=True)
     ledger.invoice_answered(found, Decimal("0.1"))
@@ -190,17 +194,56 @@ def test_what_was_suspended_goes_on_in_the_journal_it_is_in(ledger: Ledger) -> N
     assert journal_of("now").exists()
 
 
-def test_the_journal_of_a_session_that_lives_is_not_taken_over(ledger: Ledger) -> None:
+def test_the_journal_of_a_session_that_lives_is_not_taken_over(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.ledger._TAKE_OVER_SECONDS", 0.1)
     suspend()
     other = Journal.take_over(journal_of("before"))
     assert other is not None
-    assert ledger.books.take_over("before", "a1") is None
+    assert ledger.books.take_over("before", "a1", Scope()) is None
     assert not ledger.books.has("before")
+    assert not ledger.books.is_over("before")
     other.close()
 
 
-def test_a_session_without_a_journal_can_not_be_taken_over(ledger: Ledger) -> None:
-    assert ledger.books.take_over("unknown", "a1") is None
+def test_a_journal_that_somebody_looks_into_is_taken_over_as_soon_as_it_is_let_go(ledger: Ledger) -> None:
+    suspend()
+    other = Journal.take_over(journal_of("before"))
+    assert other is not None
+    timer = threading.Timer(0.2, other.close)
+    timer.start()
+    assert ledger.books.take_over("before", "a1", Scope()) is not None
+    timer.join()
+
+
+def test_what_was_resumed_can_not_be_resumed_again(ledger: Ledger) -> None:
+    suspend()
+    assert ledger.books.take_over("before", "a1", Scope()) is not None
+    ledger.books.resumed("before", "a1")
+    with pytest.raises(NotRunning, match="resumed before"):
+        ledger.books.take_over("before", "a1", Scope())
+    # Nor by another session at the same time.
+    with pytest.raises(NotRunning, match="resumed before"):
+        Books().take_over("before", "a1", Scope())
+
+
+def test_a_session_without_a_journal_can_not_be_taken_over(ledger: Ledger, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    assert ledger.books.take_over("unknown", "a1", Scope()) is None
+    assert ledger.books.is_over("unknown")
+    assert sorted(folder.iterdir()) == before
+
+
+def test_an_activity_that_was_suspended_without_a_journal_may_cost_something(ledger: Ledger) -> None:
+    ledger.open(account("a1"))
+    ledger.activity_known("a1", "act1")
+    one = ledger.find("a1")
+    assert one is not None
+    assert one.objection_to_invoice(Decimal("0.0001")) is None
+    found = read(journal_of("now"))
+    assert found is not None
+    assert found.owed == {"a1"}
 
 
 def test_an_account_is_made_of_what_the_daemon_knows_where_there_is_no_journal() -> None:

@@ -1,0 +1,218 @@
+"""Cleaning up where not all can be done: what fails keeps nothing else from being done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+
+from simple_golem.engine.account import Account
+from simple_golem.engine.cleanup import clean_up
+from simple_golem.engine.journal import FOLDER_VARIABLE, Journal, Record, Whose, journal_of, read
+from simple_golem.engine.ledger import Books, Ledger
+from simple_golem.model.events import Event
+from simple_golem.model.offer import Offer
+from simple_golem.model.suspended import SuspendedInstance
+from simple_golem.scope import Scope
+from simple_golem.threads import EngineThread
+from simple_golem.yagna.client import Yagna
+
+from .conftest import API, posted
+from .judging import offered
+
+WHOSE = Whose("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+MARKET, ACTIVITY, PAYMENT = f"{API}/market-api/v1", f"{API}/activity-api/v1", f"{API}/payment-api/v1"
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def died(session: str, *agreements: str, budget: str = "1", ago: timedelta = timedelta(minutes=1)) -> Books:
+    """A session with agreements, as its journal says at this moment; closing it is its death."""
+    books = Books()
+    books.begin(WHOSE, session)
+    ledger = Ledger(books)
+    books.write("budget", amount=budget)
+    books.write("allocation", id=f"al-{session}")
+    for name in agreements:
+        offer = Offer.of("0xp", offered())
+        ledger.open(Account.made(name, offer, "Hello", f"Hello-{name}", datetime.now(timezone.utc) - ago))
+        ledger.activity_began(name, f"act-{name}", time.monotonic() - ago.total_seconds())
+    return books
+
+
+class Market:
+    """A daemon with nothing but agreements and invoices."""
+
+    def __init__(self, daemon: responses.RequestsMock) -> None:
+        self.daemon = daemon
+        self.invoices: list[dict[str, Any]] = []
+        daemon.get(f"{MARKET}/demands", json=[])
+        daemon.get(f"{MARKET}/agreements", json=[])
+        daemon.get(f"{ACTIVITY}/activity", json=[])
+        daemon.get(f"{PAYMENT}/invoices", json=self.invoices)
+        daemon.delete(f"{PAYMENT}/allocations/al-dead", json=None)
+
+    def agreement(self, name: str, state: str, terminating: int = 200) -> None:
+        side = {"properties": offered(), "constraints": "", "timestamp": "2026-11-25T00:00:00Z"}
+        wire = {
+            "agreementId": name,
+            "demand": {**side, "demandId": "d1", "requestorId": "0xreq"},
+            "offer": {**side, "offerId": "o1", "providerId": "0xp"},
+            "validTo": "2026-11-25T00:00:00Z",
+            "approvedDate": "2026-11-25T00:00:00Z",
+            "state": state,
+            "timestamp": "2026-11-25T00:00:00Z",
+        }
+        self.daemon.get(f"{MARKET}/agreements/{name}", json=wire)
+        self.daemon.post(
+            f"{MARKET}/agreements/{name}/terminate", status=terminating, json={"message": "no way"}
+        )
+
+    def invoice(self, name: str, agreement: str, amount: str) -> None:
+        self.invoices.append(
+            {
+                "invoiceId": name,
+                "agreementId": agreement,
+                "issuerId": "0xp",
+                "activityIds": [],
+                "amount": amount,
+                "status": "RECEIVED",
+                "timestamp": "2026-11-25T00:00:00Z",
+                "paymentPlatform": WHOSE.platform,
+            }
+        )
+        self.daemon.replace(responses.GET, f"{PAYMENT}/invoices", json=self.invoices)
+
+
+@pytest.fixture
+def market(daemon: responses.RequestsMock) -> Market:
+    return Market(daemon)
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    return []
+
+
+def record_of(session: str) -> Record:
+    found = read(journal_of(session))
+    assert found is not None
+    return found
+
+
+def cleaned(yagna: Yagna, told: list[Event], wait: float = 0.0) -> tuple[list[str], list[str]]:
+    return clean_up(yagna, WHOSE, Scope(), told.append, wait=wait)
+
+
+def test_an_agreement_that_can_not_be_ended_keeps_nothing_else_open(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1", "a2").close()
+    market.agreement("a1", "Approved", terminating=400)
+    market.agreement("a2", "Approved")
+    _, troubles = cleaned(yagna, told)
+    assert len(troubles) == 1
+    assert "no way" in troubles[0]
+    assert len(posted(market.daemon, "/market-api/v1/agreements/a2/terminate")) == 1
+    record = record_of("dead")
+    assert (record.open, record.allocations) == ({"a1"}, [])
+
+
+def test_what_was_suspended_and_has_ended_since_is_not_kept(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead", "a1", "a2")
+    for name in ("a1", "a2"):
+        kept = SuspendedInstance(f"Hello-{name}", name, f"act-{name}", "dead", "al-dead")
+        books.write("suspended", **asdict(kept))
+    books.close()
+    market.agreement("a1", "Terminated")
+    market.agreement("a2", "Approved")
+    assert cleaned(yagna, told) == (["Hello-a2"], [])
+    record = record_of("dead")
+    assert (record.open, record.allocations) == ({"a2"}, ["al-dead"])
+    assert posted(market.daemon, "/market-api/v1/agreements/a2/terminate") == []
+
+
+@pytest.fixture
+def refusing(market: Market) -> Market:
+    """A daemon that sets nothing aside."""
+    died("dead", "a1").close()
+    market.agreement("a1", "Terminated")
+    market.invoice("i1", "a1", "0.001")
+    market.daemon.post(f"{PAYMENT}/allocations", status=400, json={"detail": "Insufficient funds"})
+    return market
+
+
+def test_an_invoice_that_can_not_be_paid_leaves_nothing_to_look_for(
+    refusing: Market, yagna: Yagna, told: list[Event], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, troubles = cleaned(yagna, told, wait=1.0)
+    assert "Insufficient funds" in troubles[0]
+    assert len(posted(refusing.daemon, "/payment-api/v1/allocations")) >= 2
+    assert record_of("dead").planned == []
+    assert record_of("dead").owed == {"a1"}
+    assert len([one for one in caplog.records if "Insufficient funds" in one.message]) == 1
+
+
+def test_an_invoice_above_the_sessions_budget_is_told_of_and_keeps_no_other_from_being_paid(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1", "a2", budget="0.015").close()
+    for name in ("a1", "a2"):
+        market.agreement(name, "Terminated")
+    market.invoice("i1", "a1", "0.016")
+    market.invoice("i2", "a2", "0.001")
+    market.daemon.post(f"{PAYMENT}/allocations", status=400, json={"detail": "tried to pay"})
+    _, (above, tried) = cleaned(yagna, told)
+    assert "0.016 GLM is not paid" in above
+    assert "tried to pay" in tried
+
+
+def test_nobody_owes_for_ever(market: Market, yagna: Yagna, told: list[Event]) -> None:
+    died("dead", "a1", budget="0.0001", ago=timedelta(days=31)).close()
+    market.agreement("a1", "Terminated")
+    market.invoice("i1", "a1", "0.04")
+    cleaned(yagna, told)
+    assert not journal_of("dead").exists()
+
+
+def test_between_two_looks_a_journal_can_be_taken_over(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1").close()
+    market.agreement("a1", "Terminated")
+    scope = Scope()
+    cleaner = EngineThread("cleaner", lambda: clean_up(yagna, WHOSE, scope, told.append, wait=None)).start()
+    until = time.monotonic() + 5
+    while read(journal_of("dead")) is None or record_of("dead").open or record_of("dead").allocations:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    journal = None
+    while journal is None:
+        assert time.monotonic() < until
+        journal = Journal.take_over(journal_of("dead"))
+    journal.close()
+    assert cleaner.alive
+    scope.cancel()
+    assert cleaner.join(5)
+
+
+def test_a_session_that_lives_is_left_alone(market: Market, yagna: Yagna, told: list[Event]) -> None:
+    books = died("alive", "a1")
+    assert cleaned(yagna, told) == ([], [])
+    assert told == []
+    assert record_of("alive").open == {"a1"}
+    assert record_of("alive").budget == Decimal(1)
+    books.close()
