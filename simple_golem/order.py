@@ -74,6 +74,7 @@ class Order:
             self.terms,
             settings.payment_platform,
             session.chooser.is_banned,
+            session.chooser.is_free,
             session.budget.left,
         )
         make_demand = partial(

@@ -59,24 +59,40 @@ class Chooser:
         forget = scope.on_cancel(self._wake)
         try:
             with self.changed:
-                while not (free := self._free(demand)) or demand.collected_in() > 0:
-                    scope.check()
-                    decisive = bool(free) or demand.too_dear() is not None
-                    if decisive and not free and demand.collected_in() == 0:
-                        raise OutOfBudget(f"{demand.too_dear()}: give Golem a larger `budget`, or top it up")
-                    self.changed.wait(demand.collected_in() if decisive else None)
-                scope.check()
-                best = max(self._rank(draft) for draft in free)
-                chosen = random.choice([one for one in free if self._rank(one) == best]).proposal
-                self._taken.add(chosen.issuer_id)
-                del demand.drafts[chosen.issuer_id]
-                return chosen
+                demand.wanted += 1
+                try:
+                    return self._take_best(demand, self._await_choice(demand, scope))
+                finally:
+                    demand.wanted -= 1
         finally:
             forget()
 
-    def _free(self, demand: Demand) -> list[Draft]:
-        unwanted = self._taken | self._banned
-        return [draft for provider, draft in demand.drafts.items() if provider not in unwanted]
+    def _await_choice(self, demand: Demand, scope: Scope) -> list[Draft]:
+        """Block until somebody is free, and those that could be better have answered, or had their time."""
+        while True:
+            scope.check()
+            demand.counter_as_needed()
+            free = [draft for provider, draft in demand.drafts.items() if self.is_free(provider)]
+            left = demand.collected_in(max((draft.worth for draft in free), default=None))
+            if free and left == 0:
+                return free
+            objection = demand.too_dear()
+            if objection is not None and not free and left == 0:
+                raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
+            self.changed.wait(left or None)
+
+    def _take_best(self, demand: Demand, free: list[Draft]) -> Proposal:
+        best = max(self._rank(draft) for draft in free)
+        chosen = random.choice([one for one in free if self._rank(one) == best]).proposal
+        self._taken.add(chosen.issuer_id)
+        del demand.drafts[chosen.issuer_id]
+        # Others may have counted on this one.
+        self.changed.notify_all()
+        return chosen
+
+    def is_free(self, provider_id: str) -> bool:
+        """Whether the provider could be taken; its caller holds `changed`."""
+        return provider_id not in self._taken and provider_id not in self._banned
 
     def _rank(self, draft: Draft) -> tuple[float, float]:
         trust = self._trust.get(draft.proposal.issuer_id, 1.0)

@@ -25,6 +25,7 @@ class Judge:
         strategy, terms: what the user asked for.
         platform: the payment platform that both sides need.
         banned: whether a provider, by its id, has cheated in this session.
+        is_free: whether a provider could be taken, holding the chooser's condition.
         funds: GLM that may still be spent.
     """
 
@@ -32,6 +33,7 @@ class Judge:
     terms: Terms
     platform: str
     banned: Callable[[str], bool]
+    is_free: Callable[[str], bool]
     funds: Callable[[], Decimal]
 
     def objection(self, proposal: Proposal, *, final: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -35,6 +36,8 @@ SESSION_MARK = "simple_golem.session"
 _SHORTEST_AGREEMENT = timedelta(minutes=6)
 # Offers come one after the other; when this long none has, the first of them are all there.
 _QUIET_SECONDS = 0.05
+# So many more offers are answered than instances look for a provider.
+_TO_SPARE = 3
 
 
 def demand_properties(
@@ -93,6 +96,9 @@ class Demand:
         self._emit = emit
         self._judge = judge
         self.drafts: dict[str, Draft] = {}
+        # How many of its instances look for a provider at this moment.
+        self.wanted = 0
+        self._reserve: dict[str, tuple[str, Draft]] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
         self._too_dear: dict[str, str] = {}
@@ -175,9 +181,9 @@ class Demand:
             return None
         return next(iter(self._too_dear.values()))
 
-    def collected_in(self) -> float:
+    def collected_in(self, best: float | None = None) -> float:
         """Seconds until the first offers are all answered, or the time for that is over; holds `changed`."""
-        return self._collecting.left()
+        return self._collecting.left(best)
 
     # the reader's thread
 
@@ -219,6 +225,7 @@ class Demand:
     def _republish(self) -> None:
         with self._changed:
             self.drafts.clear()
+            self._reserve.clear()
         try:
             self._publish(Repeat.NEVER)
         except (GolemError, ScopeEnded) as error:
@@ -235,7 +242,7 @@ class Demand:
             self._take_draft(demand_id, proposal)
         elif proposal.state is ProposalState.INITIAL and not self._withdrawn.cancelled:
             with self._changed:
-                self._collecting.asked(proposal.issuer_id)
+                self._collecting.offered(proposal.issuer_id)
             self._workers.post(self._answer, demand_id, proposal)
 
     def _take_draft(self, demand_id: str, proposal: Proposal) -> None:
@@ -260,14 +267,43 @@ class Demand:
             self.rejections[reason or "no reason given"] += 1
         self._emit(ProposalTurnedDown(self._cluster, reason or "no reason given"))
 
+    def counter_as_needed(self) -> None:
+        """Counter the best offers, as many as are needed and some to spare; holds `changed`.
+
+        Who offers no better than so many others waits until they are taken, or have declined, or have let
+        the time for collecting pass.
+        """
+        if not self._reserve or not self.wanted:
+            return
+        is_free = self._judge.is_free
+        enough = self.wanted + _TO_SPARE
+        rivals = [
+            *self._collecting.awaited(),
+            *(one.worth for who, one in self.drafts.items() if is_free(who)),
+        ]
+        for provider, (demand_id, offer) in sorted(self._reserve.items(), key=lambda item: -item[1][1].worth):
+            if sum(worth >= offer.worth for worth in rivals) >= enough:
+                return
+            del self._reserve[provider]
+            rivals.append(offer.worth)
+            self._collecting.asked(provider, offer.worth)
+            self._workers.post(self._counter, demand_id, offer.proposal)
+
     # a worker's thread
 
     def _answer(self, demand_id: str, proposal: Proposal) -> None:
         """Counter an offer, or turn it down."""
         objection = self._judge.objection(proposal, final=False)
-        if objection is None:
-            self._counter(demand_id, proposal)
+        worth = self._judge.worth(proposal) if objection is None else None
+        if worth is not None:
+            with self._changed:
+                self._collecting.answered(proposal.issuer_id)
+                self._reserve[proposal.issuer_id] = demand_id, Draft(proposal, worth)
+                self.counter_as_needed()
+                if self.drafts:
+                    self._changed.notify_all()
             return
+        objection = objection or "Refused by the strategy"
         if self._judge.unaffordable(proposal) is not None:
             with self._changed:
                 self._too_dear[proposal.issuer_id] = objection
@@ -316,28 +352,40 @@ class Collecting:
         self._seconds = seconds
         self._until: float | None = None
         self._last_offer = 0.0
-        self._unanswered: set[str] = set()
+        self._unanswered: dict[str, float] = {}
         self._counters: dict[str, str] = {}
         self._rejected: set[str] = set()
         self._over = False
 
-    def left(self) -> float:
-        """Seconds until a choice may be made; it never grows again once it was 0."""
+    def left(self, best: float | None = None) -> float:
+        """Seconds until a choice may be made, `best` being worth most of those who have answered.
+
+        Who asks for more than the best does is not waited for.
+        """
         now = time.monotonic()
         if self._over or self._until is None:
             return 0.0
         latest = self._until - now
         quiet = self._last_offer + _QUIET_SECONDS - now
-        left = max(0.0, latest if self._unanswered else min(latest, quiet))
-        self._over = left == 0.0
-        return left
+        awaited = [worth for worth in self._unanswered.values() if best is None or worth > best]
+        self._over = latest <= 0 or (quiet <= 0 and not self._unanswered)
+        return max(0.0, latest if awaited else min(latest, quiet))
 
-    def asked(self, provider_id: str) -> None:
-        """An offer has come, and will be answered."""
+    def awaited(self) -> list[float]:
+        """What those are worth whose answers are awaited still; nobody's, when the time for that is over."""
+        is_late = self._until is None or time.monotonic() >= self._until
+        return [] if is_late else list(self._unanswered.values())
+
+    def offered(self, provider_id: str) -> None:
+        """An offer has come, of which nobody knows yet what it is worth."""
         self._last_offer = time.monotonic()
         if self._until is None:
             self._until = self._last_offer + self._seconds
-        self._unanswered.add(provider_id)
+        self._unanswered[provider_id] = math.inf
+
+    def asked(self, provider_id: str, worth: float) -> None:
+        """An offer of that worth is answered, and the provider's own answer awaited."""
+        self._unanswered[provider_id] = worth
 
     def countered(self, provider_id: str, counter_id: str) -> None:
         """It was answered with the proposal `counter_id`; the provider may have rejected that already."""
@@ -353,7 +401,7 @@ class Collecting:
 
     def answered(self, provider_id: str) -> None:
         """Nothing more is awaited of the provider."""
-        self._unanswered.discard(provider_id)
+        self._unanswered.pop(provider_id, None)
 
 
 class Listing:

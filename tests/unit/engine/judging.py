@@ -51,7 +51,12 @@ def judge(
     funds: str = "1",
 ) -> Judge:
     return Judge(
-        strategy or Strategy(), terms or Terms(), PLATFORM, banned.__contains__, lambda: Decimal(funds)
+        strategy or Strategy(),
+        terms or Terms(),
+        PLATFORM,
+        banned.__contains__,
+        lambda provider_id: True,
+        lambda: Decimal(funds),
     )
 
 
@@ -64,6 +69,9 @@ def demand_of(
     name: str = "1",
     constraints: str = "()",
 ) -> Demand:
-    return Demand(
+    demand = Demand(
         yagna, workers, changed, properties or {}, constraints, rules or judge(), name, EventDesk().emit
     )
+    # Nobody is countered as long as no instance looks for a provider.
+    demand.wanted = 1
+    return demand

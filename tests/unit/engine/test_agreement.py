@@ -200,7 +200,7 @@ def test_the_choice_waits_until_the_first_offers_are_answered(
 ) -> None:
     demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=30)))
     for provider in ("p1", "p2"):
-        demand._collecting.asked(provider)
+        demand._collecting.offered(provider)
     answered(demand, chooser, "p1")
     demand._collecting.answered("p1")
     thread = choosing(chooser, demand, scope)
@@ -217,7 +217,7 @@ def test_the_choice_waits_for_the_first_offers_no_longer_than_it_was_told(
 ) -> None:
     demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=0.2)))
     for provider in ("p1", "silent"):
-        demand._collecting.asked(provider)
+        demand._collecting.offered(provider)
     answered(demand, chooser, "p1")
     began = time.monotonic()
     assert chooser.choose(demand, scope) == draft("p1")

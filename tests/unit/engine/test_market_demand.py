@@ -242,6 +242,32 @@ def test_the_first_offers_are_collected_until_all_have_answered(
     eventually(lambda: demand.collected_in() == 0, AT_ONCE)
 
 
+def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(
+    daemon: responses.RequestsMock, market: Market, demand: Demand
+) -> None:
+    def countered() -> list[int]:
+        return [number for number in range(1, 7) if posted(daemon, f"{DEMANDS}/d1/proposals/R-{number}")]
+
+    for number in range(1, 7):
+        daemon.post(f"{API}{DEMANDS}/d1/proposals/R-{number}", json=f"R-{number}a")
+    market.happens(
+        *(
+            event(f"R-{number}", f"p{number}", "Initial", offered({COEFFICIENTS: [0, 0, number / 1000]}))
+            for number in range(1, 7)
+        )
+    )
+    eventually(lambda: countered() == [1, 2, 3, 4])
+    market.happens({"eventType": "ProposalRejectedEvent", "proposalId": "R-2a", "reason": None})
+    eventually(lambda: demand.rejections)
+    with market.changed:
+        demand.counter_as_needed()
+    eventually(lambda: countered() == [1, 2, 3, 4, 5])
+    with market.changed:
+        demand.wanted = 2
+        demand.counter_as_needed()
+    eventually(lambda: countered() == [1, 2, 3, 4, 5, 6])
+
+
 @pytest.fixture
 def poor(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[tuple[Demand, Chooser]]:
     """A demand that 0.05 GLM are left for, and who chooses for it."""
