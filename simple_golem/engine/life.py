@@ -457,6 +457,8 @@ class Life:
     def lose(self, error: GolemError) -> None:
         """The activity is gone: end the life without `shutdown()`; from any thread, without blocking."""
         self._lost = self._lost or error
+        if self._binding.agreement is not None:
+            self._session.payments.hardly_expect_invoice(self._binding.agreement.agreement_id)
         self._binding.batches.cancel(str(error))
         self._binding.shutting_down.cancel(str(error))
         self.end(Ending.by_provider(), str(error))

@@ -28,8 +28,10 @@ from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.03
 _LONGEST_LOOK_SECONDS = 1.0
+# A provider that is gone mostly is gone for good, and if not, a later session pays it.
+_UNLIKELY_SECONDS = 5.0
 # An invoice follows the last debit note, of which the reader may not have heard yet.
 _RECENT = timedelta(seconds=120)
 _ANSWERED = ("ACCEPTED", "SETTLED")
@@ -70,6 +72,7 @@ class Payments:
         self._stop = stop
         self._changed = threading.Condition()
         self._awaited: dict[str, str] = {}
+        self._unlikely: set[str] = set()
         self._noted: set[str] = set()
         self._unpaid: dict[str, Invoice] = {}
         self._hurried = math.inf
@@ -115,6 +118,11 @@ class Payments:
                 self._awaited[agreement_id] = provider
         self._watch.begin()
 
+    def hardly_expect_invoice(self, agreement_id: str) -> None:
+        """Its provider has let the activity down: closing does not wait for its invoice as for others."""
+        with self._changed:
+            self._unlikely.add(agreement_id)
+
     def wait_for_invoices(self, until: float) -> None:
         """Block until all invoices are answered, or their time is over; names what is missing.
 
@@ -123,9 +131,11 @@ class Payments:
         """
         pause = _LOOK_SECONDS
         since = datetime.now(timezone.utc) - _RECENT
+        unlikely_until = min(until, time.monotonic() + _UNLIKELY_SECONDS)
         while True:
             with self._changed:
-                left = min(until, self._hurried) - time.monotonic()
+                likely = self._awaited.keys() - self._unlikely
+                left = min(until if likely else unlikely_until, self._hurried) - time.monotonic()
                 if not self._awaited or left <= 0:
                     break
                 self._changed.wait(min(left, pause))

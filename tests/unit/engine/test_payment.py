@@ -254,6 +254,20 @@ def test_waiting_ends_when_the_last_invoice_is_accepted(desk: Desk, till: Till) 
     assert waiting.join(5)
 
 
+def test_an_invoice_that_is_hardly_expected_is_not_waited_for_as_others_are(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payment, "_UNLIKELY_SECONDS", 0.05)
+    till.payments.expect_invoice("a1", "prov-1")
+    till.payments.hardly_expect_invoice("a1")
+    began = time.monotonic()
+    till.payments.wait_for_invoices(began + 30)
+    assert 0.05 <= time.monotonic() - began < 0.05 + AT_ONCE
+    till.payments.expect_invoice("a2", "prov-2")
+    till.payments.wait_for_invoices(time.monotonic() + 0.3)
+    assert time.monotonic() - began > 0.3, "others are waited for as long as there is time"
+
+
 def test_waiting_names_what_is_missing(desk: Desk, till: Till, caplog: pytest.LogCaptureFixture) -> None:
     for number in (1, 2, 3):
         till.payments.expect_invoice(f"a{number}", f"prov-{number}")
