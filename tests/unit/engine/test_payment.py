@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 import responses
 
+from simple_golem.engine import payment
 from simple_golem.model.events import (
     BudgetUsedUp,
     DebitNoteAccepted,
