@@ -130,7 +130,7 @@ class ProgressBar:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is not None and not isinstance(stream, _Above) and stream.isatty():
-                guest = _Above(stream, self)
+                guest = _Above.of(stream, self)
                 self._guests.append(guest)
                 setattr(sys, name, guest)
         for guest in self._guests:
@@ -176,10 +176,25 @@ class _Bar(tqdm):  # type: ignore[type-arg]
 class _Above:
     """Stands in for `sys.stdout` or `sys.stderr` while a bar is to be seen; in all else it is the same."""
 
+    # For good: `print` holds no reference to the stream it writes to (before Python 3.14), so the interpreter
+    # would crash if one were freed by another thread meanwhile.
+    _all: ClassVar[list[_Above]] = []
+
     def __init__(self, stream: TextIO, bar: ProgressBar) -> None:
         self.stream = stream
         self.at_line_start = True
         self._bar = bar
+
+    @classmethod
+    def of(cls, stream: TextIO, bar: ProgressBar) -> _Above:
+        """The only one for `stream`, writing above `bar` from now on."""
+        guest = next((one for one in cls._all if one.stream is stream), None)
+        if guest is None:
+            guest = cls(stream, bar)
+            cls._all.append(guest)
+        guest.at_line_start = True
+        guest._bar = bar
+        return guest
 
     def write(self, text: str) -> int:
         return self._bar.write_above(self, text)

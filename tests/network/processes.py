@@ -107,7 +107,7 @@ class Family:
 
     def children(self) -> dict[int, str]:
         """The command line of each direct child."""
-        return {child: _command_line(child) for child in _children(self._pid)}
+        return {child: _command_line(child) for child, its in _parents().items() if its == self._pid}
 
     def survivors(self, seconds: float = WAIT_SECONDS) -> list[str]:
         """Wait until all have ended; returns those that have not in time."""
@@ -120,18 +120,22 @@ class Family:
 
 
 def _descendants(pid: int) -> list[int]:
+    parents = _parents()
     found = [pid]
     for parent in found:
-        found.extend(_children(parent))
+        found.extend(child for child, its_parent in parents.items() if its_parent == parent)
     return found
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        threads = [Path(f"/proc/{pid}/task/{thread}/children") for thread in os.listdir(f"/proc/{pid}/task")]
-        return [int(child) for thread in threads for child in thread.read_text().split()]
-    except OSError:
-        return []
+def _parents() -> dict[int, int]:
+    """The parent of every process (the kernel's lists of children lack some while others end)."""
+    parents = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parents[int(pid)] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has ended
+    return parents
 
 
 def _birth(pid: int) -> str | None:

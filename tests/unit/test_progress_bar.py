@@ -120,6 +120,21 @@ def test_the_bar_is_at_the_bottom_while_something_is_awaited() -> None:
     assert len(lines) == 2
 
 
+def test_a_bar_may_go_in_the_middle_of_a_print() -> None:
+    script = BEGIN + (
+        "class Last:\n"
+        "    def __str__(self):\n"
+        "        bar(StartProgress('Hello', 2, 2))\n"
+        "        return 'one'\n"
+        "bar(StartProgress('Hello', 0, 2))\n"
+        "print(Last(), 'two')\n"
+        "assert (sys.stdout, sys.stderr) == real\n"
+    )
+    code, written = run_in_terminal(script)
+    assert seen(written) == ["one two"]
+    assert code == 0
+
+
 def test_a_bar_that_breaks_harms_nothing(terminal: Terminal) -> None:
     bar = ProgressBar(terminal)
     terminal.close()
