@@ -106,6 +106,9 @@ class FileBatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, (CommandFailed, TransferFailed, BadLocalFile)):
+            # The batch was given up, and providers may be in the middle of a file.
+            self._publisher.refuse([part.publication for part in self._parts if part.publication])
         self._open.close()
 
     # --- before it is sent ------------------------------------------------------------------------------

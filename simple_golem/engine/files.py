@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Any
@@ -34,6 +34,7 @@ _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 # How long a thread that is busy with other files is waited for.
 _TAKE_SECONDS = 2.0
+_REFUSE_SECONDS = 0.3
 # A socket with so many bytes unsent is not asked for more.
 _MOST_UNSENT = 4 * 1024 * 1024
 
@@ -97,23 +98,40 @@ class FilePublisher:
         """Take a file off the bus: a provider that still asks for it gets an error. Never raises."""
         publication.withdrawn = True
         publication.end.close()
-        carrier = self._taken_from_thread(publication)
         try:
             self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
         except (GolemError, ScopeEnded) as error:
             logger.info("%s could not be taken off the bus: %s", publication.address, error)
-        # At once after that, and not before: only so does the daemon refuse who still calls. It leaves them
-        # waiting where the WebSocket had ended before its service, or was ended in good order.
-        if carrier is not None:
-            carrier.close()
+        if self._done_by_thread(lambda: self._forget(publication)):
+            return
+        if publication.socket is not None:
+            publication.socket.close()
 
-    def _taken_from_thread(self, publication: Publication) -> GsbSocket | None:
-        taken: Future[GsbSocket | None] = Future()
-        self._order(lambda: taken.set_result(self._taken(publication)))
+    def refuse(self, publications: Sequence[Publication]) -> None:
+        """Have providers that are in the middle of these files give up; blocks for 0.3 seconds.
+
+        Each call is refused from now on, and who was refused calls no more. A call that nobody had
+        answered when its service went would be waited for by the daemon for a minute (tried).
+        """
+        for publication in publications:
+            publication.withdrawn = True
+        if publications:
+            Scope().wait(_REFUSE_SECONDS)
+
+    def _done_by_thread(self, order: Callable[[], None]) -> bool:
+        """Have the thread do something; False if it has ended, or is busy with other files for too long."""
+        done: Future[None] = Future()
+
+        def do() -> None:
+            order()
+            done.set_result(None)
+
+        self._order(do)
         try:
-            return taken.result(_TAKE_SECONDS)
-        except NotInTime:  # its thread has ended
-            return publication.socket
+            done.result(_TAKE_SECONDS)
+        except NotInTime:
+            return False
+        return True
 
     def close(self, timeout: float) -> bool:
         """End the thread, `timeout` seconds at most; False if it did not end."""
@@ -210,6 +228,9 @@ class FilePublisher:
         self._selector.modify(carrier, interest, publication)
 
     def _answer(self, publication: Publication, carrier: GsbSocket, request: GsbRequest) -> None:
+        if publication.withdrawn:
+            carrier.refuse(request.call_id, "InternalError", "the file was withdrawn")
+            return
         try:
             carrier.answer(request.call_id, _asked(publication.end, request.component, request.payload))
         except Refusal as refusal:

@@ -36,6 +36,10 @@ class Bus:
         self.published[publication.url] = publication
         return publication
 
+    def refuse(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            publication.withdrawn = True
+
     def withdraw(self, publication: Publication) -> None:
         publication.end.close()
         self.withdrawn.append(publication)
