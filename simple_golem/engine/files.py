@@ -98,14 +98,15 @@ class FilePublisher:
         """Take a file off the bus: a provider that still asks for it gets an error. Never raises."""
         publication.withdrawn = True
         publication.end.close()
+        carrier = self._taken_from_thread(publication)
         try:
             self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
         except (GolemError, ScopeEnded) as error:
             logger.info("%s could not be taken off the bus: %s", publication.address, error)
-        if self._done_by_thread(lambda: self._forget(publication)):
-            return
-        if publication.socket is not None:
-            publication.socket.close()
+        # At once after that, and not before: only so does the daemon refuse who still calls. It leaves them
+        # waiting where the WebSocket had ended before its service, or was ended in good order.
+        if carrier is not None:
+            carrier.close()
 
     def refuse(self, publications: Sequence[Publication]) -> None:
         """Have providers that are in the middle of these files give up; blocks for 0.3 seconds.
@@ -118,20 +119,13 @@ class FilePublisher:
         if publications:
             Scope().wait(_REFUSE_SECONDS)
 
-    def _done_by_thread(self, order: Callable[[], None]) -> bool:
-        """Have the thread do something; False if it has ended, or is busy with other files for too long."""
-        done: Future[None] = Future()
-
-        def do() -> None:
-            order()
-            done.set_result(None)
-
-        self._order(do)
+    def _taken_from_thread(self, publication: Publication) -> GsbSocket | None:
+        taken: Future[GsbSocket | None] = Future()
+        self._order(lambda: taken.set_result(self._taken(publication)))
         try:
-            done.result(_TAKE_SECONDS)
-        except NotInTime:
-            return False
-        return True
+            return taken.result(_TAKE_SECONDS)
+        except NotInTime:  # its thread has ended
+            return publication.socket
 
     def close(self, timeout: float) -> bool:
         """End the thread, `timeout` seconds at most; False if it did not end."""
