@@ -145,24 +145,27 @@ class Talker:
     def tell(self, instances: int = 1) -> None:
         """Tell all the commands that run, which are as many as the instances, to end."""
         until = Deadline(SOON)
-        while len(mine := processes_with(self._mark)) < instances:
+        while len(mine := talkers_with(self._mark)) < instances:
             assert not until.passed, f"{len(mine)} of {instances} run"
             time.sleep(0.02)
         for process in mine:
             os.kill(process, signal.SIGUSR1)
 
 
-def processes_with(mark: str) -> list[int]:
-    """The shells of this machine whose script contains a mark."""
-    found = []
+def talkers_with(mark: str) -> list[int]:
+    """The shells of this machine whose script contains a mark, once they listen to what ends them."""
+    parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         except OSError:
             continue  # it has ended
-        if words[:2] == [b"/bin/sh", b"-c"] and mark.encode() in words[2]:
-            found.append(int(folder.name))
-    return found
+        listens = int(status.get("SigCgt", "0"), 16) >> (signal.SIGUSR1 - 1) & 1
+        if listens and words[:2] == [b"/bin/sh", b"-c"] and mark.encode() in words[2]:
+            parents[int(folder.name)] = int(status["PPid"])
+    # A child that has not become `sleep` yet looks like its shell.
+    return [process for process, parent in parents.items() if parent not in parents]
 
 
 @pytest.fixture
