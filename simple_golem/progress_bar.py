@@ -10,12 +10,12 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
-from typing import Any, ClassVar, TextIO
-from weakref import WeakSet
-
-from tqdm.std import tqdm
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from .model.events import BatchEnded, Event, StartProgress, TransferProgress
+
+if TYPE_CHECKING:
+    from .bar_line import BarLine
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class ProgressBar:
     def __init__(self, terminal: TextIO) -> None:
         self._lock = threading.RLock()
         self._terminal = terminal.stream if isinstance(terminal, _Above) else terminal
-        self._bar: _Bar | None = None
+        self._bar: BarLine | None = None
         self._starting: dict[str, StartProgress] = {}
         self._transfers: dict[tuple[str, str], TransferProgress] = {}
         self._guests: list[_Above] = []
@@ -85,9 +85,7 @@ class ProgressBar:
             self._make_room()
         with self._lock:
             if self._bar is None:
-                self._bar = _Bar(
-                    file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, total=1
-                )
+                self._bar = self._new_bar()
             if self._transfers:
                 self._show_transfers(self._bar)
             else:
@@ -95,14 +93,20 @@ class ProgressBar:
             if self._is_free:
                 self._bar.refresh()
 
-    def _show_transfers(self, bar: _Bar) -> None:
+    def _new_bar(self) -> BarLine:
+        # `tqdm` takes a good part of the time of `import simple_golem`, and only terminals need it.
+        from .bar_line import BarLine
+
+        return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, total=1)
+
+    def _show_transfers(self, bar: BarLine) -> None:
         moving = self._transfers.values()
         bar.set_description_str("1 file" if len(moving) == 1 else f"{len(moving)} files", refresh=False)
         bar.unit_scale, bar.unit = True, "B"
         bar.n = sum(one.transferred for one in moving)
         bar.total = max(bar.n, sum(one.total or one.transferred for one in moving), 1)
 
-    def _show_start(self, bar: _Bar) -> None:
+    def _show_start(self, bar: BarLine) -> None:
         starting = self._starting.values()
         bar.set_description_str(f"starting {', '.join(one.cluster for one in starting)}", refresh=False)
         bar.unit_scale = False
@@ -163,14 +167,6 @@ class ProgressBar:
             if bar is not None and self._is_free:
                 bar.refresh()
             return written
-
-
-class _Bar(tqdm):  # type: ignore[type-arg]
-    """A bar that has nothing to do with those of the program: a lock of its own, and no thread."""
-
-    monitor_interval = 0
-    _instances: ClassVar[WeakSet[Any]] = WeakSet()
-    _lock = threading.RLock()
 
 
 class _Above:

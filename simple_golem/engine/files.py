@@ -17,15 +17,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import GolemError, NoDaemon
 from ..scope import Scope, ScopeEnded
 from ..threads import EngineThread
 from ..yagna.client import Yagna
-from ..yagna.gsb import GsbRequest, GsbSocket, SocketLost
+from ..yagna.gsb_call import GsbRequest, SocketLost
 from ..yagna.retry import RESTART_SECONDS, Repeat
 from .file_ends import FileEnd, Refusal
+
+if TYPE_CHECKING:
+    from ..yagna.gsb_socket import GsbSocket
 
 logger = logging.getLogger(__name__)
 

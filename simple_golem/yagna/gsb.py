@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
-
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
-from websockets.protocol import State
-from websockets.uri import parse_uri
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..scope import Scope
-from .flexbuffers import BadFlexBuffer, decode, encode
-from .http import CONNECT_SECONDS, Http
+from .http import Http
 from .retry import Repeat
 
-SUBPROTOCOL = "gsb+flexbuffers"
-_READ_BYTES = 256 * 1024
+if TYPE_CHECKING:
+    from .gsb_socket import GsbSocket
+
 _CALL_SECONDS = 5.0
-
-
-class SocketLost(Exception):
-    """A WebSocket has ended or was never opened; the engine's own, never seen by a user.
-
-    Attributes:
-        status: the HTTP status the daemon refused it with, None if it was another reason.
-    """
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class GsbRequest:
-    """Somebody on the bus calls a service of ours.
-
-    Attributes:
-        call_id: what the answer has to name.
-        component: the last part of the address that was called, such as `GetChunk`.
-        payload: what was sent.
-    """
-
-    call_id: str
-    component: str
-    payload: Any
 
 
 class GsbApi:
@@ -95,122 +57,7 @@ class GsbApi:
         Raises:
             SocketLost: there was no connection.
         """
+        # `websockets` takes a good part of the time of `import simple_golem`, and only files need it.
+        from .gsb_socket import GsbSocket
+
         return GsbSocket(f"{self._http.api_url}{self._url}/services/{services_id}", self._app_key)
-
-
-class GsbSocket:
-    """The WebSocket by which calls of one service come in; never blocks, so that one thread can have many."""
-
-    def __init__(self, url: str, app_key: str) -> None:
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
-        try:
-            self._socket = socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if secure:
-                context = ssl.create_default_context()
-                self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
-        except OSError as error:
-            raise SocketLost(f"no connection to {url}: {error}") from error
-        self._socket.setblocking(False)
-        self._unsent = bytearray()
-        self._fragments: list[bytes] = []
-        uri = parse_uri("ws" + url.removeprefix("http"))
-        self._protocol = ClientProtocol(uri, subprotocols=[SUBPROTOCOL], max_size=None)  # type: ignore[list-item]
-        request = self._protocol.connect()
-        request.headers["Authorization"] = f"Bearer {app_key}"
-        self._protocol.send_request(request)
-        self.opened = False
-        self.flush()
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the connection has not taken yet: `flush` again when it can be written to."""
-        return len(self._unsent)
-
-    def receive(self) -> list[GsbRequest]:
-        """Read what has come.
-
-        Raises:
-            SocketLost: the WebSocket has ended, or the daemon refused it.
-        """
-        try:
-            data = self._socket.recv(_READ_BYTES)
-            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-                data += self._socket.recv(self._socket.pending())
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return []
-        except OSError as error:
-            raise SocketLost(str(error)) from error
-        if not data:
-            raise SocketLost("the daemon closed the connection")
-        self._protocol.receive_data(data)
-        events = self._protocol.events_received()
-        requests = [request for event in events for request in self._understood(event)]
-        if self._protocol.state in (State.CLOSING, State.CLOSED):
-            raise SocketLost(f"the daemon closed the WebSocket ({events[-1:]})")
-        self.flush()
-        return requests
-
-    def _understood(self, event: object) -> list[GsbRequest]:
-        if isinstance(event, Response):
-            self._check_handshake()
-            self.opened = True
-            return []
-        if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.CONT):
-            return []
-        self._fragments.append(bytes(event.data))
-        if not event.fin:
-            return []
-        message = b"".join(self._fragments)
-        self._fragments.clear()
-        try:
-            call = decode(message)
-            return [GsbRequest(call["id"], call["component"], call["payload"])]
-        except (BadFlexBuffer, LookupError, TypeError) as error:
-            # What the daemon itself compressed it embeds here unread, and so as nonsense: no answer is
-            # possible without the id. It does so to none of the calls that come from other nodes.
-            raise SocketLost(f"the daemon sent what can't be read: {error!r}") from error
-
-    def _check_handshake(self) -> None:
-        error = self._protocol.handshake_exc
-        if isinstance(error, InvalidStatus):
-            raise SocketLost(str(error), error.response.status_code)
-        if isinstance(error, (InvalidHandshake, WebSocketException, OSError)):
-            raise SocketLost(str(error)) from error
-
-    def answer(self, call_id: str, payload: Mapping[str, Any] | None) -> None:
-        """Send what a call is to return."""
-        message = {"id": call_id, "payload": None if payload is None else dict(payload)}
-        self._protocol.send_binary(encode(message))
-        self.flush()
-
-    def refuse(self, call_id: str, kind: str, message: str) -> None:
-        """Send the error that a call is to end with."""
-        self._protocol.send_binary(encode({"id": call_id, "error": {kind: message}}))
-        self.flush()
-
-    def flush(self) -> None:
-        """Send as much as the connection takes.
-
-        Raises:
-            SocketLost: it has ended.
-        """
-        for part in self._protocol.data_to_send():
-            self._unsent += part
-        try:
-            while self._unsent:
-                sent = self._socket.send(self._unsent)
-                del self._unsent[:sent]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError as error:
-            raise SocketLost(str(error)) from error
-
-    def close(self) -> None:
-        """Let go of the connection, without a farewell that nobody waits for."""
-        self._socket.close()

@@ -15,7 +15,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.flexbuffers import decode, encode
-from simple_golem.yagna.gsb import GsbRequest, GsbSocket, SocketLost
+from simple_golem.yagna.gsb_call import GsbRequest, SocketLost
+from simple_golem.yagna.gsb_socket import GsbSocket
 
 from .conftest import API
 
