@@ -50,6 +50,9 @@ MEASURES: Mapping[str, Measure] = {
     "imports": lambda subjects, options: measures.imports(subjects, options.rounds),
     "lives": lambda subjects, options: measures.lives(subjects, options.rounds),
     "round-trips": lambda subjects, options: measures.round_trips(subjects, options.rounds),
+    "transfers": lambda subjects, options: measures.transfers(
+        options.rounds, options.transfer_mb * 1_000_000
+    ),
     "notice": lambda subjects, options: measures.notice(options.rounds),
     "idle": lambda subjects, options: measures.idle(options.idle, options.idle_seconds),
 }
@@ -61,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("only", nargs="*", metavar="MEASURE", help=f"those of {', '.join(NAMES)}; else all")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is run, in turns (5)")
     parser.add_argument("--no-peer", action="store_true", help="leave yapapi out")
+    parser.add_argument("--transfer-mb", type=int, default=100, metavar="MB", help="so large a file (100)")
     parser.add_argument("--idle", type=int, default=200, metavar="N", help="so many idle instances (200)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, metavar="S", help="for so long (60)")
     parser.add_argument(

@@ -152,6 +152,24 @@ def notice(rounds: int) -> list[Row]:
     return rows
 
 
+def transfers(rounds: int, size: int) -> list[Row]:
+    """A file into an instance and out of it, beside what the daemon's bus lets through at most."""
+    subjects = (Subject(FLOOR, "bare_transfer.py"), Subject(SIMPLE_GOLEM, "transfer.py"))
+    reports: dict[str, list[Report]] = {subject.name: [] for subject in subjects}
+    for _ in range(rounds):
+        with LocalGolem(providers=1) as network:
+            books = Books(network)
+            for subject in subjects:
+                reports[subject.name].append(subject.run(network.environment, size))
+                books.check(1)
+    what, goal = f"{size / 1e6:g} MB", Goal(0.8, FLOOR, at_least=True)
+    return [
+        Row.of(f"upload of {what} (floor: the bus's limit)", "MB/s", _each(reports, "up"), goal),
+        Row.of(f"download of {what} (floor: the bus's limit)", "MB/s", _each(reports, "down"), goal),
+        Row.of(f"both of {what}: memory more than before", "MB", _each(reports, "memory_mib"), Goal(8.0)),
+    ]
+
+
 def imports(subjects: Sequence[Subject], rounds: int) -> list[Row]:
     """What an import costs, in processor time."""
     modules = {FLOOR: "requests", SIMPLE_GOLEM: "simple_golem", YAPAPI: "yapapi"}

@@ -13,13 +13,17 @@ _COLUMNS = (FLOOR, SIMPLE_GOLEM, YAPAPI)
 
 @dataclass(frozen=True)
 class Goal:
-    """At most `most`, in the row's unit; or at most `most` times what `times` needed."""
+    """At most `limit`, in the row's unit, or times what `times` needed; no less than that if `at_least`."""
 
-    most: float
+    limit: float
     times: str | None = None
+    at_least: bool = False
 
     def __str__(self) -> str:
-        return f"≤ {self.most:g}" + (f" x {self.times}" if self.times else "")
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}" + (f" x {self.times}" if self.times else "")
+
+    def is_met_by(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class Row:
     def reached(self, goal: Goal) -> bool | None:
         """None if what it is compared with was not measured."""
         if goal.times is None:
-            return self.values[SIMPLE_GOLEM] <= goal.most
+            return goal.is_met_by(self.values[SIMPLE_GOLEM])
         ratio = (self.ratios or {}).get(goal.times)
-        return None if ratio is None else ratio <= goal.most
+        return None if ratio is None else goal.is_met_by(ratio)
 
     def cells(self) -> list[str]:
         """The row of the table."""

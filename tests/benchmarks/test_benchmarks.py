@@ -7,11 +7,12 @@ import pytest
 from simple_golem.local.network import LocalGolem
 
 from .books import Books
-from .measures import one_round
+from .measures import one_round, transfers
 from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, Subject, SubjectFailed
 from .table import Goal, Row, markdown
 
 INSTANCES, BATCHES = 2, 2
+SMALL_FILE = 300_001
 
 
 def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
@@ -25,6 +26,14 @@ def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
         assert len(report["round_trips"]) == INSTANCES * BATCHES
         assert 0 < report["first"] <= report["done"] <= report["closed"]
         assert report["cpu"] > 0
+
+
+def test_floor_and_library_carry_the_same_file_and_leave_nothing_behind() -> None:
+    rows = {row.measure: row for row in transfers(rounds=1, size=SMALL_FILE)}
+    assert len(rows) == 3
+    for row in rows.values():
+        assert set(row.values) == {FLOOR, SIMPLE_GOLEM}
+    assert all(row.values[FLOOR] > 0 for measure, row in rows.items() if "load of" in measure)
 
 
 def test_a_subject_that_fails_is_an_error_and_no_figure() -> None:
@@ -42,6 +51,13 @@ def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
     assert row.values == {FLOOR: 2.0, SIMPLE_GOLEM: 4.0, YAPAPI: 4.0}
     assert row.ratios == {FLOOR: 1.5, YAPAPI: 0.75}
     assert [row.reached(goal) for goal in row.goals] == [False, True, True]
+
+
+def test_a_goal_may_be_a_least_one() -> None:
+    row = Row.of("speed", "MB/s", {FLOOR: [10.0], SIMPLE_GOLEM: [8.5]}, Goal(0.8, FLOOR, at_least=True))
+    assert [str(goal) for goal in row.goals] == ["≥ 0.8 x floor"]
+    assert row.reached(row.goals[0]) is True
+    assert row.reached(Goal(9.0, at_least=True)) is False
 
 
 def test_a_goal_against_what_was_not_measured_is_neither_reached_nor_missed() -> None:

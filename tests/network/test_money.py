@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from leftovers import left_on
 
-from simple_golem import Golem, Run, Service, ServiceFailed
+from simple_golem import Golem, Instance, Run, Service, ServiceFailed
 from simple_golem.errors import BadBudget, NotRunning, OutOfBudget, Overcharged
 from simple_golem.local.habits import Price, ProviderHabits
 from simple_golem.local.network import LocalGolem
@@ -156,8 +156,16 @@ class Helper(Worker):
     pass
 
 
-def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, caplog):
+def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, caplog, monkeypatch):
     Worker.ended.clear()
+    told_to_end = []
+    cut_off = Instance.cut_off
+
+    def noted(instance, *reason):
+        told_to_end.append(instance.name)
+        cut_off(instance, *reason)
+
+    monkeypatch.setattr(Instance, "cut_off", noted)
     # Two agreements cost 0.02 GLM a second; 15 seconds of that are kept to end them.
     with Golem(budget="0.46", raise_failures=False, terms=Terms(debit_note_interval=2)) as golem:
         events = watched(golem)
@@ -166,6 +174,7 @@ def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, 
             cluster.wait_until_running(timeout=60)
         for cluster in clusters:
             assert cluster.wait(60)
+        assert told_to_end == ["Worker-1", "Helper-1"]
         assert sorted(Worker.ended) == ["Helper-1", "Worker-1"]
         for instance in golem.instances:
             assert [state.value for state, _ in instance.history][-2:] == ["stopping", "terminated"]

@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -35,8 +36,8 @@ class Daemon:
         self._session.headers["Authorization"] = f"Bearer {os.environ['YAGNA_APPKEY']}"
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections))
 
-    def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        answer = self._session.request(method, self._url + path, json=body, params=params, timeout=TIMEOUT)
+    def call(self, method: str, path: str, body: Any = None, seconds: float = TIMEOUT, **params: Any) -> Any:
+        answer = self._session.request(method, self._url + path, json=body, params=params, timeout=seconds)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -44,8 +45,10 @@ class Daemon:
 class Work:
     """N lives and what they share: one allocation and one demand."""
 
-    def __init__(self, instances: int, batches: int) -> None:
+    def __init__(self, instances: int, batches: int, life: Callable[[Work, str], Life] | None = None) -> None:
         self.batches = batches
+        self.report: dict[str, Any] = {}
+        self._life = life or Life
         self._instances = instances
         self.daemon = Daemon(2 * instances + 8)
         self.watch = Stopwatch()
@@ -63,7 +66,6 @@ class Work:
         self._pay(allocation)
         self.daemon.call("DELETE", f"/market-api/v1/demands/{self.demand}")
         self.daemon.call("DELETE", f"/payment-api/v1/allocations/{allocation}")
-        self.watch.tell()
 
     def _publish(self, allocation: str) -> None:
         decorations = self.daemon.call("GET", "/payment-api/v1/demandDecorations", allocationIds=allocation)
@@ -95,7 +97,7 @@ class Work:
                     self._lives[provider].draft.put(proposal["proposalId"])
                     answered += 1
                 elif provider not in self._lives and len(self._lives) < self._instances:
-                    self._lives[provider] = Life(self, proposal["proposalId"])
+                    self._lives[provider] = self._life(self, proposal["proposalId"])
 
     def _pay(self, allocation: str) -> None:
         unpaid = {life.agreement for life in self._lives.values()}
@@ -138,6 +140,9 @@ class Life(threading.Thread):
             if result["stdout"] != f"{number}\n":
                 raise SystemExit(f"not what was asked for: {result}")
         self._work.watch.last()
+        self._end(activity)
+
+    def _end(self, activity: str) -> None:
         self._call("DELETE", f"/activity-api/v1/activity/{activity}", timeout=30)
         self._call("POST", f"/market-api/v1/agreements/{self.agreement}/terminate", {"message": "done"})
 
@@ -151,15 +156,18 @@ class Life(threading.Thread):
         self._call("POST", f"/market-api/v1/agreements/{self.agreement}/confirm")
         self._call("POST", f"/market-api/v1/agreements/{self.agreement}/wait", timeout=15)
 
-    def _batch(self, activity: str, script: list[dict[str, Any]]) -> Any:
+    def _batch(self, activity: str, script: list[dict[str, Any]], seconds: float = TIMEOUT) -> Any:
         path = f"/activity-api/v1/activity/{activity}/exec"
         batch = self._call("POST", path, {"text": json.dumps(script)})
         last = len(script) - 1
-        result = self._call("GET", f"{path}/{batch}", commandIndex=last, timeout=TIMEOUT - 10)[last]
+        for_results = {"commandIndex": last, "timeout": seconds - 10}
+        result = self._call("GET", f"{path}/{batch}", seconds=seconds, **for_results)[last]
         if result["result"] != "Ok":
             raise SystemExit(f"it failed: {result}")
         return result
 
 
 if __name__ == "__main__":
-    Work(instances=int(sys.argv[1]), batches=int(sys.argv[2])).run()
+    work = Work(instances=int(sys.argv[1]), batches=int(sys.argv[2]))
+    work.run()
+    work.watch.tell()
