@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from leftovers import left_on
 
 from simple_golem import Golem, Run, Service
 from simple_golem.local.network import LocalGolem
 
-DEMAND_SECONDS = 10
+DEMAND_SECONDS = 4
 
 
 class Idle(Service):
@@ -16,9 +18,11 @@ class Idle(Service):
 
 
 def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monkeypatch: pytest.MonkeyPatch):
-    """A demand lives one hour in a daemon; in this one, ten seconds."""
+    """A demand lives one hour in a daemon; in this one, four seconds."""
+    # Its end is noticed with that of a poll.
+    monkeypatch.setattr("simple_golem.engine.market._POLL_SECONDS", 2.0)
     settings = {"DEFAULT_SUBSCRIPTION_TTL": f"{DEMAND_SECONDS}s"}
-    published = []
+    published, renewed = [], threading.Event()
     with LocalGolem(providers=2, daemon_settings=settings) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
@@ -28,11 +32,13 @@ def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monke
         def count(event):
             if type(event).__name__ == "DemandPublished":
                 published.append(event.demand_id)
+                if len(published) == 2:
+                    renewed.set()
 
         with golem:
             cluster = golem.run_service(Idle)
             (first,) = cluster.wait_until_running(timeout=30)
-            assert not cluster.wait(2.5 * DEMAND_SECONDS)
+            assert renewed.wait(10 * DEMAND_SECONDS)
             (second,) = cluster.spawn()
             second.wait_for("running", timeout=30)
             assert first.execute(Run("/bin/echo", "still here")).stdout == "still here\n"
