@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ..errors import BadAnswer, NotRunning
-from .commands import Command
+from .commands import Command, Run
 from .failure import command_failed
+from .output import LineCutter, OutputLine
 from .results import Result, Results
 from .transfers import DownloadBytes, DownloadJson, FileCommand, UploadFromUrl
 
@@ -54,9 +56,22 @@ def answer_batch(commands: tuple[Command, ...], answers: Answers, name: str) -> 
             raise answer
         result = _as_result(command, answer)
         results.append(replace(result, index=index, command=command))
+        if isinstance(command, Run):
+            _give_out(command, result, name)
         if not result.success:
             raise command_failed(results, commands, f"{name} (a unit test)")
     return Results(results)
+
+
+def _give_out(command: Run, result: Result, name: str) -> None:
+    """Have a function that was given as `stream=` called with each line; nothing is printed in a test."""
+    stream = command.stream
+    if isinstance(stream, (bool, logging.Logger)):
+        return
+    for text, is_stderr in ((result.stdout, False), (result.stderr, True)):
+        cutter = LineCutter()
+        for line in (*cutter.feed(text.encode()), *cutter.end()):
+            stream(OutputLine(line, name, is_stderr))
 
 
 def _as_result(command: Command, answer: object) -> Result:

@@ -407,6 +407,17 @@ def test_a_failed_answer_ends_the_batch_as_live() -> None:
     assert (caught.value.exit_code, caught.value.command) == (4, DATE)
 
 
+def test_a_function_that_takes_the_lines_of_a_command_gets_those_of_its_answer(
+    capsys: pytest.CaptureFixture[str],
+):
+    lines: list[Any] = []
+    service = Hello().with_answers(lambda command: Result(stdout="one\ntwo", stderr="oops\n"))
+    service.execute(Run("/bin/train", stream=lines.append))
+    assert [(line, line.is_stderr) for line in lines] == [("one", False), ("two", False), ("oops", True)]
+    service.execute(Run("/bin/train", stream=True))
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("answer", [ServiceStopped, ServiceStopped("x"), KeyError("x")])
 def test_an_error_as_an_answer_is_raised(answer: Any) -> None:
     with pytest.raises((ServiceStopped, KeyError)):
