@@ -34,8 +34,8 @@ _CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
 SESSION_MARK = "simple_golem.session"
 # Providers take no agreement that ends sooner: 5 minutes is what theirs are told to refuse.
 _SHORTEST_AGREEMENT = timedelta(minutes=6)
-# Offers come one after the other; when this long none has, the first of them are all there.
-_QUIET_SECONDS = 0.05
+# Offers come one after the other; when none has for this part of the time, the first of them are all there.
+_QUIET_PART = 0.05
 # So many more offers are answered than instances look for a provider.
 _TO_SPARE = 3
 
@@ -366,7 +366,7 @@ class Collecting:
         if self._over or self._until is None:
             return 0.0
         latest = self._until - now
-        quiet = self._last_offer + _QUIET_SECONDS - now
+        quiet = self._last_offer + _QUIET_PART * self._seconds - now
         awaited = [worth for worth in self._unanswered.values() if best is None or worth > best]
         self._over = latest <= 0 or (quiet <= 0 and not self._unanswered)
         return max(0.0, latest if awaited else min(latest, quiet))

@@ -41,7 +41,7 @@ class Strategy:
             By default `100 / (estimated price + 1.01)`, yapapi's score.
         accept: called with an `Offer`: False refuses it.
         collect_seconds: how long answers are collected before the first choice, counted from the first offer;
-            it ends earlier when all who have offered have answered.
+            it ends earlier when all who have offered have answered, and a twentieth of it brought no other.
 
     Raises:
         BadStrategy: a price that is negative or absurd, a list that is none, what can't be called.

@@ -284,7 +284,7 @@ def among_cheats(cheats: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_who_asks_for_too_much_is_not_paid_and_never_taken_again(cheats, among_cheats, caplog):
-    yagna, patient = among_cheats, Strategy(collect_seconds=30, block=["prov-3"])
+    yagna, patient = among_cheats, Strategy(collect_seconds=10, block=["prov-3"])
     ended = []
 
     class Kept(Service):

@@ -62,7 +62,7 @@ def agreements_with(network: LocalGolem, habit: str) -> int:
 
 def patient(**rules) -> Strategy:
     """A strategy for a machine that may be busy: it ends its collecting when all have answered."""
-    return Strategy(collect_seconds=30, **rules)
+    return Strategy(collect_seconds=10, **rules)
 
 
 def reasons(events: list[object]) -> set[str]:

@@ -198,7 +198,7 @@ def test_a_banned_provider_is_never_chosen_again(chooser: Chooser, demand: Deman
 def test_the_choice_waits_until_the_first_offers_are_answered(
     chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=30)))
+    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=2)))
     for provider in ("p1", "p2"):
         demand._collecting.offered(provider)
     answered(demand, chooser, "p1")
