@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from simple_golem.scope import Deadline
 
 JOIN_SECONDS = 3.0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Give workers whole files: a module's network is started once, and no worker gets all that are slow."""
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from enum import Enum
 
 STOP_GRACE_SECONDS = 10.0
 EXPIRATION_RESERVE_SECONDS = 60.0
+_INVOICE_SECONDS = 15.0
 # What destroying an activity and terminating its agreement need in the worst case, kept back for them.
 RELEASE_RESERVE_SECONDS = 1.5
 
@@ -72,7 +73,7 @@ class Ending:
             Part.METHOD: 5.0,
             Part.SHUTDOWN: 30.0,
             Part.RELEASE: 10.0,
-            Part.INVOICES: 15.0,
+            Part.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds, timeout=timeout)
 
@@ -84,7 +85,7 @@ class Ending:
             Part.METHOD: 1.0,
             Part.SHUTDOWN: 5.0,
             Part.RELEASE: 10.0,
-            Part.INVOICES: 15.0,
+            Part.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds)
 

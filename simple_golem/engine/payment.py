@@ -73,6 +73,7 @@ class Payments:
         self._changed = threading.Condition()
         self._awaited: dict[str, str] = {}
         self._unlikely: set[str] = set()
+        self._answered_before: set[str] = set()
         self._noted: set[str] = set()
         self._unpaid: dict[str, Invoice] = {}
         self._hurried = math.inf
@@ -114,7 +115,8 @@ class Payments:
         """An activity ran under this agreement, so an invoice will come once it has ended."""
         account = self._ledger.find(agreement_id)
         with self._changed:
-            if account is None or account.invoice is None:
+            is_answered = agreement_id in self._answered_before
+            if not is_answered and (account is None or account.invoice is None):
                 self._awaited[agreement_id] = provider
         self._watch.begin()
 
@@ -293,6 +295,8 @@ class Payments:
         if account is None or account.invoice is not None or account.refused is not None:
             return
         if invoice.status in _ANSWERED:  # by an earlier session, whose cost it is
+            with self._changed:
+                self._answered_before.add(invoice.agreement_id)
             self._no_longer_awaited(invoice.agreement_id)
             return
         with self._ledger.lock:

@@ -71,7 +71,7 @@ class Buyer:
         events = []
         with requests.get(url, headers=headers, stream=True, timeout=20) as stream:
             assert stream.status_code == 200, stream.text
-            for line in stream.iter_lines(chunk_size=1):
+            for line in stream.iter_lines(chunk_size=None):
                 if line.startswith(b"data:"):
                     events.append(json.loads(line.removeprefix(b"data:")))
                     if events[-1]["index"] == 1 and "finished" in events[-1]["kind"]:

@@ -22,6 +22,12 @@ ENDED_AT_ONCE = 3 * 1.0
 
 
 @pytest.fixture
+def who_dies_sends_no_invoice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for as long as usual."""
+    monkeypatch.setattr("simple_golem.engine.payment._UNLIKELY_SECONDS", 0.5)
+
+
+@pytest.fixture
 def network_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LocalGolem]]:
     """Starts a network with one provider for each of the given habits."""
     with ExitStack() as stack:
@@ -75,22 +81,32 @@ def methods(calls):
     return [method for method, _ in calls]
 
 
-@pytest.mark.parametrize("cls", [Waiting, Working])
-def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of, cls):
-    network = network_of(GOOD)
+@pytest.mark.usefixtures("who_dies_sends_no_invoice")
+def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
+    """While it only waits, while its own batch runs, and while that of somebody outside does."""
+    network = network_of(GOOD, GOOD, GOOD)
     with Golem(1, raise_failures=False, **QUICK_HEALTH) as golem:
-        cluster, instance, calls = run(golem, cls)
-        instance.wait_for("running", timeout=30)
-        cluster.wait(0.5)
-        network.provider(instance.provider_name).die()
-        assert cluster.wait(60)
-    assert methods(calls) == ["start", "run"]
-    assert states(instance)[:3] == ["pending", "starting", "running"]
-    assert states(instance)[-1] == "terminated"
-    assert "stopping" not in states(instance)
-    assert isinstance(instance.failure, ActivityLost)
+        started = [run(golem, cls) for cls in (Waiting, Working, Waiting)]
+        instances = [instance for _, instance, _ in started]
+        for instance in instances:
+            instance.wait_for("running", timeout=30)
+        future = instances[-1].submit((Run("/bin/sleep", "600"),), None)
+        started[0][0].wait(0.5)
+        for instance in instances:
+            network.provider(instance.provider_name).die()
+        with pytest.raises(BatchLost):
+            future.result(60)
+        for cluster, _, _ in started:
+            assert cluster.wait(60)
+    for _, instance, calls in started:
+        assert methods(calls) == ["start", "run"]
+        assert states(instance)[:3] == ["pending", "starting", "running"]
+        assert states(instance)[-1] == "terminated"
+        assert "stopping" not in states(instance)
+        assert isinstance(instance.failure, ActivityLost)
 
 
+@pytest.mark.usefixtures("who_dies_sends_no_invoice")
 def test_a_provider_that_dies_is_replaced_when_that_was_asked_for(network_of):
     network = network_of(GOOD, GOOD)
     with Golem(1, **QUICK_HEALTH) as golem:
@@ -270,27 +286,17 @@ def test_thirty_instances_start_and_stop_together(network_of):
     assert left_on(network) == []
 
 
-def test_a_batch_of_a_provider_that_dies_is_lost_for_whoever_sent_it_from_outside(network_of):
-    network = network_of(GOOD)
-    with Golem(1, raise_failures=False, **QUICK_HEALTH) as golem:
-        cluster, instance, _ = run(golem, Waiting)
-        instance.wait_for("running", timeout=30)
-        future = instance.submit((Run("/bin/sleep", "600"),), None)
-        cluster.wait(0.5)
-        network.provider(instance.provider_name).die()
-        with pytest.raises(BatchLost):
-            future.result(60)
-        assert cluster.wait(30)
-
-
-def test_an_invoice_that_does_not_come_is_named_in_one_warning_and_not_waited_for_long(network_of, caplog):
+def test_an_invoice_that_does_not_come_is_named_in_one_warning_and_not_waited_for_long(
+    network_of, caplog, monkeypatch
+):
+    monkeypatch.setattr("simple_golem.engine.ending._INVOICE_SECONDS", 2.0)
     network_of(ProviderHabits(invoices=False))
     with Golem(1) as golem:
         cluster, instance, _ = run(golem, Waiting)
         instance.wait_for("running", timeout=30)
         cluster.stop()
         began = time.monotonic()
-    assert time.monotonic() - began < 3 * 15
+    assert 2.0 <= time.monotonic() - began < 3 * 2
     warnings = [record.getMessage() for record in caplog.records if "no invoice" in record.getMessage()]
     assert len(warnings) == 1
     assert instance.provider_name in warnings[0]

@@ -89,7 +89,7 @@ def test_a_later_script_goes_on_with_the_same_activities(network, tmp_path):
     assert left_on(network) == []
 
 
-def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(network):
+def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(network, caplog):
     with Golem(1) as golem:
         (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
         suspended = instance.suspend(timeout=30)
@@ -106,6 +106,8 @@ def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(network):
         assert again.wait(30)
     assert isinstance(again.instances[0].failure, ActivityLost)
     assert "while Counter-1 was suspended" in str(again.instances[0].failure)
+    # It was paid by the session before, and is not waited for.
+    assert "no invoice" not in caplog.text
     assert left_on(network) == []
 
 
