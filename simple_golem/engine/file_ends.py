@@ -68,7 +68,7 @@ class SourceEnd:
         if component == "GetMetadata":
             return {"fileSize": self._size}
         if component == "GetChunk":
-            return self._chunk(payload["offset"], payload["size"])
+            return self._chunk(_number(payload, "offset"), _number(payload, "size"))
         raise Refusal("InternalError", f"a file that is read can't answer {component}")
 
     def _chunk(self, offset: int, size: int) -> dict[str, Any]:
@@ -120,9 +120,10 @@ class SinkEnd:
     def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
         with self._lock:
             if component == "UploadChunk":
-                self._take(payload["chunk"]["offset"], bytes(payload["chunk"]["content"]))
+                chunk = _field(payload, "chunk")
+                self._take(_number(chunk, "offset"), _content(chunk))
             elif component == "UploadFinished":
-                self._finish(payload.get("hash") if isinstance(payload, dict) else None)
+                self._finish(_hash(payload))
             else:
                 raise Refusal("InternalError", f"a file that is written can't answer {component}")
         return None
@@ -233,6 +234,38 @@ class Memory(io.BytesIO):
         if not self.closed:
             self.content = self.getvalue()
         super().close()
+
+
+# --- what a provider sends: anything at all ---------------------------------------------------------------
+
+
+def _field(payload: object, name: str) -> object:
+    if not isinstance(payload, dict) or name not in payload:
+        raise Refusal("InternalError", f"{name!r} is missing in what was asked for")
+    return payload[name]
+
+
+def _number(payload: object, name: str) -> int:
+    value = _field(payload, name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refusal("InternalError", f"{name!r} is no number")
+    return value
+
+
+def _content(chunk: object) -> bytes:
+    value = _field(chunk, "content")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, list) or not all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        raise Refusal("InternalError", "the content of a chunk is no bytes")
+    return bytes(value)
+
+
+def _hash(payload: object) -> str | None:
+    value = payload.get("hash") if isinstance(payload, dict) else None
+    if value is not None and not isinstance(value, str):
+        raise Refusal("IntegrityError", "the hash is no text")
+    return value
 
 
 def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:

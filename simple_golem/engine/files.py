@@ -188,7 +188,10 @@ class FilePublisher:
         if publication.withdrawn or publication.socket is None:
             return
         self._published.add(publication)
-        self._selector.register(publication.socket, selectors.EVENT_READ, publication)
+        try:
+            self._selector.register(publication.socket, selectors.EVENT_READ, publication)
+        except (OSError, ValueError, KeyError) as error:  # it was closed meanwhile
+            self._lost(publication, error)
 
     def _taken(self, publication: Publication) -> GsbSocket | None:
         """Serve a file no longer; its WebSocket stays open."""
@@ -217,12 +220,14 @@ class FilePublisher:
             if carrier.opened:
                 publication.pause = _FIRST_PAUSE
                 publication.given_up_at = 0.0
+            interest = selectors.EVENT_READ if carrier.unsent < _MOST_UNSENT else 0
+            interest |= selectors.EVENT_WRITE if carrier.unsent else 0
+            self._selector.modify(carrier, interest, publication)
         except SocketLost as error:
             self._lost(publication, error)
-            return
-        interest = selectors.EVENT_READ if carrier.unsent < _MOST_UNSENT else 0
-        interest |= selectors.EVENT_WRITE if carrier.unsent else 0
-        self._selector.modify(carrier, interest, publication)
+        except Exception as error:  # one WebSocket's trouble must not end the others
+            logger.warning("the WebSocket of %s is of no use", publication.address, exc_info=True)
+            self._lost(publication, error)
 
     def _answer(self, publication: Publication, carrier: GsbSocket, request: GsbRequest) -> None:
         if publication.withdrawn:
@@ -272,5 +277,9 @@ class FilePublisher:
 def _asked(end: FileEnd, component: str, payload: Any) -> dict[str, Any] | None:
     try:
         return end.asked(component, payload)
-    except (LookupError, TypeError) as error:
-        raise Refusal("InternalError", f"{component} can't be understood: {error!r}") from error
+    except Refusal:
+        raise
+    except Exception as error:
+        # One provider's call must not end what serves all the others.
+        logger.exception("a provider's %s could not be answered", component)
+        raise Refusal("InternalError", f"{component} could not be answered: {error!r}") from error

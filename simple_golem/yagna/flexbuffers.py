@@ -24,6 +24,10 @@ _WORD = 8
 _WIDTH_BITS = 3
 _PADDING = bytes(_WORD)
 
+# What strangers send comes through here.
+_DEEPEST = 32
+_MOST_EXPANDED = 16
+
 
 class BadFlexBuffer(ValueError):
     """Some bytes are no FlexBuffer, or hold a type that nobody here has a use for."""
@@ -33,77 +37,106 @@ def decode(data: bytes) -> Any:
     """Return the value that a FlexBuffer holds: None, bool, int, float, str, bytes, list or dict.
 
     Raises:
-        BadFlexBuffer: it is none.
+        BadFlexBuffer: it is none, or one made to take more time and memory than there is.
     """
     try:
         width = data[-1]
-        return _read(data, len(data) - 2 - width, width, data[-2])
-    except (IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
+        return _Reader(data).value(len(data) - 2 - width, width, data[-2], 0)
+    except (LookupError, ValueError, ArithmeticError, struct.error) as error:
+        if isinstance(error, BadFlexBuffer):
+            raise
         raise BadFlexBuffer(f"{len(data)} bytes that are no FlexBuffer: {error!r}") from error
 
 
-def _read(data: bytes, at: int, parent_width: int, packed: int) -> Any:
-    kind, width = packed >> 2, 1 << (packed & 3)
-    if kind == _NULL:
-        return None
-    if kind == _INT:
-        return _SIGNED[parent_width].unpack_from(data, at)[0]
-    if kind == _UINT:
-        return _UNSIGNED[parent_width].unpack_from(data, at)[0]
-    if kind == _FLOAT:
-        return _REAL[parent_width].unpack_from(data, at)[0]
-    if kind == _BOOL:
-        return _UNSIGNED[parent_width].unpack_from(data, at)[0] != 0
-    target = at - _UNSIGNED[parent_width].unpack_from(data, at)[0]
-    if target < 0:
-        raise IndexError("an offset that leads out of the buffer")
-    return _read_target(data, target, kind, width)
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._left = _MOST_EXPANDED * len(data)
 
+    def _spend(self, size: int) -> None:
+        """Offsets may lead to the same place many times, so that a few bytes could become gigabytes."""
+        self._left -= size
+        if self._left < 0:
+            raise BadFlexBuffer(f"{len(self._data)} bytes that would become many times as many")
 
-def _read_target(data: bytes, at: int, kind: int, width: int) -> Any:
-    if kind == _KEY:
-        return data[at : data.index(b"\0", at)].decode()
-    if kind == _INDIRECT_INT:
-        return _SIGNED[width].unpack_from(data, at)[0]
-    if kind == _INDIRECT_UINT:
-        return _UNSIGNED[width].unpack_from(data, at)[0]
-    if kind == _INDIRECT_FLOAT:
-        return _REAL[width].unpack_from(data, at)[0]
-    size = _UNSIGNED[width].unpack_from(data, at - width)[0]
-    if at + size > len(data):
-        raise IndexError("a size beyond the buffer's end")
-    if kind == _STRING:
-        return data[at : at + size].decode()
-    if kind == _BLOB:
-        return data[at : at + size]
-    if kind == _MAP:
-        return _read_map(data, at, size, width)
-    if kind == _VECTOR:
-        return _read_items(data, at, size, width)
-    if kind in (_VECTOR_INT, _VECTOR_UINT):
-        number = (_SIGNED if kind == _VECTOR_INT else _UNSIGNED)[width]
-        return [number.unpack_from(data, at + index * width)[0] for index in range(size)]
-    raise BadFlexBuffer(f"a FlexBuffer with a value of type {kind}")
+    def value(self, at: int, parent_width: int, packed: int, depth: int) -> Any:
+        kind, width = packed >> 2, 1 << (packed & 3)
+        self._spend(1)
+        if at < 0 or depth > _DEEPEST:
+            raise BadFlexBuffer("a FlexBuffer that leads out of itself, or is nested without end")
+        if kind == _NULL:
+            return None
+        if kind == _INT:
+            return _SIGNED[parent_width].unpack_from(self._data, at)[0]
+        if kind == _UINT:
+            return _UNSIGNED[parent_width].unpack_from(self._data, at)[0]
+        if kind == _FLOAT:
+            return _REAL[parent_width].unpack_from(self._data, at)[0]
+        if kind == _BOOL:
+            return _UNSIGNED[parent_width].unpack_from(self._data, at)[0] != 0
+        return self._target(self._followed(at, parent_width), kind, width, depth)
 
+    def _followed(self, at: int, width: int) -> int:
+        target: int = at - _UNSIGNED[width].unpack_from(self._data, at)[0]
+        if target < 0:
+            raise BadFlexBuffer("an offset that leads out of the buffer")
+        return target
 
-def _read_items(data: bytes, at: int, size: int, width: int) -> list[Any]:
-    types = at + size * width
-    return [_read(data, at + index * width, width, data[types + index]) for index in range(size)]
+    def _target(self, at: int, kind: int, width: int, depth: int) -> Any:
+        data = self._data
+        if kind == _KEY:
+            return self._key(at)
+        if kind == _INDIRECT_INT:
+            return _SIGNED[width].unpack_from(data, at)[0]
+        if kind == _INDIRECT_UINT:
+            return _UNSIGNED[width].unpack_from(data, at)[0]
+        if kind == _INDIRECT_FLOAT:
+            return _REAL[width].unpack_from(data, at)[0]
+        size = self._size(at, width)
+        if kind == _STRING:
+            return data[at : at + size].decode()
+        if kind == _BLOB:
+            return data[at : at + size]
+        if kind == _MAP:
+            return self._map(at, size, width, depth)
+        if kind == _VECTOR:
+            return self._items(at, size, width, depth)
+        if kind in (_VECTOR_INT, _VECTOR_UINT):
+            number = (_SIGNED if kind == _VECTOR_INT else _UNSIGNED)[width]
+            return [number.unpack_from(data, at + index * width)[0] for index in range(size)]
+        raise BadFlexBuffer(f"a FlexBuffer with a value of type {kind}")
 
+    def _size(self, at: int, width: int) -> int:
+        if at < width:
+            raise BadFlexBuffer("a size before the buffer's beginning")
+        size: int = _UNSIGNED[width].unpack_from(self._data, at - width)[0]
+        if at + size > len(self._data):
+            raise BadFlexBuffer("a size beyond the buffer's end")
+        self._spend(size)
+        return size
 
-def _read_map(data: bytes, at: int, size: int, width: int) -> dict[str, Any]:
-    number = _UNSIGNED[width]
-    keys_at = at - 3 * width
-    keys_at -= number.unpack_from(data, keys_at)[0]
-    keys_width = number.unpack_from(data, at - 2 * width)[0]
-    offset = _UNSIGNED[keys_width]
-    values = _read_items(data, at, size, width)
-    found = {}
-    for index, value in enumerate(values):
-        place = keys_at + index * keys_width
-        key_at = place - offset.unpack_from(data, place)[0]
-        found[data[key_at : data.index(b"\0", key_at)].decode()] = value
-    return found
+    def _key(self, at: int) -> str:
+        end = self._data.index(b"\0", at)
+        self._spend(end - at)
+        return self._data[at:end].decode()
+
+    def _items(self, at: int, size: int, width: int, depth: int) -> list[Any]:
+        types = at + size * width
+        return [
+            self.value(at + index * width, width, self._data[types + index], depth + 1)
+            for index in range(size)
+        ]
+
+    def _map(self, at: int, size: int, width: int, depth: int) -> dict[str, Any]:
+        if at < 3 * width:
+            raise BadFlexBuffer("keys before the buffer's beginning")
+        keys_at = self._followed(at - 3 * width, width)
+        keys_width = _UNSIGNED[width].unpack_from(self._data, at - 2 * width)[0]
+        values = self._items(at, size, width, depth)
+        return {
+            self._key(self._followed(keys_at + index * keys_width, keys_width)): value
+            for index, value in enumerate(values)
+        }
 
 
 def encode(value: dict[str, Any]) -> bytes:

@@ -95,11 +95,14 @@ class GsbSocket:
         self._fragments.clear()
         try:
             call = decode(message)
-            return [GsbRequest(call["id"], call["component"], call["payload"])]
+            call_id, component, payload = call["id"], call["component"], call["payload"]
         except (BadFlexBuffer, LookupError, TypeError) as error:
             # What the daemon itself compressed it embeds here unread, and so as nonsense: no answer is
             # possible without the id. It does so to none of the calls that come from other nodes.
             raise SocketLost(f"the daemon sent what can't be read: {error!r}") from error
+        if not isinstance(call_id, str) or not isinstance(component, str):
+            raise SocketLost(f"the daemon sent a call that names nothing: {str(call)[:200]}")
+        return [GsbRequest(call_id, component, payload)]
 
     def _check_handshake(self) -> None:
         error = self._protocol.handshake_exc

@@ -117,6 +117,38 @@ def test_a_hole_is_refused():
         chunk(sink, bytes(100 * CHUNK), 65)
 
 
+@pytest.mark.parametrize(
+    ("component", "payload"),
+    [
+        ("UploadChunk", None),
+        ("UploadChunk", {"chunk": 3}),
+        ("UploadChunk", {"chunk": {"offset": "0", "content": b"x"}}),
+        ("UploadChunk", {"chunk": {"offset": 0, "content": [300]}}),
+        ("UploadChunk", {"chunk": {"offset": 0, "content": -1}}),
+        ("UploadChunk", {"chunk": {"offset": 0, "content": 10**13}}),
+        ("UploadChunk", {"chunk": {"offset": 0, "content": "text"}}),
+        ("UploadFinished", {"hash": 5}),
+        ("UploadFinished", {"hash": [1]}),
+        ("GetChunk", {"offset": 1.5, "size": 1}),
+        ("GetChunk", [0, 1]),
+        ("GetChunk", {"offset": True, "size": 1}),
+    ],
+)
+def test_what_has_another_form_than_it_should_is_refused(component, payload):
+    end = source(b"0123") if component == "GetChunk" else SinkEnd(Memory(), "memory", untold)
+    with pytest.raises(Refusal):
+        end.asked(component, payload)
+    assert end.trouble is None
+
+
+def test_a_chunk_may_be_a_list_of_bytes():
+    memory = Memory()
+    sink = SinkEnd(memory, "memory", untold)
+    sink.asked("UploadChunk", {"chunk": {"offset": 0, "content": [0, 255]}})
+    sink.close()
+    assert memory.content == b"\0\xff"
+
+
 def test_a_disk_that_is_full_is_this_machines_trouble():
     class Full(io.BytesIO):
         def write(self, data: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from flatbuffers import flexbuffers
 
@@ -43,6 +45,43 @@ def test_what_the_library_writes_is_read(value):
 def test_anything_else_is_refused(data):
     with pytest.raises(BadFlexBuffer):
         decode(data)
+
+
+def test_bytes_that_were_tampered_with_are_refused_or_read_and_nothing_else():
+    chance = random.Random(1)
+    sound = encode({"id": "a", "component": "x", "payload": {"chunk": {"offset": 0, "content": b"x" * 40}}})
+    refused = 0
+    for _ in range(5000):
+        data = bytearray(sound)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(len(data))] = chance.choice([0, 1, 2, 8, 255, chance.randrange(256)])
+        try:
+            decode(bytes(data))
+        except BadFlexBuffer:
+            refused += 1
+    assert 1000 < refused < 5000
+
+
+def nested(depth: int, each: int) -> bytes:
+    """Vectors of a few references to one and the same vector, and so on."""
+    data, at = bytearray(b"\0"), 0
+    kind = 0
+    for _ in range(depth):
+        data.append(each)
+        begin = len(data)
+        data += bytes(len(data) + index - at for index in range(each))
+        data += bytes([kind << 2] * each)
+        at, kind = begin, 10
+    return bytes(data + bytes([len(data) - at, kind << 2, 1]))
+
+
+def test_what_is_nested_too_deep_or_would_become_too_much_is_refused():
+    assert decode(nested(3, 1)) == [[[None]]]
+    assert decode(nested(2, 2)) == [[None, None], [None, None]]
+    with pytest.raises(BadFlexBuffer, match="nested"):
+        decode(nested(2000, 1))
+    with pytest.raises(BadFlexBuffer, match="many times"):
+        decode(nested(30, 2))
 
 
 def test_what_has_no_use_here_is_not_written():

@@ -1,0 +1,157 @@
+"""The thread that answers for all files, with WebSockets that do what a test says."""
+
+from __future__ import annotations
+
+import io
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simple_golem.engine.file_ends import FileEnd, Memory, SinkEnd, SourceEnd
+from simple_golem.engine.files import FilePublisher
+from simple_golem.scope import Scope
+from simple_golem.yagna.gsb_call import GsbRequest
+
+
+class Carrier:
+    """A WebSocket on which a test calls."""
+
+    def __init__(self) -> None:
+        self._here, self._there = socket.socketpair()
+        self._calls: queue.Queue[GsbRequest | Exception] = queue.Queue()
+        self.answers: queue.Queue[Any] = queue.Queue()
+        self.opened = True
+        self.unsent = 0
+
+    def call(self, component: str, payload: Any = None) -> Any:
+        """Call and return the answer, or the name of the error."""
+        self.get(GsbRequest("1", component, payload))
+        return self.answers.get(timeout=5)
+
+    def get(self, what: GsbRequest | Exception) -> None:
+        self._calls.put(what)
+        self._there.send(b"!")
+
+    @property
+    def closed(self) -> bool:
+        return self._here.fileno() < 0
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def receive(self) -> list[GsbRequest]:
+        self._here.recv(1)
+        got = self._calls.get_nowait()
+        if isinstance(got, Exception):
+            raise got
+        return [got]
+
+    def flush(self) -> None:
+        pass
+
+    def answer(self, _call_id: str, payload: Any) -> None:
+        self.answers.put(payload)
+
+    def refuse(self, _call_id: str, kind: str, _message: str) -> None:
+        self.answers.put(kind)
+
+    def close(self) -> None:
+        self._here.close()
+
+    def give_up(self) -> None:
+        self.close()
+        self._there.close()
+
+
+class Bus:
+    """A daemon's bus; `hold` makes its next answer wait."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, str] = {}
+        self.carriers: list[Carrier] = []
+        self.connected = threading.Semaphore(0)
+        self.publishing = threading.Event()
+        self.hold: threading.Event | None = None
+
+    def publish(self, address: str, _components: Any, **_how: Any) -> str:
+        self.publishing.set()
+        if self.hold is not None:
+            assert self.hold.wait(10)
+        services_id = str(len(self.carriers))
+        self.services[services_id] = address
+        return services_id
+
+    def connect(self, _services_id: str) -> Carrier:
+        self.carriers.append(Carrier())
+        self.connected.release()
+        return self.carriers[-1]
+
+    def withdraw(self, services_id: str, **_how: Any) -> None:
+        self.services.pop(services_id, None)
+
+
+@pytest.fixture
+def bus() -> Iterator[Bus]:
+    bus = Bus()
+    yield bus
+    for carrier in bus.carriers:
+        carrier.give_up()
+
+
+@pytest.fixture
+def publisher(bus: Bus) -> Iterator[FilePublisher]:
+    me = SimpleNamespace(node_id="0xme")
+    yagna: Any = SimpleNamespace(gsb=bus, identity=SimpleNamespace(me=lambda scope: me))
+    publisher = FilePublisher(yagna)
+    yield publisher
+    assert publisher.close(5)
+
+
+def source() -> SourceEnd:
+    return SourceEnd(io.BytesIO(b"abc"), "it", 3, lambda _now, _all: None)
+
+
+class Broken(SinkEnd):
+    """One that has a fault of its own."""
+
+    def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
+        raise RuntimeError("a fault of the engine")
+
+
+@pytest.mark.parametrize(
+    ("end", "payload"),
+    [
+        (SinkEnd(Memory(), "m", lambda _now, _all: None), {"hash": 5}),
+        (Broken(Memory(), "m", lambda _now, _all: None), {"hash": ""}),
+    ],
+    ids=["the provider's", "its own"],
+)
+def test_a_call_that_can_not_be_answered_is_refused_and_the_others_are_answered(
+    publisher: FilePublisher, bus: Bus, end: FileEnd, payload: Any
+):
+    publisher.publish(source(), Scope())
+    publisher.publish(end, Scope())
+    good, bad = bus.carriers
+    assert bad.call("UploadFinished", payload) in ("IntegrityError", "InternalError")
+    assert good.call("GetMetadata") == {"fileSize": 3}
+    assert bad.call("UploadFinished", payload) in ("IntegrityError", "InternalError")
+
+
+def test_a_websocket_with_any_trouble_is_opened_anew_and_the_others_go_on(
+    publisher: FilePublisher, bus: Bus, caplog: pytest.LogCaptureFixture
+):
+    bad = publisher.publish(source(), Scope())
+    publisher.publish(source(), Scope())
+    bus.carriers[0].get(OverflowError("nobody thought of it"))
+    for _ in range(3):
+        assert bus.connected.acquire(timeout=5)
+    assert bus.carriers[2].call("GetMetadata") == {"fileSize": 3}
+    assert bus.carriers[1].call("GetMetadata") == {"fileSize": 3}
+    assert bus.carriers[0].closed
+    assert bad.lost == 1
+    assert "nobody thought of it" in caplog.text
