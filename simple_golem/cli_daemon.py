@@ -51,6 +51,11 @@ def add_daemon_commands(commands: Any) -> None:
         "--wait", type=float, default=_INVOICE_SECONDS, metavar="SECONDS", help="for invoices, at most"
     )
     cleanup.add_argument("--suspended", action="store_true", help="end what was suspended, too")
+    cleanup.add_argument(
+        "--above-budget",
+        action="store_true",
+        help="pay what is owed by the agreed prices, also where it is more than the budget of its session",
+    )
     _add_settings(cleanup)
     cleanup.set_defaults(command=clean)
 
@@ -87,7 +92,13 @@ def clean(options: argparse.Namespace) -> int:
         whose = Whose(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
         suspended, troubles = clean_up(
-            yagna, whose, Scope(), tell, wait=wait, end_suspended=options.suspended
+            yagna,
+            whose,
+            Scope(),
+            tell,
+            wait=wait,
+            end_suspended=options.suspended,
+            above_budget=options.above_budget,
         )
     finally:
         yagna.close()

@@ -496,6 +496,7 @@ class Golem:
         total: Decimal = session.on_worker(session.budget.top_up, more)
         session.budget_watch.topped_up()
         session.payments.topped_up()
+        session.chooser.topped_up()
         return total
 
     def _budget_is_used_up(self) -> None:
@@ -505,7 +506,7 @@ class Golem:
             "call golem.top_up(amount) in time"
         )
         for cluster in self.clusters:
-            cluster.cut_off(Ending.ordinary(self._stop_grace), error)
+            cluster.cut_off(Ending.out_of_budget(self._stop_grace), error)
 
     def offers(self, payload: Payload | None = None, timeout: float = 5.0) -> tuple[Offer, ...]:
         """Look at what is on the market, cheapest first, without committing to anything.

@@ -75,7 +75,7 @@ class Order:
             settings.payment_platform,
             session.chooser.is_banned,
             session.chooser.is_free,
-            session.budget.left,
+            session.budget,
         )
         make_demand = partial(
             Demand,

@@ -55,9 +55,9 @@ class ActivityAccount:
         return exact(max(by_wall, until_at - self.began_at))
 
     def cpu_rate(self) -> Decimal:
-        """Threads kept busy, as of the last note."""
+        """Threads kept busy, as of the last note; one, as long as there was none."""
         seconds, cpu = self.claimed
-        return EXACT.divide(cpu, seconds) if seconds > 0 else Decimal(0)
+        return EXACT.divide(cpu, seconds) if seconds > 0 else Decimal(1)
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Account:
         activities: by their ids.
         invoice: what was accepted, GLM; None as long as nothing was.
         refused: why the invoice is not paid.
+        ended: whether the agreement is over.
     """
 
     agreement_id: str
@@ -86,6 +87,7 @@ class Account:
     activities: dict[str, ActivityAccount] = field(default_factory=dict)
     invoice: Decimal | None = None
     refused: str | None = None
+    ended: bool = False
 
     @classmethod
     def made(cls, agreement_id: str, offer: Offer, cluster: str, instance: str, agreed: datetime) -> Account:
@@ -213,6 +215,8 @@ class Account:
 
     def _outlook(self, prices: Prices) -> tuple[Decimal, Decimal]:
         now, per_second = Decimal(0), Decimal(0)
+        if not self.activities and not self.ended:  # one is to come
+            return prices.start, prices.per_second + prices.per_cpu_second
         for activity in self.activities.values():
             rate = prices.per_second + activity.cpu_rate() * prices.per_cpu_second
             base = max(activity.noted, prices.start)

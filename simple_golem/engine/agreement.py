@@ -74,21 +74,23 @@ class Chooser:
             demand.counter_as_needed()
             free = [draft for provider, draft in demand.drafts.items() if self.is_free(provider)]
             left = demand.collected_in(max((draft.worth for draft in free), default=None))
-            if free and left == 0:
-                return free
-            objection = demand.too_dear()
-            if objection is not None and not free and left == 0:
-                raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
+            if left == 0:
+                payable = demand.payable(free) if free else []
+                if payable:
+                    return payable
+                objection = demand.too_dear()
+                if objection is not None:
+                    raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
             self.changed.wait(left or None)
 
     def _take_best(self, demand: Demand, free: list[Draft]) -> Proposal:
         best = max(self._rank(draft) for draft in free)
-        chosen = random.choice([one for one in free if self._rank(one) == best]).proposal
-        self._taken.add(chosen.issuer_id)
-        del demand.drafts[chosen.issuer_id]
+        chosen = random.choice([one for one in free if self._rank(one) == best])
+        self._taken.add(chosen.proposal.issuer_id)
+        demand.take(chosen)
         # Others may have counted on this one.
         self.changed.notify_all()
-        return chosen
+        return chosen.proposal
 
     def is_free(self, provider_id: str) -> bool:
         """Whether the provider could be taken; its caller holds `changed`."""
@@ -110,6 +112,10 @@ class Chooser:
             if failed:
                 self._trust[provider_id] = self._trust.get(provider_id, 1.0) * _AFTER_FAILURE
             self.changed.notify_all()
+
+    def topped_up(self) -> None:
+        """There is more to pay from: who was too dear may be taken."""
+        self._wake()
 
     def ban(self, provider_id: str) -> None:
         """Never take this provider again."""

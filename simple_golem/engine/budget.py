@@ -32,6 +32,8 @@ _FIRST = COVERED + _MARGIN
 # What it takes to stop everything in good order must still be paid.
 RESERVE_SECONDS = Decimal(15)
 _SOONEST_LOOK_SECONDS = 0.5
+# Many who choose at once ask for the same.
+_SAME_OUTLOOK_SECONDS = 0.05
 # What the daemon says of an allocation whose time is over, or that was released.
 _GONE = (404, 410)
 _LATEST_LOOK_SECONDS = 60.0
@@ -49,6 +51,9 @@ class Budget:
         self._allocation: Allocation | None = None
         self._until: datetime | None = None
         self._kept_for: set[str] = set()
+        self._reserving = threading.Lock()
+        self._reserved: dict[str, Decimal] = {}
+        self._outlook: tuple[float, Decimal] | None = None
         self.total = Decimal(0)
         self.opened: datetime | None = None
 
@@ -127,8 +132,30 @@ class Budget:
         return self._allocation.allocation_id
 
     def left(self) -> Decimal:
-        """GLM that are neither spent nor foreseen to be."""
-        return max(Decimal(0), EXACT.subtract(self.total, self._ledger.outlook()[0]))
+        """GLM that are neither spent, nor foreseen to be, nor needed to end what runs."""
+        with self._reserving:
+            now = time.monotonic()
+            if self._outlook is None or now - self._outlook[0] > _SAME_OUTLOOK_SECONDS:
+                self._outlook = now, self._needed()
+            needed = self._outlook[1]
+            for amount in self._reserved.values():
+                needed = EXACT.add(needed, amount)
+        return max(Decimal(0), EXACT.subtract(self.total, needed))
+
+    def _needed(self) -> Decimal:
+        cost, per_second = self._ledger.outlook()
+        return EXACT.add(cost, EXACT.multiply(per_second, RESERVE_SECONDS))
+
+    def reserve(self, provider_id: str, amount: Decimal) -> None:
+        """An agreement with a provider is being made, of which the ledger does not know yet."""
+        with self._reserving:
+            self._reserved[provider_id] = amount
+
+    def let_go(self, provider_id: str) -> None:
+        """It was made, and the ledger knows of it, or it was not."""
+        with self._reserving:
+            self._reserved.pop(provider_id, None)
+            self._outlook = None
 
     def keep(self, agreement_id: str) -> str:
         """An agreement goes on without this session: don't release the allocation; returns its id."""

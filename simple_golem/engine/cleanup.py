@@ -38,7 +38,16 @@ _SAME_MOMENT = timedelta(milliseconds=1)
 class DeadSession:
     """One session that is no more, whose journal was taken over."""
 
-    def __init__(self, yagna: Yagna, journal: Journal, platform: str, scope: Scope, emit: Emit) -> None:
+    def __init__(
+        self,
+        yagna: Yagna,
+        journal: Journal,
+        platform: str,
+        scope: Scope,
+        emit: Emit,
+        *,
+        above_budget: bool = False,
+    ) -> None:
         self._yagna = yagna
         self._journal = journal
         self._record = journal.record
@@ -46,6 +55,7 @@ class DeadSession:
         self._platform = platform
         self._scope = scope
         self._emit = emit
+        self._above_budget = above_budget
 
     def end(self) -> list[str]:
         """End what it left open: demands, agreements, allocations; what was suspended is left alone.
@@ -218,11 +228,12 @@ class DeadSession:
             self._journal.write("invoice answered", agreement=account.agreement_id, paid="0")
             self._tell(f"invoice of {account.provider} refused: {objection}")
             return
-        if EXACT.add(self._record.paid, invoice.amount) > self._record.budget:
+        is_above = EXACT.add(self._record.paid, invoice.amount) > self._record.budget
+        if is_above and not self._above_budget:
             raise OutOfBudget(
                 f"the invoice of {account.provider} over {plain(invoice.amount)} GLM is not paid: the "
                 f"session it belongs to had a budget of {plain(self._record.budget)} GLM, and has spent "
-                f"{plain(self._record.paid)}"
+                f"{plain(self._record.paid)}; `simple-golem cleanup --above-budget` pays it all the same"
             )
         self._pay(account, invoice)
 
@@ -246,7 +257,14 @@ class DeadSession:
 
 
 def clean_up(
-    yagna: Yagna, whose: Whose, scope: Scope, emit: Emit, *, wait: float | None, end_suspended: bool = False
+    yagna: Yagna,
+    whose: Whose,
+    scope: Scope,
+    emit: Emit,
+    *,
+    wait: float | None,
+    end_suspended: bool = False,
+    above_budget: bool = False,
 ) -> tuple[list[str], list[str]]:
     """End what dead sessions left open, and pay what they owe, as it comes.
 
@@ -258,6 +276,7 @@ def clean_up(
         emit: is told of each thing that was done.
         wait: seconds to wait for invoices at most; None waits until `scope` is cancelled.
         end_suspended: whether to end what was suspended, too.
+        above_budget: whether to pay invoices that are more than what their session had to spend.
 
     Returns:
         The names of the instances that stay suspended, and what could not be done.
@@ -272,7 +291,7 @@ def clean_up(
             journal = Journal.take_over(path)
             if journal is None:
                 continue
-            session = DeadSession(yagna, journal, whose.platform, scope, emit)
+            session = DeadSession(yagna, journal, whose.platform, scope, emit, above_budget=above_budget)
             try:
                 troubles += _clean_up_after(session, path, ended, end_suspended)
             except ScopeEnded:

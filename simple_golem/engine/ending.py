@@ -78,6 +78,18 @@ class Ending:
         return cls(seconds, timeout=timeout)
 
     @classmethod
+    def out_of_budget(cls, stop_grace: float) -> Ending:
+        """What was kept back of the budget lasts for 15 seconds, and some have passed until that is known."""
+        seconds = {
+            Part.BATCH: min(stop_grace, 4.0),
+            Part.METHOD: 2.0,
+            Part.SHUTDOWN: 8.0,
+            Part.RELEASE: 10.0,
+            Part.INVOICES: _INVOICE_SECONDS,
+        }
+        return cls(seconds, timeout=12.0)
+
+    @classmethod
     def by_provider(cls) -> Ending:
         """The provider has ended the agreement, but the activity still answers."""
         seconds = {

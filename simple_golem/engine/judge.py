@@ -6,15 +6,26 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
-from ..model.cost import plain
 from ..model.offer import Offer
 from ..model.prices import Prices
 from ..model.strategy import Strategy
 from ..model.terms import Terms
 from ..yagna.values import Proposal
+from .budget import RESERVE_SECONDS
 
 logger = logging.getLogger(__name__)
+
+
+class Funds(Protocol):
+    """What is left of a budget."""
+
+    def left(self) -> Decimal:
+        """GLM that nothing else needs."""
+
+    def reserve(self, provider_id: str, amount: Decimal) -> None:
+        """An agreement with a provider is being made, which needs so much."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Judge:
         platform: the payment platform that both sides need.
         banned: whether a provider, by its id, has cheated in this session.
         is_free: whether a provider could be taken, holding the chooser's condition.
-        funds: GLM that may still be spent.
+        budget: what may still be spent.
     """
 
     strategy: Strategy
@@ -34,7 +45,7 @@ class Judge:
     platform: str
     banned: Callable[[str], bool]
     is_free: Callable[[str], bool]
-    funds: Callable[[], Decimal]
+    budget: Funds
 
     def objection(self, proposal: Proposal, *, final: bool) -> str | None:
         """Why a proposal is turned down, None if not; `final` for one that could become an agreement."""
@@ -48,16 +59,14 @@ class Judge:
         except Exception:
             logger.exception("the strategy's `accept` failed for %s, which is not taken", offer.provider_name)
             return "The requestor's filter failed"
-        objection = objection or self.unaffordable(proposal)
         return objection or self.terms.objection(proposal.properties, final=final)
 
-    def unaffordable(self, proposal: Proposal) -> str | None:
-        """Why what is left of the budget is not enough for a proposal's start alone; None if it is."""
-        prices, left = Prices.of(proposal.properties), self.funds()
-        if prices is None or prices.start <= left:
-            return None
-        start, rest = plain(prices.start), plain(round(left, 9))
-        return f"A start price of {start} GLM is above the {rest} GLM left of the budget"
+    def needs(self, proposal: Proposal) -> Decimal:
+        """GLM that it takes to begin an activity with who proposes, and to end it in good order."""
+        prices = Prices.of(proposal.properties)
+        if prices is None:
+            return Decimal(0)
+        return prices.estimate(float(RESERVE_SECONDS), self.strategy.expected_load)
 
     def worth(self, proposal: Proposal) -> float | None:
         """The score of a proposal by the strategy; None if it is refused, or its scoring failed."""

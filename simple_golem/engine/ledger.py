@@ -68,7 +68,9 @@ class Books:
 
     def is_over(self, session_id: str) -> bool:
         """Whether nobody else can need what an earlier session has set aside; False while it lives."""
-        return self.has(session_id) or not journal_of(session_id).exists()
+        if self.has(session_id):
+            return not self._taken_over[session_id].record.suspended
+        return not journal_of(session_id).exists()
 
     def write(self, kind: str, *, about: str | None = None, **what: Any) -> None:
         """Write something down; with `about`, an agreement's id, in the journal that has the agreement."""
@@ -146,6 +148,7 @@ class Ledger:
             account = self._accounts.get(agreement_id)
             if account is None:
                 return
+            account.ended = True
             ended = [name for name, activity in account.activities.items() if activity.ended is None]
             for activity_id in ended:
                 account.activities[activity_id].ended = now

@@ -188,6 +188,7 @@ class Life:
                 )
             finally:
                 if self._binding.agreement is None:
+                    self._session.budget.let_go(proposal.issuer_id)
                     self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
         agreement = self._binding.agreement
         offer = Offer.of(agreement.provider_id, agreement.offer_properties)
@@ -195,6 +196,7 @@ class Life:
         self._session.ledger.open(
             Account.made(agreement.agreement_id, offer, self._class_name, self._host.name, now)
         )
+        self._session.budget.let_go(agreement.provider_id)
         self._host.agreed(agreement.agreement_id)
         self._host.rename_thread(agreement.provider_name)
         self._session.watch(agreement.agreement_id, self)

@@ -7,12 +7,14 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 from ..errors import GolemError, YagnaError
+from ..model.cost import plain
 from ..model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ..model.events import ProposalRejected as ProposalTurnedDown
 from ..model.payload import Payload
@@ -69,10 +71,17 @@ def demand_constraints(payload: Payload, decorations: Decorations, settings: Set
 
 @dataclass(frozen=True)
 class Draft:
-    """A provider's answer that could become an agreement, and what it is worth by the strategy."""
+    """An offer, or an answer that could become an agreement.
+
+    Attributes:
+        proposal: what the provider has said last.
+        worth: by the strategy.
+        needs: GLM that have to be left for it.
+    """
 
     proposal: Proposal
     worth: float
+    needs: Decimal = Decimal(0)
 
 
 class Demand:
@@ -101,7 +110,9 @@ class Demand:
         self._reserve: dict[str, tuple[str, Draft]] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
-        self._too_dear: dict[str, str] = {}
+        # Of the providers that were taken: what it took.
+        self._had: dict[str, Decimal] = {}
+        self._too_dear: set[str] = set()
         self._yagna = yagna
         self._workers = workers
         self._changed = changed
@@ -175,11 +186,36 @@ class Demand:
         with self._changed:
             return len(self.seen), self.rejections.most_common(2)
 
+    def payable(self, drafts: Iterable[Draft]) -> list[Draft]:
+        """Those of some drafts that what is left of the budget is enough for; holds `changed`."""
+        left = self._judge.budget.left()
+        return [draft for draft in drafts if self._can_pay(draft, left)]
+
+    def take(self, draft: Draft) -> None:
+        """An agreement is to be made of a draft, and what that needs is kept for it; holds `changed`."""
+        provider = draft.proposal.issuer_id
+        self._had[provider] = draft.needs
+        del self.drafts[provider]
+        self._judge.budget.reserve(provider, draft.needs)
+
     def too_dear(self) -> str | None:
         """Why nobody who has offered can be paid from the budget, None if somebody can; holds `changed`."""
-        if not self._too_dear or self._too_dear.keys() != self.seen:
+        waiting = {**self.drafts, **{who: offer for who, (_, offer) in self._reserve.items()}}
+        needs = {**self._had, **{who: draft.needs for who, draft in waiting.items()}}
+        if not needs or needs.keys() != self.seen:
             return None
-        return next(iter(self._too_dear.values()))
+        least, left = min(needs.values()), self._judge.budget.left()
+        return _too_dear(least, left) if least > left else None
+
+    def _can_pay(self, draft: Draft, left: Decimal) -> bool:
+        """Whether `left` is enough; if not, that is told, once for each provider."""
+        if draft.needs <= left:
+            return True
+        provider = draft.proposal.issuer_id
+        if provider not in self._too_dear:
+            self._too_dear.add(provider)
+            self._count_rejection(_too_dear(draft.needs, left))
+        return False
 
     def collected_in(self, best: float | None = None) -> float:
         """Seconds until the first offers are all answered, or the time for that is over; holds `changed`."""
@@ -253,7 +289,7 @@ class Demand:
             return
         with self._changed:
             self._collecting.answered(proposal.issuer_id)
-            self.drafts[proposal.issuer_id] = Draft(proposal, worth)
+            self.drafts[proposal.issuer_id] = Draft(proposal, worth, self._judge.needs(proposal))
             self._changed.notify_all()
 
     def _take_rejection(self, event: ProposalRejected) -> None:
@@ -276,12 +312,15 @@ class Demand:
         if not self._reserve or not self.wanted:
             return
         is_free = self._judge.is_free
+        left = self._judge.budget.left()
         enough = self.wanted + _TO_SPARE
         rivals = [
             *self._collecting.awaited(),
-            *(one.worth for who, one in self.drafts.items() if is_free(who)),
+            *(one.worth for who, one in self.drafts.items() if is_free(who) and self._can_pay(one, left)),
         ]
         for provider, (demand_id, offer) in sorted(self._reserve.items(), key=lambda item: -item[1][1].worth):
+            if not self._can_pay(offer, left):
+                continue
             if sum(worth >= offer.worth for worth in rivals) >= enough:
                 return
             del self._reserve[provider]
@@ -298,16 +337,13 @@ class Demand:
         if worth is not None:
             with self._changed:
                 self._collecting.answered(proposal.issuer_id)
-                self._reserve[proposal.issuer_id] = demand_id, Draft(proposal, worth)
+                offer = Draft(proposal, worth, self._judge.needs(proposal))
+                self._reserve[proposal.issuer_id] = demand_id, offer
                 self.counter_as_needed()
-                if self.drafts:
+                if self.drafts or proposal.issuer_id in self._reserve:
                     self._changed.notify_all()
             return
-        objection = objection or "Refused by the strategy"
-        if self._judge.unaffordable(proposal) is not None:
-            with self._changed:
-                self._too_dear[proposal.issuer_id] = objection
-        self._turn_down(demand_id, proposal, objection)
+        self._turn_down(demand_id, proposal, objection or "Refused by the strategy")
 
     def _counter(self, demand_id: str, proposal: Proposal) -> None:
         properties = {
@@ -343,6 +379,13 @@ class Demand:
         with self._changed:
             self._collecting.answered(proposal.issuer_id)
             self._changed.notify_all()
+
+
+def _too_dear(needs: Decimal, left: Decimal) -> str:
+    return (
+        f"What it takes to begin and to end, {plain(round(needs, 9))} GLM, is above the "
+        f"{plain(round(left, 9))} GLM left of the budget"
+    )
 
 
 class Collecting:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from ..errors import GolemError, Overcharged, YagnaError
+from ..model.cost import plain
 from ..model.events import DebitNoteAccepted, DebitNoteRefused, InvoiceAccepted, InvoiceRefused
 from ..model.suspended import SuspendedInstance
 from ..scope import Scope, ScopeEnded
@@ -76,6 +77,7 @@ class Payments:
         self._answered_before: set[str] = set()
         self._noted: set[str] = set()
         self._unpaid: dict[str, Invoice] = {}
+        self._not_accepted: dict[str, str] = {}
         self._hurried = math.inf
         self._sessions = {app_session_id}
         self._readers: list[EngineThread] = []
@@ -144,15 +146,18 @@ class Payments:
             self._workers.post(self._look, since)
             pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         with self._changed:
-            missing = dict(self._awaited)
-        if missing:
-            names = ", ".join(f"{agreement} with {provider}" for agreement, provider in missing.items())
-            logger.warning(
-                "no invoice had come by the end for the agreement%s %s: it is paid by the next session, or "
-                "by `simple-golem cleanup`",
-                "s" if len(missing) > 1 else "",
-                names,
-            )
+            late = {who: name for who, name in self._awaited.items() if who not in self._not_accepted}
+            failed = {who: name for who, name in self._awaited.items() if who in self._not_accepted}
+        for what, missing in (("no invoice had come", late), ("no invoice could be accepted", failed)):
+            if missing:
+                names = ", ".join(f"{agreement} with {provider}" for agreement, provider in missing.items())
+                logger.warning(
+                    "%s by the end for the agreement%s %s: it is paid by the next session, or by "
+                    "`simple-golem cleanup`",
+                    what,
+                    "s" if len(missing) > 1 else "",
+                    names,
+                )
 
     def _look(self, since: datetime) -> None:
         """Once a second the daemon tells of what is new: too rarely for whoever waits for nothing else."""
@@ -244,10 +249,10 @@ class Payments:
             if objection is not None:
                 self._refuse_debit_note(account, note, objection)
             elif note.status in _ANSWERED:
-                self._ledger.noted(account, note)
+                self._take_into_account(account, note)
             elif account.invoice is None:  # else the invoice, which contains it, was quicker
                 self._yagna.payment.accept_debit_note(note, self._budget.allocation_id, scope=self._stop)
-                self._ledger.noted(account, note)
+                self._take_into_account(account, note)
                 self._emit(
                     DebitNoteAccepted(note.agreement_id, note.activity_id, note.issuer_id, note.amount)
                 )
@@ -256,6 +261,11 @@ class Payments:
         except GolemError as error:
             logger.warning("the debit note %s could not be accepted: %s", note.debit_note_id, error)
             self._look_for_funds(error)
+
+    def _take_into_account(self, account: Account, note: DebitNote) -> None:
+        self._ledger.noted(account, note)
+        # It may tell of more processor time than was foreseen.
+        self._watch.begin()
 
     def _refuse_debit_note(self, account: Account, note: DebitNote, objection: str) -> None:
         self._ledger.note_refused(account, note)
@@ -309,18 +319,21 @@ class Payments:
         except ScopeEnded:
             return
         except GolemError as error:
-            # It has come, so nobody needs to wait for it any more.
+            self._answer_failed(account, invoice, error)
+
+    def _answer_failed(self, account: Account, invoice: Invoice, error: GolemError) -> None:
+        """Of want of money it is waited for with a top-up; all else is tried again while closing."""
+        why = str(error.detail if isinstance(error, YagnaError) else error)
+        with self._changed:
+            is_news = self._not_accepted.get(invoice.agreement_id) != why
+            self._not_accepted[invoice.agreement_id] = why
+        if is_news:
+            told = invoice.invoice_id, account.provider, plain(invoice.amount), why
+            logger.error("the invoice %s of %s over %s GLM is not paid: %s", *told)
+        if self._look_for_funds(error):
+            with self._changed:
+                self._unpaid[invoice.invoice_id] = invoice
             self._no_longer_awaited(invoice.agreement_id)
-            logger.error(
-                "the invoice %s of %s over %s GLM is not paid: %s",
-                invoice.invoice_id,
-                invoice.issuer_id,
-                invoice.amount,
-                error.detail if isinstance(error, YagnaError) else error,
-            )
-            if self._look_for_funds(error):
-                with self._changed:
-                    self._unpaid[invoice.invoice_id] = invoice
 
     def _accept_invoice(self, account: Account, invoice: Invoice) -> None:
         self._yagna.payment.accept_invoice(invoice, self._budget.allocation_id, scope=self._stop)

@@ -43,7 +43,8 @@ class Prices:
             return None
         if not isinstance(coefficients, (list, tuple)) or not isinstance(counters, (list, tuple)):
             return None
-        if len(coefficients) != len(counters) + 1:
+        # A counter that is named twice would be charged for twice, and looked at once.
+        if len(coefficients) != len(counters) + 1 or len(set(map(str, counters))) != len(counters):
             return None
         amounts = [_amount(value) for value in coefficients]
         if any(amount is None or amount < 0 for amount in amounts):

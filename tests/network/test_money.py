@@ -201,6 +201,30 @@ def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, 
     assert golem.instances[-1].failure is None
 
 
+def test_what_can_not_be_begun_and_ended_in_good_order_is_not_begun(yagna, network):
+    """0.01 GLM to start, and 15 seconds of 0.01 GLM; there is enough for two."""
+    before = len(yagna.market.agreements())
+    with Golem(budget="0.35", raise_failures=False) as golem:
+        cluster = golem.run_service(Worker, num_instances=3)
+        failed = next(one for one, _ in cluster.state_changes(timeout=30) if one.failure is not None)
+        assert isinstance(failed.failure, OutOfBudget)
+        assert "0.16 GLM, is above" in str(failed.failure)
+        assert len(yagna.market.agreements()) == before + 2
+
+
+def test_a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut(yagna):
+    class Slow(Service):
+        def shutdown(self):
+            self.wait(25)
+
+    with Golem(budget="0.2", raise_failures=False, terms=Terms(debit_note_interval=2)) as golem:
+        events = watched(golem)
+        cluster = golem.run_service(Slow)
+        assert cluster.wait(60)
+    assert [event.amount for event in events.of(InvoiceAccepted)] == [golem.cost.amount]
+    assert Decimal("0.1") < golem.cost.amount <= Decimal("0.2")
+
+
 def test_a_budget_that_ran_out_is_a_failure_that_leaving_tells():
     def script() -> None:
         with Golem(budget="0.18") as golem:
@@ -210,7 +234,10 @@ def test_a_budget_that_ran_out_is_a_failure_that_leaving_tells():
         script()
 
 
-def test_an_invoice_above_the_budget_is_paid_once_there_is_more(yagna, caplog):
+def test_an_invoice_above_the_budget_is_paid_once_there_is_more(yagna, caplog, monkeypatch):
+    # Nothing is kept back: it begins with less than it takes to end.
+    for module in ("budget", "judge"):
+        monkeypatch.setattr(f"simple_golem.engine.{module}.RESERVE_SECONDS", Decimal(0))
     with Golem(budget="0.0125", raise_failures=False) as golem:
         events = watched(golem)
         cluster = golem.run_service(Idle)

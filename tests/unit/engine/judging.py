@@ -43,6 +43,20 @@ def proposal_of(
     return Proposal(f"R-{provider}", provider, state, properties, "()", NOON)
 
 
+class Purse:
+    """What is left of a budget, for whoever reserves first."""
+
+    def __init__(self, amount: Decimal) -> None:
+        self.amount = amount
+        self.reserved: dict[str, Decimal] = {}
+
+    def left(self) -> Decimal:
+        return self.amount - sum(self.reserved.values())
+
+    def reserve(self, provider_id: str, amount: Decimal) -> None:
+        self.reserved[provider_id] = amount
+
+
 def judge(
     strategy: Strategy | None = None,
     terms: Terms | None = None,
@@ -56,7 +70,7 @@ def judge(
         PLATFORM,
         banned.__contains__,
         lambda provider_id: True,
-        lambda: Decimal(funds),
+        Purse(Decimal(funds)),
     )
 
 

@@ -10,13 +10,18 @@ import responses
 
 from simple_golem.errors import AllocationRefused
 from simple_golem.model.events import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp, Event
+from simple_golem.model.prices import CPU, DURATION, Prices
 from simple_golem.scope import Scope
 from simple_golem.threads import WorkerPool
 from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.values import DebitNote
 
 from .conftest import API, posted
 from .payment_desk import PAYMENT, PLATFORM, Desk
-from .till import PRICES, Till
+from .till import Till
+
+# Time alone has a price: of processor time nothing is known before the first note.
+PRICES = Prices(Decimal("0.0001"), ((DURATION, Decimal("0.0001")), (CPU, Decimal(0))))
 
 
 @pytest.fixture
@@ -232,8 +237,31 @@ def test_a_top_up_that_is_too_small_is_used_up_at_once(opened: Till) -> None:
     assert len(used_up(opened)) == 2
 
 
-def test_what_is_left_takes_what_is_foreseen_into_account(opened: Till) -> None:
+def test_what_is_left_takes_what_is_foreseen_and_what_ends_it_into_account(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=4000)
-    assert float(opened.budget.left()) == pytest.approx(1 - 0.4001, abs=0.001)
+    assert float(opened.budget.left()) == pytest.approx(1 - 0.4001 - 15 * 0.0001, abs=0.0005)
     opened.agreement("a2", "act2", prices=PRICES, ago=10**6)
+    opened.budget.let_go("0xprov")
     assert opened.budget.left() == 0
+
+
+def test_what_an_agreement_in_the_making_needs_is_nobody_elses(opened: Till) -> None:
+    for provider in ("p1", "p2"):
+        opened.budget.reserve(provider, Decimal("0.4"))
+    assert opened.budget.left() == Decimal("0.2")
+    opened.budget.let_go("p1")
+    assert opened.budget.left() == Decimal("0.6")
+
+
+def test_processor_time_is_looked_at_when_a_note_tells_of_it(opened: Till) -> None:
+    only_cpu = Prices(Decimal(0), ((DURATION, Decimal(0)), (CPU, Decimal("0.05"))))
+    one = opened.agreement("a1", "act1", prices=only_cpu, ago=10)
+    one.note("act1", Decimal(0), [10, 0])
+    opened.watch.begin()
+    opened.clock.tick()
+    assert opened.clock.waiting == []  # nothing is used at this moment
+    now = datetime.now(timezone.utc)
+    note = DebitNote("n1", "a1", "act1", "0xp", Decimal("0.7"), "ACCEPTED", now, usage=(15, 14))
+    opened.payments._answer_debit_note(note)
+    opened.clock.tick()
+    assert opened.watch.is_used_up

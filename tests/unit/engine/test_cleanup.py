@@ -177,7 +177,10 @@ def test_an_invoice_above_the_sessions_budget_is_told_of_and_keeps_no_other_from
     market.daemon.post(f"{PAYMENT}/allocations", status=400, json={"detail": "tried to pay"})
     _, (above, tried) = cleaned(yagna, told)
     assert "0.016 GLM is not paid" in above
+    assert "--above-budget" in above
     assert "tried to pay" in tried
+    _, all_tried = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, above_budget=True)
+    assert ["tried to pay" in one for one in all_tried] == [True, True]
 
 
 def test_nobody_owes_for_ever(market: Market, yagna: Yagna, told: list[Event]) -> None:

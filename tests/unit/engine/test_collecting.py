@@ -61,6 +61,13 @@ def test_it_is_over_when_all_have_answered_and_no_more_offers_come(time: Time) -
     assert collecting.left() == 0.0
 
 
+def test_who_has_more_time_waits_longer_for_another_offer(time: Time) -> None:
+    collecting = Collecting(10.0)
+    collecting.offered("p1")
+    collecting.answered("p1")
+    assert collecting.left() == pytest.approx(0.5)
+
+
 def test_an_offer_right_after_the_answers_is_waited_for(time: Time) -> None:
     collecting = Collecting(1.0)
     collecting.offered("p1")

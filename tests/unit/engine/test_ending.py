@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from simple_golem.engine.budget import RESERVE_SECONDS
 from simple_golem.engine.ending import Ending, Part, earliest
 
 NEAR = 0.2
@@ -32,6 +33,13 @@ def test_each_end_has_its_times(ending: Ending, seconds: tuple[float, ...]) -> N
     # Counted from the part's beginning, which is now, a few milliseconds after the ending's.
     late = 0.0 if ending.is_hurried else time.monotonic() - ending.begun
     assert [begun[part] - late for part in Part] == pytest.approx(list(seconds), abs=NEAR)
+
+
+def test_the_end_of_a_budget_is_over_before_what_was_kept_back_of_it_is() -> None:
+    ending = Ending.out_of_budget(stop_grace=10.0)
+    assert [left(ending, part) for part in Part] == pytest.approx([4.0, 2.0, 8.0, 10.0, 12.0], abs=NEAR)
+    assert left(Ending.out_of_budget(stop_grace=3.0), Part.BATCH) == pytest.approx(3.0, abs=NEAR)
+    assert ending.last_moment - ending.begun < RESERVE_SECONDS - 2
 
 
 def test_only_what_a_signal_decided_is_hurried() -> None:

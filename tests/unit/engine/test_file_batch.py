@@ -19,7 +19,7 @@ from simple_golem.errors import BadLocalFile, TransferFailed
 from simple_golem.model.commands import Command, Transfer
 from simple_golem.model.events import Event
 from simple_golem.model.failure import command_failed
-from simple_golem.scope import Scope
+from simple_golem.scope import Scope, ScopeEnded
 
 NODE = "0x" + "ab" * 20
 
@@ -112,9 +112,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(bus: Bus, provider: Provider, *commands: Command) -> Results:
+class EndsSoon(Scope):
+    """A scope that is cancelled as it is asked for the last of so many times."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__()
+        self._left = asked
+
+    def check(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.cancel("its time is over")
+        super().check()
+
+
+def run(
+    bus: Bus, provider: Provider, *commands: Command, scope: Scope | None = None, unsent: Scope | None = None
+) -> Results:
     events: list[Event] = []
-    with FileBatch(commands, bus, "Service-1", events.append, Scope()) as files:  # type: ignore[arg-type]
+    scope, unsent = scope or Scope(), unsent or Scope()
+    with FileBatch(commands, bus, "Service-1", events.append, scope, unsent) as files:  # type: ignore[arg-type]
         return files.run(provider.send)
 
 
@@ -163,7 +180,7 @@ def archive_of(**files: bytes) -> bytes:
     return data.getvalue()
 
 
-def fetch_folder(bus: Bus, archive: bytes) -> Results:
+def fetch_folder(bus: Bus, archive: bytes, **scopes: Scope) -> Results:
     provider = Provider(bus)
 
     def pack(command: Run) -> Result:
@@ -172,7 +189,7 @@ def fetch_folder(bus: Bus, archive: bytes) -> Results:
         return Result()
 
     provider._run = pack
-    return run(bus, provider, Download("/golem/out/", "out"))
+    return run(bus, provider, Download("/golem/out/", "out"), **scopes)
 
 
 def test_a_folder_comes_back_into_what_is_there(bus, here):
@@ -183,6 +200,53 @@ def test_a_folder_comes_back_into_what_is_there(bus, here):
     assert Path("out/sub/b").read_text() == "b"
     assert Path("out/sub/old").read_text() == "old"
     assert [path.name for path in here.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("asked", [2, 5, 20])
+def test_packing_a_folder_ends_with_its_scope_between_files_and_within_one(bus, here, asked):
+    Path("in").mkdir()
+    for name in "abc":
+        Path("in", name).write_bytes(bytes(200_000))
+    with pytest.raises(ScopeEnded, match="its time is over"):
+        run(bus, Provider(bus), Upload("in", "/golem/in"), unsent=EndsSoon(asked))
+    assert bus.published == {}
+
+
+@pytest.mark.parametrize("asked", [1, 2, 5, 8])
+def test_unpacking_a_folder_ends_with_its_scope_and_leaves_nothing_half_there(bus, here, asked):
+    content = bytes(900_000)
+    with pytest.raises(ScopeEnded, match="its time is over"):
+        fetch_folder(bus, archive_of(a=content, b=content), scope=EndsSoon(asked))
+    assert all(path.read_bytes() == content for path in Path("out").glob("*"))
+    assert {path.name for path in here.iterdir()} <= {"out"}
+
+
+def test_a_stop_does_not_end_the_unpacking_of_what_has_come(bus, here):
+    unsent = Scope()
+    provider = Provider(bus)
+
+    def stop_and_pack(command: Run) -> Result:
+        unsent.cancel("stopped, with some grace")
+        if command.program == "/bin/sh":
+            provider.files["container:" + command.args[2]] = archive_of(a=b"a")
+        return Result()
+
+    provider._run = stop_and_pack
+    run(bus, provider, Download("/golem/out/", "out"), unsent=unsent)
+    assert Path("out/a").read_text() == "a"
+
+
+def test_a_link_to_a_folder_that_it_lies_in_is_left_out(bus, here, caplog):
+    Path("in/sub").mkdir(parents=True)
+    Path("in/sub/a").write_text("a")
+    for name in ("one", "two"):
+        Path("in/sub", name).symlink_to("..")
+    provider = Provider(bus)
+    run(bus, provider, Upload("in", "/golem/in"))
+    (archive,) = provider.files.values()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.getnames() == [".", "./sub", "./sub/a"]
+    assert "in/sub/two is a link to a folder that it lies in, and left out" in caplog.text
 
 
 @pytest.mark.parametrize("name", [".._x", "a_.._.._x", "_etc_x"])
@@ -258,7 +322,9 @@ def test_a_websocket_that_is_lost_each_time_ends_it(bus):
 
 def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
     with (
-        FileBatch([Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope()) as files,
+        FileBatch(
+            [Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope(), Scope()
+        ) as files,
         pytest.raises(TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider never sent the end"),
     ):
         files.run(lambda steps: Results([Result()]))
@@ -272,6 +338,7 @@ def test_what_this_machine_refuses_is_told_before_anything_is_published(bus, her
             bus,
             "Service-1",
             lambda event: None,
+            Scope(),
             Scope(),
         )
     assert bus.published == {}
@@ -287,6 +354,8 @@ def test_an_error_while_it_is_published_leaves_nothing(here):
 
     bus = Broken()
     with pytest.raises(ConnectionError):
-        FileBatch([Download("/a", "a"), Download("/b", "b")], bus, "Service-1", lambda event: None, Scope())
+        FileBatch(
+            [Download("/a", "a"), Download("/b", "b")], bus, "Service-1", lambda event: None, Scope(), Scope()
+        )
     assert list(bus.published.values()) == bus.withdrawn
     assert list(here.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from simple_golem.model.offer import Offer
@@ -66,18 +68,10 @@ def test_a_score_that_fails_takes_nobody_and_is_told_of(
     assert "`score` failed for prov" in caplog.text
 
 
-def test_a_start_price_above_what_is_left_of_the_budget_is_not_taken() -> None:
-    rules = judge(funds="0.5")
-    assert rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.5]})), final=False) is None
-    said = rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.51]})), final=False)
-    assert said == "A start price of 0.51 GLM is above the 0.5 GLM left of the budget"
-
-
-def test_what_is_left_of_the_budget_is_told_in_few_digits() -> None:
-    """An outlook has as many as a division gives it."""
-    rules = judge(funds="0." + 79 * "3")
-    said = rules.objection(proposal_of("p1", offered({COEFFICIENTS: [0, 0, 0.51]})), final=False)
-    assert said == "A start price of 0.51 GLM is above the 0.333333333 GLM left of the budget"
+def test_an_offer_needs_its_start_price_and_what_ends_it_in_good_order() -> None:
+    proposal = proposal_of("p1", offered({COEFFICIENTS: [0.01, 0.1, 0.5]}))
+    assert judge(Strategy(expected_load=0)).needs(proposal) == Decimal("0.65")
+    assert judge(Strategy(expected_load=2)).needs(proposal) == Decimal("3.65")
 
 
 def test_terms_are_checked_in_what_could_become_an_agreement() -> None:

@@ -146,8 +146,8 @@ def test_the_outlook_is_that_of_all_agreements(ledger: Ledger) -> None:
         ledger.open(account(name))
         ledger.activity_began(name, "act", time.monotonic() - 100)
     now, per_second = ledger.outlook()
-    assert per_second == Decimal("0.0002")
-    assert float(now) == pytest.approx(0.0202, abs=0.0005)
+    assert per_second == Decimal("0.0006")
+    assert float(now) == pytest.approx(0.0602, abs=0.0005)
 
 
 def test_a_session_without_a_journal_keeps_its_accounts(folder: Path) -> None:
@@ -162,16 +162,17 @@ def test_a_session_without_a_journal_keeps_its_accounts(folder: Path) -> None:
 # what was suspended
 
 
-def suspend(agreement: str = "a1") -> None:
-    """An earlier session that left one agreement alive."""
+def suspend(*agreements: str) -> None:
+    """An earlier session that left some agreements alive, one if none is named."""
     books = Books()
     books.begin(WHOSE, "before")
     ledger = Ledger(books)
     books.write("allocation", id="al-before")
-    ledger.open(account(agreement))
-    ledger.activity_began(agreement, "act1", time.monotonic())
-    kept = SuspendedInstance("Hello-1", agreement, "act1", "before", "al-before")
-    books.write("suspended", about=agreement, **asdict(kept))
+    for agreement in agreements or ("a1",):
+        ledger.open(account(agreement))
+        ledger.activity_began(agreement, "act1", time.monotonic())
+        kept = SuspendedInstance("Hello-1", agreement, "act1", "before", "al-before")
+        books.write("suspended", about=agreement, **asdict(kept))
     books.close()
 
 
@@ -226,6 +227,14 @@ def test_what_was_resumed_can_not_be_resumed_again(ledger: Ledger) -> None:
     # Nor by another session at the same time.
     with pytest.raises(NotRunning, match="resumed before"):
         Books().take_over("before", "a1", Scope())
+
+
+def test_a_session_of_which_something_is_suspended_still_is_not_over(ledger: Ledger) -> None:
+    suspend("a1", "a2")
+    for agreement, is_over in (("a1", False), ("a2", True)):
+        assert ledger.books.take_over("before", agreement, Scope()) is not None
+        ledger.books.resumed("before", agreement)
+        assert ledger.books.is_over("before") is is_over
 
 
 def test_a_session_without_a_journal_can_not_be_taken_over(ledger: Ledger, folder: Path) -> None:

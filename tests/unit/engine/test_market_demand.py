@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -279,30 +280,57 @@ def poor(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Ite
     assert demand.join(5)
 
 
-DEAR = offered({COEFFICIENTS: [0, 0, 0.1]})
+DEAR, CHEAP = offered({COEFFICIENTS: [0, 0, 0.1]}), offered({COEFFICIENTS: [0, 0, 0.04]})
 
 
 def test_choosing_ends_where_nobody_can_be_paid_from_the_budget(
     daemon: responses.RequestsMock, market: Market, poor: tuple[Demand, Chooser], scope: Scope
 ) -> None:
     demand, chooser = poor
-    for number in (1, 2):
-        daemon.post(f"{API}{DEMANDS}/d1/proposals/R-{number}/reject", status=204)
     market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", DEAR))
-    with pytest.raises(OutOfBudget, match=r"0.1 GLM is above the 0.05 GLM left .* top it up"):
+    with pytest.raises(OutOfBudget, match=r"0.1 GLM, is above the 0.05 GLM left .* top it up"):
         chooser.choose(demand, scope)
+    assert sum(demand.rejections.values()) == 2
 
 
 def test_choosing_goes_on_where_somebody_can_be_paid(
     daemon: responses.RequestsMock, market: Market, poor: tuple[Demand, Chooser], scope: Scope
 ) -> None:
     demand, chooser = poor
-    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1/reject", status=204)
     daemon.post(f"{API}{DEMANDS}/d1/proposals/R-2", json="R-2a")
-    market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", offered()))
-    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-1/reject"))
-    market.happens(event("R-2b", "p2", "Draft", offered()))
+    market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", CHEAP))
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-2"))
+    market.happens(event("R-2b", "p2", "Draft", CHEAP))
     assert chooser.choose(demand, scope).issuer_id == "p2"
+    # What that one needs is not there for a second one.
+    market.happens(event("R-3", "p3", "Draft", CHEAP))
+    with pytest.raises(OutOfBudget, match=r"0.04 GLM, is above the 0.01 GLM left"):
+        chooser.choose(demand, scope)
+
+
+def test_who_was_too_dear_is_taken_once_there_is_more(
+    daemon: responses.RequestsMock, market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope
+) -> None:
+    chooser, rules = Chooser(), judge(funds="0.05")
+    demand = demand_of(yagna, workers, chooser.changed, rules=rules)
+    demand.publish()
+    # One that nothing is known of yet keeps the choosing from its end.
+    demand.seen.add("p0")
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-1", json="R-1a")
+    market.happens(event("R-1", "p1", "Initial", DEAR))
+    eventually(lambda: demand.rejections)
+    assert posted(daemon, f"{DEMANDS}/d1/proposals/R-1") == []
+    chosen: list[str] = []
+    thread = threading.Thread(target=lambda: chosen.append(chooser.choose(demand, scope).issuer_id))
+    thread.start()
+    rules.budget.amount = Decimal(1)  # type: ignore[attr-defined]
+    chooser.topped_up()
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-1"))
+    market.happens(event("R-1b", "p1", "Draft", DEAR))
+    thread.join(5)
+    assert chosen == ["p1"]
+    demand.withdraw(scope)
+    assert demand.join(5)
 
 
 def test_rejections_are_counted_by_their_reasons(market: Market, demand: Demand) -> None:

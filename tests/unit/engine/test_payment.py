@@ -489,6 +489,26 @@ def test_another_refusal_is_no_want_of_funds(
     assert not till.watch.is_used_up
 
 
+def test_what_could_not_be_accepted_for_another_reason_is_tried_again_while_closing(
+    desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
+) -> None:
+    till.agreement("a1", "act1")
+    till.payments.expect_invoice("a1", "prov")
+    desk.refusal = "disk I/O error"
+    desk.accepting = lambda name: 400
+    desk.invoice("i1", "a1", "0.25")
+    desk.announce("i1")
+    eventually(lambda: "is not paid" in caplog.text)
+    till.payments.wait_for_invoices(time.monotonic() + 0.5)
+    assert caplog.text.count("is not paid: ") == 1
+    assert "no invoice could be accepted by the end for the agreement a1 with prov" in caplog.text
+    desk.accepting = lambda name: None
+    began = time.monotonic()
+    till.payments.wait_for_invoices(began + 30)
+    assert time.monotonic() - began < AT_ONCE
+    assert till.spent() == Decimal("0.25")
+
+
 def test_an_agreement_whose_accept_is_slow_holds_up_no_other(desk: Desk, till: Till) -> None:
     """The daemon waits 15 seconds for a provider that is away."""
     slow = threading.Event()

@@ -101,8 +101,9 @@ def test_amounts_are_exact_in_any_context_and_for_any_fraction() -> None:
         assert one.per_hour == Decimal("444.4444404444444408")
 
 
-def test_a_counter_named_twice_costs_twice() -> None:
-    assert prices(**{USAGE_VECTOR: [DURATION, DURATION]}).per_second == Decimal("0.0003")
+def test_a_counter_named_twice_makes_no_sense() -> None:
+    """Only one of the two could be held against the clock."""
+    assert Prices.of({**PROPERTIES, USAGE_VECTOR: [DURATION, DURATION]}) is None
 
 
 @pytest.mark.parametrize(
