@@ -206,7 +206,7 @@ class LifeBinding:
             left = None if timeout is None else deadline.remaining()
             return activity.run(steps, scope, unsent, left, name)
 
-        with FileBatch(commands, self._files, name, self._emit, unsent) as files:
+        with FileBatch(commands, self._files, name, self._emit, scope, unsent) as files:
             return files.run(send)
 
     def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:

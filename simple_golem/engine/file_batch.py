@@ -73,9 +73,19 @@ class FileBatch:
     """
 
     def __init__(
-        self, commands: Sequence[Command], publisher: FilePublisher, instance: str, emit: Emit, scope: Scope
+        self,
+        commands: Sequence[Command],
+        publisher: FilePublisher,
+        instance: str,
+        emit: Emit,
+        scope: Scope,
+        unsent: Scope,
     ) -> None:
         """Open and publish what the commands need.
+
+        Args:
+            scope: cancelling it gives up what is done with the files after the batch was sent.
+            unsent: cancelling it gives up what is done before.
 
         Raises:
             BadLocalFile: a file of this machine can't be read, or not be written where it is to go.
@@ -86,6 +96,7 @@ class FileBatch:
         self._instance = instance
         self._emit = emit
         self._scope = scope
+        self._unsent = unsent
         self._open = ExitStack()
         self._parts: list[_Part] = []
         self._done: list[Result] = []
@@ -135,7 +146,7 @@ class FileBatch:
             name = str(path)
             part.is_folder = path.is_dir()
             if part.is_folder:
-                file, size = file_folders.packed(path, repr(command))
+                file, size = file_folders.packed(path, repr(command), self._unsent)
             else:
                 _not_a_folder(command, path)
                 file, size = open_to_send(path, repr(command))
@@ -161,7 +172,7 @@ class FileBatch:
     def _publish(self, part: _Part, end: FileEnd | None) -> None:
         if end is None or not isinstance(part.command, FileCommand):
             return
-        part.publication = self._publisher.publish(end, self._scope)
+        part.publication = self._publisher.publish(end, self._unsent)
         self._open.callback(self._publisher.withdraw, part.publication)
         part.steps = _steps(part.command, part.publication.url, part.is_folder)
 
@@ -252,7 +263,7 @@ class FileBatch:
         if part.memory is not None:
             return replace(result, downloaded=part.memory.content)
         if part.partial is not None and part.is_folder:
-            file_folders.unpack_here(part.partial.path, part.partial.target)
+            file_folders.unpack_here(part.partial.path, part.partial.target, self._scope)
         elif part.partial is not None:
             part.partial.keep()
         return result
