@@ -383,8 +383,8 @@ class Demand:
 
 def _too_dear(needs: Decimal, left: Decimal) -> str:
     return (
-        f"What it takes to begin and to end, {plain(round(needs, 9))} GLM, is above the "
-        f"{plain(round(left, 9))} GLM left of the budget"
+        f"Starting and ending would cost {plain(round(needs, 9))} GLM, and {plain(round(left, 9))} GLM of the "
+        "budget are left"
     )
 
 

@@ -208,7 +208,7 @@ def test_what_can_not_be_begun_and_ended_in_good_order_is_not_begun(yagna, netwo
         cluster = golem.run_service(Worker, num_instances=3)
         failed = next(one for one, _ in cluster.state_changes(timeout=30) if one.failure is not None)
         assert isinstance(failed.failure, OutOfBudget)
-        assert "0.16 GLM, is above" in str(failed.failure)
+        assert "would cost 0.16 GLM" in str(failed.failure)
         assert len(yagna.market.agreements()) == before + 2
 
 

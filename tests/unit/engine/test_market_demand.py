@@ -288,7 +288,7 @@ def test_choosing_ends_where_nobody_can_be_paid_from_the_budget(
 ) -> None:
     demand, chooser = poor
     market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", DEAR))
-    with pytest.raises(OutOfBudget, match=r"0.1 GLM, is above the 0.05 GLM left .* top it up"):
+    with pytest.raises(OutOfBudget, match=r"0.1 GLM, and 0.05 GLM of the budget are left.* top it up"):
         chooser.choose(demand, scope)
     assert sum(demand.rejections.values()) == 2
 
@@ -304,7 +304,7 @@ def test_choosing_goes_on_where_somebody_can_be_paid(
     assert chooser.choose(demand, scope).issuer_id == "p2"
     # What that one needs is not there for a second one.
     market.happens(event("R-3", "p3", "Draft", CHEAP))
-    with pytest.raises(OutOfBudget, match=r"0.04 GLM, is above the 0.01 GLM left"):
+    with pytest.raises(OutOfBudget, match=r"0.04 GLM, and 0.01 GLM of the budget are left"):
         chooser.choose(demand, scope)
 
 
