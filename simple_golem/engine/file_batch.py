@@ -101,6 +101,7 @@ class FileBatch:
         self._parts: list[_Part] = []
         self._done: list[Result] = []
         self._attempts = 0
+        self._answered = True
         with ExitStack() as undo:
             undo.callback(self._open.close)
             # All that this machine could refuse is asked for before the daemon is.
@@ -173,8 +174,12 @@ class FileBatch:
         if end is None or not isinstance(part.command, FileCommand):
             return
         part.publication = self._publisher.publish(end, self._unsent)
-        self._open.callback(self._publisher.withdraw, part.publication)
+        self._open.callback(self._withdraw, part.publication)
         part.steps = _steps(part.command, part.publication.url, part.is_folder)
+
+    def _withdraw(self, publication: Publication) -> None:
+        # A daemon that has no answer for one is not waited for again, with as many files as there may be.
+        self._answered = self._publisher.withdraw(publication, ask=self._answered)
 
     def _progress(self, command: Command) -> Progress:
         """What tells the events of a transfer: not each chunk, but its end for sure."""

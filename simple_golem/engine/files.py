@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 _COMPONENTS = ("GetMetadata", "GetChunk", "UploadChunk", "UploadFinished")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-# How long a thread that is busy with other files is waited for.
-_TAKE_SECONDS = 2.0
+# How long a thread that is busy with other files is waited for, and then the daemon.
+_TAKE_SECONDS = 1.0
+_WITHDRAW_SECONDS = 1.5
 _REFUSE_SECONDS = 0.3
 # A socket with so many bytes unsent is not asked for more.
 _MOST_UNSENT = 4 * 1024 * 1024
@@ -97,19 +98,35 @@ class FilePublisher:
         self._order(lambda: self._serve(publication))
         return publication
 
-    def withdraw(self, publication: Publication) -> None:
-        """Take a file off the bus: a provider that still asks for it gets an error. Never raises."""
+    def withdraw(self, publication: Publication, *, ask: bool = True) -> bool:
+        """Take a file off the bus: a provider that still asks for it gets an error. Never raises.
+
+        Blocks for 2.5 seconds at most, where thread and daemon have stalled.
+
+        Args:
+            ask: whether to ask the daemon; what is not asked of it ends with the WebSocket all the same.
+
+        Returns:
+            Whether the daemon has done it.
+        """
         publication.withdrawn = True
         publication.end.close()
         carrier = self._taken_from_thread(publication)
         try:
-            self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
+            return ask and self._off_the_bus(publication)
+        finally:
+            # At once after that, and not before: only so does the daemon refuse who still calls. It leaves
+            # them waiting where the WebSocket had ended before its service, or was ended in good order.
+            if carrier is not None:
+                carrier.close()
+
+    def _off_the_bus(self, publication: Publication) -> bool:
+        try:
+            self._yagna.gsb.withdraw(publication.services_id, within=_WITHDRAW_SECONDS, scope=self._scope)
         except (GolemError, ScopeEnded) as error:
-            logger.info("%s could not be taken off the bus: %s", publication.address, error)
-        # At once after that, and not before: only so does the daemon refuse who still calls. It leaves them
-        # waiting where the WebSocket had ended before its service, or was ended in good order.
-        if carrier is not None:
-            carrier.close()
+            logger.warning("%s could not be taken off the bus: %s", publication.address, error)
+            return False
+        return True
 
     def refuse(self, publications: Sequence[Publication]) -> None:
         """Have providers that are in the middle of these files give up; blocks for 0.3 seconds.
@@ -124,11 +141,14 @@ class FilePublisher:
 
     def _taken_from_thread(self, publication: Publication) -> GsbSocket | None:
         taken: Future[GsbSocket | None] = Future()
-        self._order(lambda: taken.set_result(self._taken(publication)))
+        self._order(lambda: self._hand_over(publication, taken))
         try:
             return taken.result(_TAKE_SECONDS)
-        except NotInTime:  # its thread has ended
-            return publication.socket
+        except NotInTime:
+            if not taken.cancel():
+                return taken.result()  # it came this very moment
+        thread = self._thread
+        return publication.socket if thread is None or not thread.alive else None
 
     def close(self, timeout: float) -> bool:
         """End the thread, `timeout` seconds at most; False if it did not end."""
@@ -174,6 +194,8 @@ class FilePublisher:
                     self._orders.popleft()()
                 self._reopen_lost()
         finally:
+            while self._orders:
+                self._orders.popleft()()
             for publication in list(self._published):
                 self._forget(publication)
             self._selector.close()
@@ -201,6 +223,12 @@ class FilePublisher:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(carrier)
         return carrier
+
+    def _hand_over(self, publication: Publication, taken: Future[GsbSocket | None]) -> None:
+        if taken.set_running_or_notify_cancel():
+            taken.set_result(self._taken(publication))
+        else:  # nobody waits for it any more
+            self._forget(publication)
 
     def _forget(self, publication: Publication) -> None:
         carrier = self._taken(publication)
@@ -271,7 +299,12 @@ class FilePublisher:
         publication.services_id = self._yagna.gsb.publish(
             publication.address, _COMPONENTS, scope=self._scope, repeat=Repeat.NEVER
         )
-        publication.socket = self._yagna.gsb.connect(publication.services_id)
+        if not publication.withdrawn:
+            publication.socket = self._yagna.gsb.connect(publication.services_id)
+        if publication.withdrawn:
+            # Who withdrew it may wait no longer, and has then withdrawn what it was before.
+            self._off_the_bus(publication)
+            self._forget(publication)
 
 
 def _asked(end: FileEnd, component: str, payload: Any) -> dict[str, Any] | None:

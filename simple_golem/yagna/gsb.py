@@ -45,11 +45,21 @@ class GsbApi:
         return str(answer["servicesId"])
 
     def withdraw(
-        self, services_id: str, *, scope: Scope | None = None, repeat: Repeat = Repeat.NEVER
+        self, services_id: str, *, within: float = _CALL_SECONDS, scope: Scope | None = None
     ) -> None:
-        """`DELETE /services/{id}`: take a service off the bus; who is calling it gets an error at once."""
-        path = f"{self._url}/services/{services_id}"
-        self._http.request("DELETE", path, timeout=_CALL_SECONDS, scope=scope, repeat=repeat, done=(400, 404))
+        """`DELETE /services/{id}`: take a service off the bus; who is calling it gets an error at once.
+
+        Blocks for `within` seconds at most, and makes one try.
+        """
+        self._http.request(
+            "DELETE",
+            f"{self._url}/services/{services_id}",
+            timeout=within,
+            margin=0.0,
+            scope=scope,
+            repeat=Repeat.NEVER,
+            done=(400, 404),
+        )
 
     def connect(self, services_id: str) -> GsbSocket:
         """Open the WebSocket of a service; blocks for the connection only, 3 seconds at most.

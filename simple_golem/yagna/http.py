@@ -49,6 +49,7 @@ class Http:
         params: Mapping[str, object] | None = None,
         body: Any = NO_BODY,
         timeout: float = 5.0,
+        margin: float = _MARGIN_SECONDS,
         scope: Scope | None = None,
         repeat: Repeat = Repeat.SAFE,
         done: tuple[int, ...] = (),
@@ -61,6 +62,7 @@ class Http:
             params: the query; entries that are None are left out.
             body: sent as JSON where given.
             timeout: seconds that the daemon itself may take to answer.
+            margin: seconds more for which the answer is awaited.
             scope: cancelling it abandons the request at once.
             repeat: what a repetition could do.
             done: further statuses that mean success, such as 410 for a DELETE of what is gone.
@@ -81,7 +83,7 @@ class Http:
             with attempt:
                 if scope is not None:
                     scope.check()
-                return self._once(method, full_url, body, timeout, scope, done)
+                return self._once(method, full_url, body, timeout + margin, scope, done)
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 
     def _once(
@@ -178,7 +180,7 @@ class Http:
 def _limits(timeout: float) -> tuple[float, float] | tuple[float, None]:
     """Seconds to connect, and then without a byte."""
     if math.isfinite(timeout):
-        return CONNECT_SECONDS, timeout + _MARGIN_SECONDS
+        return CONNECT_SECONDS, timeout
     return CONNECT_SECONDS, None
 
 

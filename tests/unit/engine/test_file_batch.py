@@ -30,6 +30,8 @@ class Bus:
     def __init__(self) -> None:
         self.published: dict[str, Publication] = {}
         self.withdrawn: list[Publication] = []
+        self.answers = True
+        self.asked = 0
 
     def publish(self, end: FileEnd, scope: Scope) -> Publication:
         publication = Publication(end, NODE)
@@ -40,9 +42,11 @@ class Bus:
         for publication in publications:
             publication.withdrawn = True
 
-    def withdraw(self, publication: Publication) -> None:
+    def withdraw(self, publication: Publication, ask: bool) -> bool:
         publication.end.close()
         self.withdrawn.append(publication)
+        self.asked += ask
+        return self.answers
 
 
 class Provider:
@@ -343,6 +347,14 @@ def test_what_this_machine_refuses_is_told_before_anything_is_published(bus, her
         )
     assert bus.published == {}
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("answers", "asked"), [(True, 3), (False, 1)])
+def test_a_daemon_that_has_stalled_is_waited_for_once_and_not_for_each_file(bus, here, answers, asked):
+    bus.answers = answers
+    provider = Provider(bus)
+    run(bus, provider, *(UploadBytes(b"x", f"/golem/{name}") for name in "abc"))
+    assert (len(bus.withdrawn), bus.asked) == (3, asked)
 
 
 def test_an_error_while_it_is_published_leaves_nothing(here):

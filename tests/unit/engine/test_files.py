@@ -6,16 +6,17 @@ import io
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from simple_golem.engine import files
 from simple_golem.engine.file_ends import FileEnd, Memory, SinkEnd, SourceEnd
 from simple_golem.engine.files import FilePublisher
 from simple_golem.scope import Scope
-from simple_golem.yagna.gsb_call import GsbRequest
+from simple_golem.yagna.gsb_call import GsbRequest, SocketLost
 
 
 class Carrier:
@@ -69,30 +70,38 @@ class Carrier:
 
 
 class Bus:
-    """A daemon's bus; `hold` makes its next answer wait."""
+    """A daemon's bus; `hold` makes its next answer to a call wait."""
 
     def __init__(self) -> None:
         self.services: dict[str, str] = {}
         self.carriers: list[Carrier] = []
         self.connected = threading.Semaphore(0)
-        self.publishing = threading.Event()
-        self.hold: threading.Event | None = None
+        self._count = 0
+        self.hold: dict[str, threading.Event] = {}
+        self.holding = threading.Event()
+        self.at_withdrawal: Callable[[], object] = lambda: None
 
     def publish(self, address: str, _components: Any, **_how: Any) -> str:
-        self.publishing.set()
-        if self.hold is not None:
-            assert self.hold.wait(10)
-        services_id = str(len(self.carriers))
+        self._wait("publish")
+        self._count += 1
+        services_id = str(self._count)
         self.services[services_id] = address
         return services_id
 
     def connect(self, _services_id: str) -> Carrier:
+        self._wait("connect")
         self.carriers.append(Carrier())
         self.connected.release()
         return self.carriers[-1]
 
     def withdraw(self, services_id: str, **_how: Any) -> None:
+        self.at_withdrawal()
         self.services.pop(services_id, None)
+
+    def _wait(self, call: str) -> None:
+        if release := self.hold.pop(call, None):
+            self.holding.set()
+            assert release.wait(10)
 
 
 @pytest.fixture
@@ -155,3 +164,30 @@ def test_a_websocket_with_any_trouble_is_opened_anew_and_the_others_go_on(
     assert bus.carriers[0].closed
     assert bad.lost == 1
     assert "nobody thought of it" in caplog.text
+
+
+def test_a_file_that_is_withdrawn_while_it_is_opened_anew_leaves_nothing(
+    publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(files, "_TAKE_SECONDS", 0.1)
+    for held in ("publish", "connect"):
+        file = publisher.publish(source(), Scope())
+        release = threading.Event()
+        bus.holding.clear()
+        bus.hold[held] = release
+        bus.carriers[-1].get(SocketLost("cut"))
+        assert bus.holding.wait(5)
+        publisher.withdraw(file)
+        release.set()
+        assert publisher.withdraw(publisher.publish(source(), Scope()))
+        assert bus.services == {}
+        assert all(carrier.closed for carrier in bus.carriers)
+
+
+def test_a_file_is_off_the_bus_before_its_websocket_ends(publisher: FilePublisher, bus: Bus):
+    file = publisher.publish(source(), Scope())
+    closed_before: list[bool] = []
+    bus.at_withdrawal = lambda: closed_before.append(bus.carriers[0].closed)
+    assert publisher.withdraw(file)
+    assert closed_before == [False]
+    assert bus.carriers[0].closed

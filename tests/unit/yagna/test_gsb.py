@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -13,6 +15,7 @@ import responses
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
+from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.flexbuffers import decode, encode
 from simple_golem.yagna.gsb_call import GsbRequest, SocketLost
@@ -154,3 +157,13 @@ def test_a_service_is_published_and_withdrawn(yagna: Yagna, daemon: responses.Re
     services_id = yagna.gsb.publish("/public/gftp/x", ["GetChunk"])
     yagna.gsb.withdraw(services_id)
     yagna.gsb.withdraw(services_id)  # what is gone is gone
+
+
+def test_a_daemon_that_has_stalled_is_not_waited_for_longer_than_said():
+    with socket.create_server(("127.0.0.1", 0)) as stalled:
+        client = Yagna(f"http://127.0.0.1:{stalled.getsockname()[1]}", "the-key")
+        began = time.monotonic()
+        with pytest.raises(YagnaError, match="timed out"):
+            client.gsb.withdraw("L3B1", within=0.2)
+        assert time.monotonic() - began < 2
+        client.close()
