@@ -188,8 +188,8 @@ class LifeBinding:
         except CommandFailed as error:
             self._emit(BatchEnded(name, commands, error.results, str(error)))
             raise
-        except (GolemError, ScopeEnded) as error:
-            self._emit(BatchEnded(name, commands, (), str(error)))
+        except BaseException as error:
+            self._emit(BatchEnded(name, commands, (), str(error) or type(error).__name__))
             raise
         self._emit(BatchEnded(name, commands, results, None))
         return results

@@ -39,6 +39,7 @@ from .file_ends import (
     SinkEnd,
     SourceEnd,
     check_target,
+    found,
     open_to_send,
 )
 from .files import FilePublisher, Publication
@@ -143,7 +144,7 @@ class FileBatch:
             data = command.data
             file, size = io.BytesIO(data), len(data)
         elif isinstance(command, Upload):
-            path = Path(command.local).absolute()
+            path = found(command.local, repr(command))
             name = str(path)
             part.is_folder = path.is_dir()
             if part.is_folder:
@@ -161,7 +162,7 @@ class FileBatch:
             part.memory = Memory()
             part.sink = SinkEnd(part.memory, "memory", progress)
             return part.sink
-        path = Path(command.local).absolute()
+        path = found(command.local, repr(command))
         part.is_folder = command.is_folder
         check_target(path, repr(command), part.is_folder)
         part.partial = PartialFile(path, repr(command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -188,19 +189,22 @@ class PartialFile:
         path: where it is until then.
     """
 
-    def __init__(self, target: Path, what: str) -> None:
+    def __init__(self, target: Path, what: str, place: Path | None = None) -> None:
         """Make it, empty.
+
+        Args:
+            place: the folder that it is in until then, where that is another one than its own.
 
         Raises:
             BadLocalFile: it can't be made there.
         """
         self.target = target
-        self.path = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
         try:
+            self.path = (place or target.parent) / f".{_beginning(target.name)}.{secrets.token_hex(4)}.part"
             handle = os.open(
                 self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise BadLocalFile(f"{what}: {target} can't be written: {_told(error)}") from error
         # Unbuffered, so that a full disk shows with the chunk that finds it full.
         self.file: BinaryIO = os.fdopen(handle, "r+b", buffering=0)
@@ -223,6 +227,11 @@ class PartialFile:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("%s could not be removed: %s", self.path, error)
+
+
+def _beginning(name: str) -> str:
+    # It is bytes of which a file system takes 255.
+    return os.fsencode(name)[:80].decode(errors="ignore")
 
 
 class Memory(io.BytesIO):
@@ -268,6 +277,21 @@ def _hash(payload: object) -> str | None:
     return value
 
 
+def found(local: str, what: str) -> Path:
+    """Return the absolute path of something on this machine that may be there, and may be looked at.
+
+    Raises:
+        BadLocalFile: that can't be found out.
+    """
+    try:
+        path = Path(local).absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+        return path
+    except (OSError, UnicodeError) as error:
+        raise BadLocalFile(f"{what}: {local} can't be reached: {_told(error)}") from error
+
+
 def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
     """Open a file of this machine; returns it and its size in bytes.
 
@@ -279,11 +303,17 @@ def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
             kind = "is neither a file nor a folder" if path.exists() else "is not there"
             raise BadLocalFile(f"{what}: {path} {kind}")
         file = path.open("rb")
-        return file, os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
+        if not size and file.read(1):
+            file.close()
+            raise BadLocalFile(
+                f"{what}: {path} does not say how long it is: read it, and send that with UploadBytes"
+            )
     except OSError as error:
         if isinstance(error, BadLocalFile):
             raise
         raise BadLocalFile(f"{what}: {path} can't be read: {_told(error)}") from error
+    return file, size
 
 
 def check_target(path: Path, what: str, is_folder: bool) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from simple_golem.model.failure import command_failed
 from simple_golem.scope import Scope, ScopeEnded
 
 NODE = "0x" + "ab" * 20
+NOBODY = 65534
 
 
 class Bus:
@@ -114,6 +117,25 @@ def bus() -> Bus:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, the current one, of a user that may not do everything: for root that is another."""
+    with tempfile.TemporaryDirectory() as made, monkeypatch.context() as patch:
+        home = Path(made, "home")
+        home.mkdir()
+        patch.chdir(home)
+        if os.geteuid() != 0:
+            yield home
+            return
+        Path(made).chmod(0o755)
+        os.chown(home, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield home
+        finally:
+            os.seteuid(0)
 
 
 class EndsSoon(Scope):
@@ -355,6 +377,36 @@ def test_a_daemon_that_has_stalled_is_waited_for_once_and_not_for_each_file(bus,
     provider = Provider(bus)
     run(bus, provider, *(UploadBytes(b"x", f"/golem/{name}") for name in "abc"))
     assert (len(bus.withdrawn), bus.asked) == (3, asked)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Upload("a" * 300, "/golem/x"),
+        Download("/golem/x", "a" * 300),
+        Download("/golem/x/", "a" * 300),
+        Upload("loop", "/golem/x"),
+        Download("/golem/x", "\ud800"),
+        Upload("closed/x", "/golem/x"),
+        Download("/golem/x", "closed/x"),
+        Download("/golem/x", "closed/sub/x"),
+        Download("/golem/x/", "closed/x"),
+    ],
+    ids=lambda command: repr(command)[:30].encode("ascii", "replace").decode(),
+)
+def test_a_path_that_can_not_even_be_looked_at_is_told_as_what_it_is(bus, ours, command):
+    Path("loop").symlink_to("loop")
+    Path("closed").mkdir(mode=0o000)
+    with pytest.raises(BadLocalFile) as caught:
+        run(bus, Provider(bus), command)
+    assert str(caught.value).startswith(repr(command))
+    assert bus.published == {}
+    assert sorted(path.name for path in ours.iterdir()) == ["closed", "loop"]
+
+
+def test_a_file_that_does_not_say_its_length_is_not_sent_as_an_empty_one(bus, here):
+    with pytest.raises(BadLocalFile, match="/proc/cpuinfo does not say how long it is"):
+        run(bus, Provider(bus), Upload("/proc/cpuinfo", "/golem/x"))
 
 
 def test_an_error_while_it_is_published_leaves_nothing(here):

@@ -205,6 +205,14 @@ def test_a_partial_file_has_another_name_until_it_is_kept(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("name", ["\U0001f600" * 62, "漢" * 84, "a" * 255, "😀a" * 50], ids=len)
+def test_a_partial_file_of_a_long_name_has_one_that_is_no_longer(tmp_path: Path, name: str):
+    partial = PartialFile(tmp_path / name, "Download")
+    partial.file.close()
+    partial.keep()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_partial_file_that_is_discarded_leaves_nothing(tmp_path: Path):
     partial = PartialFile(tmp_path / "x", "Download")
     partial.file.close()
