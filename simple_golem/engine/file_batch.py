@@ -165,7 +165,9 @@ class FileBatch:
         path = found(command.local, repr(command))
         part.is_folder = command.is_folder
         check_target(path, repr(command), part.is_folder)
-        part.partial = PartialFile(path, repr(command))
+        # A folder that is there may be the only place that can be written to, or have a disk of its own.
+        place = path if part.is_folder and path.is_dir() else None
+        part.partial = PartialFile(path, repr(command), place)
         self._open.callback(part.partial.discard)
         self._open.callback(part.partial.file.close)
         part.sink = SinkEnd(part.partial.file, str(path), progress)

@@ -126,16 +126,17 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         home = Path(made, "home")
         home.mkdir()
         patch.chdir(home)
-        if os.geteuid() != 0:
-            yield home
-            return
-        Path(made).chmod(0o755)
-        os.chown(home, NOBODY, NOBODY)
-        os.seteuid(NOBODY)
+        Path(made).chmod(0o555)
+        root = os.geteuid() == 0
+        if root:
+            os.chown(home, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
         try:
             yield home
         finally:
-            os.seteuid(0)
+            if root:
+                os.seteuid(0)
+            Path(made).chmod(0o755)
 
 
 class EndsSoon(Scope):
@@ -206,7 +207,7 @@ def archive_of(**files: bytes) -> bytes:
     return data.getvalue()
 
 
-def fetch_folder(bus: Bus, archive: bytes, **scopes: Scope) -> Results:
+def fetch_folder(bus: Bus, archive: bytes, local: str = "out", **scopes: Scope) -> Results:
     provider = Provider(bus)
 
     def pack(command: Run) -> Result:
@@ -215,7 +216,7 @@ def fetch_folder(bus: Bus, archive: bytes, **scopes: Scope) -> Results:
         return Result()
 
     provider._run = pack
-    return run(bus, provider, Download("/golem/out/", "out"), **scopes)
+    return run(bus, provider, Download("/golem/out/", local), **scopes)
 
 
 def test_a_folder_comes_back_into_what_is_there(bus, here):
@@ -226,6 +227,117 @@ def test_a_folder_comes_back_into_what_is_there(bus, here):
     assert Path("out/sub/b").read_text() == "b"
     assert Path("out/sub/old").read_text() == "old"
     assert [path.name for path in here.iterdir()] == ["out"]
+
+
+def test_a_folder_of_ones_own_is_enough_wherever_it_lies(bus, ours):
+    Path("old").write_text("old")
+    fetch_folder(bus, archive_of(a=b"a", sub_b=b"b"), ".")
+    assert sorted(path.name for path in ours.iterdir()) == ["a", "old", "sub"]
+    with pytest.raises(TransferFailed):
+        fetch_folder(bus, b"no archive" * 1000, ".")
+    assert sorted(path.name for path in ours.iterdir()) == ["a", "old", "sub"]
+
+
+def test_a_folder_that_can_not_be_written_is_told_before_anything_is_sent(bus, ours):
+    Path("kept").mkdir(mode=0o555)
+    with pytest.raises(BadLocalFile, match="kept can't be written: Permission denied"):
+        fetch_folder(bus, archive_of(a=b"a"), "kept")
+    assert bus.published == {}
+    assert [path.name for path in ours.iterdir()] == ["kept"]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here")
+def test_a_folder_may_be_the_root_of_another_disk(bus, here):
+    """As a mount would need rights, what lies in the folder's parent is on another disk by a link."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        Path("out").symlink_to(disk)
+        assert Path(disk).stat().st_dev != here.stat().st_dev
+        fetch_folder(bus, archive_of(a=b"a"))
+        assert [path.name for path in Path(disk).iterdir()] == ["a"]
+    assert [path.name for path in here.iterdir()] == ["out"]
+
+
+PACKED_LINKS = (
+    ("first", "again", tarfile.LNKTYPE),
+    ("sub/none", "lost", tarfile.LNKTYPE),
+    ("../../etc/passwd", "out", tarfile.LNKTYPE),
+    ("sub/a", "to a file", tarfile.SYMTYPE),
+    ("../first", "sub/up", tarfile.SYMTYPE),
+    ("sub", "to a folder", tarfile.SYMTYPE),
+    ("..", "sub/top", tarfile.SYMTYPE),
+    ("/etc/passwd", "absolute", tarfile.SYMTYPE),
+    ("../x", "above", tarfile.SYMTYPE),
+    ("../../x", "sub/above", tarfile.SYMTYPE),
+    # Together with the one to the top this would lead out.
+    ("sub/top/../x", "crooked", tarfile.SYMTYPE),
+    ("", "pipe", tarfile.FIFOTYPE),
+)
+
+
+def test_links_in_a_folder_come_if_they_stay_in_it_and_the_others_are_named(bus, here, caplog):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        # A link may come before what it points to; a further name of a file never does.
+        for linked, name, kind in reversed(PACKED_LINKS):
+            if kind != tarfile.LNKTYPE:
+                add_link(tar, linked, name, kind)
+        for name, content in (("first", b"1"), ("sub/a", b"a")):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+        for linked, name, kind in PACKED_LINKS:
+            if kind == tarfile.LNKTYPE:
+                add_link(tar, linked, name, kind)
+    with caplog.at_level("WARNING"):
+        fetch_folder(bus, data.getvalue())
+    assert {path.name for path in Path("out").iterdir()} == {
+        "first",
+        "again",
+        "sub",
+        "to a file",
+        "to a folder",
+    }
+    assert {path.name for path in Path("out/sub").iterdir()} == {"a", "up", "top"}
+    assert Path("out/again").read_bytes() == Path("out/first").read_bytes() == b"1"
+    assert os.access("out/again", os.X_OK)
+    assert not Path("out/again").samefile("out/first")
+    assert Path("out/sub/up").read_bytes() == b"1"
+    assert Path("out/to a folder/a").read_bytes() == Path("out/to a file").read_bytes() == b"a"
+    told = sorted(record.getMessage() for record in caplog.records)
+    assert [message.partition(" is ")[0] for message in told] == [
+        "above",
+        "absolute",
+        "crooked",
+        "lost",
+        "out",
+        "pipe",
+        "sub/above",
+    ]
+    assert [message for message in told if "neither a file nor a folder nor a link" in message] == [told[5]]
+    # And once more over the ones that came.
+    fetch_folder(bus, data.getvalue())
+    assert Path("out/to a file").is_symlink()
+    assert sorted(path.name for path in here.iterdir()) == ["out"]
+
+
+def add_link(tar: tarfile.TarFile, linked: str, name: str, kind: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, linked
+    tar.addfile(member)
+
+
+@pytest.mark.parametrize("linked", ["a\0b", "x" * 5000, "link"])
+def test_a_link_that_can_not_be_made_harms_nothing_else(bus, here, linked):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        add_link(tar, linked, "link", tarfile.SYMTYPE)
+        tar.addfile(tarfile.TarInfo("file"))
+    try:
+        fetch_folder(bus, data.getvalue())
+    except TransferFailed:
+        assert list(here.iterdir()) == []
+    else:
+        assert Path("out/file").exists()
 
 
 @pytest.mark.parametrize("asked", [2, 5, 20])
