@@ -383,8 +383,8 @@ class Demand:
 
 def _too_dear(needs: Decimal, left: Decimal) -> str:
     return (
-        f"Starting and ending would cost {plain(round(needs, 9))} GLM, and {plain(round(left, 9))} GLM of the "
-        "budget are left"
+        f"Starting and ending would cost {plain(round(needs, 9))} GLM, and {plain(round(left, 9))} GLM of "
+        "the budget are left"
     )
 
 

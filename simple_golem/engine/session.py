@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
 from datetime import datetime, timezone
@@ -66,7 +66,7 @@ class Session:
 
     def __init__(self, settings: Settings, health_interval: float, health_misses: int) -> None:
         self.settings = settings
-        self.app_session_id = uuid.uuid4().hex
+        self.app_session_id = secrets.token_hex(16)
         self.yagna = Yagna(
             settings.api_url,
             settings.app_key,

@@ -10,14 +10,15 @@ from decimal import Decimal
 from .commands import Command
 from .results import Result
 from .states import ServiceState
+from .value import Value
 
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Event(Value):
     """The base of all events.
 
     Attributes:
@@ -27,7 +28,7 @@ class Event:
     at: datetime = field(default_factory=_now, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetAllocated(Event):
     """The session has begun: its budget is set aside."""
 
@@ -39,7 +40,7 @@ class BudgetAllocated(Event):
         return f"allocation {self.allocation_id} of {self.amount} GLM on {self.platform}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetReleased(Event):
     """The session has ended: what was not spent is given back."""
 
@@ -49,7 +50,7 @@ class BudgetReleased(Event):
         return f"allocation {self.allocation_id} released"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DemandPublished(Event):
     """A cluster's demand is on the market, for the first time or again."""
 
@@ -60,7 +61,7 @@ class DemandPublished(Event):
         return f"{self.cluster}: demand {self.demand_id} published"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DemandWithdrawn(Event):
     """A cluster's demand was taken off the market."""
 
@@ -71,7 +72,7 @@ class DemandWithdrawn(Event):
         return f"{self.cluster}: demand {self.demand_id} withdrawn"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProposalReceived(Event):
     """A provider answers a demand; `draft` once it could become an agreement."""
 
@@ -85,7 +86,7 @@ class ProposalReceived(Event):
         return f"{self.cluster}: {self.provider_name} ({self.provider_id}) {what}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProposalRejected(Event):
     """A provider, or this library, turned a proposal down."""
 
@@ -96,14 +97,14 @@ class ProposalRejected(Event):
         return f"{self.cluster}: a proposal was rejected: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InstanceEvent(Event):
     """The base of what happens to one instance."""
 
     instance: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AgreementMade(InstanceEvent):
     """A provider has approved an agreement."""
 
@@ -117,7 +118,7 @@ class AgreementMade(InstanceEvent):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AgreementNotMade(InstanceEvent):
     """A provider did not approve an agreement."""
 
@@ -129,7 +130,7 @@ class AgreementNotMade(InstanceEvent):
         return f"{self.instance}: no agreement with {self.provider_name} ({self.provider_id}): {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AgreementEnded(InstanceEvent):
     """An agreement was terminated, by the requestor or by the provider."""
 
@@ -142,7 +143,7 @@ class AgreementEnded(InstanceEvent):
         return f"{self.instance}: agreement {self.agreement_id} ended by {who}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivityCreated(InstanceEvent):
     """The provider has created the activity."""
 
@@ -153,7 +154,7 @@ class ActivityCreated(InstanceEvent):
         return f"{self.instance}: activity {self.activity_id} on {self.provider_name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivityDestroyed(InstanceEvent):
     """The activity was destroyed, as far as the provider confirmed it."""
 
@@ -165,7 +166,7 @@ class ActivityDestroyed(InstanceEvent):
         return f"{self.instance}: activity {self.activity_id} {how}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StateChanged(InstanceEvent):
     """An instance has gone from one state to another."""
 
@@ -176,7 +177,7 @@ class StateChanged(InstanceEvent):
         return f"{self.instance} is {self.new.value}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchStarted(InstanceEvent):
     """Commands are sent to the provider as one batch."""
 
@@ -186,7 +187,7 @@ class BatchStarted(InstanceEvent):
         return f"{self.instance}: {_listed(self.commands)} begun"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchEnded(InstanceEvent):
     """A batch has ended; `failure` says why it failed, None if it did not."""
 
@@ -198,7 +199,7 @@ class BatchEnded(InstanceEvent):
         return f"{self.instance}: {_listed(self.commands)} {self.failure or 'done'}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TransferProgress(InstanceEvent):
     """A file is on its way; told now and then, and when all of it has passed.
 
@@ -217,7 +218,7 @@ class TransferProgress(InstanceEvent):
         return f"{self.instance}: {self.command!r}: {self.transferred}{whole} bytes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StartProgress(Event):
     """A cluster is on its way to have all its instances running; told with every step.
 
@@ -234,7 +235,7 @@ class StartProgress(Event):
         return f"{self.cluster}: {self.running} of {self.total} running"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MethodCalled(InstanceEvent):
     """One of the service's own methods is called: deploy, start, run or shutdown."""
 
@@ -244,7 +245,7 @@ class MethodCalled(InstanceEvent):
         return f"{self.instance}: {self.method}()"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InstanceFailed(InstanceEvent):
     """A life of an instance has failed; `respawned` if another one follows."""
 
@@ -256,7 +257,7 @@ class InstanceFailed(InstanceEvent):
         return f"{self.instance} {what} {self.failure}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DebitNoteAccepted(Event):
     """A provider's debit note was accepted; `amount` is what its activity costs so far."""
 
@@ -269,7 +270,7 @@ class DebitNoteAccepted(Event):
         return f"debit note of {self.provider_id} over {self.amount} GLM accepted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InvoiceAccepted(Event):
     """A provider's invoice was accepted."""
 
@@ -282,7 +283,7 @@ class InvoiceAccepted(Event):
         return f"invoice of {self.provider_id} over {self.amount} GLM accepted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class DebitNoteRefused(Event):
     """A provider's debit note asks for more than the agreed prices allow; its activity is destroyed."""
 
@@ -296,7 +297,7 @@ class DebitNoteRefused(Event):
         return f"debit note of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class InvoiceRefused(Event):
     """A provider's invoice asks for more than was agreed, and is not paid."""
 
@@ -310,7 +311,7 @@ class InvoiceRefused(Event):
         return f"invoice of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetChanged(Event):
     """More was set aside on request."""
 
@@ -321,7 +322,7 @@ class BudgetChanged(Event):
         return f"allocation {self.allocation_id} is over {self.amount} GLM now"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BudgetUsedUp(Event):
     """What is left of the budget is needed to end what runs: all clusters are stopped."""
 
@@ -332,7 +333,7 @@ class BudgetUsedUp(Event):
         return f"the budget of {self.budget} GLM is used up, with {self.spent} GLM accepted: all is stopped"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CleanedUp(Event):
     """What an earlier session had left open was cleaned up."""
 

@@ -10,13 +10,14 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from ..model.value import Value
 from ..model.wire_time import parse_time
 
 Properties = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Identity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Identity(Value):
     """Whom an app key acts for."""
 
     node_id: str
@@ -36,8 +37,8 @@ class ProposalState(str, Enum):
     EXPIRED = "Expired"
 
 
-@dataclass(frozen=True)
-class Proposal:
+@dataclass(frozen=True, eq=False, repr=False)
+class Proposal(Value):
     """An offer on its way to an agreement."""
 
     proposal_id: str
@@ -61,16 +62,16 @@ class Proposal:
         )
 
 
-@dataclass(frozen=True)
-class ProposalRejected:
+@dataclass(frozen=True, eq=False, repr=False)
+class ProposalRejected(Value):
     """The other side turned a proposal down."""
 
     proposal_id: str
     reason: str
 
 
-@dataclass(frozen=True)
-class AgreementProposed:
+@dataclass(frozen=True, eq=False, repr=False)
+class AgreementProposed(Value):
     """Provider's side: a requestor wants this agreement."""
 
     agreement: Mapping[str, Any]
@@ -105,8 +106,8 @@ class AgreementState(str, Enum):
     TERMINATED = "Terminated"
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Agreement(Value):
     """An agreement as the daemon keeps it."""
 
     agreement_id: str
@@ -145,8 +146,8 @@ class Approval(Enum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class AgreementEvent:
+@dataclass(frozen=True, eq=False, repr=False)
+class AgreementEvent(Value):
     """Something that happened to an agreement; `kind` is such as `AgreementTerminatedEvent`."""
 
     kind: str
@@ -166,8 +167,8 @@ class AgreementEvent:
         )
 
 
-@dataclass(frozen=True)
-class ActivityStatus:
+@dataclass(frozen=True, eq=False, repr=False)
+class ActivityStatus(Value):
     """The state of an activity: now, and where it is going (None: nowhere)."""
 
     state: str
@@ -185,8 +186,8 @@ class ActivityStatus:
         return "Terminated" not in (self.state, self.pending)
 
 
-@dataclass(frozen=True)
-class Allocation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Allocation(Value):
     """Funds set aside for one session."""
 
     allocation_id: str
@@ -212,8 +213,8 @@ class Allocation:
         )
 
 
-@dataclass(frozen=True)
-class Decorations:
+@dataclass(frozen=True, eq=False, repr=False)
+class Decorations(Value):
     """What an allocation adds to a demand."""
 
     properties: Properties
@@ -224,8 +225,8 @@ class Decorations:
         return cls({entry["key"]: entry["value"] for entry in wire["properties"]}, tuple(wire["constraints"]))
 
 
-@dataclass(frozen=True)
-class PaymentEvent:
+@dataclass(frozen=True, eq=False, repr=False)
+class PaymentEvent(Value):
     """Something that happened to a debit note or an invoice; `document_id` is the one's it happened to."""
 
     kind: str
@@ -238,8 +239,8 @@ class PaymentEvent:
         return cls(wire["eventType"], str(document_id), parse_time(wire["eventDate"]))
 
 
-@dataclass(frozen=True)
-class DebitNote:
+@dataclass(frozen=True, eq=False, repr=False)
+class DebitNote(Value):
     """What a provider has earned so far with one activity."""
 
     debit_note_id: str
@@ -269,8 +270,8 @@ class DebitNote:
         )
 
 
-@dataclass(frozen=True)
-class Invoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class Invoice(Value):
     """What a provider asks for one agreement."""
 
     invoice_id: str
@@ -296,8 +297,8 @@ class Invoice:
         )
 
 
-@dataclass(frozen=True)
-class Payment:
+@dataclass(frozen=True, eq=False, repr=False)
+class Payment(Value):
     """What was really paid: one transfer, for any number of agreements and activities.
 
     Attributes:
