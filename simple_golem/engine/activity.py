@@ -46,13 +46,14 @@ class _Batch:
 
     batch_id: str
     commands: tuple[Command, ...]
+    known_as: tuple[Command, ...]
     results: list[Result] = field(default_factory=list)
     output: BatchOutput | None = None
 
     @property
     def next_command(self) -> Command:
         """The one whose result comes next, as its user knows it."""
-        return self.commands[max(len(self.results), self.commands[0] is _PAUSE)]
+        return self.known_as[max(len(self.results), self.commands[0] is _PAUSE)]
 
     @property
     def ended(self) -> bool:
@@ -78,6 +79,7 @@ class Activity:
         unsent: Scope,
         timeout: float | None = None,
         instance: str = "",
+        known_as: Sequence[Command] = (),
     ) -> Results:
         """Run `commands` as one batch after those sent before, and block until it has ended.
 
@@ -87,6 +89,7 @@ class Activity:
             unsent: cancelling it does so as long as the batch was not sent.
             timeout: seconds for the batch, from now on, waiting for its turn included.
             instance: whose output it is, where it is given out.
+            known_as: what the user wrote for each of `commands`, where that is something else.
 
         Raises:
             NotRunning: called by what is called with the output of a command under way.
@@ -98,13 +101,14 @@ class Activity:
         """
         deadline = Deadline(timeout)
         refuse_while_giving_out()
+        known = tuple(known_as or commands)
         with self._turns.take(unsent, deadline):
             self._finish_what_was_left(unsent, deadline)
             unsent.check()
             if BatchOutput.is_wanted(commands):
-                batch = self._run_followed(tuple(commands), scope, deadline, instance)
+                batch = self._run_followed(tuple(commands), known, scope, deadline, instance)
             else:
-                batch = self._send(tuple(commands), scope)
+                batch = self._send(tuple(commands), known, scope)
                 self._await(batch, scope, deadline)
         failed = next((result for result in batch.results if not result.success), None)
         if failed is not None:
@@ -112,26 +116,35 @@ class Activity:
         return Results(batch.results)
 
     def _run_followed(
-        self, commands: tuple[Command, ...], scope: Scope, deadline: Deadline, instance: str
+        self,
+        commands: tuple[Command, ...],
+        known: tuple[Command, ...],
+        scope: Scope,
+        deadline: Deadline,
+        instance: str,
     ) -> _Batch:
         """Run commands whose output is given out as it comes; returns the batch when it has ended."""
         if not (self._can_pause and isinstance(commands[0], Run)):
-            return self._send_and_follow(commands, scope, deadline, instance)
-        batch = self._send_and_follow((_PAUSE, *commands), scope, deadline, instance)
+            return self._send_and_follow(commands, known, scope, deadline, instance)
+        batch = self._send_and_follow((_PAUSE, *commands), (_PAUSE, *known), scope, deadline, instance)
         pause, *results = batch.results
         if pause.success:
-            return _Batch(
-                batch.batch_id, commands, [replace(result, index=result.index - 1) for result in results]
-            )
+            moved = [replace(result, index=result.index - 1) for result in results]
+            return _Batch(batch.batch_id, commands, known, moved)
         # There is no shell, or it must not be used; nothing after it was begun.
         logger.debug("%s can't be made to wait before a command: %s", self.provider, pause.message)
         self._can_pause = False
-        return self._send_and_follow(commands, scope, deadline, instance)
+        return self._send_and_follow(commands, known, scope, deadline, instance)
 
     def _send_and_follow(
-        self, commands: tuple[Command, ...], scope: Scope, deadline: Deadline, instance: str
+        self,
+        commands: tuple[Command, ...],
+        known: tuple[Command, ...],
+        scope: Scope,
+        deadline: Deadline,
+        instance: str,
     ) -> _Batch:
-        batch = self._send(commands, scope)
+        batch = self._send(commands, known, scope)
         output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, commands, instance)
         try:
             with output as batch.output:
@@ -149,9 +162,9 @@ class Activity:
         except BatchLost as error:
             logger.info("of the batch that was awaited before the next one: %s", error)
 
-    def _send(self, commands: tuple[Command, ...], scope: Scope) -> _Batch:
+    def _send(self, commands: tuple[Command, ...], known: tuple[Command, ...], scope: Scope) -> _Batch:
         script = [command.to_exe_script() for command in commands]
-        first = commands[commands[0] is _PAUSE]
+        first = known[commands[0] is _PAUSE]
         try:
             batch_id = self._yagna.activity.execute(
                 self.activity_id, script, timeout=_SEND_SECONDS, scope=scope
@@ -166,7 +179,7 @@ class Activity:
                 f"nobody can know whether {first!r} was run by {self.provider}: the daemon gave no "
                 f"answer ({error}); check what it did before you run it again"
             ) from error
-        return _Batch(batch_id, commands)
+        return _Batch(batch_id, commands, known)
 
     def _await(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
         self._left_running = batch

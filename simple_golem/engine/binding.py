@@ -202,9 +202,9 @@ class LifeBinding:
             return activity.run(commands, scope, unsent, timeout, name)
         deadline = Deadline(timeout)
 
-        def send(steps: tuple[Command, ...]) -> Results:
+        def send(steps: tuple[Command, ...], known_as: tuple[Command, ...]) -> Results:
             left = None if timeout is None else deadline.remaining()
-            return activity.run(steps, scope, unsent, left, name)
+            return activity.run(steps, scope, unsent, left, name, known_as)
 
         with FileBatch(commands, self._files, name, self._emit, scope, unsent) as files:
             return files.run(send)

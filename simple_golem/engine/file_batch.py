@@ -199,13 +199,14 @@ class FileBatch:
 
     # --- while it is sent -------------------------------------------------------------------------------
 
-    def run(self, send: Callable[[tuple[Command, ...]], Results]) -> Results:
+    def run(self, send: Callable[[tuple[Command, ...], tuple[Command, ...]], Results]) -> Results:
         """Have the batch sent, and return what the user's commands answered.
 
         A transfer that failed as its WebSocket was lost is sent again, with what comes after it.
 
         Args:
-            send: runs some steps as a batch and returns their results.
+            send: runs some steps as a batch and returns their results; it is told, too, which of the user's
+                commands each of them belongs to.
 
         Raises:
             CommandFailed: one of the user's commands failed.
@@ -214,10 +215,11 @@ class FileBatch:
         """
         while True:
             steps = self.steps[len(self._done) :]
+            known_as = tuple(part.command for part in self._owners[len(self._done) :])
             for part in self._parts:
                 part.lost_before = part.publication.lost if part.publication else 0
             try:
-                self._done += send(steps)
+                self._done += send(steps, known_as)
                 break
             except CommandFailed as error:
                 self._done += error.results[:-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -336,7 +337,7 @@ def test_a_transfer_that_takes_too_long_is_given_up_and_the_next_batch_runs(here
     with LocalGolem([SLOW]) as network, running(network) as instance:
         instance.execute(Run.shell("head -c 60000000 /dev/zero > /golem/work/big"))
         for command in (Upload("sent", "/golem/work/x"), Download("/golem/work/big", "x")):
-            with pytest.raises(BatchTimeout):
+            with pytest.raises(BatchTimeout, match="^" + re.escape(repr(command))):
                 instance.execute(command, timeout=1.0)
             assert [path.name for path in here.iterdir()] == ["sent"]
             assert instance.execute(Run("/bin/echo", "next"), timeout=20).stdout == "next\n"

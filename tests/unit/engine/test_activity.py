@@ -16,6 +16,7 @@ from simple_golem.engine.activity import Activity
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
 from simple_golem.model.commands import Command, Run
 from simple_golem.model.results import Results
+from simple_golem.model.transfers import Upload
 from simple_golem.scope import Scope, ScopeEnded
 from simple_golem.threads import EngineThread
 from simple_golem.yagna.client import Yagna
@@ -208,6 +209,17 @@ def test_a_batch_that_takes_too_long_names_its_command(
     assert time.monotonic() - began < 0.1 + AT_ONCE
 
 
+@pytest.mark.parametrize("stream", [False, [].append], ids=["silent", "streaming"])
+def test_what_is_named_is_what_the_user_wrote(
+    provider: FakeProvider, activity: Activity, scope: Scope, stream: bool | Callable[[str], object]
+) -> None:
+    known_as = [FIRST, Upload("a", "/golem/a")]
+    for _ in range(2 if stream else 1):
+        provider.end("b1")
+    with pytest.raises(BatchTimeout, match=r"^Upload\('a', '/golem/a'\) has not ended in its time"):
+        activity.run([Run("/x", stream=stream), SECOND], scope, scope, timeout=0.1, known_as=known_as)
+
+
 def test_after_a_timeout_the_next_batch_waits_for_what_is_left(
     provider: FakeProvider, activity: Activity, scope: Scope, running: Running
 ) -> None:
@@ -337,7 +349,7 @@ def test_a_batch_whose_sending_was_not_answered_is_lost_while_the_activity_lives
 ) -> None:
     daemon.replace(responses.POST, f"{ACTIVITY}/exec", body=LOST)
     with pytest.raises(BatchLost, match="/bin/first"):
-        activity.run([FIRST], scope, scope)
+        activity.run([SECOND], scope, scope, known_as=[FIRST])
     assert [call.request.method for call in daemon.calls].count("POST") == 1
 
 
@@ -382,7 +394,7 @@ def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
     provider.failures = [404] * 2
     with pytest.raises(BatchLost, match="/bin/first"):
-        activity.run([FIRST], scope, scope)
+        activity.run([SECOND], scope, scope, known_as=[FIRST])
     assert provider.failures == []
     provider.end("b2", stdout="next")
     assert activity.run([SECOND], scope, scope, timeout=1.0).stdout == "next"

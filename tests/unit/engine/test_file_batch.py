@@ -59,11 +59,13 @@ class Provider:
         self.bus = bus
         self.files: dict[str, bytes] = {}
         self.batches: list[tuple[Command, ...]] = []
+        self.known_as: list[tuple[Command, ...]] = []
         self.fail_next: Callable[[Publication], object] | None = None
         self._run = run
 
-    def send(self, steps: tuple[Command, ...]) -> Results:
+    def send(self, steps: tuple[Command, ...], known_as: tuple[Command, ...]) -> Results:
         self.batches.append(steps)
+        self.known_as.append(known_as)
         results: list[Result] = []
         for index, step in enumerate(steps):
             result = self._transfer(step) if isinstance(step, Transfer) else self._run(step)
@@ -193,6 +195,7 @@ def test_a_folder_is_packed_and_unpacked_by_steps_that_nobody_sees(bus, here):
     assert isinstance(unpack, Run)
     assert unpack.args[2:] == (archive, "/golem/in")
     assert (first, last) == (Run("/bin/true"), Run("/bin/date"))
+    assert provider.known_as == [(first, Upload("in", "/golem/in"), Upload("in", "/golem/in"), last)]
     with tarfile.open(fileobj=io.BytesIO(provider.files[transfer.target])) as tar:
         assert sorted(tar.getnames()) == [".", "./sub", "./sub/a"]
 
@@ -433,6 +436,7 @@ def test_what_failed_as_its_websocket_was_lost_is_sent_again_with_what_follows(b
     commands = (Run("/bin/date"), UploadBytes(b"x", "/golem/x"), DownloadBytes("/golem/x"))
     results = run(bus, provider, *commands)
     assert [len(steps) for steps in provider.batches] == [3, 2]
+    assert provider.known_as == [commands, commands[1:]]
     assert [(one.index, one.command) for one in results] == list(enumerate(commands))
     assert (results[0].stdout, results[2].data) == ("once", b"x")
 
@@ -465,7 +469,7 @@ def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
         ) as files,
         pytest.raises(TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider never sent the end"),
     ):
-        files.run(lambda steps: Results([Result()]))
+        files.run(lambda steps, known_as: Results([Result()]))
     assert list(here.iterdir()) == []
 
 
