@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ..errors import BadCommand
 from .commands import Command, Transfer
@@ -111,9 +111,7 @@ class UploadFromUrl(Command):
     remote: str
 
     def __init__(self, url: str, remote: str | PurePath) -> None:
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise BadCommand(f"UploadFromUrl.url is {url!r}: give a URL that begins with http:// or https://")
-        _set(self, url=url, remote=_file_path(remote, "UploadFromUrl.remote"))
+        _set(self, url=_web_url(url), remote=_file_path(remote, "UploadFromUrl.remote"))
 
     def to_exe_script(self) -> dict[str, Any]:
         return Transfer(self.url, container_url(self.remote)).to_exe_script()
@@ -194,6 +192,21 @@ def _local_path(path: object, what: str) -> str:
     if not path or "\0" in path:
         raise BadCommand(f"{what} is {path!r}: no file can have this name")
     return path
+
+
+def _web_url(url: object) -> str:
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: give a URL that begins with http:// or https://")
+    if any(sign.isspace() or not sign.isprintable() for sign in url):
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: no URL has such signs; a space is written %20")
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: {error}") from error
+    if not named:
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: it names no host, as https://example.org/file does")
+    return str.__str__(url)
 
 
 def _file_path(path: object, what: str) -> str:
