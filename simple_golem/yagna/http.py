@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NewConnectionError
 
 from ..errors import BadAppKey, NoDaemon, YagnaError
@@ -36,7 +35,11 @@ class Http:
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers["Authorization"] = f"Bearer {app_key}"
-        self._headers = {name: str(value) for name, value in self._session.headers.items()}
+        # What HTTP/1.1 takes for granted is not said with each request.
+        granted = ("Accept", "Connection")
+        self._headers = {
+            name: str(value) for name, value in self._session.headers.items() if name not in granted
+        }
         self._adapter = AbandonableAdapter(_CONNECTIONS)
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
@@ -111,7 +114,9 @@ class Http:
         """
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url = method, url
-        prepared.headers = CaseInsensitiveDict(self._headers)
+        # A plain dict is all that is needed below; mypy knows it as what `prepare` makes.
+        headers: Any = dict(self._headers)
+        prepared.headers = headers
         if body is not NO_BODY:
             prepared.body = json.dumps(body)
             prepared.headers["Content-Type"] = "application/json"

@@ -13,7 +13,6 @@ from typing import Any
 
 from requests import Response
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
@@ -131,7 +130,7 @@ class AbandonableAdapter(HTTPAdapter):
         """What is read of an answer; no cookies."""
         answer = Response()
         answer.status_code, answer.reason = resp.status, resp.reason
-        answer.headers = CaseInsensitiveDict(resp.headers)
+        answer.headers = resp.headers  # of urllib3, and as indifferent to case
         answer.raw, answer.request, answer.url = resp, req, req.url
         return answer
 
