@@ -221,7 +221,7 @@ class Activity:
 
         try:
             for attempt in tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type(YagnaError),
+                retry=tenacity.retry_if_exception_type((YagnaError, NoDaemon)),
                 stop=tenacity.stop_after_delay(min(_PATIENCE_SECONDS, deadline.remaining())),
                 wait=tenacity.wait_exponential(multiplier=0.1, max=2.0),
                 sleep=sleep,
@@ -235,6 +235,8 @@ class Activity:
                             command_index=index,
                             timeout=min(_POLL_SECONDS, deadline.remaining()),
                             scope=scope,
+                            # Those repeated here keep to the deadline.
+                            repeat=Repeat.NEVER,
                         )
                     except YagnaError as error:
                         self._raise_if_lost(error, scope)

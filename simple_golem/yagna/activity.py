@@ -80,6 +80,7 @@ class ActivityApi:
         command_index: int | None = None,
         timeout: float,
         scope: Scope | None = None,
+        repeat: Repeat = Repeat.UNANSWERED,
     ) -> list[Mapping[str, Any]] | None:
         """`GET /activity/{id}/exec/{batch}`: blocks up to `timeout` seconds; None if it took longer.
 
@@ -93,7 +94,7 @@ class ActivityApi:
                 params={"timeout": timeout, "commandIndex": command_index},
                 timeout=timeout,
                 scope=scope,
-                repeat=Repeat.UNANSWERED,
+                repeat=repeat,
             )
         except YagnaError as error:
             if error.status == 408:

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,12 +57,17 @@ SLOW = ProviderHabits(transfer_speed=3000)
 @contextmanager
 def running(network: LocalGolem, **more: float) -> Iterator[Instance]:
     """An instance that does nothing by itself, on a network that a test has for its own."""
+    with several_running(network, 1, **more) as (instance,):
+        yield instance
+
+
+@contextmanager
+def several_running(network: LocalGolem, number: int, **more: float) -> Iterator[Sequence[Instance]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in network.environment.items():
             patch.setenv(name, value)
         with Golem(budget=1, **more) as golem:
-            (instance,) = golem.run_service(Service).wait_until_running(timeout=60)
-            yield instance
+            yield golem.run_service(Service, num_instances=number).wait_until_running(timeout=60)
 
 
 @pytest.fixture
@@ -288,6 +294,47 @@ def cut(publication: Publication) -> None:
     carrier = publication.socket
     assert carrier is not None
     carrier._socket.shutdown(socket.SHUT_RDWR)
+
+
+def test_when_the_daemon_is_killed_a_transfer_goes_on_or_ends_in_its_time_with_its_name(here):
+    """What was under way to a killed daemon, providers give up at once or, as it happens, in a minute."""
+    content = os.urandom(4_000_000)
+    fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 7.0}
+    took: dict[str, float] = {}
+    failures: dict[str, Exception] = {}
+
+    def fetch(instance: Instance, command: Download, seconds: float) -> None:
+        began = time.monotonic()
+        try:
+            instance.execute(command, timeout=seconds)
+        except BatchTimeout as error:
+            failures[command.local] = error
+        took[command.local] = time.monotonic() - began
+
+    with LocalGolem([SLOW, SLOW]) as network, several_running(network, 2) as instances:
+        for instance in instances:
+            instance.execute(UploadBytes(content, "/golem/work/x"))
+        fetchers = [
+            threading.Thread(target=fetch, args=(instance, *one))
+            for instance, one in zip(instances, fetching.items(), strict=True)
+        ]
+        for fetcher in fetchers:
+            fetcher.start()
+        fetchers[0].join(0.7)
+        network.kill_requestor_daemon()
+        fetchers[0].join(10)
+        network.restart_requestor_daemon()
+        fetchers[1].join(30)
+        closing = time.monotonic()
+    assert time.monotonic() - closing < 15
+
+    for command, seconds in fetching.items():
+        assert took[command.local] < seconds + 3
+        if error := failures.get(command.local):
+            assert str(error).startswith(repr(command))
+    assert "one" in failures
+    there = {path.name: path.read_bytes() for path in here.iterdir()}
+    assert there == ({} if "two" in failures else {"two": content})
 
 
 def test_a_provider_that_breaks_off_leaves_nothing_here(here):

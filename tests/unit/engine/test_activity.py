@@ -12,7 +12,7 @@ import requests
 import responses
 
 from simple_golem.engine import activity as module
-from simple_golem.engine.activity import Activity
+from simple_golem.engine.activity import Activity, _Batch
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
 from simple_golem.model.commands import Command, Run
 from simple_golem.model.results import Results
@@ -197,6 +197,17 @@ def test_a_command_that_streams_is_named_when_its_time_is_up(
 
 
 # out of time
+
+
+def test_a_batch_whose_daemon_is_gone_ends_in_its_time(scope: Scope) -> None:
+    yagna = Yagna("http://127.0.0.1:9", "the-key")
+    activity = Activity(yagna, "act1", "prov-1 (0xprov)")
+    activity._left_running = _Batch("b1", (FIRST,), (FIRST,))
+    began = time.monotonic()
+    with pytest.raises(BatchTimeout, match="/bin/first"):
+        activity.run([SECOND], scope, scope, timeout=0.2)
+    assert time.monotonic() - began < 0.2 + AT_ONCE
+    yagna.close()
 
 
 def test_a_batch_that_takes_too_long_names_its_command(
