@@ -104,16 +104,19 @@ class FilePublisher:
         Blocks for 2.5 seconds at most, where thread and daemon have stalled.
 
         Args:
-            ask: whether to ask the daemon; what is not asked of it ends with the WebSocket all the same.
+            ask: whether to ask the daemon for it; without, the WebSocket is closed and that is all.
 
         Returns:
-            Whether the daemon has done it.
+            Whether the daemon has done it; that it has not is logged.
         """
         publication.withdrawn = True
         publication.end.close()
         carrier = self._taken_from_thread(publication)
         try:
-            return ask and self._off_the_bus(publication)
+            if ask:
+                return self._off_the_bus(publication)
+            logger.warning("%s was not taken off the bus: the daemon has stalled", publication.address)
+            return False
         finally:
             # At once after that, and not before: only so does the daemon refuse who still calls. It leaves
             # them waiting where the WebSocket had ended before its service, or was ended in good order.
