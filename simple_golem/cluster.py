@@ -149,7 +149,7 @@ class Cluster:
             )
         raise WaitTimeout(
             f"{len(running)} of {enough} instances were running after {timeout} s: {self._states()}; "
-            f"{self._market_report()}"
+            f"{self.market_report()}"
         )
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -380,15 +380,19 @@ class Cluster:
         self._crew.session.clock.call_in(_NEXT_WARNING_SECONDS, self._say_who_waits)
         if waiting and not waiting[0].stop_scope.cancelled:
             found = len(self) - len(waiting)
-            logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self._market_report())
+            logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self.market_report())
 
-    def _market_report(self) -> str:
+    def market_report(self) -> str:
+        """What providers have answered so far, in words."""
         demand = self._crew.demand
         subnet = self._crew.session.settings.subnet_tag
         seen, rejections = demand.answers()
         report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
         if not seen:
-            return report + ": is that the right subnet, and does the payload ask for too much?"
+            return (
+                report
+                + ": is that the right subnet, does the payload ask for too much, or a property that nobody has?"
+            )
         report += f", {self._crew.session.chooser.busy(demand)} busy"
         rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
         return report + rejected

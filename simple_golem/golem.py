@@ -273,9 +273,10 @@ class Golem:
         for cluster in self._clusters:
             if cluster.is_untouched:
                 logger.warning(
-                    "%r is stopped before anything of it ran: wait for it inside the `with`, e.g. by "
+                    "%r is stopped before anything of it ran (%s): wait for it inside the `with`, e.g. by "
                     "cluster.wait(60) or cluster.wait_until_running()",
                     cluster,
+                    cluster.market_report(),
                 )
 
     def _end_clusters(self, ending: Ending) -> None:
@@ -501,10 +502,10 @@ class Golem:
 
     def _budget_is_used_up(self) -> None:
         """From the engine: stop everything in good order, the first cluster first."""
-        error = OutOfBudget(
-            "the budget is used up, but for what it takes to end what runs: give Golem a larger `budget`, or "
-            "call golem.top_up(amount) in time"
-        )
+        session = self._session
+        if session is None:
+            return
+        error = OutOfBudget(f"the budget is used up: {session.budget_watch.told()}")
         for cluster in self.clusters:
             cluster.cut_off(Ending.out_of_budget(self._stop_grace), error)
 

@@ -447,7 +447,7 @@ class Instance:
     def _finish(self, outcome: Outcome) -> None:
         self.failure = outcome.failure or self._cut_off
         if outcome.failure is None and self._cut_off is not None:
-            logger.error("%s", self._cut_off)
+            logger.error("%s: %s", self.name, self._cut_off)
         if outcome.elsewhere:
             logger.error("%s has failed and is not started again", self.name)
         if self.failure is not None:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _TELLING = (StartProgress, TransferProgress, BatchEnded)
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt}"
+# How much is to come back a provider does not say before it has come.
+_FORMAT_WITHOUT_TOTAL = "{desc}: {n_fmt}B so far"
 
 
 class ProgressBar:
@@ -97,19 +99,23 @@ class ProgressBar:
         # `tqdm` takes a good part of the time of `import simple_golem`, and only terminals need it.
         from .bar_line import BarLine
 
-        return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, total=1)
+        # With a delay, however short, it shows nothing before it has something to show.
+        return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, delay=1e-9)
 
     def _show_transfers(self, bar: BarLine) -> None:
         moving = self._transfers.values()
         bar.set_description_str("1 file" if len(moving) == 1 else f"{len(moving)} files", refresh=False)
         bar.unit_scale, bar.unit = True, "B"
         bar.n = sum(one.transferred for one in moving)
-        bar.total = max(bar.n, sum(one.total or one.transferred for one in moving), 1)
+        if any(one.total is None for one in moving):
+            bar.bar_format, bar.total = _FORMAT_WITHOUT_TOTAL, None
+        else:
+            bar.bar_format, bar.total = _FORMAT, max(bar.n, sum(one.total or 0 for one in moving), 1)
 
     def _show_start(self, bar: BarLine) -> None:
         starting = self._starting.values()
         bar.set_description_str(f"starting {', '.join(one.cluster for one in starting)}", refresh=False)
-        bar.unit_scale = False
+        bar.unit_scale, bar.bar_format = False, _FORMAT
         bar.n = sum(one.running for one in starting)
         bar.total = sum(one.total for one in starting)
 

@@ -73,6 +73,7 @@ class Account:
         activities: by their ids.
         invoice: what was accepted, GLM; None as long as nothing was.
         refused: why the invoice is not paid.
+        unpaid: why the invoice, which is owed, could not be paid so far.
         ended: whether the agreement is over.
     """
 
@@ -87,6 +88,7 @@ class Account:
     activities: dict[str, ActivityAccount] = field(default_factory=dict)
     invoice: Decimal | None = None
     refused: str | None = None
+    unpaid: str | None = None
     ended: bool = False
 
     @classmethod
@@ -235,7 +237,7 @@ class Account:
             float(total(activity.seconds() for activity in self.activities.values())),
             self.cost(),
             self.invoice is not None,
-            self.refused,
+            self.refused or (self.unpaid if self.invoice is None else None),
         )
 
     # --- in the journal ------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class Budget:
                 self._ledger.books.write("allocation not made")
             raise AllocationRefused(
                 f"the daemon did not set {plain(amount)} GLM aside on {self._platform}: {error.detail}; see "
-                "`yagna payment status`, and `yagna payment fund` for test money"
+                "`yagna payment status`, `yagna payment fund` for test money, and `simple-golem cleanup`, which "
+                "releases what scripts that were killed still hold"
             ) from error
         self._ledger.books.write("allocation", id=allocation.allocation_id)
         self._allocation = allocation
@@ -188,6 +189,10 @@ class Budget:
         self._emit(BudgetReleased(allocation.allocation_id))
 
 
+def _rounded(amount: Decimal) -> str:
+    return plain(round(amount, 9))
+
+
 class BudgetWatch:
     """Tells, once for each budget, when what is left of it is needed to end what runs."""
 
@@ -233,11 +238,21 @@ class BudgetWatch:
             self.is_used_up = True
         self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost()))
         logger.error(
-            "the budget of %s GLM is used up, but for what it takes to end what runs: all clusters are "
-            "stopped; give Golem a larger `budget`, or call golem.top_up(amount) in time",
+            "the budget of %s GLM is used up, and all clusters are stopped: %s",
             plain(self._budget.total),
+            self.told(),
         )
         self.on_end()
+
+    def told(self) -> str:
+        """How things stand, in words and figures, and what to do."""
+        cost, per_second = self._ledger.outlook()
+        reserve = per_second * RESERVE_SECONDS
+        return (
+            f"some {_rounded(cost)} GLM are spent by now, {_rounded(reserve)} GLM are kept to end what runs, "
+            f"and each further second costs {_rounded(per_second)} GLM; give Golem a larger `budget`, or call "
+            "golem.top_up(amount) in time"
+        )
 
     def _look(self) -> None:
         """On the clock's thread: ask the ledger how things stand, and come back in time."""

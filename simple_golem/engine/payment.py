@@ -324,6 +324,7 @@ class Payments:
     def _answer_failed(self, account: Account, invoice: Invoice, error: GolemError) -> None:
         """Of want of money it is waited for with a top-up; all else is tried again while closing."""
         why = str(error.detail if isinstance(error, YagnaError) else error)
+        account.unpaid = why
         with self._changed:
             is_news = self._not_accepted.get(invoice.agreement_id) != why
             self._not_accepted[invoice.agreement_id] = why

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Protocol, TypeVar
 
-from ..errors import ForkedGolem, GolemError, NotRunning, Overcharged
+from ..errors import AllocationRefused, ForkedGolem, GolemError, NotRunning, Overcharged
 from ..model.cost import Cost
 from ..model.settings import Settings
 from ..model.suspended import SuspendedInstance
@@ -133,7 +133,14 @@ class Session:
         identity = self.yagna.identity.me(repeat=Repeat.NEVER)
         whose = Whose(self.settings.api_url, identity.node_id, self.settings.payment_platform)
         self.books.begin(whose, self.app_session_id)
-        self.budget.allocate(budget)
+        try:
+            self.budget.allocate(budget)
+        except AllocationRefused:
+            # What a killed session still holds may be what is missing.
+            if not self._has_others_to_clean_up(whose):
+                raise
+            clean_up(self.yagna, whose, self._stop, self.emit, wait=0.0)
+            self.budget.allocate(budget)
         self.payments.start()
         self._watch_agreements_of(self.app_session_id)
         self.health.start()
@@ -142,10 +149,13 @@ class Session:
 
     def _clean_up_after_others(self, whose: Whose) -> None:
         """In the background, and for as long as this session lives: late invoices come late."""
-        own = journal_of(self.app_session_id)
-        if any(path != own for path in dead_journals(whose)):
+        if self._has_others_to_clean_up(whose):
             work = partial(clean_up, self.yagna, whose, self._stop, self.emit, wait=None)
             self._cleaner = EngineThread("golem-cleanup", work).start()
+
+    def _has_others_to_clean_up(self, whose: Whose) -> bool:
+        own = journal_of(self.app_session_id)
+        return any(path != own for path in dead_journals(whose))
 
     def _keep_covered(self) -> None:
         """A session that idles for hours must still have its allocation when it runs something."""

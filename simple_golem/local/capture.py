@@ -53,10 +53,7 @@ class CapturedOutput:
             return None
         if self._binary:
             return as_numbers(output)
-        try:
-            return output.decode()
-        except UnicodeDecodeError:
-            return output.decode("latin-1")
+        return output.decode(errors="replace")
 
 
 def as_numbers(data: bytes) -> array[int]:

@@ -23,7 +23,7 @@ class CostEntry:
         seconds: how long its activities have lived.
         amount: GLM accepted so far.
         is_invoiced: whether that is the invoice; else it is the debit notes so far.
-        refused: why its invoice is not paid, None if it is.
+        refused: why its invoice is not paid, or could not be so far; None if it is.
     """
 
     cluster: str

@@ -124,7 +124,8 @@ def parse_amount(value: object, name: str, error: type[GolemError], *, zero: boo
     if not amount.is_finite() or amount < 0 or (amount == 0 and not zero):
         raise error(f"{name} is {value!r}: it must be {kind}, e.g. {name}=1")
     if amount and not -_MOST_DECIMALS <= amount.adjusted() < _MOST_DIGITS:
-        raise error(f"{name} is {value!r}: no wallet holds such an amount of GLM; write e.g. {name}=1")
+        too = "little" if amount.adjusted() < 0 else "much"
+        raise error(f"{name} is {value!r}: that is too {too} to be an amount of GLM; write e.g. {name}=1")
     if len(plain(amount).partition(".")[2]) > _MOST_DECIMALS:
         raise error(f"{name} is {value!r}: GLM has {_MOST_DECIMALS} decimals at most")
     return Decimal(plain(amount))

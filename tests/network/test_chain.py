@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -102,6 +105,21 @@ def test_what_one_session_has_set_aside_is_not_there_for_another(
             Golem(budget=2).open()
         assert len(yagna.payment.allocations()) == 1
     assert yagna.payment.allocations() == []
+
+
+KILLED = "import os, sys; from simple_golem import Golem; Golem(sys.argv[1]).open(); os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.usefixtures("golem_environment")
+def test_what_a_killed_session_has_set_aside_is_there_for_the_next(
+    network: LocalGolem, yagna: Yagna, payer: str
+) -> None:
+    owned = network.chain.balance(payer)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(owned - 1)], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert [one.total_amount for one in yagna.payment.allocations()] == [owned - 1]
+    with Golem(budget=2):
+        assert [one.total_amount for one in yagna.payment.allocations()] == [Decimal(2)]
 
 
 @pytest.mark.usefixtures("golem_environment")

@@ -64,6 +64,19 @@ def test_files_are_shown_together_in_readable_sizes(terminal: Terminal) -> None:
     assert "4.00M of 8.00M" in shown
 
 
+def test_of_what_nobody_knows_the_size_no_part_is_shown(terminal: Terminal) -> None:
+    moving = TransferProgress("Hello-1", Run("/bin/one"), 3_000_000, None)
+    shown = shown_for(terminal, moving)
+    assert "1 file: 3.00MB so far" in shown
+    assert "%" not in shown
+
+
+def test_nothing_is_shown_before_there_is_something_to_show(terminal: Terminal) -> None:
+    shown = shown_for(terminal, StartProgress("Hello", 1, 4))
+    assert "0 of 1" not in shown
+    assert shown.count("%") == 1
+
+
 @pytest.mark.parametrize(
     "last",
     [

@@ -42,8 +42,8 @@ def test_no_output_is_none() -> None:
     assert after({"atEnd": {}}) is None
 
 
-def test_what_is_no_text_becomes_a_character_a_byte() -> None:
-    assert after({"atEnd": {}}, b"\xff\xe4") == "ÿä"
+def test_what_is_no_text_becomes_a_replacement_character() -> None:
+    assert after({"atEnd": {}}, "ä".encode() + b"\xff") == "ä\ufffd"
     assert after({"atEnd": {}}, "ä€".encode()) == "ä€"
 
 
