@@ -389,10 +389,8 @@ class Cluster:
         seen, rejections = demand.answers()
         report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
         if not seen:
-            return (
-                report
-                + ": is that the right subnet, does the payload ask for too much, or a property that nobody has?"
-            )
+            asked = "is that the right subnet, and does the payload ask for what anybody has?"
+            return f"{report}: {asked}"
         report += f", {self._crew.session.chooser.busy(demand)} busy"
         rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
         return report + rejected

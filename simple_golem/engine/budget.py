@@ -73,8 +73,8 @@ class Budget:
                 self._ledger.books.write("allocation not made")
             raise AllocationRefused(
                 f"the daemon did not set {plain(amount)} GLM aside on {self._platform}: {error.detail}; see "
-                "`yagna payment status`, `yagna payment fund` for test money, and `simple-golem cleanup`, which "
-                "releases what scripts that were killed still hold"
+                "`yagna payment status`, `yagna payment fund` for test money, and `simple-golem cleanup`, "
+                "which releases what scripts that were killed still hold"
             ) from error
         self._ledger.books.write("allocation", id=allocation.allocation_id)
         self._allocation = allocation
@@ -250,8 +250,8 @@ class BudgetWatch:
         reserve = per_second * RESERVE_SECONDS
         return (
             f"some {_rounded(cost)} GLM are spent by now, {_rounded(reserve)} GLM are kept to end what runs, "
-            f"and each further second costs {_rounded(per_second)} GLM; give Golem a larger `budget`, or call "
-            "golem.top_up(amount) in time"
+            f"and each further second costs {_rounded(per_second)} GLM; give Golem a larger `budget`, or "
+            "call golem.top_up(amount) in time"
         )
 
     def _look(self) -> None:
