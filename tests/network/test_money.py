@@ -37,6 +37,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DEAR = Price(per_second=Decimal("0.01"), per_cpu_second=Decimal(0), start=Decimal("0.01"))
 
 
+ONLY_CPU = Price(per_second=Decimal(0), per_cpu_second=Decimal("0.05"), start=Decimal(0))
+
+
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
     """Four providers that are dear, and honest."""
@@ -290,12 +293,16 @@ def test_only_an_open_golem_can_be_topped_up():
 
 @pytest.fixture(scope="module")
 def cheats() -> Iterator[LocalGolem]:
-    """The first is the cheapest by its offer and charges half as much again; the third is worse."""
+    """The first is the cheapest by its offer and charges half as much again; the third is worse.
+
+    The last is honest, and charges for nothing but processor time.
+    """
     cheap = Price(Decimal("0.001"), Decimal(0), Decimal("0.01"))
     habits = [
         ProviderHabits(price=cheap, overcharge=Decimal("1.5")),
         ProviderHabits(price=DEAR),
         ProviderHabits(price=DEAR, overcharge=Decimal(150)),
+        ProviderHabits(price=ONLY_CPU),
     ]
     with LocalGolem(habits) as cheats:
         yield cheats
@@ -311,7 +318,7 @@ def among_cheats(cheats: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_who_asks_for_too_much_is_not_paid_and_never_taken_again(cheats, among_cheats, caplog):
-    yagna, patient = among_cheats, Strategy(collect_seconds=10, block=["prov-3"])
+    yagna, patient = among_cheats, Strategy(collect_seconds=10, block=["prov-3", "prov-4"])
     ended = []
 
     class Kept(Service):
@@ -382,6 +389,21 @@ def test_an_invoice_for_too_much_is_rejected_also_when_it_comes_after_the_end(ch
     assert golem.cost.amount == 0
     (entry,) = golem.cost_report.entries
     assert "GLM" in str(entry.refused)
+
+
+def test_a_budget_is_used_up_by_processor_time_too(cheats, among_cheats):
+    class Busy(Service):
+        def run(self):
+            return [Run.shell("while true; do :; done")]
+
+    strategy, terms = Strategy(allow=["prov-4"]), Terms(debit_note_interval=2)
+    with Golem(budget="0.85", strategy=strategy, terms=terms, raise_failures=False, stop_grace=0) as golem:
+        cluster = golem.run_service(Busy)
+        assert cluster.wait(60)
+        (instance,) = cluster
+        assert isinstance(instance.failure, OutOfBudget)
+    # 0.75 GLM were kept to end what runs: 15 seconds of one thread.
+    assert Decimal("0.05") < golem.cost.amount < Decimal("0.85")
 
 
 def test_a_session_that_idles_for_longer_than_its_allocation_lasts_keeps_it(yagna, monkeypatch):
