@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from enum import Enum
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -45,6 +46,13 @@ class Gate:
         self._threads: list[threading.Thread] = []
         self._spawn(self._accept)
 
+    def wait_until_opened(self, times: int, seconds: float) -> None:
+        """Block until so many event streams have been asked for."""
+        until = time.monotonic() + seconds
+        while self.opened < times:
+            assert time.monotonic() < until, f"{self.opened} of {times} streams were asked for"
+            time.sleep(0.01)
+
     def cut(self) -> None:
         """Break all event streams that are open."""
         streams, self._event_streams = self._event_streams, []
@@ -72,11 +80,13 @@ class Gate:
             while data := client.recv(65536):
                 self.executed += data.startswith(b"POST") and b"/exec" in data.partition(b"\r\n")[0]
                 if b"text/event-stream" in data:
+                    passes = self.streams is Streams.PASS
+                    if passes:
+                        self._event_streams.append(client)
                     self.opened += 1
-                    if self.streams is not Streams.PASS:
+                    if not passes:
                         client.sendall(self.streams.value)
                         continue
-                    self._event_streams.append(client)
                 daemon.sendall(data)
         except OSError:
             pass

@@ -321,7 +321,8 @@ def test_a_stream_that_is_cut_is_opened_again(gate, talker):
         (instance,) = golem.run_service(Shell).wait_until_running(timeout=30)
         heard = Heard()
         thread = in_background(instance, talker.command(stream=heard))
-        for _ in range(3):
+        for number in (1, 2, 3):
+            gate.wait_until_opened(number, SOON)
             heard.lines.clear()
             heard.until("tick")
             gate.cut()
