@@ -41,6 +41,7 @@ from .model.results import Results
 from .model.service import Service
 from .model.states import TRANSITIONS, ServiceState
 from .model.suspended import SuspendedInstance
+from .model.value import Value
 from .scope import Deadline, Scope, checked_seconds, wait_until
 from .threads import InstancePool, on_engine_thread
 
@@ -53,8 +54,8 @@ _ON_THEIR_WAY = (ServiceState.pending, ServiceState.starting)
 Member = tuple[Service, Callable[[], Service]]
 
 
-@dataclass(frozen=True)
-class Respawn:
+@dataclass(frozen=True, eq=False, repr=False)
+class Respawn(Value):
     """When an instance begins a new life on another provider."""
 
     unstarted: bool
@@ -75,8 +76,8 @@ class Respawn:
         return cls(unstarted, running, stop, wait)
 
 
-@dataclass(frozen=True)
-class Crew:
+@dataclass(frozen=True, eq=False, repr=False)
+class Crew(Value):
     """What the instances of one cluster share."""
 
     session: Session

@@ -21,10 +21,11 @@ from .model.service_class import check_service_class, payload_of
 from .model.strategy import Strategy
 from .model.suspended import SuspendedInstance
 from .model.terms import Terms
+from .model.value import Value
 
 
-@dataclass(frozen=True)
-class Order:
+@dataclass(frozen=True, eq=False, repr=False)
+class Order(Value):
     """A cluster to be: everything is checked, nothing is spent."""
 
     service_class: type[Service]

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import GolemError, OutOfBudget, YagnaError
 from ..model.events import AgreementMade, AgreementNotMade
+from ..model.value import Value
 from ..scope import Scope, ScopeEnded
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementState, Approval, Proposal
@@ -27,8 +28,8 @@ _AFTER_FAILURE = 0.5
 _PAUSE_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Agreement(Value):
     """An agreement in force, and whom it is with."""
 
     agreement_id: str

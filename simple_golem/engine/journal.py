@@ -22,6 +22,7 @@ import platformdirs
 from ..locks import FileLock
 from ..model.prices import EXACT
 from ..model.suspended import SuspendedInstance
+from ..model.value import Value
 from .account import Account, ActivityAccount
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ _LOCK_SUFFIX = ".lock"
 _VERSION = 1
 
 
-@dataclass(frozen=True)
-class Whose:
+@dataclass(frozen=True, eq=False, repr=False)
+class Whose(Value):
     """To whom a journal belongs: only a session with the same daemon and identity can clean up after it."""
 
     api_url: str

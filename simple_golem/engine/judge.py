@@ -12,6 +12,7 @@ from ..model.offer import Offer
 from ..model.prices import Prices
 from ..model.strategy import Strategy
 from ..model.terms import Terms
+from ..model.value import Value
 from ..yagna.values import Proposal
 from .budget import RESERVE_SECONDS
 
@@ -28,8 +29,8 @@ class Funds(Protocol):
         """An agreement with a provider is being made, which needs so much."""
 
 
-@dataclass(frozen=True)
-class Judge:
+@dataclass(frozen=True, eq=False, repr=False)
+class Judge(Value):
     """The rules of one cluster.
 
     Attributes:

@@ -32,6 +32,7 @@ from ..model.service import Service, bind, check_run_interval, set_results
 from ..model.service_class import commands_from, has_own_run
 from ..model.states import ServiceState
 from ..model.suspended import SuspendedInstance
+from ..model.value import Value
 from ..scope import Scope, ScopeEnded
 from ..yagna.values import AgreementState
 from .account import Account
@@ -51,8 +52,8 @@ _SLOW_START_SECONDS = 60.0
 _AFTERMATH_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcome(Value):
     """How a life ended.
 
     Attributes:

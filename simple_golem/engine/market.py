@@ -19,6 +19,7 @@ from ..model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ..model.events import ProposalRejected as ProposalTurnedDown
 from ..model.payload import Payload
 from ..model.settings import Settings
+from ..model.value import Value
 from ..scope import Deadline, Scope, ScopeEnded
 from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
@@ -69,8 +70,8 @@ def demand_constraints(payload: Payload, decorations: Decorations, settings: Set
     return "(&" + "\n  ".join(parts) + ")"
 
 
-@dataclass(frozen=True)
-class Draft:
+@dataclass(frozen=True, eq=False, repr=False)
+class Draft(Value):
     """An offer, or an answer that could become an agreement.
 
     Attributes:

@@ -10,10 +10,11 @@ from typing import Any
 
 from .cost import Cost, plain
 from .prices import EXACT
+from .value import Value
 
 
-@dataclass(frozen=True)
-class CostEntry:
+@dataclass(frozen=True, eq=False, repr=False)
+class CostEntry(Value):
     """One agreement.
 
     Attributes:
@@ -37,8 +38,8 @@ class CostEntry:
     refused: str | None = None
 
 
-@dataclass(frozen=True)
-class CostReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class CostReport(Value):
     """The cost of everything, agreement by agreement; `str()` is a table.
 
     Attributes:

@@ -8,14 +8,15 @@ from typing import Any
 
 from .cost import plain
 from .prices import Prices
+from .value import Value
 
 PROVIDER_NAME = "golem.node.id.name"
 # No machine has more of anything; it also keeps infinity and NaN out.
 _MOST = 1e12
 
 
-@dataclass(frozen=True)
-class Offer:
+@dataclass(frozen=True, eq=False, repr=False)
+class Offer(Value):
     """What a provider offers.
 
     Attributes:

@@ -14,14 +14,15 @@ from .constraints import checked_constraints, constraint
 from .frozen import FrozenDict
 from .manifest import base64_of, checked_manifest, with_image
 from .properties import MANIFEST, checked_properties
+from .value import Value
 
 TASK_PACKAGE = "golem.srv.comp.task_package"
 
 _HASH = re.compile(r"[0-9a-f]{56}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class ImageRequest:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageRequest(Value):
     """Names an image, by hash or tag; with a URL it need not be looked up in a registry."""
 
     hash: str | None = None
@@ -29,8 +30,8 @@ class ImageRequest:
     url: str | None = None
 
 
-@dataclass(frozen=True)
-class ImageLocation:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageLocation(Value):
     """Where providers download an image, and the hash by which they check it.
 
     Raises:
@@ -45,8 +46,8 @@ class ImageLocation:
         object.__setattr__(self, "url", checked_image_url(self.url))
 
 
-@dataclass(frozen=True)
-class Payload:
+@dataclass(frozen=True, eq=False, repr=False)
+class Payload(Value):
     """What is asked of providers; most people get one from `vm.repo(...)`.
 
     Args:

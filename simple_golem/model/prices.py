@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
+from .value import Value
+
 MODEL = "golem.com.pricing.model"
 SCHEME = "golem.com.scheme"
 COEFFICIENTS = "golem.com.pricing.model.linear.coeffs"
@@ -22,8 +24,8 @@ _LARGEST, _SMALLEST = 30, -60
 EXACT = Context(prec=80)
 
 
-@dataclass(frozen=True)
-class Prices:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prices(Value):
     """The linear price model of an offer, in GLM.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import BadPayload
 from .frozen import FrozenDict, freeze
+from .value import Value
 
 NAME = re.compile(r"[\w.!?:@$\[\]-]+")
 
@@ -19,8 +20,8 @@ MANIFEST = "golem.srv.comp.payload"
 NODE_DESCRIPTOR = "golem.!exp.gap-31.v0.node.descriptor"
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, eq=False, repr=False)
+class Kind(Value):
     """A type that values of a property have.
 
     Attributes:

@@ -11,13 +11,14 @@ from typing import Any
 
 from ..errors import BadJson, NoBytes, NoData, NotOneResult
 from .commands import Command, Run
+from .value import Value
 from .wire_time import parse_time
 
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result(Value):
     """What one command answered; all fields are optional, so that a unit test can make one.
 
     Attributes:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..errors import BadBudget, BadSetting, GolemError, NoAppKey, UnknownNetwork
 from .cost import plain
+from .value import Value
 
 TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
 REAL_NETWORKS = ("mainnet", "polygon")
@@ -25,8 +26,8 @@ _MOST_DECIMALS = 18
 _MOST_DIGITS = 18
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, eq=False, repr=False)
+class Settings(Value):
     """Everything a Golem needs to know before it opens. `app_key` is a secret and not shown."""
 
     app_key: str = field(repr=False)

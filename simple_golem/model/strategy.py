@@ -12,6 +12,7 @@ from .cost import plain
 from .offer import Offer
 from .prices import Prices
 from .settings import parse_amount
+from .value import Value
 
 _TRUSTED = 100.0
 # So that the score of what costs nothing is below that of a trusted provider: as yapapi has it.
@@ -24,8 +25,8 @@ Score = Callable[[Offer], "float | None"]
 Filter = Callable[[Offer], bool]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Strategy(Value):
     """Cheapest first, among those that cost no more, and are wanted; the defaults set no bounds.
 
     Args:

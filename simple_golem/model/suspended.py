@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .value import Value
 
-@dataclass(frozen=True)
-class SuspendedInstance:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SuspendedInstance(Value):
     """An instance that was left alive on its provider, without anybody who looks after it.
 
     All of it is text, so that it can be kept in a file: `dataclasses.asdict(suspended)`, and

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadTerms
+from .value import Value
 
 INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
@@ -17,8 +18,8 @@ _SHORTEST_ACCEPT_SECONDS = 5.0
 _LONGEST_SECONDS = 10 * 365 * 86400.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Terms:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Terms(Value):
     """What is asked of providers; what is None is left to them.
 
     Args:

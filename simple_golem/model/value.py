@@ -23,7 +23,8 @@ class Value:
         return _compared(self) == _compared(other)
 
     def __hash__(self) -> int:
-        return hash(_compared(self))
+        hashed = (one for one in _fields(self) if (one.compare if one.hash is None else one.hash))
+        return hash(tuple(getattr(self, one.name) for one in hashed))
 
 
 def _fields(value: Any) -> Any:

@@ -8,11 +8,13 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..model.value import Value
+
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RuntimeEvent:
+@dataclass(frozen=True, eq=False, repr=False)
+class RuntimeEvent(Value):
     """Something that a command of a batch did.
 
     Attributes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..model.value import Value
+
 
 class SocketLost(Exception):
     """A WebSocket has ended or was never opened; the engine's own, never seen by a user.
@@ -18,8 +20,8 @@ class SocketLost(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class GsbRequest:
+@dataclass(frozen=True, eq=False, repr=False)
+class GsbRequest(Value):
     """Somebody on the bus calls a service of ours.
 
     Attributes:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import YagnaError
+from ..model.value import Value
 from ..model.wire_time import format_time, parse_time
 from ..scope import Scope
 from .http import Http
@@ -20,8 +21,8 @@ _ACTIVITY = "/activity-api/v1"
 _PAYMENT = "/payment-api/v1"
 
 
-@dataclass(frozen=True)
-class ActivityEvent:
+@dataclass(frozen=True, eq=False, repr=False)
+class ActivityEvent(Value):
     """A requestor wants an activity created or destroyed; `kind` is CreateActivity or DestroyActivity."""
 
     kind: str
