@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 from ..errors import BadCommand, BadCommandList
 from .frozen import FrozenDict, freeze
 from .output import Stream, checked_stream
+from .value import Value
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
 
-class Command(ABC):
+class Command(Value, ABC):
     """One step of a batch; the base of all commands."""
 
     @abstractmethod
@@ -35,7 +36,7 @@ Commands: TypeAlias = Sequence[Command] | Command | None
 """What `deploy`, `start`, `run` and `shutdown` may return."""
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Run(Command):
     """Runs a program in the runtime and waits for its end.
 
@@ -153,7 +154,7 @@ class Run(Command):
         return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Deploy(Command):
     """Makes the runtime ready: its image, volumes, environment and network. The first command of an activity.
 
@@ -185,7 +186,7 @@ class Deploy(Command):
         return {"deploy": {name: value for name, value in parts.items() if value}}
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Start(Command):
     """Starts the deployed runtime, with arguments if it takes any."""
 
@@ -201,7 +202,7 @@ class Start(Command):
         return f"Start({', '.join(map(repr, self.args))})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Terminate(Command):
     """Stops what runs and takes the activity back to where `Deploy` is expected."""
 
@@ -209,7 +210,7 @@ class Terminate(Command):
         return {"terminate": {}}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sign(Command):
     """Has a trusted runtime sign what it did."""
 
@@ -217,7 +218,7 @@ class Sign(Command):
         return {"sign": {}}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Transfer(Command):
     """Copies a file between the runtime and the world.
 

@@ -34,7 +34,7 @@ class FileCommand(Command):
         return f"{type(self).__name__}({', '.join(map(_shown, values))})"
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Upload(FileCommand):
     """Copies a file or a whole folder of this machine to the provider.
 
@@ -52,7 +52,7 @@ class Upload(FileCommand):
         _set(self, local=_local_path(local, "Upload.local"), remote=_remote_path(remote, "Upload.remote"))
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class UploadBytes(FileCommand):
     """Makes a file on the provider's side of bytes.
 
@@ -73,7 +73,7 @@ class UploadBytes(FileCommand):
         _set(self, data=bytes(data), remote=_file_path(remote, "UploadBytes.remote"))
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class UploadJson(FileCommand):
     """Makes a JSON file on the provider's side of a value.
 
@@ -98,7 +98,7 @@ class UploadJson(FileCommand):
         return json.dumps(self.value).encode()
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class UploadFromUrl(Command):
     """Has the provider fetch a file from the web.
 
@@ -124,7 +124,7 @@ class DownloadCommand(FileCommand):
     """The base of those that bring a file back."""
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Download(DownloadCommand):
     """Copies a file or a whole folder of the provider to this machine.
 
@@ -146,7 +146,7 @@ class Download(DownloadCommand):
         return self.remote.endswith("/")
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class DownloadBytes(DownloadCommand):
     """Brings a file of the provider into memory: `execute(DownloadBytes("/golem/output/x")).data`.
 
@@ -160,7 +160,7 @@ class DownloadBytes(DownloadCommand):
         _set(self, remote=_file_path(remote, "DownloadBytes.remote"))
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class DownloadJson(DownloadCommand):
     """Brings the value of a JSON file of the provider: `execute(DownloadJson("/golem/output/x.json")).json`.
 
