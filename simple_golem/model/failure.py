@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from ..errors import CommandFailed
 from .commands import Command
 from .results import Result
+from .transfers import FileCommand
 
+# What the system of the provider says of a file's place, and what that means here.
+_ADVICE = {
+    "Is a directory": "there it is a folder: end its path with / to bring all of it, or name a file in it",
+    "File exists": "there it is a file",
+    "Read-only file system": "write into a volume, such as /golem/input, /golem/work or /golem/output",
+    "No such file or directory": "there is nothing of this name there",
+}
 _MOST_LINES = 5
 _MOST_CHARACTERS = 300
 
@@ -32,8 +40,14 @@ def command_failed(results: Sequence[Result], commands: Sequence[Command], provi
         why = f"exit code {failed.exit_code}"
     else:
         why = _cut(_printable(failed.message or "")) or "the provider does not say why"
+    if isinstance(command, FileCommand):
+        why += _advice(f"{failed.message} {failed.stderr}")
     message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
     return CommandFailed(message, command=command, results=results, provider=provider)
+
+
+def _advice(said: str) -> str:
+    return next((f"; {advice}" for sign, advice in _ADVICE.items() if sign in said), "")
 
 
 def _last_lines(stderr: str) -> str:

@@ -7,9 +7,10 @@ from datetime import datetime, timezone
 import pytest
 
 from simple_golem.errors import CommandFailed, GolemError, NoBytes, NotOneResult
-from simple_golem.model.commands import Run
+from simple_golem.model.commands import Command, Run
 from simple_golem.model.failure import command_failed
 from simple_golem.model.results import Result, Results
+from simple_golem.model.transfers import Download, Upload
 
 ENTRY = {
     "index": 1,
@@ -129,6 +130,25 @@ def test_a_failure_without_an_exit_code_shows_the_providers_own_words() -> None:
     assert error.exit_code is None
     silent = command_failed([Result(success=False, index=7)], [Run("/bin/ls")], "p")
     assert str(silent) == "a command failed on p: the provider does not say why"
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "advice"),
+    [
+        (
+            Download("/golem/output", "x"),
+            "Is a directory (os error 21)",
+            "; there it is a folder: end",
+        ),
+        (Upload("x", "/etc/x"), "Read-only file system (os error 30)", "; write into a volume, such as"),
+        (Upload("x", "/golem/work/x"), "the provider's own words", ""),
+        (Run("/bin/ls"), "Is a directory (os error 21)", ""),
+    ],
+)
+def test_a_transfer_that_fails_says_what_to_do(command: Command, message: str, advice: str) -> None:
+    text = str(command_failed([Result(success=False, message=message)], [command], "p"))
+    assert text.startswith(f"{command!r} failed on p: {message}{advice}")
+    assert ("; " in text) is bool(advice)
 
 
 def test_what_a_provider_wrote_can_not_disturb_the_terminal() -> None:
