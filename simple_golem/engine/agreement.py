@@ -82,7 +82,7 @@ class Chooser:
                 objection = demand.too_dear()
                 if objection is not None:
                     raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
-            self.changed.wait(left or None)
+            self.changed.wait(left or demand.next_look())
 
     def _take_best(self, demand: Demand, free: list[Draft]) -> Proposal:
         best = max(self._rank(draft) for draft in free)

@@ -39,6 +39,8 @@ SESSION_MARK = "simple_golem.session"
 _SHORTEST_AGREEMENT = timedelta(minutes=6)
 # Offers come one after the other; when none has for this part of the time, the first of them are all there.
 _QUIET_PART = 0.05
+# Who has not answered by then is not counted on.
+ANSWER_SECONDS = 1.0
 # So many more offers are answered than instances look for a provider.
 _TO_SPARE = 3
 
@@ -304,6 +306,10 @@ class Demand:
             self.rejections[reason or "no reason given"] += 1
         self._emit(ProposalTurnedDown(self._cluster, reason or "no reason given"))
 
+    def next_look(self) -> float | None:
+        """Seconds after which others may have to be asked in the place of those who don't answer."""
+        return ANSWER_SECONDS if self._reserve else None
+
     def counter_as_needed(self) -> None:
         """Counter the best offers, as many as are needed and some to spare; holds `changed`.
 
@@ -397,6 +403,7 @@ class Collecting:
         self._until: float | None = None
         self._last_offer = 0.0
         self._unanswered: dict[str, float] = {}
+        self._asked_at: dict[str, float] = {}
         self._counters: dict[str, str] = {}
         self._rejected: set[str] = set()
         self._over = False
@@ -416,20 +423,21 @@ class Collecting:
         return max(0.0, latest if awaited else min(latest, quiet))
 
     def awaited(self) -> list[float]:
-        """What those are worth whose answers are awaited still; nobody's, when the time for that is over."""
-        is_late = self._until is None or time.monotonic() >= self._until
-        return [] if is_late else list(self._unanswered.values())
+        """What those are worth whose answers are awaited still; who took too long for that is not."""
+        latest = time.monotonic() - max(self._seconds, ANSWER_SECONDS)
+        return [worth for who, worth in self._unanswered.items() if self._asked_at[who] > latest]
 
     def offered(self, provider_id: str) -> None:
         """An offer has come, of which nobody knows yet what it is worth."""
         self._last_offer = time.monotonic()
         if self._until is None:
             self._until = self._last_offer + self._seconds
-        self._unanswered[provider_id] = math.inf
+        self.asked(provider_id, math.inf)
 
     def asked(self, provider_id: str, worth: float) -> None:
         """An offer of that worth is answered, and the provider's own answer awaited."""
         self._unanswered[provider_id] = worth
+        self._asked_at[provider_id] = time.monotonic()
 
     def countered(self, provider_id: str, counter_id: str) -> None:
         """It was answered with the proposal `counter_id`; the provider may have rejected that already."""

@@ -1,4 +1,4 @@
-"""A gate between the library and the daemon, which meddles with event streams and lets all else through."""
+"""A gate between the library and the daemon, which meddles with event streams and accepts of notes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class Streams(Enum):
     BROKEN = BROKEN
 
 
+def is_accept(line: bytes) -> bool:
+    return line.startswith(b"POST") and b"/debitNotes/" in line and b"/accept" in line
+
+
 class Gate:
     """Listens on loopback in the daemon's place; `streams` may be changed at any time."""
 
@@ -44,7 +48,16 @@ class Gate:
         self._sockets: list[socket.socket] = []
         self._event_streams: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        self._hold_next_accept = False
+        self.held, self._release = threading.Event(), threading.Event()
         self._spawn(self._accept)
+
+    def hold_next_accept(self) -> None:
+        """Keep the next accept of a debit note, as if its provider did not answer, until `release`."""
+        self._hold_next_accept = True
+
+    def release(self) -> None:
+        self._release.set()
 
     def wait_until_opened(self, times: int, seconds: float) -> None:
         """Block until so many event streams have been asked for."""
@@ -78,6 +91,10 @@ class Gate:
     def _forward(self, client: socket.socket, daemon: socket.socket) -> None:
         try:
             while data := client.recv(65536):
+                if self._hold_next_accept and is_accept(data.partition(b"\r\n")[0]):
+                    self._hold_next_accept = False
+                    self.held.set()
+                    self._release.wait(60)
                 self.executed += data.startswith(b"POST") and b"/exec" in data.partition(b"\r\n")[0]
                 if b"text/event-stream" in data:
                     passes = self.streams is Streams.PASS
@@ -106,6 +123,7 @@ class Gate:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._release.set()
         shut(self._listener)
         self._listener.close()
         for one in self._sockets:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from gate import Gate
 from leftovers import left_on
 
 from simple_golem import Golem, Instance, Run, Service, ServiceFailed
@@ -139,6 +140,26 @@ def test_the_sum_of_the_invoices_is_the_cost_to_the_last_digit(yagna, network):
     assert sum(Decimal(entry["amount"]) for entry in read["agreements"]) == Decimal(read["total"]["amount"])
     assert {entry["agreement_id"] for entry in read["agreements"]} == {one.agreement_id for one in invoices}
     assert all(entry.is_invoiced and entry.refused is None for entry in report.entries)
+
+
+def test_a_provider_that_answers_an_accept_slowly_does_not_hold_up_the_others(yagna, network, monkeypatch):
+    with Gate(network.near.api_url) as gate:
+        monkeypatch.setenv("YAGNA_API_URL", gate.url)
+        gate.hold_next_accept()
+        with Golem(budget=5, terms=Terms(debit_note_interval=2)) as golem:
+            events = watched(golem)
+            cluster = golem.run_service(Idle, num_instances=3)
+            cluster.wait_until_running(timeout=60)
+            assert gate.held.wait(20)
+            eventually(lambda: len(events.of(DebitNoteAccepted)) >= 6)
+            told = {event.agreement_id for event in events.of(DebitNoteAccepted)}
+            (slow,) = {entry.agreement_id for entry in golem.cost_report.entries} - told
+            # Of one agreement they come in sequence.
+            assert len(told) == 2
+            gate.release()
+            eventually(lambda: slow in {event.agreement_id for event in events.of(DebitNoteAccepted)})
+        assert len(events.of(InvoiceAccepted)) == 3
+        assert golem.cost.amount == sum(event.amount for event in events.of(InvoiceAccepted))
 
 
 # what it may cost

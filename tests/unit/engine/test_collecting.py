@@ -129,3 +129,8 @@ def test_those_who_let_the_time_pass_are_not_counted_upon(time: Time) -> None:
     assert collecting.awaited() == [9.0]
     time.now += 1.0
     assert collecting.awaited() == []
+    # Who is asked later has as long.
+    collecting.asked("late", 3.0)
+    assert collecting.awaited() == [3.0]
+    time.now += 1.0
+    assert collecting.awaited() == []

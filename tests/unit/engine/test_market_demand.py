@@ -269,6 +269,41 @@ def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(
     eventually(lambda: countered() == [1, 2, 3, 4, 5, 6])
 
 
+def test_in_the_place_of_those_who_do_not_answer_others_are_asked(
+    daemon: responses.RequestsMock,
+    market: Market,
+    yagna: Yagna,
+    workers: WorkerPool,
+    scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.market.ANSWER_SECONDS", 0.1)
+    chooser, numbers = Chooser(), range(1, 31)
+    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=0.2)))
+    demand.wanted = 0
+    demand.publish()
+    for number in numbers:
+        daemon.post(f"{API}{DEMANDS}/d1/proposals/R-{number}", json=f"R-{number}a")
+    market.happens(
+        *(
+            event(f"R-{number}", f"p{number}", "Initial", offered({COEFFICIENTS: [0, 0, number / 1000]}))
+            for number in numbers
+        ),
+        event("R-0", "p0", "Draft", offered()),
+    )
+    assert chooser.choose(demand, scope).issuer_id == "p0"
+    chosen: list[str] = []
+    thread = threading.Thread(target=lambda: chosen.append(chooser.choose(demand, scope).issuer_id))
+    thread.start()
+    # Nobody answers, and nothing else happens.
+    eventually(lambda: posted(daemon, f"{DEMANDS}/d1/proposals/R-30"), 10.0)
+    market.happens(event("R-30b", "p30", "Draft", offered()))
+    thread.join(5)
+    assert chosen == ["p30"]
+    demand.withdraw(scope)
+    assert demand.join(5)
+
+
 @pytest.fixture
 def poor(market: Market, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterator[tuple[Demand, Chooser]]:
     """A demand that 0.05 GLM are left for, and who chooses for it."""
