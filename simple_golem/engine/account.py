@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, localcontext
 from typing import Any
 
-from ..model.cost import plain
+from ..model.cost import plain, rounded
 from ..model.cost_report import CostEntry
 from ..model.offer import Offer
 from ..model.prices import CPU, DURATION, EXACT, Prices, exact
@@ -280,8 +280,4 @@ def total(amounts: Any) -> Decimal:
 def _above(amount: Decimal, most: Decimal, what: str) -> str | None:
     if amount <= most * _ROUNDING_FACTOR + _ROUNDING:
         return None
-    return f"it asks for {plain(amount)} GLM, where {what} {_rounded(most)}"
-
-
-def _rounded(amount: Decimal) -> str:
-    return plain(round(amount, 9))
+    return f"it asks for {plain(amount)} GLM, where {what} {rounded(most)}"

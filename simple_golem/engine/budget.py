@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 
 from ..errors import AllocationRefused, GolemError, YagnaError
-from ..model.cost import plain
+from ..model.cost import plain, rounded
 from ..model.events import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp
 from ..model.prices import EXACT
 from ..scope import Scope, ScopeEnded
@@ -189,10 +189,6 @@ class Budget:
         self._emit(BudgetReleased(allocation.allocation_id))
 
 
-def _rounded(amount: Decimal) -> str:
-    return plain(round(amount, 9))
-
-
 class BudgetWatch:
     """Tells, once for each budget, when what is left of it is needed to end what runs."""
 
@@ -249,8 +245,8 @@ class BudgetWatch:
         cost, per_second = self._ledger.outlook()
         reserve = per_second * RESERVE_SECONDS
         return (
-            f"some {_rounded(cost)} GLM are spent by now, {_rounded(reserve)} GLM are kept to end what runs, "
-            f"and each further second costs {_rounded(per_second)} GLM; give Golem a larger `budget`, or "
+            f"some {rounded(cost)} GLM are spent by now, {rounded(reserve)} GLM are kept to end what runs, "
+            f"and each further second costs {rounded(per_second)} GLM; give Golem a larger `budget`, or "
             "call golem.top_up(amount) in time"
         )
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import GolemError, YagnaError
-from ..model.cost import plain
+from ..model.cost import rounded
 from ..model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ..model.events import ProposalRejected as ProposalTurnedDown
 from ..model.payload import Payload
@@ -390,8 +390,7 @@ class Demand:
 
 def _too_dear(needs: Decimal, left: Decimal) -> str:
     return (
-        f"Starting and ending would cost {plain(round(needs, 9))} GLM, and {plain(round(left, 9))} GLM of "
-        "the budget are left"
+        f"Starting and ending would cost {rounded(needs)} GLM, and {rounded(left)} GLM of the budget are left"
     )
 
 
@@ -402,8 +401,8 @@ class Collecting:
         self._seconds = seconds
         self._until: float | None = None
         self._last_offer = 0.0
-        self._unanswered: dict[str, float] = {}
-        self._asked_at: dict[str, float] = {}
+        # What each is worth, and when it was asked.
+        self._unanswered: dict[str, tuple[float, float]] = {}
         self._counters: dict[str, str] = {}
         self._rejected: set[str] = set()
         self._over = False
@@ -418,14 +417,14 @@ class Collecting:
             return 0.0
         latest = self._until - now
         quiet = self._last_offer + _QUIET_PART * self._seconds - now
-        awaited = [worth for worth in self._unanswered.values() if best is None or worth > best]
+        awaited = [worth for worth, _ in self._unanswered.values() if best is None or worth > best]
         self._over = latest <= 0 or (quiet <= 0 and not self._unanswered)
         return max(0.0, latest if awaited else min(latest, quiet))
 
     def awaited(self) -> list[float]:
         """What those are worth whose answers are awaited still; who took too long for that is not."""
         latest = time.monotonic() - max(self._seconds, ANSWER_SECONDS)
-        return [worth for who, worth in self._unanswered.items() if self._asked_at[who] > latest]
+        return [worth for worth, asked_at in self._unanswered.values() if asked_at > latest]
 
     def offered(self, provider_id: str) -> None:
         """An offer has come, of which nobody knows yet what it is worth."""
@@ -436,8 +435,7 @@ class Collecting:
 
     def asked(self, provider_id: str, worth: float) -> None:
         """An offer of that worth is answered, and the provider's own answer awaited."""
-        self._unanswered[provider_id] = worth
-        self._asked_at[provider_id] = time.monotonic()
+        self._unanswered[provider_id] = worth, time.monotonic()
 
     def countered(self, provider_id: str, counter_id: str) -> None:
         """It was answered with the proposal `counter_id`; the provider may have rejected that already."""

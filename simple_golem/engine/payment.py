@@ -77,7 +77,6 @@ class Payments:
         self._answered_before: set[str] = set()
         self._noted: set[str] = set()
         self._unpaid: dict[str, Invoice] = {}
-        self._not_accepted: dict[str, str] = {}
         self._hurried = math.inf
         self._sessions = {app_session_id}
         self._readers: list[EngineThread] = []
@@ -146,8 +145,8 @@ class Payments:
             self._workers.post(self._look, since)
             pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         with self._changed:
-            late = {who: name for who, name in self._awaited.items() if who not in self._not_accepted}
-            failed = {who: name for who, name in self._awaited.items() if who in self._not_accepted}
+            late = dict(self._awaited)
+        failed = {who: late.pop(who) for who in list(late) if self._has_come(who)}
         for what, missing in (("no invoice had come", late), ("no invoice could be accepted", failed)):
             if missing:
                 names = ", ".join(f"{agreement} with {provider}" for agreement, provider in missing.items())
@@ -158,6 +157,11 @@ class Payments:
                     "s" if len(missing) > 1 else "",
                     names,
                 )
+
+    def _has_come(self, agreement_id: str) -> bool:
+        """Whether there is an invoice, which could not be accepted."""
+        account = self._ledger.find(agreement_id)
+        return account is not None and account.unpaid is not None
 
     def _look(self, since: datetime) -> None:
         """Once a second the daemon tells of what is new: too rarely for whoever waits for nothing else."""
@@ -324,10 +328,7 @@ class Payments:
     def _answer_failed(self, account: Account, invoice: Invoice, error: GolemError) -> None:
         """Of want of money it is waited for with a top-up; all else is tried again while closing."""
         why = str(error.detail if isinstance(error, YagnaError) else error)
-        account.unpaid = why
-        with self._changed:
-            is_news = self._not_accepted.get(invoice.agreement_id) != why
-            self._not_accepted[invoice.agreement_id] = why
+        is_news, account.unpaid = account.unpaid != why, why
         if is_news:
             told = invoice.invoice_id, account.provider, plain(invoice.amount), why
             logger.error("the invoice %s of %s over %s GLM is not paid: %s", *told)

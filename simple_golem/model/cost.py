@@ -42,3 +42,8 @@ def plain(amount: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def rounded(amount: Decimal) -> str:
+    """An amount that was estimated, in no more digits than a person reads."""
+    return plain(round(amount, 9))
