@@ -42,11 +42,17 @@ _PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
 
 @dataclass
 class _Batch:
-    """A batch that was sent, and what is known of it."""
+    """A batch, and what is known of it.
 
-    batch_id: str
+    Attributes:
+        commands: what is sent.
+        known_as: what the user wrote for each of them.
+        batch_id: the daemon's, once it was sent.
+    """
+
     commands: tuple[Command, ...]
     known_as: tuple[Command, ...]
+    batch_id: str = ""
     results: list[Result] = field(default_factory=list)
     output: BatchOutput | None = None
 
@@ -101,57 +107,42 @@ class Activity:
         """
         deadline = Deadline(timeout)
         refuse_while_giving_out()
-        known = tuple(known_as or commands)
+        batch = _Batch(tuple(commands), tuple(known_as or commands))
         with self._turns.take(unsent, deadline):
             self._finish_what_was_left(unsent, deadline)
             unsent.check()
             if BatchOutput.is_wanted(commands):
-                batch = self._run_followed(tuple(commands), known, scope, deadline, instance)
+                self._run_followed(batch, scope, deadline, instance)
             else:
-                batch = self._send(tuple(commands), known, scope)
+                self._send(batch, scope)
                 self._await(batch, scope, deadline)
         failed = next((result for result in batch.results if not result.success), None)
         if failed is not None:
             raise command_failed(batch.results, batch.commands, self.provider)
         return Results(batch.results)
 
-    def _run_followed(
-        self,
-        commands: tuple[Command, ...],
-        known: tuple[Command, ...],
-        scope: Scope,
-        deadline: Deadline,
-        instance: str,
-    ) -> _Batch:
-        """Run commands whose output is given out as it comes; returns the batch when it has ended."""
-        if not (self._can_pause and isinstance(commands[0], Run)):
-            return self._send_and_follow(commands, known, scope, deadline, instance)
-        batch = self._send_and_follow((_PAUSE, *commands), (_PAUSE, *known), scope, deadline, instance)
-        pause, *results = batch.results
-        if pause.success:
-            moved = [replace(result, index=result.index - 1) for result in results]
-            return _Batch(batch.batch_id, commands, known, moved)
-        # There is no shell, or it must not be used; nothing after it was begun.
-        logger.debug("%s can't be made to wait before a command: %s", self.provider, pause.message)
-        self._can_pause = False
-        return self._send_and_follow(commands, known, scope, deadline, instance)
+    def _run_followed(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
+        """Run a batch whose output is given out as it comes, to its end."""
+        if self._can_pause and isinstance(batch.commands[0], Run):
+            paused = _Batch((_PAUSE, *batch.commands), (_PAUSE, *batch.known_as))
+            self._send_and_follow(paused, scope, deadline, instance)
+            pause, *results = paused.results
+            if pause.success:
+                batch.results = [replace(result, index=result.index - 1) for result in results]
+                return
+            # There is no shell, or it must not be used; nothing after it was begun.
+            logger.debug("%s can't be made to wait before a command: %s", self.provider, pause.message)
+            self._can_pause = False
+        self._send_and_follow(batch, scope, deadline, instance)
 
-    def _send_and_follow(
-        self,
-        commands: tuple[Command, ...],
-        known: tuple[Command, ...],
-        scope: Scope,
-        deadline: Deadline,
-        instance: str,
-    ) -> _Batch:
-        batch = self._send(commands, known, scope)
-        output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, commands, instance)
+    def _send_and_follow(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
+        self._send(batch, scope)
+        output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, batch.commands, instance)
         try:
             with output as batch.output:
                 self._await(batch, scope, deadline)
         finally:
             batch.output = None
-        return batch
 
     def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
         """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
@@ -162,11 +153,11 @@ class Activity:
         except BatchLost as error:
             logger.info("of the batch that was awaited before the next one: %s", error)
 
-    def _send(self, commands: tuple[Command, ...], known: tuple[Command, ...], scope: Scope) -> _Batch:
-        script = [command.to_exe_script() for command in commands]
-        first = known[commands[0] is _PAUSE]
+    def _send(self, batch: _Batch, scope: Scope) -> None:
+        script = [command.to_exe_script() for command in batch.commands]
+        first = batch.next_command
         try:
-            batch_id = self._yagna.activity.execute(
+            batch.batch_id = self._yagna.activity.execute(
                 self.activity_id, script, timeout=_SEND_SECONDS, scope=scope
             )
         except NoDaemon as error:
@@ -179,7 +170,6 @@ class Activity:
                 f"nobody can know whether {first!r} was run by {self.provider}: the daemon gave no "
                 f"answer ({error}); check what it did before you run it again"
             ) from error
-        return _Batch(batch_id, commands, known)
 
     def _await(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
         self._left_running = batch

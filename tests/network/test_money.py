@@ -36,8 +36,6 @@ pytestmark = pytest.mark.usefixtures("golem_environment")
 ROOT = Path(__file__).resolve().parents[2]
 # Dear enough for a budget to be used up in seconds.
 DEAR = Price(per_second=Decimal("0.01"), per_cpu_second=Decimal(0), start=Decimal("0.01"))
-
-
 ONLY_CPU = Price(per_second=Decimal(0), per_cpu_second=Decimal("0.05"), start=Decimal(0))
 
 
