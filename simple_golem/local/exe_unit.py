@@ -6,21 +6,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import wait
 from typing import Any
 
 from ..errors import BusError
 from ..scope import Deadline, Scope
-from ..threads import EngineThread, WorkerPool
+from ..threads import EngineThread
 from .bus import Bus
 from .exe_batch import Command, ExeBatch
 from .images import ImageStore
 from .runtime import CommandError, SandboxRuntime
+from .sandbox_maker import SandboxMaker
+from .state_reports import StatePair, StateReports
 from .transfer import Transfers
 
 logger = logging.getLogger(__name__)
-
-StatePair = tuple[str, str | None]
 
 _INITIALIZED, _DEPLOYED, _READY, _TERMINATED = "Initialized", "Deployed", "Ready", "Terminated"
 # The one command that each state waits for, and where it leads.
@@ -68,14 +67,17 @@ class ExeUnit:
         habits: ExeUnitHabits | None = None,
         node_id: str = "",
         refusal: Callable[[Command], str] = lambda command: "",
+        sandboxes: SandboxMaker | None = None,
     ) -> None:
         """Begin to serve; blocks until the bus has confirmed it, so that no Exec can come too early.
 
         Args:
             task_package: the image, as the agreement's demand names it.
-            on_state: called with each new state, `("Initialized", None)` first, in order, on another thread.
+            on_state: called with each new state, `("Initialized", None)` first, in order, on another thread;
+                not with one that a command only passes through in a moment.
             node_id: the provider's.
             refusal: says why a command may not be executed, `""` if it may.
+            sandboxes: makes its private root; None: a maker of its own.
 
         Raises:
             BusError: the bus refused, or did not answer.
@@ -87,17 +89,17 @@ class ExeUnit:
         self._refusal = refusal
         self._scope = Scope()
         transfers = Transfers(bus, node_id, self._scope, self._passed)
-        self._runtime = SandboxRuntime(image_store, task_package, transfers, self._habits.disk_mib)
+        disk_mib = self._habits.disk_mib
+        self._runtime = SandboxRuntime(image_store, task_package, transfers, disk_mib, sandboxes)
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
         self._threads: list[EngineThread] = []
         self._begun = time.monotonic()
         self._last_usage = [0.0, 0.0]
-        self._on_state = on_state
-        self._reports = WorkerPool(f"exe-unit-states-{activity_id[:8]}", limit=1)
+        self._reports = StateReports(f"exe-unit-states-{activity_id[:8]}", on_state)
         bus.register(self._service_id, self._called)
-        self._last_report = self._reports.submit(self._report, self._state)
+        self._reports.tell(self._state)
 
     @property
     def state(self) -> StatePair:
@@ -132,10 +134,8 @@ class ExeUnit:
             batch.abandon()
         with self._lock:
             self._change_state((_TERMINATED, None), report)
-        # The pool would not begin what is left: its last report is waited for.
-        wait([self._last_report], _CLOSE_SECONDS)
-        for stuck in self._reports.close(0.1):
-            logger.warning("%s still reports a state and is abandoned", stuck)
+        if not self._reports.close(_CLOSE_SECONDS):
+            logger.warning("a state of the activity %s is still being reported", self.activity_id)
 
     # --- what comes from the bus -------------------------------------------------------------------
 
@@ -284,13 +284,7 @@ class ExeUnit:
     def _change_state(self, state: StatePair, report: bool = True) -> None:
         self._state = state
         if report:
-            self._last_report = self._reports.submit(self._report, state)
-
-    def _report(self, state: StatePair) -> None:
-        try:
-            self._on_state(state)
-        except Exception:
-            logger.exception("the state %s of activity %s was not reported", state, self.activity_id)
+            self._reports.tell(state)
 
 
 _ANSWERS: dict[str, Callable[[ExeUnit, Mapping[str, Any]], object]] = {

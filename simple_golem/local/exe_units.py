@@ -16,6 +16,7 @@ from .habits import ProviderHabits
 from .images import ImageStore
 from .package import Package
 from .runtime import CommandError
+from .sandbox_maker import SandboxMaker
 from .served_activity import ExeUnitLike, StateReport
 
 
@@ -23,18 +24,26 @@ class ExeUnits:
     """Makes them; one after the other or several at a time."""
 
     def __init__(
-        self, gsb_url: str, name: str, node_id: str, images: ImageStore, habits: ProviderHabits
+        self,
+        gsb_url: str,
+        name: str,
+        node_id: str,
+        images: ImageStore,
+        habits: ProviderHabits,
+        sandboxes: SandboxMaker,
     ) -> None:
         """Args:
         gsb_url: the far daemon's.
         name, node_id: the provider's.
         images: what activities can be deployed with.
         habits: how the provider behaves.
+        sandboxes: makes the private roots of activities.
         """
         self._gsb_url = gsb_url
         self._name = name
         self._node_id = node_id
         self._images = images
+        self._sandboxes = sandboxes
         self._habits = _CommandHabits(habits)
         self._lock = threading.Lock()
         self._bus: Bus | None = None
@@ -56,6 +65,7 @@ class ExeUnits:
             self._habits,
             self._node_id,
             package.refusal,
+            self._sandboxes,
         )
 
     def cut(self) -> None:

@@ -14,6 +14,7 @@ from .habits import ProviderHabits
 from .identities import PROVIDERS, LocalIdentity
 from .images import ImageStore
 from .registry import Registry
+from .sandbox_maker import SandboxMaker
 from .subnets import SubnetWatch
 from .usage import UsageReporter
 
@@ -28,6 +29,7 @@ class Providers:
         habits: Sequence[ProviderHabits],
         subnet: str,
         images: ImageStore,
+        sandboxes: SandboxMaker,
     ) -> None:
         """Open for business in `subnet`; returns when every offer is on its way.
 
@@ -37,7 +39,9 @@ class Providers:
             habits: of each provider; as many as there are to be.
             subnet: where they offer from the beginning.
             images: what their activities can be deployed with.
+            sandboxes: makes the private roots of their activities.
         """
+        self._sandboxes = sandboxes
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope)
         self.registry = Registry(images)
@@ -62,7 +66,9 @@ class Providers:
         app_key: str,
         images: ImageStore,
     ) -> ProviderAgent:
-        exe_units = ExeUnits(daemons.far.gsb_url, identity.name, identity.node_id, images, habits)
+        exe_units = ExeUnits(
+            daemons.far.gsb_url, identity.name, identity.node_id, images, habits, self._sandboxes
+        )
         self._exe_units.append(exe_units)
         return ProviderAgent(
             identity.name,

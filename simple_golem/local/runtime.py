@@ -12,6 +12,7 @@ from ..errors import LocalNetworkError, SandboxGone
 from .images import ImageStore, LocalImage
 from .progress import Report, Reporter
 from .sandbox import DEFAULT_ENVIRONMENT, Sandbox
+from .sandbox_maker import SandboxMaker
 from .transfer import TransferFailed, Transfers
 
 Output = Callable[[str, bytes], object]
@@ -44,15 +45,18 @@ class SandboxRuntime:
         task_package: str | None,
         transfers: Transfers,
         disk_mib: int | None = None,
+        sandboxes: SandboxMaker | None = None,
     ) -> None:
         """Args:
         task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine.
         transfers: executes `transfer`.
         disk_mib: what fits into its root, in MiB; None: as much as into the machine's memory.
+        sandboxes: makes its private root; None: a maker of its own.
         """
         self._images = images
         self._transfers = transfers
         self._disk_mib = disk_mib
+        self._sandboxes = sandboxes
         self._task_package = task_package
         self._environment: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -89,6 +93,7 @@ class SandboxRuntime:
             hostname=details.get("hostname") or "golem",
             hosts=details.get("hosts"),
             disk_mib=self._disk_mib,
+            maker=self._sandboxes,
         )
         with self._lock:
             stopped_meanwhile = self._closed or self._stops != stops_before

@@ -7,9 +7,10 @@ import errno
 import fcntl
 import json
 import os
+import select
 import selectors
+import signal
 import socket
-import subprocess
 import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import LocalNetworkError, NamespacesForbidden, SandboxGone
+from .sandbox_maker import SandboxMaker
 
 # What a command finds; the first folder has nothing but python3, the interpreter of the network itself.
 DEFAULT_ENVIRONMENT = {
@@ -26,7 +28,6 @@ DEFAULT_ENVIRONMENT = {
 
 PYTHON = "/run/simple-golem/bin/python3"
 
-_INIT = Path(__file__).with_name("sandbox_init.py")
 _START_SECONDS = 20.0
 _ANSWER_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0
@@ -56,6 +57,7 @@ class Sandbox:
         hostname: str = "golem",
         hosts: Mapping[str, str] | None = None,
         disk_mib: int | None = None,
+        maker: SandboxMaker | None = None,
     ) -> None:
         """Make one; blocks for about a tenth of a second.
 
@@ -64,12 +66,12 @@ class Sandbox:
             hostname: what commands see as the name of the machine.
             hosts: addresses by name, for `/etc/hosts`.
             disk_mib: MiB that fit into it; None for half of the machine's memory.
+            maker: makes several, each in less time; None: one of its own.
 
         Raises:
             NamespacesForbidden: the kernel does not let this user make namespaces; the message says more.
             LocalNetworkError: it could not be made for another reason.
         """
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {
             "image": None if image_folder is None else str(image_folder),
             "hostname": hostname,
@@ -78,11 +80,13 @@ class Sandbox:
             "python": os.path.realpath(sys.executable),
             "python_folders": _python_folders(),
         }
-        command = [sys.executable, "-I", "-S", str(_INIT), str(theirs.fileno()), json.dumps(settings)]
-        with theirs:
-            self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-            )
+        self._own_maker: SandboxMaker | None = None
+        if maker is None:
+            maker = self._own_maker = SandboxMaker()
+        # The process on the host that holds it all.
+        self.pid: int | None = None
+        self._handle: int | None = None
+        self._control = maker.make(settings)
         try:
             self._await_ready()
         except BaseException:
@@ -90,18 +94,22 @@ class Sandbox:
             raise
 
     @classmethod
-    def check(cls) -> None:
+    def check(cls, maker: SandboxMaker | None = None) -> None:
         """Raise `NamespacesForbidden` if this user can't have a sandbox on this machine."""
-        cls().close()
+        cls(maker=maker).close()
 
     def _await_ready(self) -> None:
         self._control.settimeout(_START_SECONDS)
         try:
+            who, handles, _, _ = socket.recv_fds(self._control, 65536, 1)
+            if handles:
+                self._handle = handles[0]
+                self.pid = int(json.loads(who)["pid"])
             answer = json.loads(self._control.recv(65536) or b"null")
         except TimeoutError as error:
             raise LocalNetworkError(f"no private root was made in {_START_SECONDS:g} s") from error
         if answer is None:
-            raise LocalNetworkError(f"the first process of the sandbox ended with {self._process.wait()}")
+            raise LocalNetworkError("the first process of the sandbox ended before it was ready")
         if "step" in answer:
             raise _failure(answer["step"], answer["errno"])
         self._control.settimeout(None)
@@ -197,19 +205,17 @@ class Sandbox:
             raise SandboxGone("the sandbox has ended") from error
         return ours
 
-    @property
-    def pid(self) -> int:
-        """The process on the host that holds it all."""
-        return self._process.pid
-
     def close(self) -> None:
         """End every process inside, whatever it does, and with them the root; blocks until that is done."""
         self._control.close()
-        try:
-            self._process.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            if not _has_ended(handle, _CLOSE_SECONDS):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                _has_ended(handle, _CLOSE_SECONDS)
+            os.close(handle)
+        if self._own_maker is not None:
+            self._own_maker.close()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -268,6 +274,12 @@ class SandboxProcess:
         pipes, self._pipes = self._pipes, []
         for pipe in pipes:
             os.close(pipe)
+
+
+def _has_ended(process: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _forward(pipe: int, on_output: Output, most: int) -> bool:

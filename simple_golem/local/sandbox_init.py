@@ -1,8 +1,10 @@
 """The first process of an activity: makes its private root, starts its commands, ends them all at its end.
 
-Run as a program of its own by `sandbox.py`, with nothing but the standard library, so that it starts quickly
-and forks safely. Its owner holds the other end of the control socket: when that is closed, however its owner
-ended, this process ends, and being the first of its process namespace it takes every other one along.
+Run as a program of its own by `sandbox.py`, with nothing but the standard library, so that it forks safely.
+The program itself only makes such processes, by forking, which is much quicker than to start Python for each;
+it ends when its owner closes the socket that the requests come over. Each process has a control socket, whose
+other end its owner holds too: when that is closed, however its owner ended, the process ends, and being the
+first of its process namespace it takes every other one along.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import gc
 import json
 import os
 import selectors
@@ -19,7 +22,7 @@ import socket
 import stat
 import struct
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 NEW_ROOT = (
     "/sys"  # any folder that is always there and of no use here: the new root is put together on top of it
@@ -40,6 +43,9 @@ MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1000, 0x4000, 0x40000, 0x200000
 MOUNT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 MOUNT_OPTIONS |= {"noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME}
 MNT_DETACH = 2
+NO_INPUT = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+# Those that are not at their default in this process: Python sees to that.
+OWN_SIGNALS = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, CAP_SYS_ADMIN = 1, 24, 21
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
@@ -240,13 +246,14 @@ class Init:
     def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
         out_reader, err_reader, out_writer, err_writer, *stdin = pipes
         command = Command(connection, [out_reader, err_reader])
-        pid = os.fork()
-        if pid == 0:
-            become(request, stdin, out_writer, err_writer)
+        try:
+            command.pid = spawn(request, stdin, out_writer, err_writer)
+            self.running[command.pid] = command
+        except NotStarted as failure:
+            os.write(err_writer, f"{failure}\n".encode())
+            answer_to(connection, {"exit": failure.number})
         for descriptor in (out_writer, err_writer, *stdin):
             os.close(descriptor)
-        command.pid = pid
-        self.running[pid] = command
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.left(command))
 
     def reap(self, wake_reader: int) -> None:
@@ -280,27 +287,35 @@ class Init:
             os.close(pipe)
 
 
-def become(request: dict[str, Any], stdin: list[int], out: int, err: int) -> None:
-    """Turn this forked process into the command; its exit code is the error number if that can't be."""
+class NotStarted(Exception):
+    """A command could not be started; what its standard error and its exit code say of that."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
+    """Start a command in a session of its own; returns its number."""
+    program = request["argv"][0]
     try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()
-        os.dup2(stdin[0] if stdin else os.open("/dev/null", os.O_RDONLY), 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        # Root in here as in a VM, but what is read-only shall stay so.
-        libc.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
         os.chdir(request["cwd"])
-        os.execve(request["argv"][0], request["argv"], request["env"])
+        return os.posix_spawn(
+            program,
+            request["argv"],
+            request["env"],
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, stdin[0], 0) if stdin else NO_INPUT,
+                (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, err, 2),
+            ],
+            setsid=True,
+            setsigdef=OWN_SIGNALS,
+        )
     except OSError as error:
-        os.write(2, f"{request['argv'][0]}: {error.strerror}\n".encode())
-        os._exit(error.errno or 1)
-    except ValueError as error:
-        os.write(2, f"{request['argv'][0]!r}: {error}\n".encode())
-    finally:
-        os._exit(errno.EINVAL)
+        raise NotStarted(f"{program}: {error.strerror}", error.errno or errno.EINVAL) from error
+    except (ValueError, TypeError) as error:
+        raise NotStarted(f"{program!r}: {error}", errno.EINVAL) from error
 
 
 def kill(pid: int) -> None:
@@ -391,9 +406,38 @@ def answer_to(connection: socket.socket, answer: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
-    settings = json.loads(sys.argv[2])
+    """Make what is asked for, one after the other, until the owner is gone."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    # Who made them ends them, and asks for nothing of their ends: none of them remains as a zombie.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.umask(0o022)
+    gc.freeze()
+    while True:
+        settings, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
+        if not descriptors:
+            return  # the owner is gone
+        if os.fork() == 0:
+            requests.close()
+            begin(socket.socket(fileno=descriptors[0]), json.loads(settings))
+        os.close(descriptors[0])
+
+
+def begin(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
+    """Be the process on the host that holds a sandbox, as long as that lives."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        handle = os.pidfd_open(os.getpid())
+        socket.send_fds(control, [json.dumps({"pid": os.getpid()}).encode()], [handle])
+        os.close(handle)
+        live(control, settings)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def live(control: socket.socket, settings: dict[str, Any]) -> None:
     try:
         enter_namespaces()
         child = os.fork()  # only a child is in the new process namespace
@@ -411,6 +455,8 @@ def main() -> None:
     except OSError as error:
         control.send(json.dumps({"step": str(error), "errno": error.errno}).encode())
         return
+    # Commands are root in here as in a VM, but what is read-only shall stay so.
+    libc.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
     init = Init(control)
     control.send(b"{}")
     init.serve()

@@ -30,6 +30,7 @@ from .images import ImageStore
 from .places import StateFolder
 from .providers import Providers
 from .sandbox import Sandbox
+from .sandbox_maker import SandboxMaker
 from .template import Template
 from .wire import DaemonAddress, LocalProvider, Plan, Report, send
 
@@ -58,7 +59,8 @@ class Supervisor:
             ScopeEnded: `scope` was cancelled meanwhile; nothing is left of it either.
         """
         images = ImageStore.with_options(plan.images)
-        Sandbox.check()
+        self._sandboxes = SandboxMaker()
+        Sandbox.check(self._sandboxes)
         template = Template.get(len(plan.habits), scope)
         self._state = StateFolder()
         try:
@@ -81,7 +83,7 @@ class Supervisor:
         # A daemon hears of offers from its first demand on, and of older ones only later.
         market = self._daemons.near.client.market
         market.unsubscribe(market.publish_demand(*_WARM_UP))
-        return Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images)
+        return Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images, self._sandboxes)
 
     def _report(self, template: Template) -> Report:
         near, far = self._daemons.near, self._daemons.far
@@ -143,6 +145,7 @@ class Supervisor:
             logger.warning("not all of the providers' threads have ended")
         if self._chain is not None:
             self._chain.close()
+        self._sandboxes.close()
         self._state.remove()
 
 

@@ -13,7 +13,7 @@ from simple_golem.errors import BusError
 from simple_golem.local.exe_batch import Command
 from simple_golem.local.exe_unit import ExeUnit, ExeUnitHabits, StatePair
 from simple_golem.local.images import ImageStore
-from simple_golem.scope import Scope
+from simple_golem.scope import Deadline, Scope
 
 ACTIVITY = "a" * 32
 PACKAGE = "hash:sha3:529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4:http://127.0.0.1/alpine"
@@ -95,6 +95,26 @@ def test_deploy_start_and_run_lead_to_their_states_and_results(unit: Unit) -> No
     assert (results[2]["stdout"], results[2]["stderr"]) == ("out\n", "err\n")
     assert results[1]["stdout"] is None
     assert results[2]["eventDate"].endswith("Z")
+    unit.unit.close()
+    assert [state for state in unit.states if state[1] is None] == [
+        ("Initialized", None),
+        ("Deployed", None),
+        ("Ready", None),
+        ("Terminated", None),
+    ]
+
+
+def test_a_state_is_told_that_a_command_passes_through_for_a_while() -> None:
+    class Slow(ExeUnitHabits):
+        def before(self, command: Command, scope: Scope) -> str | None:
+            deadline = Deadline(20)
+            while unit.states[-1] != unit.unit.state:
+                assert not deadline.passed
+                scope.wait(0.01)
+            return None
+
+    unit = Unit(habits=Slow())
+    unit.do(*UP, sh("true"))
     unit.unit.close()
     assert unit.states == [
         ("Initialized", None),
@@ -341,7 +361,7 @@ def test_a_state_that_can_not_be_reported_is_logged_and_the_work_goes_on(
     def broken(state: StatePair) -> None:
         raise RuntimeError("the daemon is gone")
 
-    unit.unit._on_state = broken
+    unit.unit._reports._report = broken
     assert unit.do(*UP)[1]["result"] == "Ok"
     unit.unit.close()
     assert "was not reported" in caplog.text

@@ -307,7 +307,7 @@ def test_an_unprivileged_user_has_one_too() -> None:
         # A copy where that user can read it, without what needs other packages.
         package = Path(folder, "simple_golem")
         (package / "local").mkdir(parents=True)
-        for name in ("errors.py", "local/sandbox.py", "local/sandbox_init.py"):
+        for name in ("errors.py", "local/sandbox.py", "local/sandbox_maker.py", "local/sandbox_init.py"):
             shutil.copy(ROOT / "simple_golem" / name, package / name)
         Path(folder).chmod(0o755)
         ended = subprocess.run(

@@ -1,0 +1,106 @@
+"""What is told of an exe-unit's states, and what is not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from simple_golem.local.state_reports import StatePair, StateReports
+
+INITIALIZED, READY, BUSY, TERMINATED = (
+    ("Initialized", None),
+    ("Ready", None),
+    ("Ready", "Ready"),
+    ("Terminated", None),
+)
+
+
+class Told:
+    """Collects what is told; can be made to hold up who tells it."""
+
+    def __init__(self) -> None:
+        self.states: list[StatePair] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.came = threading.Semaphore(0)
+
+    def __call__(self, state: StatePair) -> None:
+        self.states.append(state)
+        self.came.release()
+        assert self.gate.wait(20)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def reports(told: Told) -> Iterator[StateReports]:
+    reports = StateReports("states", told)
+    yield reports
+    told.gate.set()
+    assert reports.close(20)
+
+
+def test_every_state_that_stays_is_told_in_order(reports: StateReports, told: Told) -> None:
+    for state in (INITIALIZED, READY, TERMINATED):
+        reports.tell(state)
+    assert reports.close(20)
+    assert told.states == [INITIALIZED, READY, TERMINATED]
+
+
+def test_what_a_command_passes_through_in_a_moment_is_not_told(reports: StateReports, told: Told) -> None:
+    reports.tell(READY)
+    assert told.came.acquire(timeout=20)
+    for _ in range(1000):
+        reports.tell(BUSY)
+        reports.tell(READY)
+    assert reports.close(20)
+    # On a machine that is busy itself a moment may last longer, now and then.
+    assert told.states[0] == READY
+    assert told.states.count(BUSY) < 50
+
+
+def test_what_lasts_is_told_while_it_lasts(reports: StateReports, told: Told) -> None:
+    for state in (READY, BUSY, READY):
+        reports.tell(state)
+        assert told.came.acquire(timeout=20)
+    assert told.states == [READY, BUSY, READY]
+
+
+def test_who_is_slow_to_hear_is_told_of_the_states_that_stay(reports: StateReports, told: Told) -> None:
+    told.gate.clear()
+    reports.tell(INITIALIZED)
+    assert told.came.acquire(timeout=20)
+    for state in (BUSY, READY, BUSY, TERMINATED):
+        reports.tell(state)
+    told.gate.set()
+    assert reports.close(20)
+    assert told.states == [INITIALIZED, READY, TERMINATED]
+
+
+def test_one_who_does_not_listen_is_not_waited_for(reports: StateReports, told: Told) -> None:
+    told.gate.clear()
+    reports.tell(READY)
+    assert not reports.close(0.05)
+
+
+def test_a_report_that_fails_is_logged_and_the_next_one_made(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[StatePair] = []
+
+    def fail_once(state: StatePair) -> None:
+        heard.append(state)
+        if len(heard) == 1:
+            raise ValueError("not now")
+
+    reports = StateReports("states", fail_once)
+    with caplog.at_level(logging.ERROR, "simple_golem.local"):
+        reports.tell(READY)
+        reports.tell(TERMINATED)
+        assert reports.close(20)
+    assert heard == [READY, TERMINATED]
+    assert "states: ('Ready', None) was not reported" in caplog.text
