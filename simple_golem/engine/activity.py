@@ -35,6 +35,8 @@ _PAUSE_SECONDS = 0.05
 # How long a provider that answers for its activity, but not for a batch, is asked again.
 _PATIENCE_SECONDS = 30.0
 _STATUS_SECONDS = 5.0
+# When it is asked whether an activity has ended with its agreement; mostly the first time is enough.
+_LOOKS_SECONDS = (0.05, 0.1, 0.2)
 # An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch that
 # was not sent: without this in front of it, the first line of nearly every command would come last (tried).
 _PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
@@ -76,6 +78,7 @@ class Activity:
         self._turns = _Turns()
         self._left_running: _Batch | None = None
         self._can_pause = True
+        self._ended = False
         self.last_answer = time.monotonic()
 
     def run(
@@ -264,8 +267,23 @@ class Activity:
         """Ask the provider's daemon for the activity's state; blocks up to `timeout` seconds."""
         return self._yagna.activity.state(self.activity_id, timeout=timeout, scope=scope, repeat=repeat)
 
+    def await_end(self, scope: Scope) -> None:
+        """Block a moment for the provider to end the activity by itself, as it does with its agreement.
+
+        Asked to destroy it, the daemon looks once in 750 ms whether that is done.
+        """
+        for seconds in _LOOKS_SECONDS:
+            if self._ended or scope.wait(seconds):
+                return
+            try:
+                self._ended = self.alive(scope) is False
+            except ScopeEnded:
+                return
+
     def destroy(self, scope: Scope, timeout: float) -> bool:
         """Have the provider end the activity; False, and a warning, if that took too long."""
+        if self._ended:
+            return True
         try:
             self._yagna.activity.destroy(self.activity_id, timeout=timeout, scope=scope)
         except (GolemError, ScopeEnded) as error:

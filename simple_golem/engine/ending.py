@@ -10,7 +10,7 @@ from enum import Enum
 STOP_GRACE_SECONDS = 10.0
 EXPIRATION_RESERVE_SECONDS = 60.0
 _INVOICE_SECONDS = 15.0
-# What destroying an activity and terminating its agreement need in the worst case, kept back for them.
+# What terminating an agreement and destroying its activity need in the worst case, kept back for them.
 RELEASE_RESERVE_SECONDS = 1.5
 
 
@@ -24,7 +24,7 @@ class Part(Enum):
     BATCH = "a batch under way ends"
     METHOD = "the method that is running returns"
     SHUTDOWN = "shutdown() is done"
-    RELEASE = "the activity is destroyed and the agreement terminated"
+    RELEASE = "the agreement is terminated and the activity destroyed"
     INVOICES = "the invoices arrive and are accepted"
 
 
@@ -34,7 +34,7 @@ class Ending:
     Args:
         seconds: for each part, counted from the beginning of the part, or, if `since_begun`, of the ending.
         since_begun: which of the two.
-        timeout: seconds for the whole; the last 1.5 of them belong to destroying and terminating.
+        timeout: seconds for the whole; the last 1.5 of them belong to terminating and destroying.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Ending:
 
     @classmethod
     def aborted(cls) -> Ending:
-        """A second Ctrl-C: nothing but destroying and terminating."""
+        """A second Ctrl-C: nothing but terminating and destroying."""
         seconds = dict.fromkeys(Part, 0.0) | {Part.RELEASE: RELEASE_RESERVE_SECONDS}
         return cls(seconds, since_begun=True)
 

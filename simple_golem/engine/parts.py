@@ -10,8 +10,8 @@ from collections.abc import Callable
 from .clock import Appointment, Clock
 from .ending import Ending, Part, earliest
 
-# Kept back from the time of a release, so that the agreement is ended even if the provider is silent.
-TERMINATE_SECONDS = 0.7
+# Kept back from the time of a release for the activity, however long the end of its agreement takes.
+DESTROY_SECONDS = 0.7
 
 
 class LifeAbandoned(Exception):
@@ -26,7 +26,7 @@ class Parts:
     Args:
         clock: keeps the alarm.
         overdue: called on the clock's thread, once, when the time of a part is over; that of a release
-            somewhat before, so that an agreement can still be terminated.
+            somewhat before, so that an activity can still be destroyed.
     """
 
     def __init__(self, clock: Clock, overdue: Callable[[Part], None]) -> None:
@@ -47,7 +47,7 @@ class Parts:
 
     @property
     def concluded(self) -> bool:
-        """Whether the activity is being destroyed, or is already."""
+        """Whether the agreement is being terminated, or is already."""
         return self._concluded
 
     @property
@@ -80,7 +80,7 @@ class Parts:
                 self._set_limit(max(self._limit, time.monotonic() + at_least))
 
     def conclude(self) -> float:
-        """The last part begins: destroying and terminating; returns until when it may take."""
+        """The last part begins: terminating and destroying; returns until when it may take."""
         with self._lock:
             self._concluded = True
             if not self._endings:
@@ -114,7 +114,7 @@ class Parts:
         part = self._part
         if part is None or limit == math.inf:
             return
-        at = limit - TERMINATE_SECONDS if part is Part.RELEASE else limit
+        at = limit - DESTROY_SECONDS if part is Part.RELEASE else limit
         self._alarm = self._clock.call_at(at, lambda: self._ring(part))
 
     def _ring(self, part: Part) -> None:
