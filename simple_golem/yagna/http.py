@@ -7,21 +7,23 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import requests
 from urllib3.exceptions import NewConnectionError
 
 from ..errors import BadAppKey, NoDaemon, YagnaError
 from ..scope import Scope, ScopeEnded
+from .connections import NeverConnected
 from .retry import Repeat, retrying
-from .sockets import AbandonableAdapter, abandonable
+from .sockets import AbandonableAdapter, WholeAnswers, abandonable
 
 CONNECT_SECONDS = 3.0
 # The daemon may answer later than the `timeout` it was given: a second for activities, more under load.
 _MARGIN_SECONDS = 15.0
 _CONNECTIONS = 512
 _PIECE_BYTES = 65536
+_OF_URLS = "%/:?&=[]@!$'()*+,;~"
 NO_BODY: Any = object()
 
 
@@ -35,14 +37,14 @@ class Http:
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers["Authorization"] = f"Bearer {app_key}"
-        # What HTTP/1.1 takes for granted is not said with each request.
-        granted = ("Accept", "Connection")
+        # What HTTP/1.1 takes for granted is not said with each request; nor is anything to be compressed.
+        granted = ("Accept", "Accept-Encoding", "Connection")
         self._headers = {
             name: str(value) for name, value in self._session.headers.items() if name not in granted
         }
-        self._adapter = AbandonableAdapter(_CONNECTIONS)
-        self._session.mount("http://", self._adapter)
-        self._session.mount("https://", self._adapter)
+        self._adapter = WholeAnswers(_CONNECTIONS)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, AbandonableAdapter(_CONNECTIONS))
 
     def request(
         self,
@@ -79,7 +81,8 @@ class Http:
             YagnaError: any other status, or an answer that never came.
             ScopeEnded: `scope` was cancelled.
         """
-        full_url = url if "://" in url else self.api_url + url
+        # An id that a user gave may have anything in it.
+        full_url = quote(url if "://" in url else self.api_url + url, safe=_OF_URLS)
         if params:
             full_url += "?" + urlencode({key: value for key, value in params.items() if value is not None})
         for attempt in retrying(repeat, scope):
@@ -179,6 +182,7 @@ class Http:
         raise YagnaError(method, path, status, _message(answer))
 
     def close(self) -> None:
+        self._adapter.close()
         self._session.close()
 
 
@@ -192,7 +196,7 @@ def _limits(timeout: float) -> tuple[float, float] | tuple[float, None]:
 def _never_connected(error: requests.exceptions.RequestException) -> bool:
     """Whether the connection was refused, or the host has no address at all."""
     cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", None), NewConnectionError)
+    return isinstance(cause, NeverConnected) or isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def _decoded(answer: requests.Response) -> Any:

@@ -18,6 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from ..scope import Scope
+from .connections import Connections
 
 _under_way = threading.local()
 
@@ -116,6 +117,7 @@ class AbandonableAdapter(HTTPAdapter):
 
     def __init__(self, connections: int) -> None:
         self._pools: dict[tuple[str, str], Any] = {}
+        self._most_idle = connections
         super().__init__(pool_connections=4, pool_maxsize=connections, pool_block=False, max_retries=0)
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
@@ -126,14 +128,31 @@ class AbandonableAdapter(HTTPAdapter):
             self._pools[origin] = super().get_connection_with_tls_context(request, verify, *others, **more)
         return self._pools[origin]
 
+    def close(self) -> None:
+        """Close what is idle; what is under way ends by itself."""
+        for pool in self._pools.values():
+            pool.close()
+        super().close()
+
     def build_response(self, req: Any, resp: Any) -> Response:
         """What is read of an answer; no cookies."""
         answer = Response()
         answer.status_code, answer.reason = resp.status, resp.reason
-        answer.headers = resp.headers  # of urllib3, and as indifferent to case
+        answer.headers = resp.headers  # of another class, and as indifferent to case
         answer.raw, answer.request, answer.url = resp, req, req.url
         return answer
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+
+class WholeAnswers(AbandonableAdapter):
+    """The same for answers that are read to their end at once, in less time."""
+
+    def get_connection_with_tls_context(self, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
+        scheme, _, rest = request.url.partition("://")
+        origin = scheme, rest.partition("/")[0]
+        if scheme == "http" and origin not in self._pools:
+            self._pools[origin] = Connections(request.url, self._most_idle, _attach, _let_go)
+        return super().get_connection_with_tls_context(request, verify, *others, **more)

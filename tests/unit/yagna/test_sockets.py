@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from simple_golem.scope import Scope, ScopeEnded
 from simple_golem.threads import EngineThread
 from simple_golem.yagna import sockets
+from simple_golem.yagna.connections import Connections
 from simple_golem.yagna.http import Http
 
 from .loopback import Loopback, answer, silence
@@ -110,6 +112,25 @@ def test_a_socket_is_let_go_before_somebody_else_can_take_it(
 ) -> None:
     """Cancelled in the very moment when the connection goes back to where others find it."""
     scope = Scope()
+    keep = Connections._keep
+
+    def keep_and_cancel(connections: Connections, connection: HTTPConnection) -> None:
+        keep(connections, connection)
+        scope.cancel()
+
+    monkeypatch.setattr(Connections, "_keep", keep_and_cancel)
+    server = serve(answer(200, "fine"))
+    http = connect(server)
+    assert http.request("GET", "/first", scope=scope) == "fine"
+    assert scope.cancelled
+    assert http.request("GET", "/second") == "fine"
+    assert [received.connection for received in server.received] == [1, 1]
+
+
+def test_so_is_the_socket_of_a_stream(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = Scope()
 
     class Back(queue.LifoQueue[Any]):
         def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -118,11 +139,11 @@ def test_a_socket_is_let_go_before_somebody_else_can_take_it(
                 scope.cancel()
 
     monkeypatch.setattr(sockets._PlainPool, "QueueCls", Back)
-    server = serve(answer(200, "fine"))
+    server = serve(answer(200, b"fine", "text/plain"))
     http = connect(server)
-    assert http.request("GET", "/first", scope=scope) == "fine"
+    for given in (scope, Scope()):
+        assert list(http.stream("/stream", accept="text/plain", silence=5.0, scope=given)) == [b"fine"]
     assert scope.cancelled
-    assert http.request("GET", "/second") == "fine"
     assert [received.connection for received in server.received] == [1, 1]
 
 
