@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..errors import BusError
 from ..scope import Deadline, Scope, wait_until
 from ..threads import EngineThread, WorkerPool
+from ..yagna.flexbuffers import BadFlexBuffer
 from .bus_link import Link
 from .gsb_protocol import (
     CallReply,
@@ -179,7 +180,10 @@ class Bus:
         """
         data = self.begin_call(address, to_payload(payload), caller=caller, timeout=timeout).data()
         # Decoded here, where what can't be is the error of this call and of nothing else.
-        reply = from_payload(data)
+        try:
+            reply = from_payload(data)
+        except BadFlexBuffer as error:
+            raise BusError(f"{address}: {error}") from error
         if isinstance(reply, dict) and "Err" in reply:
             raise BusError(f"{address}: {reply['Err']}")
         return reply["Ok"] if isinstance(reply, dict) and "Ok" in reply else reply

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from flatbuffers import flexbuffers
+from ..yagna.flexbuffers import decode, encode
 
 # A frame longer than this is not one of the bus; the daemon's own limit is far below it.
 LONGEST_FRAME = 1 << 30
@@ -135,14 +135,17 @@ def from_frame(body: bytes) -> Packet | None:
 
 def to_payload(value: object) -> bytes:
     """`value` (None, bool, int, float, str, bytes, list, dict) as the flexbuffers that the bus carries."""
-    data: bytes = bytes(flexbuffers.Dumps(value))
-    return data
+    return encode(value)
 
 
 def from_payload(data: bytes) -> object:
-    """The value in a payload, which a daemon may have compressed."""
+    """The value in a payload, which a daemon may have compressed.
+
+    Raises:
+        BadFlexBuffer: there is none in it.
+    """
     data = inflated(data)
-    return flexbuffers.Loads(data) if data else None
+    return decode(data) if data else None
 
 
 def inflated(data: bytes) -> bytes:

@@ -23,7 +23,7 @@ from ..model.settings import parse_amount
 from ..scope import Deadline, Scope
 from ..yagna.client import Yagna
 from .chain_direction import ChainDirection
-from .daemon import INSTALL_HINT, find_yagna
+from .daemon import find_yagna
 from .direction import ProviderDirection
 from .habits import ProviderHabits, habits_of
 from .identities import PROVIDERS
@@ -317,7 +317,7 @@ def check_machine() -> None:
 
     Raises:
         UnsupportedPlatform: not Linux on a processor that golem-node is built for.
-        LocalNetworkError: the packages it needs are not installed.
+        LocalNetworkError: the package golem-node is not installed.
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         raise UnsupportedPlatform(
@@ -326,5 +326,3 @@ def check_machine() -> None:
             "or set YAGNA_API_URL and YAGNA_APPKEY to a yagna elsewhere"
         )
     find_yagna()
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise LocalNetworkError(f"the package flatbuffers is not installed: {INSTALL_HINT}")

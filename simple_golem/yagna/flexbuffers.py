@@ -1,4 +1,4 @@
-"""FlexBuffers, as much of them as the daemon's service bus says over a WebSocket.
+"""FlexBuffers, which the daemon's service bus carries.
 
 Written here since chunks of files are what is encoded: in the library `flatbuffers` that costs more than
 everything else, and merely importing it imports numpy where that is installed. The tests hold it against that
@@ -12,8 +12,18 @@ from typing import Any
 
 _NULL, _INT, _UINT, _FLOAT, _KEY, _STRING = 0, 1, 2, 3, 4, 5
 _INDIRECT_INT, _INDIRECT_UINT, _INDIRECT_FLOAT = 6, 7, 8
-_MAP, _VECTOR, _VECTOR_INT, _VECTOR_UINT = 9, 10, 11, 12
-_BLOB, _BOOL = 25, 26
+_MAP, _VECTOR, _BLOB, _BOOL = 9, 10, 25, 26
+# Vectors whose values are all of one type: that type, and their length where the type tells that too.
+_OF_ONE_TYPE: dict[int, tuple[int, int | None]] = {
+    11: (_INT, None),
+    12: (_UINT, None),
+    13: (_FLOAT, None),
+    14: (_KEY, None),
+    15: (_KEY, None),  # of strings, whose lengths nothing tells, so that they are read as keys are
+    **{16 + 3 * more + of: (_INT + of, 2 + more) for more in range(3) for of in range(3)},
+    36: (_BOOL, None),
+}
+_IN_PLACE = (_NULL, _INT, _FLOAT, _BOOL)
 
 _UNSIGNED = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 _SIGNED = {1: struct.Struct("<b"), 2: struct.Struct("<h"), 4: struct.Struct("<i"), 8: struct.Struct("<q")}
@@ -92,6 +102,8 @@ class _Reader:
             return _UNSIGNED[width].unpack_from(data, at)[0]
         if kind == _INDIRECT_FLOAT:
             return _REAL[width].unpack_from(data, at)[0]
+        if kind in _OF_ONE_TYPE:
+            return self._of_one_type(at, kind, width, depth)
         size = self._size(at, width)
         if kind == _STRING:
             return data[at : at + size].decode()
@@ -101,10 +113,12 @@ class _Reader:
             return self._map(at, size, width, depth)
         if kind == _VECTOR:
             return self._items(at, size, width, depth)
-        if kind in (_VECTOR_INT, _VECTOR_UINT):
-            number = (_SIGNED if kind == _VECTOR_INT else _UNSIGNED)[width]
-            return [number.unpack_from(data, at + index * width)[0] for index in range(size)]
         raise BadFlexBuffer(f"a FlexBuffer with a value of type {kind}")
+
+    def _of_one_type(self, at: int, kind: int, width: int, depth: int) -> list[Any]:
+        of, length = _OF_ONE_TYPE[kind]
+        size = self._size(at, width) if length is None else length
+        return [self.value(at + index * width, width, of << 2, depth + 1) for index in range(size)]
 
     def _size(self, at: int, width: int) -> int:
         if at < width:
@@ -139,31 +153,37 @@ class _Reader:
         }
 
 
-def encode(value: dict[str, Any]) -> bytes:
-    """Return a map as a FlexBuffer; its values are None, int, str, bytes, or such maps.
+def encode(value: object) -> bytes:
+    """Return a value as a FlexBuffer: None, bool, int, float, str, bytes, or a list or map of such values.
 
     Raises:
         TypeError: another type is among them.
+        OverflowError: so is a number of more than 64 bits.
     """
     writer = _Writer()
-    at, _kind = writer.write(value)
-    return writer.finished(at)
+    return writer.finished(*writer.write(value))
 
 
 class _Writer:
     def __init__(self) -> None:
         self._data = bytearray()
 
-    def write(self, value: object) -> tuple[int, int]:
+    def write(self, value: object) -> tuple[float, int]:
         """Write a value and return where it is, or what it is if it is stored in its parent, and its type."""
         if value is None:
             return 0, _NULL
+        if isinstance(value, bool):
+            return value, _BOOL
         if isinstance(value, int):
             return value, _INT
+        if isinstance(value, float):
+            return value, _FLOAT
         if isinstance(value, str):
             return self._sized(value.encode(), b"\0"), _STRING
         if isinstance(value, bytes):
             return self._sized(value, b""), _BLOB
+        if isinstance(value, list):
+            return self._vector([self.write(one) for one in value]), _VECTOR
         if isinstance(value, dict):
             return self._map(value), _MAP
         raise TypeError(f"{type(value).__name__} can't be written as a FlexBuffer here")
@@ -174,6 +194,18 @@ class _Writer:
         at = len(self._data)
         self._data += content
         self._data += end
+        return at
+
+    def _vector(self, values: list[tuple[float, int]]) -> int:
+        self._align()
+        return self._values(values)
+
+    def _values(self, values: list[tuple[float, int]]) -> int:
+        self._word(len(values))
+        at = len(self._data)
+        for place, kind in values:
+            self._put(place, kind)
+        self._data += bytes((kind << 2) | _WIDTH_BITS for _place, kind in values)
         return at
 
     def _map(self, value: dict[str, Any]) -> int:
@@ -190,21 +222,21 @@ class _Writer:
             self._offset(key_at)
         self._offset(keys_at)
         self._word(_WORD)
-        self._word(len(values))
-        at = len(self._data)
-        for place, kind in values:
-            if kind in (_NULL, _INT):
-                self._data += _SIGNED[_WORD].pack(place)
-            else:
-                self._offset(place)
-        self._data += bytes((kind << 2) | _WIDTH_BITS for _place, kind in values)
-        return at
+        return self._values(values)
 
-    def finished(self, root_at: int) -> bytes:
+    def finished(self, root: float, kind: int) -> bytes:
         self._align()
-        self._offset(root_at)
-        self._data += bytes(((_MAP << 2) | _WIDTH_BITS, _WORD))
+        self._put(root, kind)
+        self._data += bytes(((kind << 2) | _WIDTH_BITS, _WORD))
         return bytes(self._data)
+
+    def _put(self, place: float, kind: int) -> None:
+        if kind == _FLOAT:
+            self._data += _REAL[_WORD].pack(place)
+        elif kind in _IN_PLACE:
+            self._data += int(place).to_bytes(_WORD, "little", signed=True)
+        else:
+            self._offset(int(place))
 
     def _align(self) -> None:
         self._data += _PADDING[: -len(self._data) % _WORD]

@@ -143,7 +143,7 @@ class Life(threading.Thread):
         self._end(activity)
 
     def _end(self, activity: str) -> None:
-        """A provider ends the activity at once when the agreement ends; a DELETE takes 750 ms to tell that."""
+        """A provider ends the activity with the agreement, at once; a DELETE takes 750 ms to tell that."""
         self._call("POST", f"/market-api/v1/agreements/{self.agreement}/terminate", {"message": "done"})
         while "Terminated" not in self._call("GET", f"/activity-api/v1/activity/{activity}/state")["state"]:
             time.sleep(LOOK_SECONDS)

@@ -285,6 +285,17 @@ def test_a_call_is_an_error_when_the_bus_says_so_or_says_nothing(bus: Bus, route
         bus.call("/silent", None, timeout=0.05)
 
 
+def test_an_answer_that_can_not_be_read_is_an_error_of_its_call(bus: Bus, router: Router) -> None:
+    def serve() -> None:
+        request = router.expect(CallRequest)
+        router.send(CallReply(request.request_id, data=b"no flexbuffer at all"))
+
+    serving = in_background(serve)
+    with pytest.raises(BusError, match=r"/local/x/Y: .*no FlexBuffer"):
+        bus.call("/local/x/Y", None)
+    serving.join(10)
+
+
 def test_after_a_restart_of_the_router_everything_is_registered_again(
     bus: Bus, router: Router, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadSetting, LocalNetworkError, UnsupportedPlatform
-from simple_golem.local import network as network_module
 from simple_golem.local.daemon import find_yagna
 from simple_golem.local.habits import Price, ProviderHabits, habits_of
 from simple_golem.local.identities import HUB, PROVIDERS, REQUESTOR
@@ -119,9 +118,3 @@ def test_a_missing_golem_node_is_an_error_that_says_what_to_install(monkeypatch:
     monkeypatch.setattr("simple_golem.local.daemon.GOLEM_NODE", "no-such-package")
     with pytest.raises(LocalNetworkError, match=r"pip install 'simple_golem\[local\]'"):
         find_yagna()
-
-
-def test_missing_flatbuffers_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LocalNetworkError, match=r"flatbuffers.*pip install 'simple_golem\[local\]'"):
-        check_machine()

@@ -18,9 +18,25 @@ MAPS = (
     {"id": "e", "error": {"ReadError": "no such\nfile"}},
     {},
 )
+VALUES = (
+    *MAPS,
+    {"mixed": [1, -2, 1.5, True, None, "text", b"bytes", {"deep": [[]]}]},
+    {"numbers": [1, 2, 300], "negative": [-1, -300], "long": list(range(1000))},
+    [],
+    ["a", "", "ö" * 300],
+    [True, False],
+    {"Ok": [{"index": 0, "isBatchFinished": True, "message": None, "usage": [0.25, 0.1]}]},
+    {"Ok": None},
+    None,
+    True,
+    -(2**63),
+    0.1,
+    "text",
+    b"\0\xff",
+)
 
 
-@pytest.mark.parametrize("value", MAPS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:40])
 def test_the_library_reads_what_is_written(value):
     assert flexbuffers.Loads(encode(value)) == value
     assert decode(encode(value)) == value
@@ -29,11 +45,9 @@ def test_the_library_reads_what_is_written(value):
 @pytest.mark.parametrize(
     "value",
     [
-        *MAPS,
+        *VALUES,
         {"id": "a", "component": "UploadChunk", "payload": {"chunk": {"offset": 2**33, "content": CHUNK}}},
         {"id": "a", "component": "UploadFinished", "payload": {"hash": "0" * 64}},
-        {"mixed": [1, -2, 1.5, True, None, "text", b"bytes", {"deep": [[]]}]},
-        {"numbers": [1, 2, 300], "negative": [-1, -300], "long": list(range(1000))},
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -85,5 +99,36 @@ def test_what_is_nested_too_deep_or_would_become_too_much_is_refused():
 
 
 def test_what_has_no_use_here_is_not_written():
-    with pytest.raises(TypeError, match="list"):
-        encode({"a": [1]})
+    with pytest.raises(TypeError, match="set"):
+        encode({"a": [{1}]})
+    with pytest.raises(OverflowError):
+        encode([2**64])
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        ("VectorFromElements", [1, 2]),
+        ("VectorFromElements", [1.5, -2.5, 0.1]),
+        ("TypedVectorFromElements", [1, -2, 300]),
+        ("TypedVectorFromElements", [0.5, 0.25]),
+        ("TypedVectorFromElements", [True, False, True]),
+        ("FixedTypedVectorFromElements", [1, -300]),
+        ("FixedTypedVectorFromElements", [1, 2, 3]),
+        ("FixedTypedVectorFromElements", [0.5, 1.5, 2.5, 3.5]),
+    ],
+)
+def test_vectors_of_one_type_are_read(written, numbers):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        getattr(builder, written)("numbers", numbers)
+        builder.String("after", "x")
+    assert decode(bytes(builder.Finish())) == {"numbers": numbers, "after": "x"}
+
+
+def test_vectors_of_keys_are_read():
+    builder = flexbuffers.Builder()
+    with builder.TypedVector():
+        builder.Key("one")
+        builder.Key("other")
+    assert decode(bytes(builder.Finish())) == ["one", "other"]
