@@ -8,15 +8,17 @@ library.
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from typing import Any
 
 _NULL, _INT, _UINT, _FLOAT, _KEY, _STRING = 0, 1, 2, 3, 4, 5
 _INDIRECT_INT, _INDIRECT_UINT, _INDIRECT_FLOAT = 6, 7, 8
-_MAP, _VECTOR, _BLOB, _BOOL = 9, 10, 25, 26
+_MAP, _VECTOR, _VECTOR_UINT, _BLOB, _BOOL = 9, 10, 12, 25, 26
 # Vectors whose values are all of one type: that type, and their length where the type tells that too.
 _OF_ONE_TYPE: dict[int, tuple[int, int | None]] = {
     11: (_INT, None),
-    12: (_UINT, None),
+    _VECTOR_UINT: (_UINT, None),
     13: (_FLOAT, None),
     14: (_KEY, None),
     15: (_KEY, None),  # of strings, whose lengths nothing tells, so that they are read as keys are
@@ -29,9 +31,8 @@ _UNSIGNED = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<
 _SIGNED = {1: struct.Struct("<b"), 2: struct.Struct("<h"), 4: struct.Struct("<i"), 8: struct.Struct("<q")}
 _REAL = {4: struct.Struct("<f"), 8: struct.Struct("<d")}
 
-# What is written here is written in words of 8 bytes throughout: simple, and always aligned.
+# What is written here is written in words of 8 bytes throughout, but for arrays: simple, and always aligned.
 _WORD = 8
-_WIDTH_BITS = 3
 _PADDING = bytes(_WORD)
 
 # What strangers send comes through here.
@@ -154,11 +155,14 @@ class _Reader:
 
 
 def encode(value: object) -> bytes:
-    """Return a value as a FlexBuffer: None, bool, int, float, str, bytes, or a list or map of such values.
+    """Return a value as a FlexBuffer.
+
+    Args:
+        value: None, bool, int, float, str, bytes, an array of unsigned numbers, or a list or map of such.
 
     Raises:
         TypeError: another type is among them.
-        OverflowError: so is a number of more than 64 bits.
+        OverflowError: so is a number of more than 64 bits, or an array too long for its own numbers.
     """
     writer = _Writer()
     return writer.finished(*writer.write(value))
@@ -171,21 +175,23 @@ class _Writer:
     def write(self, value: object) -> tuple[float, int]:
         """Write a value and return where it is, or what it is if it is stored in its parent, and its type."""
         if value is None:
-            return 0, _NULL
+            return 0, _packed(_NULL)
         if isinstance(value, bool):
-            return value, _BOOL
+            return value, _packed(_BOOL)
         if isinstance(value, int):
-            return value, _INT
+            return value, _packed(_INT)
         if isinstance(value, float):
-            return value, _FLOAT
+            return value, _packed(_FLOAT)
         if isinstance(value, str):
-            return self._sized(value.encode(), b"\0"), _STRING
+            return self._sized(value.encode(), b"\0"), _packed(_STRING)
         if isinstance(value, bytes):
-            return self._sized(value, b""), _BLOB
+            return self._sized(value, b""), _packed(_BLOB)
         if isinstance(value, list):
-            return self._vector([self.write(one) for one in value]), _VECTOR
+            return self._values([self.write(one) for one in value]), _packed(_VECTOR)
         if isinstance(value, dict):
-            return self._map(value), _MAP
+            return self._map(value), _packed(_MAP)
+        if isinstance(value, array) and value.typecode in "BHIL":
+            return self._numbers(value), _packed(_VECTOR_UINT, value.itemsize)
         raise TypeError(f"{type(value).__name__} can't be written as a FlexBuffer here")
 
     def _sized(self, content: bytes, end: bytes) -> int:
@@ -196,16 +202,15 @@ class _Writer:
         self._data += end
         return at
 
-    def _vector(self, values: list[tuple[float, int]]) -> int:
+    def _numbers(self, numbers: array[int]) -> int:
         self._align()
-        return self._values(values)
-
-    def _values(self, values: list[tuple[float, int]]) -> int:
-        self._word(len(values))
+        # The size before them is as wide as each of them is.
+        self._data += len(numbers).to_bytes(numbers.itemsize, "little")
         at = len(self._data)
-        for place, kind in values:
-            self._put(place, kind)
-        self._data += bytes((kind << 2) | _WIDTH_BITS for _place, kind in values)
+        if sys.byteorder == "big":
+            numbers = numbers[:]
+            numbers.byteswap()
+        self._data += numbers.tobytes()
         return at
 
     def _map(self, value: dict[str, Any]) -> int:
@@ -224,13 +229,23 @@ class _Writer:
         self._word(_WORD)
         return self._values(values)
 
-    def finished(self, root: float, kind: int) -> bytes:
+    def _values(self, values: list[tuple[float, int]]) -> int:
         self._align()
-        self._put(root, kind)
-        self._data += bytes(((kind << 2) | _WIDTH_BITS, _WORD))
+        self._word(len(values))
+        at = len(self._data)
+        for place, packed in values:
+            self._put(place, packed)
+        self._data += bytes(packed for _place, packed in values)
+        return at
+
+    def finished(self, root: float, packed: int) -> bytes:
+        self._align()
+        self._put(root, packed)
+        self._data += bytes((packed, _WORD))
         return bytes(self._data)
 
-    def _put(self, place: float, kind: int) -> None:
+    def _put(self, place: float, packed: int) -> None:
+        kind = packed >> 2
         if kind == _FLOAT:
             self._data += _REAL[_WORD].pack(place)
         elif kind in _IN_PLACE:
@@ -246,3 +261,7 @@ class _Writer:
 
     def _offset(self, target: int) -> None:
         self._word(len(self._data) - target)
+
+
+def _packed(kind: int, width: int = _WORD) -> int:
+    return kind << 2 | width.bit_length() - 1

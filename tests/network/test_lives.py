@@ -232,11 +232,25 @@ def test_a_stop_is_felt_at_once_where_a_provider_keeps_us_waiting(network_of, ha
     assert [what for what in left_on(network) if not what.startswith("activity")] == []
 
 
-def test_an_activity_that_is_not_destroyed_does_not_hold_up_a_stop_for_long(network_of, caplog):
+def test_a_provider_that_ends_its_activities_only_with_the_agreement_does_not_hold_up_a_stop(network_of):
     network = network_of(ProviderHabits(destroys=False))
     with Golem(1) as golem:
         cluster, instance, calls = run(golem, Waiting)
         instance.wait_for("running", timeout=30)
+        began = time.monotonic()
+        cluster.stop()
+        assert time.monotonic() - began < ENDED_AT_ONCE
+    assert methods(calls) == ["start", "run", "shutdown"]
+    assert left_on(network) == []
+
+
+def test_an_activity_that_is_not_destroyed_does_not_hold_up_a_stop_for_long(network_of, monkeypatch, caplog):
+    monkeypatch.setattr("simple_golem.engine.ending._INVOICE_SECONDS", 0.5)
+    network = network_of(GOOD)
+    with Golem(1) as golem:
+        cluster, instance, calls = run(golem, Waiting)
+        instance.wait_for("running", timeout=30)
+        network.provider(instance.provider_name).die()
         began = time.monotonic()
         cluster.stop()
         assert time.monotonic() - began < 3 * 10

@@ -452,8 +452,8 @@ def test_everything_that_happens_is_told_in_order_and_a_bad_listener_harms_nobod
         "AgreementMade",
         "StateChanged",
         "ActivityCreated",
-        "ActivityDestroyed",
         "AgreementEnded",
+        "ActivityDestroyed",
         "InvoiceAccepted",
         "BudgetReleased",
     ]

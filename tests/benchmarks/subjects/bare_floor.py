@@ -1,6 +1,6 @@
 """The floor: the least that any requestor must do, as bare loops over requests, one thread for each instance.
 
-It checks nothing, repeats nothing, and can't be stopped: no library that does can be quicker than this.
+It checks nothing, repeats nothing, and can't be stopped.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 from flatbuffers import flexbuffers
@@ -55,6 +56,16 @@ def test_what_the_library_writes_is_read(value):
     assert decode(bytes(flexbuffers.Dumps(value))) == value
 
 
+@pytest.mark.parametrize(
+    ("kind", "length"), [("B", 0), ("B", 255), ("H", 256), ("H", 65535), ("I", 65536), ("I", 100000)]
+)
+def test_an_array_is_written_in_the_width_of_its_numbers(kind, length):
+    numbers = array(kind, (number % 256 for number in range(length)))
+    written = encode({"stdout": numbers, "index": 1})
+    assert len(written) < length * numbers.itemsize + 200
+    assert flexbuffers.Loads(written) == decode(written) == {"stdout": list(numbers), "index": 1}
+
+
 @pytest.mark.parametrize("data", [b"", b"\0", b"no flexbuffer at all", b"\xff" * 40, encode(MAPS[2])[-90:]])
 def test_anything_else_is_refused(data):
     with pytest.raises(BadFlexBuffer):
@@ -103,6 +114,10 @@ def test_what_has_no_use_here_is_not_written():
         encode({"a": [{1}]})
     with pytest.raises(OverflowError):
         encode([2**64])
+    with pytest.raises(OverflowError):
+        encode(array("B", bytes(256)))
+    with pytest.raises(TypeError, match="array"):
+        encode(array("d", [1.5]))
 
 
 @pytest.mark.parametrize(
