@@ -169,7 +169,10 @@ def main() -> None:
     """Serve whoever started this process, until that one says so or is gone."""
     signal.signal(signal.SIGTERM, _leave)
     orders, answers = sys.stdin.buffer, sys.stdout.buffer
-    plan = Plan.from_wire(json.loads(orders.readline()))
+    line = orders.readline()
+    if not line:
+        return  # the starter was gone before it could say what it wants
+    plan = Plan.from_wire(json.loads(line))
     starter = _process_handle(plan.starter)
     gone = Scope()
     EngineThread("starter", watch, starter, orders, gone).start()

@@ -55,17 +55,20 @@ class PublishedFile:
         self._refusal = text
 
     def _serve(self) -> None:
-        while True:
-            try:
-                request = flexbuffers.Loads(self._socket.recv())
-            except ConnectionClosed:
-                return
-            answer: dict[str, Any] = {"id": request["id"]}
-            if self._refusal is None:
-                answer["payload"] = self._answer(request["component"], request["payload"])
-            else:
-                answer["error"] = {"InternalError": self._refusal}
-            self._socket.send(bytes(flexbuffers.Dumps(answer)))
+        try:
+            while True:
+                self._serve_next()
+        except ConnectionClosed:
+            return  # a provider that was cut off may still have asked for more
+
+    def _serve_next(self) -> None:
+        request = flexbuffers.Loads(self._socket.recv())
+        answer: dict[str, Any] = {"id": request["id"]}
+        if self._refusal is None:
+            answer["payload"] = self._answer(request["component"], request["payload"])
+        else:
+            answer["error"] = {"InternalError": self._refusal}
+        self._socket.send(bytes(flexbuffers.Dumps(answer)))
 
     def _answer(self, component: str, payload: Mapping[str, Any]) -> object:
         self.calls.append(component)
