@@ -291,7 +291,7 @@ class Cluster:
                 instance.stop()
 
     def stop(self, wait: bool = True, timeout: float | None = None) -> None:
-        """Stop all instances: `shutdown()` runs, activities are destroyed, agreements ended.
+        """Stop all instances: `shutdown()` runs, agreements are ended, activities destroyed.
 
         Blocks until that is done; called from a method of a service it only asks for it.
 

@@ -178,7 +178,7 @@ class Golem:
         Called from a method of a service it only asks all instances to stop.
 
         Args:
-            timeout: seconds for the whole; the last 1.5 of them belong to destroying activities.
+            timeout: seconds for the whole; the last 1.5 of them belong to ending agreements.
 
         Raises:
             ServiceFailed: an instance failed, which is raised once; not with `raise_failures=False`.

@@ -37,6 +37,7 @@ _PATIENCE_SECONDS = 30.0
 _STATUS_SECONDS = 5.0
 # When it is asked whether an activity has ended with its agreement; mostly the first time is enough.
 _LOOKS_SECONDS = (0.05, 0.1, 0.2)
+_LOOK_SECONDS = 0.5
 # An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch that
 # was not sent: without this in front of it, the first line of nearly every command would come last (tried).
 _PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
@@ -273,11 +274,16 @@ class Activity:
         Asked to destroy it, the daemon looks once in 750 ms whether that is done.
         """
         for seconds in _LOOKS_SECONDS:
-            if self._ended or scope.wait(seconds):
+            if scope.wait(seconds):
                 return
             try:
-                self._ended = self.alive(scope) is False
-            except ScopeEnded:
+                status = self.status(_LOOK_SECONDS, scope, Repeat.NEVER)
+            except (GolemError, ScopeEnded) as error:
+                logger.debug("no state of the activity %s: %s", self.activity_id, error)
+                return
+            # A provider that is about to end it may still count, as long as it has not.
+            if status.state == "Terminated":
+                self._ended = True
                 return
 
     def destroy(self, scope: Scope, timeout: float) -> bool:

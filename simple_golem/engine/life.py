@@ -42,7 +42,7 @@ from .binding import UNWIND_SECONDS, Host, LifeBinding
 from .blame import keep_user_lines, user_lines, whereabouts
 from .ending import Ending, Part
 from .market import Demand
-from .parts import DESTROY_SECONDS, LifeAbandoned, Parts
+from .parts import TERMINATE_SECONDS, LifeAbandoned, Parts
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Life:
         self._demand = demand
         self._host = host
         self._class_name = type(service).__name__
-        self._terminating = Scope(session.release)
+        self._destroying = Scope(session.release)
         self._releasing = Scope(session.release)
         self._parts = Parts(session.clock, self._overdue)
         self._binding = LifeBinding(
@@ -366,7 +366,7 @@ class Life:
     def _finish(self) -> None:
         """Nothing of it is under way any more: let go of the clock and of the scopes above."""
         self._parts.concluded_at_last()
-        self._terminating.close()
+        self._destroying.close()
         self._releasing.close()
 
     def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
@@ -375,15 +375,15 @@ class Life:
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
-        ended = self._session.agreements.terminate(agreement, reason, code, self._terminating)
+        ended = self._session.agreements.terminate(agreement, reason, code, self._releasing)
         if ended:
             self._emit(AgreementEnded(self._host.name, agreement.agreement_id, False, reason))
         confirmed = True
         if self._binding.activity is not None and not self._activity_gone():
             if ended and not isinstance(self._lost, _AgreementEnded):
-                self._binding.activity.await_end(self._terminating)
-            timeout = max(0.1, until - time.monotonic())
-            confirmed = self._binding.activity.destroy(self._releasing, timeout)
+                self._binding.activity.await_end(self._destroying)
+            timeout = max(0.1, until - time.monotonic() - TERMINATE_SECONDS)
+            confirmed = self._binding.activity.destroy(self._destroying, timeout)
             self._emit(ActivityDestroyed(self._host.name, self._binding.activity.activity_id, confirmed))
         self._session.ledger.agreement_ended(agreement.agreement_id, certain=ended and confirmed)
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
@@ -416,8 +416,8 @@ class Life:
             self._binding.shutting_down.cancel("the time for shutdown() is over")
             self._session.clock.call_in(UNWIND_SECONDS, lambda: self._abandon(part))
         elif part is Part.RELEASE:
-            self._terminating.cancel("no time left")
-            self._session.clock.call_in(DESTROY_SECONDS, lambda: self._releasing.cancel("no time left"))
+            self._destroying.cancel("no time left")
+            self._session.clock.call_in(TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
 
     def _abandon(self, part: Part) -> None:
         """A method of the user does not return: the life is ended without it, its thread left behind."""

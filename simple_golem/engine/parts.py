@@ -10,8 +10,8 @@ from collections.abc import Callable
 from .clock import Appointment, Clock
 from .ending import Ending, Part, earliest
 
-# Kept back from the time of a release for the activity, however long the end of its agreement takes.
-DESTROY_SECONDS = 0.7
+# Kept back from the time of a release for ending agreements, also those that others kept waiting.
+TERMINATE_SECONDS = 0.7
 
 
 class LifeAbandoned(Exception):
@@ -26,7 +26,7 @@ class Parts:
     Args:
         clock: keeps the alarm.
         overdue: called on the clock's thread, once, when the time of a part is over; that of a release
-            somewhat before, so that an activity can still be destroyed.
+            somewhat before, so that an agreement can still be terminated.
     """
 
     def __init__(self, clock: Clock, overdue: Callable[[Part], None]) -> None:
@@ -114,7 +114,7 @@ class Parts:
         part = self._part
         if part is None or limit == math.inf:
             return
-        at = limit - DESTROY_SECONDS if part is Part.RELEASE else limit
+        at = limit - TERMINATE_SECONDS if part is Part.RELEASE else limit
         self._alarm = self._clock.call_at(at, lambda: self._ring(part))
 
     def _ring(self, part: Part) -> None:

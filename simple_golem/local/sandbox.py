@@ -14,10 +14,12 @@ import socket
 import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import LocalNetworkError, NamespacesForbidden, SandboxGone
+from ..scope import Deadline
 from .sandbox_maker import SandboxMaker
 
 # What a command finds; the first folder has nothing but python3, the interpreter of the network itself.
@@ -86,7 +88,11 @@ class Sandbox:
         # The process on the host that holds it all.
         self.pid: int | None = None
         self._handle: int | None = None
-        self._control = maker.make(settings)
+        try:
+            self._control = maker.make(settings)
+        except BaseException:
+            self._close_own_maker()
+            raise
         try:
             self._await_ready()
         except BaseException:
@@ -99,13 +105,17 @@ class Sandbox:
         cls(maker=maker).close()
 
     def _await_ready(self) -> None:
-        self._control.settimeout(_START_SECONDS)
+        left = Deadline(_START_SECONDS)
+        self._control.settimeout(left.remaining())
         try:
-            who, handles, _, _ = socket.recv_fds(self._control, 65536, 1)
+            data, handles, _, _ = socket.recv_fds(self._control, 65536, 1)
             if handles:
                 self._handle = handles[0]
-                self.pid = int(json.loads(who)["pid"])
-            answer = json.loads(self._control.recv(65536) or b"null")
+                os.set_inheritable(self._handle, False)
+                self.pid = int(json.loads(data)["pid"])
+                self._control.settimeout(max(0.1, left.remaining()))
+                data = self._control.recv(65536)
+            answer = json.loads(data or b"null")
         except TimeoutError as error:
             raise LocalNetworkError(f"no private root was made in {_START_SECONDS:g} s") from error
         if answer is None:
@@ -211,9 +221,13 @@ class Sandbox:
         handle, self._handle = self._handle, None
         if handle is not None:
             if not _has_ended(handle, _CLOSE_SECONDS):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended in this very moment
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
                 _has_ended(handle, _CLOSE_SECONDS)
             os.close(handle)
+        self._close_own_maker()
+
+    def _close_own_maker(self) -> None:
         if self._own_maker is not None:
             self._own_maker.close()
 

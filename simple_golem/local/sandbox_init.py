@@ -1,6 +1,6 @@
 """The first process of an activity: makes its private root, starts its commands, ends them all at its end.
 
-Run as a program of its own by `sandbox.py`, with nothing but the standard library, so that it forks safely.
+Run as a program of its own by `sandbox_maker.py`, with the standard library alone, so that it forks safely.
 The program itself only makes such processes, by forking, which is much quicker than to start Python for each;
 it ends when its owner closes the socket that the requests come over. Each process has a control socket, whose
 other end its owner holds too: when that is closed, however its owner ended, the process ends, and being the
@@ -22,6 +22,7 @@ import socket
 import stat
 import struct
 import sys
+import traceback
 from typing import Any, NoReturn
 
 NEW_ROOT = (
@@ -250,7 +251,7 @@ class Init:
             command.pid = spawn(request, stdin, out_writer, err_writer)
             self.running[command.pid] = command
         except NotStarted as failure:
-            os.write(err_writer, f"{failure}\n".encode())
+            os.write(err_writer, f"{failure}\n".encode(errors="replace")[:4096])
             answer_to(connection, {"exit": failure.number})
         for descriptor in (out_writer, err_writer, *stdin):
             os.close(descriptor)
@@ -297,7 +298,7 @@ class NotStarted(Exception):
 
 def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
     """Start a command in a session of its own; returns its number."""
-    program = request["argv"][0]
+    program = request["argv"][0] if request["argv"] else ""
     try:
         os.chdir(request["cwd"])
         return os.posix_spawn(
@@ -314,17 +315,16 @@ def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
         )
     except OSError as error:
         raise NotStarted(f"{program}: {error.strerror}", error.errno or errno.EINVAL) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
         raise NotStarted(f"{program!r}: {error}", errno.EINVAL) from error
 
 
 def kill(pid: int) -> None:
-    """Kill a command with its process group; one that has just been forked has none of its own yet."""
-    for deliver in (os.killpg, os.kill):
-        try:
-            deliver(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    """Kill a command with its process group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def make_folder(request: dict[str, Any]) -> dict[str, Any]:
@@ -416,10 +416,16 @@ def main() -> None:
         settings, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
             return  # the owner is gone
-        if os.fork() == 0:
+        control = socket.socket(fileno=descriptors[0])
+        try:
+            is_child = os.fork() == 0
+        except OSError as error:
+            answer_to(control, {"step": "fork", "errno": error.errno})
+            is_child = False
+        if is_child:
             requests.close()
-            begin(socket.socket(fileno=descriptors[0]), json.loads(settings))
-        os.close(descriptors[0])
+            begin(control, json.loads(settings))
+        control.close()
 
 
 def begin(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
@@ -433,6 +439,8 @@ def begin(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
         os.close(handle)
         live(control, settings)
         code = 0
+    except BaseException:  # noqa: BLE001 - this process goes no further
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
@@ -34,7 +35,7 @@ class SandboxMaker:
         """Have a sandbox made; returns its control socket, over which it tells how that went.
 
         Raises:
-            LocalNetworkError: the maker has ended.
+            LocalNetworkError: the maker has ended, or the settings are longer than a message can be.
         """
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -42,9 +43,8 @@ class SandboxMaker:
                 socket.send_fds(self._requests, [json.dumps(settings).encode()], [theirs.fileno()])
         except OSError as error:
             control.close()
-            raise LocalNetworkError(
-                f"no private root for an activity: its maker has ended: {error}"
-            ) from error
+            cure = "it asks for too much" if error.errno == errno.EMSGSIZE else "start the network again"
+            raise LocalNetworkError(f"no private root for an activity: {error.strerror}; {cure}") from error
         return control
 
     def close(self) -> None:

@@ -23,7 +23,8 @@ class ExeUnitLike(Protocol):
 class MakeExeUnit(Protocol):
     """Makes what runs the commands of an activity.
 
-    It gives every state to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed.
+    It gives its states to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed; not
+    those that it only passes through.
     """
 
     def __call__(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike: ...

@@ -18,6 +18,7 @@ StatePair = tuple[str, "str | None"]
 
 # A command mostly takes some milliseconds, and the daemon as long for each state that it is told.
 _PASSING_SECONDS = 0.05
+_CLOSE_SECONDS = 1.0
 
 
 class StateReports:
@@ -55,14 +56,18 @@ class StateReports:
     def close(self, timeout: float) -> bool:
         """Block until all is told, `timeout` seconds at most, and tell no more; whether it was."""
         with self._changed:
-            wait_until(self._changed, lambda: not self._working, timeout)
-        return not self._workers.close(0.1)
+            told = wait_until(self._changed, lambda: not self._working, timeout)
+            self._waiting.clear()
+        self._workers.close(_CLOSE_SECONDS if told else 0.0)
+        return told
 
     def _work(self) -> None:
         while (state := self._next()) is not None:
             try:
                 self._report(state)
             except Exception:
+                # It is not known there, and is to be told with the next command.
+                self._last = None
                 logger.exception("%s: %s was not reported", self._name, state)
 
     def _next(self) -> StatePair | None:

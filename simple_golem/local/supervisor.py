@@ -138,7 +138,7 @@ class Supervisor:
         return self._chain
 
     def close(self) -> None:
-        """End everything; blocks 3 seconds at most."""
+        """End everything; blocks 3 seconds at most, and 3 more for a process that does not obey."""
         # With the daemons gone no thread of the providers waits for an answer.
         self._daemons.close()
         if not self._providers.close(_CLOSE_SECONDS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3.util import Timeout, wait_for_read
+
+logger = logging.getLogger(__name__)
 
 
 class NeverConnected(OSError):
@@ -49,7 +52,7 @@ class Connections:
         Args:
             url: of the daemon, or any below it: `http://HOST:PORT/…`.
             most_idle: how many are kept open.
-            lend: called with the socket that a request was sent over, before its answer is awaited.
+            lend: called with the socket that a request is about to go over.
             take_back: called when the answer has been read, and others may use the socket.
         """
         parts = urlsplit(url)
@@ -57,12 +60,13 @@ class Connections:
         self._most_idle = most_idle
         self._lend, self._take_back = lend, take_back
         self._idle: deque[http.client.HTTPConnection] = deque()
+        self._closed = False
 
     def urlopen(
         self,
         method: str,
         url: str,
-        body: bytes | None,
+        body: str | None,
         headers: Mapping[str, str],
         timeout: Timeout,
         **_: object,
@@ -75,8 +79,12 @@ class Connections:
         """
         connection = self._connection(timeout)
         try:
-            connection.request(method, url, body, headers)
             self._lend(connection.sock)
+            try:
+                connection.request(method, url, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                # A daemon that will not read so much has said so before it hung up.
+                logger.debug("%s %s could not be sent to its end", method, url)
             answer = connection.getresponse()
             content = answer.read()
         except http.client.HTTPException as error:
@@ -119,10 +127,13 @@ class Connections:
         # One that is to be closed after its answer has no socket any more.
         if connection.sock is not None and len(self._idle) < self._most_idle:
             self._idle.append(connection)
+            if self._closed:
+                self.close()
         else:
             connection.close()
 
     def close(self) -> None:
-        """Close those that are idle."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close those that are idle, and from now on each one when its request is answered."""
+        self._closed = True
+        while (connection := self._idle_one()) is not None:
+            connection.close()

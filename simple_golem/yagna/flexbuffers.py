@@ -162,7 +162,7 @@ def encode(value: object) -> bytes:
 
     Raises:
         TypeError: another type is among them.
-        OverflowError: so is a number of more than 64 bits, or an array too long for its own numbers.
+        OverflowError: so is a number beyond 64 bits with its sign, or an array too long for its own numbers.
     """
     writer = _Writer()
     return writer.finished(*writer.write(value))

@@ -125,12 +125,17 @@ class AbandonableAdapter(HTTPAdapter):
         scheme, _, rest = request.url.partition("://")
         origin = scheme, rest.partition("/")[0]
         if origin not in self._pools:
-            self._pools[origin] = super().get_connection_with_tls_context(request, verify, *others, **more)
+            pool = self._pool_for(scheme, request, verify, *others, **more)
+            # Of two that were made at once the first is everybody's.
+            self._pools.setdefault(origin, pool)
         return self._pools[origin]
+
+    def _pool_for(self, scheme: str, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
+        return super().get_connection_with_tls_context(request, verify, *others, **more)
 
     def close(self) -> None:
         """Close what is idle; what is under way ends by itself."""
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             pool.close()
         super().close()
 
@@ -150,9 +155,7 @@ class AbandonableAdapter(HTTPAdapter):
 class WholeAnswers(AbandonableAdapter):
     """The same for answers that are read to their end at once, in less time."""
 
-    def get_connection_with_tls_context(self, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
-        scheme, _, rest = request.url.partition("://")
-        origin = scheme, rest.partition("/")[0]
-        if scheme == "http" and origin not in self._pools:
-            self._pools[origin] = Connections(request.url, self._most_idle, _attach, _let_go)
-        return super().get_connection_with_tls_context(request, verify, *others, **more)
+    def _pool_for(self, scheme: str, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
+        if scheme == "http":
+            return Connections(request.url, self._most_idle, _attach, _let_go)
+        return super()._pool_for(scheme, request, verify, *others, **more)

@@ -53,6 +53,15 @@ def _remains(yagna: Yagna, agreement_id: str) -> Iterator[str]:
             yield f"activity {activity}"
 
 
+def invoices_on(network: LocalGolem) -> int:
+    """How many invoices the requestor's daemon has ever got."""
+    yagna = Yagna(network.near.api_url, network.near.app_key)
+    try:
+        return len(yagna.payment.invoices())
+    finally:
+        yagna.close()
+
+
 def pay_late_invoices(network: LocalGolem) -> None:
     """Accept what came when nobody was there any more to do it."""
     yagna = Yagna(network.near.api_url, network.near.app_key)

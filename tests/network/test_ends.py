@@ -7,10 +7,11 @@ import time
 from datetime import timedelta
 
 import pytest
-from leftovers import left_on
+from leftovers import invoices_on, left_on, pay_late_invoices
 
 from simple_golem import Golem, Run, Service, ServiceStopped
 from simple_golem.errors import BatchTimeout, GolemError, MethodStuck, NotRunning
+from simple_golem.scope import Deadline, Scope
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -71,6 +72,20 @@ def test_closing_in_a_given_time_keeps_it_whatever_is_under_way(network):
     cluster.wait(0.5)
     assert seconds_of(golem.close, timeout=3) < 3 * 3
     assert [instance.service.calls for instance in cluster] == [[], []]
+    assert left_on(network) == []
+
+
+def test_closing_in_no_time_ends_the_agreements_all_the_same(network):
+    before = invoices_on(network)
+    golem = Golem(1).open()
+    golem.run_service(Recording, num_instances=2).wait_until_running(timeout=30)
+    assert seconds_of(golem.close, timeout=0.1) < 3 * 1.5
+    assert [what for what in left_on(network) if what.startswith(("agreement", "allocation"))] == []
+    deadline = Deadline(20)
+    while invoices_on(network) < before + 2:
+        assert not deadline.passed
+        Scope().wait(0.1)
+    pay_late_invoices(network)
     assert left_on(network) == []
 
 

@@ -451,3 +451,36 @@ def test_an_activity_that_is_not_destroyed_is_told_of(
     assert record.levelname == "WARNING"
     for words in ("prov-1 (0xprov)", "act1", "no way"):
         assert words in record.getMessage()
+
+
+def test_an_activity_that_ended_with_its_agreement_needs_no_destroying(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.state = ["Terminated", None]
+    activity.await_end(scope)
+    # A DELETE would not be answered here.
+    assert activity.destroy(scope, timeout=1.0)
+
+
+def test_an_activity_that_is_about_to_end_or_does_not_end_is_destroyed(
+    provider: FakeProvider, daemon: responses.RequestsMock, activity: Activity, scope: Scope
+) -> None:
+    deleted = daemon.delete(ACTIVITY, json=None)
+    for state in (["Ready", "Terminated"], ["Ready", None], ["Unresponsive", None]):
+        provider.state = list(state)
+        activity.await_end(scope)
+        assert activity.destroy(scope, timeout=1.0)
+    assert deleted.call_count == 3
+
+
+def test_a_provider_that_does_not_tell_is_asked_only_once(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope
+) -> None:
+    asked = daemon.get(f"{ACTIVITY}/state", status=408, json={"message": "timeout"})
+    activity.await_end(scope)
+    assert asked.call_count == 1
+
+
+def test_an_end_is_not_awaited_in_a_scope_that_has_ended(activity: Activity, scope: Scope) -> None:
+    scope.cancel("no time left")
+    activity.await_end(scope)

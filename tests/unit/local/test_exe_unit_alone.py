@@ -108,7 +108,7 @@ def test_a_state_is_told_that_a_command_passes_through_for_a_while() -> None:
     class Slow(ExeUnitHabits):
         def before(self, command: Command, scope: Scope) -> str | None:
             deadline = Deadline(20)
-            while unit.states[-1] != unit.unit.state:
+            while unit.states[-1:] != [unit.unit.state]:
                 assert not deadline.passed
                 scope.wait(0.01)
             return None

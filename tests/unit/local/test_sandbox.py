@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from nobody import run_by_nobody
 
 from simple_golem.errors import LocalNetworkError, NamespacesForbidden, SandboxGone
 from simple_golem.local import sandbox as sandbox_module
@@ -294,32 +294,13 @@ def test_processor_time_is_counted_with_that_of_the_background(sandbox: Sandbox)
 
 
 def test_an_unprivileged_user_has_one_too() -> None:
-    python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
-    if os.geteuid() != 0 or python is None:
-        pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")
     program = (
         "from simple_golem.local.sandbox import Sandbox\n"
         "with Sandbox() as sandbox:\n"
         "    process = sandbox.popen(['/bin/sh', '-c', 'id -u > /golem/work/x; cat /golem/work/x'])\n"
         "    print(process.wait(lambda data: print(data), print))\n"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        # A copy where that user can read it, without what needs other packages.
-        package = Path(folder, "simple_golem")
-        (package / "local").mkdir(parents=True)
-        for name in ("errors.py", "local/sandbox.py", "local/sandbox_maker.py", "local/sandbox_init.py"):
-            shutil.copy(ROOT / "simple_golem" / name, package / name)
-        Path(folder).chmod(0o755)
-        ended = subprocess.run(
-            [python, "-B", "-c", program],
-            cwd=folder,
-            user=65534,
-            group=65534,
-            extra_groups=[],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    ended = run_by_nobody(program)
     assert (ended.stdout, ended.stderr) == ("b'0\\n'\n0\n", "")
 
 
