@@ -17,8 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ..locks import FileLock
 from ..model.prices import EXACT
 from ..model.suspended import SuspendedInstance
@@ -214,7 +212,12 @@ class Journal:
 def state_folder() -> Path:
     """Where journals are: the user's state folder, or what `SIMPLE_GOLEM_STATE` says."""
     chosen = os.environ.get(FOLDER_VARIABLE, "").strip()
-    return Path(chosen) if chosen else Path(platformdirs.user_state_dir("simple_golem")) / "sessions"
+    if chosen:
+        return Path(chosen)
+    # Not what `import simple_golem` should take time for.
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("simple_golem")) / "sessions"
 
 
 def dead_journals(whose: Whose) -> Iterator[Path]:

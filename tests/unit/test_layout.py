@@ -32,6 +32,7 @@ FLOORS = (
 )
 # What most scripts never need, and would make `import simple_golem` a tenth slower.
 LOADED_LATE = {
+    "engine/journal.py": "import platformdirs",
     "progress_bar.py": "from .bar_line import BarLine",
     "yagna/gsb.py": "from .gsb_socket import GsbSocket",
 }
@@ -168,7 +169,7 @@ def test_nothing_else_is_imported_inside_a_function(path: Path) -> None:
 
 
 def test_what_is_loaded_late_is_not_loaded_by_an_import() -> None:
-    code = "import sys, simple_golem; print({'tqdm', 'websockets'} & set(sys.modules))"
+    code = "import sys, simple_golem; print({'platformdirs', 'tqdm', 'websockets'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "set()\n"
 
