@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3.util import Timeout, wait_for_read
-
-logger = logging.getLogger(__name__)
 
 
 class NeverConnected(OSError):
@@ -80,11 +77,7 @@ class Connections:
         connection = self._connection(timeout)
         try:
             self._lend(connection.sock)
-            try:
-                connection.request(method, url, body, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                # A daemon that will not read so much has said so before it hung up.
-                logger.debug("%s %s could not be sent to its end", method, url)
+            sent = self._send(connection, method, url, body, headers)
             answer = connection.getresponse()
             content = answer.read()
         except http.client.HTTPException as error:
@@ -94,8 +87,26 @@ class Connections:
             connection.close()
             raise
         self._take_back()
-        self._keep(connection)
+        if sent:
+            self._keep(connection)
+        else:
+            connection.close()
         return Answer(answer.status, answer.reason, answer.headers, io.BytesIO(content))
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        body: str | None,
+        headers: Mapping[str, str],
+    ) -> bool:
+        """Send a request; False if the daemon would not read it to its end, and may have said why."""
+        try:
+            connection.request(method, url, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def _connection(self, timeout: Timeout) -> http.client.HTTPConnection:
         connection = self._idle_one() or self._new_one(timeout)

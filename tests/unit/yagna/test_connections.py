@@ -120,25 +120,19 @@ def test_an_answer_is_awaited_only_as_long_as_it_may_take(serve: Serve, connect:
 
 
 def test_a_refusal_is_heard_also_of_what_was_not_read_to_its_end(serve: Serve, connect: Connect) -> None:
-    def refuse(connection: socket.socket) -> None:
-        connection.recv(1024)
-        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
-        connection.shutdown(socket.SHUT_WR)
-        connection.shutdown(socket.SHUT_RD)
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         http = Http(f"http://127.0.0.1:{listener.getsockname()[1]}", "the-key")
 
         def serve_one() -> None:
             connection, _ = listener.accept()
             with connection:
-                refuse(connection)
-                while connection.recv(65536):
-                    pass
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
 
         serving = EngineThread("refusing", serve_one).start()
         with pytest.raises(YagnaError, match="too long") as caught:
             http.request("POST", "/exec", body="x" * 20_000_000, repeat=Repeat.NEVER)
+        assert list(pool_of(http)._idle) == []
         http.close()
         assert serving.join(5)
     assert caught.value.status == 413
