@@ -7,7 +7,6 @@ import errno
 import fcntl
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from ..errors import LocalNetworkError, NamespacesForbidden, SandboxGone
 from ..scope import Deadline
+from .process_handle import has_ended
 from .sandbox_maker import SandboxMaker
 
 # What a command finds; the first folder has nothing but python3, the interpreter of the network itself.
@@ -220,10 +220,10 @@ class Sandbox:
         self._control.close()
         handle, self._handle = self._handle, None
         if handle is not None:
-            if not _has_ended(handle, _CLOSE_SECONDS):
+            if not has_ended(handle, _CLOSE_SECONDS):
                 with suppress(ProcessLookupError):  # it has ended in this very moment
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
-                _has_ended(handle, _CLOSE_SECONDS)
+                has_ended(handle, _CLOSE_SECONDS)
             os.close(handle)
         self._close_own_maker()
 
@@ -288,12 +288,6 @@ class SandboxProcess:
         pipes, self._pipes = self._pipes, []
         for pipe in pipes:
             os.close(pipe)
-
-
-def _has_ended(process: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _forward(pipe: int, on_output: Output, most: int) -> bool:

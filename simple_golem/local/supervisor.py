@@ -28,6 +28,7 @@ from .direction import direct
 from .identities import REQUESTOR
 from .images import ImageStore
 from .places import StateFolder
+from .process_handle import has_ended
 from .providers import Providers
 from .sandbox import Sandbox
 from .sandbox_maker import SandboxMaker
@@ -248,21 +249,17 @@ def _failure(error: Exception) -> Mapping[str, Any]:
 
 def end_script(script: int | None) -> None:
     """Ask a script that is still there to end, and make it end if it does not."""
-    if script is None or _has_ended(script, 0.0):
+    if script is None or has_ended(script, 0.0):
         return
     logger.info("the script has lost the tool that ran it")
     signal.pidfd_send_signal(script, signal.SIGTERM)
-    if not _has_ended(script, _SCRIPT_SECONDS):
+    if not has_ended(script, _SCRIPT_SECONDS):
         signal.pidfd_send_signal(script, signal.SIGKILL)
 
 
 def _process_handle(pid: int) -> int:
     """A descriptor that stands for this very process, also when its number has gone to another."""
     return os.pidfd_open(pid)
-
-
-def _has_ended(process: int, seconds: float) -> bool:
-    return bool(select.select([process], [], [], seconds)[0])
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

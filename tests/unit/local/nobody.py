@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a sandbox is made of, which needs no other packages.
-_PARTS = ("errors.py", "scope.py", "local/sandbox.py", "local/sandbox_maker.py", "local/sandbox_init.py")
+_LOCAL = ("process_handle", "sandbox", "sandbox_maker", "sandbox_init")
+_PARTS = ("errors.py", "scope.py", *(f"local/{name}.py" for name in _LOCAL))
 _NOBODY = 65534
 
 
