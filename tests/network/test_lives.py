@@ -260,8 +260,10 @@ def test_an_activity_that_is_not_destroyed_does_not_hold_up_a_stop_for_long(netw
 
 
 def test_an_instance_whose_provider_falls_silent_is_unresponsive_and_comes_back(network_of):
+    # The daemon needs up to two seconds to hear the reports and to say so, and destroys what is silent for
+    # five seconds after it found it unresponsive: 2.5 s for the library to find out, as many to come back.
     network = network_of(GOOD)
-    with Golem(1, **QUICK_HEALTH) as golem:
+    with Golem(1, health_interval=0.5, health_misses=5) as golem:
         cluster, instance, calls = run(golem, Waiting)
         instance.wait_for("running", timeout=30)
         provider = network.provider(instance.provider_name)
