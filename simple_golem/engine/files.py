@@ -118,8 +118,8 @@ class FilePublisher:
             logger.warning("%s was not taken off the bus: the daemon has stalled", publication.address)
             return False
         finally:
-            # At once after that, and not before: only so does the daemon refuse who still calls. It leaves
-            # them waiting where the WebSocket had ended before its service, or was ended in good order.
+            # After that, and not before: the daemon leaves who still calls waiting where the WebSocket had
+            # ended before its service.
             if carrier is not None:
                 carrier.close()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,8 @@ from .http import CONNECT_SECONDS
 
 SUBPROTOCOL = "gsb+flexbuffers"
 _READ_BYTES = 256 * 1024
+# Lingering for no second makes the system send a reset instead of an end.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class GsbSocket:
@@ -140,5 +144,11 @@ class GsbSocket:
             raise SocketLost(str(error)) from error
 
     def close(self) -> None:
-        """Let go of the connection, without a farewell that nobody waits for."""
+        """Break the connection off, so that the daemon refuses who still calls.
+
+        After a farewell, from either side, it takes the WebSocket for one that comes back: it keeps the calls
+        for it and leaves them waiting (tried).
+        """
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.close()

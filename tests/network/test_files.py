@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -37,6 +39,8 @@ from simple_golem.local.habits import ProviderHabits
 from simple_golem.local.network import LocalGolem
 from simple_golem.model.events import TransferProgress
 from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.gsb_call import SocketLost
+from simple_golem.yagna.gsb_socket import GsbSocket
 
 CHUNK = 40 * 1024
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 10_000_000)
@@ -219,6 +223,23 @@ def test_a_list_with_a_missing_file_fails_its_service_and_no_other_provider_is_t
     assert [state.value for state, _ in instance.history].count("starting") == 1
 
 
+@pytest.fixture(params=("closed at once", "closed after the daemon's farewell"))
+def any_close(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of the two it is depends on who is quicker, the daemon or this process."""
+    if request.param == "closed at once":
+        return
+    close = GsbSocket.close
+
+    def close_late(carrier: GsbSocket) -> None:
+        assert select.select([carrier], [], [], 5)[0]
+        with contextlib.suppress(SocketLost):
+            carrier.receive()
+        close(carrier)
+
+    monkeypatch.setattr(GsbSocket, "close", close_late)
+
+
+@pytest.mark.usefixtures("any_close")
 def test_a_file_is_on_the_bus_only_while_its_batch_runs(network, instance, published):
     instance.execute(UploadBytes(b"x", "/golem/work/x"), DownloadBytes("/golem/work/x"))
     with pytest.raises(CommandFailed):

@@ -139,6 +139,25 @@ def test_what_can_not_be_read_ends_the_socket():
         socket.close()
 
 
+@pytest.mark.parametrize("read", [True, False], ids=("what came was read", "what came was not read"))
+def test_it_ends_with_a_reset_and_not_in_good_order(read):
+    """A daemon keeps the calls of a WebSocket that ended in good order, and leaves them waiting."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        carrier = GsbSocket(f"http://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(5)
+            connection.recv(4096)
+            connection.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            assert select.select([carrier], [], [], 5)[0]
+            if read:
+                with pytest.raises(SocketLost):
+                    carrier.receive()
+            carrier.close()
+            with pytest.raises(ConnectionResetError):
+                connection.recv(4096)
+
+
 def test_nobody_there_is_a_lost_socket():
     with pytest.raises(SocketLost, match="no connection"):
         GsbSocket("http://127.0.0.1:9/gsb-api/v1/services/x", "the-key")
