@@ -234,7 +234,13 @@ class Init:
         if not descriptors:
             os._exit(0)  # the owner is gone
         connection = socket.socket(fileno=descriptors[0])
-        request = json.loads(read_line(connection))
+        line = read_line(connection)
+        if not line.endswith(b"\n"):
+            # Who asked has ended before it was said what.
+            for descriptor in (connection.detach(), *descriptors[1:]):
+                os.close(descriptor)
+            return
+        request = json.loads(line)
         if "argv" in request:
             self.start(connection, request, descriptors[1:])
             return

@@ -16,8 +16,11 @@ logger = logging.getLogger(__name__)
 # A state and the one that is about to be entered, None if it is to stay.
 StatePair = tuple[str, "str | None"]
 
-# A command mostly takes some milliseconds, and the daemon as long for each state that it is told.
+# A command mostly takes some milliseconds, and the daemon as long for each state that it is told; one that is
+# busy takes longer, and is told the less.
 _PASSING_SECONDS = 0.05
+_TIMES_THE_TELLING = 10
+_LONGEST_PASSING_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
 
 
@@ -35,6 +38,7 @@ class StateReports:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[StatePair, float]] = deque()
         self._last: StatePair | None = None
+        self._passing_seconds = _PASSING_SECONDS
         self._working = False
 
     def tell(self, state: StatePair) -> None:
@@ -46,7 +50,7 @@ class StateReports:
             before = self._waiting[-1][0] if self._waiting else self._last
             if state == before:
                 return
-            self._waiting.append((state, time.monotonic() + (_PASSING_SECONDS if passing else 0.0)))
+            self._waiting.append((state, time.monotonic() + (self._passing_seconds if passing else 0.0)))
             if not self._working:
                 self._working = True
                 self._workers.post(self._work)
@@ -54,21 +58,31 @@ class StateReports:
                 self._changed.notify_all()
 
     def close(self, timeout: float) -> bool:
-        """Block until all is told, `timeout` seconds at most, and tell no more; whether it was."""
+        """Block until all is told, `timeout` seconds at most; whether it was.
+
+        What is not told by then is told no more, but for the last state: that is the one that stays, and it
+        is told whenever who hears it has the time.
+        """
         with self._changed:
             told = wait_until(self._changed, lambda: not self._working, timeout)
-            self._waiting.clear()
+            while len(self._waiting) > 1:
+                self._waiting.popleft()
         self._workers.close(_CLOSE_SECONDS if told else 0.0)
         return told
 
     def _work(self) -> None:
         while (state := self._next()) is not None:
+            began = time.monotonic()
             try:
                 self._report(state)
             except Exception:
                 # It is not known there, and is to be told with the next command.
                 self._last = None
                 logger.exception("%s: %s was not reported", self._name, state)
+            telling = time.monotonic() - began
+            self._passing_seconds = min(
+                max(_PASSING_SECONDS, _TIMES_THE_TELLING * telling), _LONGEST_PASSING_SECONDS
+            )
 
     def _next(self) -> StatePair | None:
         """Block for the next state whose time has come; None if there is none any more."""

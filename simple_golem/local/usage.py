@@ -1,4 +1,4 @@
-"""Tells the far daemon each second what the activities have used; one that is silent is taken for dead."""
+"""Tells the far daemon now and then what the activities have used; one that is silent is taken for dead."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ..yagna.client import Yagna
 
 logger = logging.getLogger(__name__)
 
-# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence.
+# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence, and in a
+# crowd after sixty. It takes milliseconds for each report, so that a crowd would leave it no time.
 _INTERVAL_SECONDS = 1.0
+_MOST_IN_A_SECOND = 20
 
 Usage = Callable[[], Sequence[float]]
 
@@ -43,7 +45,8 @@ class UsageReporter:
         return self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._scope.wait(_INTERVAL_SECONDS):
+        activities: list[tuple[str, Usage]] = []
+        while not self._scope.wait(max(_INTERVAL_SECONDS, len(activities) / _MOST_IN_A_SECOND)):
             with self._lock:
                 activities = list(self._activities.items())
             for activity_id, usage in activities:

@@ -19,6 +19,7 @@ from .values import MarketEvent, market_event
 _MARKET = "/market-api/v1"
 _ACTIVITY = "/activity-api/v1"
 _PAYMENT = "/payment-api/v1"
+_STATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,9 +155,14 @@ class ProviderApi:
         error_message: str | None = None,
         scope: Scope | None = None,
     ) -> None:
-        """`PUT /activity/{id}/state` with the pair of now and next."""
+        """`PUT /activity/{id}/state` with the pair of now and next.
+
+        A daemon that has no time carries it out all the same, at some moment: what was given up and repeated
+        would undo a later one. So it is waited for, for as long as that takes.
+        """
         body = {"state": list(state), "reason": reason, "errorMessage": error_message}
-        self._http.request("PUT", f"{_ACTIVITY}/activity/{activity_id}/state", body=body, scope=scope)
+        path = f"{_ACTIVITY}/activity/{activity_id}/state"
+        self._http.request("PUT", path, body=body, timeout=_STATE_SECONDS, scope=scope)
 
     def send_debit_note(
         self,

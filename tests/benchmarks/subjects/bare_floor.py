@@ -24,6 +24,7 @@ SUBNET = os.environ["YAGNA_SUBNET"]
 IMAGE = "529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4"
 TIMEOUT = 60.0
 LOOK_SECONDS = 0.05
+LONGEST_LOOK_SECONDS = 2.0
 
 
 class Daemon:
@@ -145,8 +146,11 @@ class Life(threading.Thread):
     def _end(self, activity: str) -> None:
         """A provider ends the activity with the agreement, at once; a DELETE takes 750 ms to tell that."""
         self._call("POST", f"/market-api/v1/agreements/{self.agreement}/terminate", {"message": "done"})
+        pause = LOOK_SECONDS
         while "Terminated" not in self._call("GET", f"/activity-api/v1/activity/{activity}/state")["state"]:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(pause)
+            # Who asks too often holds up the providers, whom the same daemon tells of the end.
+            pause = min(2 * pause, LONGEST_LOOK_SECONDS)
 
     def _agree(self) -> None:
         work = self._work

@@ -66,6 +66,22 @@ def test_a_command_has_an_exit_code_and_two_outputs(sandbox: Sandbox) -> None:
     assert run(sandbox, "/bin/sh", "-c", "echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
 
 
+@pytest.mark.parametrize("begun", [b"", b'{"argv": ["/bin'])
+def test_who_ends_in_the_middle_of_asking_ends_nothing(
+    sandbox: Sandbox, begun: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    with ours, theirs:
+        socket.send_fds(sandbox._control, [b"r"], [theirs.fileno(), writer])
+        ours.sendall(begun)
+    os.close(writer)
+    assert run(sandbox, "/bin/echo", "still here") == (0, "still here\n", "")
+    assert os.read(reader, 1) == b""  # what came with the request is let go of
+    os.close(reader)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_command_is_root_in_a_machine_of_its_own(sandbox: Sandbox) -> None:
     assert sh(sandbox, "id -u; hostname; pwd; echo $HOME") == "0\ngolem\n/\n/root"
     assert sh(sandbox, "ls /golem") == "input\noutput\nresource\nrun\nwork"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from simple_golem.local.state_reports import StatePair, StateReports
+from simple_golem.scope import wait_until
 
 INITIALIZED, READY, BUSY, TERMINATED = (
     ("Initialized", None),
@@ -86,15 +87,38 @@ def test_who_is_slow_to_hear_is_told_of_the_states_that_stay(reports: StateRepor
     assert told.states == [INITIALIZED, READY, TERMINATED]
 
 
-def test_one_who_does_not_listen_is_not_waited_for(reports: StateReports, told: Told) -> None:
+def test_one_who_does_not_listen_is_not_waited_for_and_told_the_last_state_in_the_end(
+    reports: StateReports, told: Told
+) -> None:
     told.gate.clear()
-    reports.tell(READY)
+    reports.tell(INITIALIZED)
     assert told.came.acquire(timeout=20)
+    reports.tell(READY)
     reports.tell(TERMINATED)
     assert not reports.close(0.05)
     told.gate.set()
     assert reports.close(20)
-    assert told.states == [READY]
+    assert told.states == [INITIALIZED, TERMINATED]
+
+
+def test_one_who_takes_long_to_hear_is_told_less_of_what_passes(reports: StateReports, told: Told) -> None:
+    """A telling that took 0.6 s: what lasts for six seconds would be told then, or for five at most."""
+    told.gate.clear()
+    reports.tell(READY)
+    assert told.came.acquire(timeout=20)
+    threading.Event().wait(0.6)
+    told.gate.set()
+    assert _idle(reports)
+    reports.tell(BUSY)
+    assert not told.came.acquire(timeout=1.0)
+    reports.tell(TERMINATED)
+    assert reports.close(20)
+    assert told.states == [READY, TERMINATED]
+
+
+def _idle(reports: StateReports) -> bool:
+    with reports._changed:
+        return wait_until(reports._changed, lambda: not reports._working, 20)
 
 
 def test_a_report_that_fails_is_logged_and_the_next_one_made(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,47 @@
+"""How often a provider side tells what its activities use."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from simple_golem.local.usage import UsageReporter
+from simple_golem.scope import Scope
+from simple_golem.yagna.client import Yagna
+
+
+class Rounds(Scope):
+    """Each wait is over at once, after the first; some rounds later it ends."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+        self.begin = threading.Event()
+        self._rounds = rounds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waited.append(timeout)
+        assert self.begin.wait(20)
+        return len(self.waited) > self._rounds
+
+
+@pytest.mark.parametrize(("activities", "pause"), [(1, 1.0), (20, 1.0), (32, 1.6), (200, 10.0)])
+def test_of_a_crowd_no_more_is_told_than_the_daemon_has_time_for(activities: int, pause: float) -> None:
+    told: list[str] = []
+
+    def call(_address: str, message: dict[str, Any], scope: Scope) -> None:
+        told.append(message["activityId"])
+
+    rounds = Rounds(3)
+    reporter = UsageReporter(cast(Yagna, SimpleNamespace(bridge=SimpleNamespace(call=call))), rounds)
+    names = [f"activity-{number}" for number in range(activities)]
+    for name in names:
+        reporter.add(name, lambda: [1.0, 0.0])
+    rounds.begin.set()
+    assert reporter.join(20)
+    assert told == 3 * names
+    assert rounds.waited == [1.0, pause, pause, pause]
