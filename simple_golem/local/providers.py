@@ -43,7 +43,7 @@ class Providers:
         """
         self._sandboxes = sandboxes
         self._scope = Scope()
-        self._reporter = UsageReporter(daemons.far.client, self._scope)
+        self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
         self.registry = Registry(images)
         self._exe_units: list[ExeUnits] = []
         self.agents = [

@@ -14,8 +14,8 @@ from ..yagna.client import Yagna
 
 logger = logging.getLogger(__name__)
 
-# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence, and in a
-# crowd after sixty. It takes milliseconds for each report, so that a crowd would leave it no time.
+# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence, and where
+# providers are a crowd after sixty. It takes milliseconds for each report: a crowd would leave it no time.
 _INTERVAL_SECONDS = 1.0
 _MOST_IN_A_SECOND = 20
 
@@ -25,9 +25,16 @@ Usage = Callable[[], Sequence[float]]
 class UsageReporter:
     """One thread that reports for all the activities of a network."""
 
-    def __init__(self, daemon: Yagna, scope: Scope) -> None:
+    def __init__(self, daemon: Yagna, scope: Scope, providers: int) -> None:
+        """Args:
+        daemon: the providers'.
+        scope: of the network; the thread ends with it.
+        providers: how many there are. So many activities may slow the reports down, and no more: the
+            daemon's patience goes by the providers too.
+        """
         self._daemon = daemon
         self._scope = scope
+        self._providers = providers
         self._lock = threading.Lock()
         self._activities: dict[str, Usage] = {}
         self._thread = EngineThread("usage", self._run).start()
@@ -46,11 +53,14 @@ class UsageReporter:
 
     def _run(self) -> None:
         activities: list[tuple[str, Usage]] = []
-        while not self._scope.wait(max(_INTERVAL_SECONDS, len(activities) / _MOST_IN_A_SECOND)):
+        while not self._scope.wait(self._pause(len(activities))):
             with self._lock:
                 activities = list(self._activities.items())
             for activity_id, usage in activities:
                 self._report(activity_id, usage())
+
+    def _pause(self, activities: int) -> float:
+        return max(_INTERVAL_SECONDS, min(activities, self._providers) / _MOST_IN_A_SECOND)
 
     def _report(self, activity_id: str, counters: Sequence[float]) -> None:
         usage = {"currentUsage": list(counters), "timestamp": int(time.time())}

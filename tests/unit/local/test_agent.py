@@ -170,7 +170,7 @@ def agent(daemon: FakeDaemon) -> Iterator[ProviderAgent]:
 def running_agent(daemon: FakeDaemon, make_exe_unit: Callable[..., Any]) -> Iterator[ProviderAgent]:
     scope = Scope()
     yagna = cast(Yagna, daemon)
-    reporter = UsageReporter(yagna, scope)
+    reporter = UsageReporter(yagna, scope, providers=1)
     agent = ProviderAgent(
         "prov-1", "0x1", yagna, HABITS, make_exe_unit=make_exe_unit, reporter=reporter, scope=scope
     )

@@ -29,15 +29,29 @@ class Rounds(Scope):
         return len(self.waited) > self._rounds
 
 
-@pytest.mark.parametrize(("activities", "pause"), [(1, 1.0), (20, 1.0), (32, 1.6), (200, 10.0)])
-def test_of_a_crowd_no_more_is_told_than_the_daemon_has_time_for(activities: int, pause: float) -> None:
+@pytest.mark.parametrize(
+    ("activities", "providers", "pause"),
+    [
+        (1, 1, 1.0),
+        (20, 20, 1.0),
+        (32, 32, 1.6),
+        (200, 200, 10.0),
+        # The daemon is patient where there are many providers, not where few have many activities.
+        (200, 5, 1.0),
+        (5, 200, 1.0),
+    ],
+)
+def test_of_a_crowd_no_more_is_told_than_the_daemon_has_time_for(
+    activities: int, providers: int, pause: float
+) -> None:
     told: list[str] = []
 
     def call(_address: str, message: dict[str, Any], scope: Scope) -> None:
         told.append(message["activityId"])
 
     rounds = Rounds(3)
-    reporter = UsageReporter(cast(Yagna, SimpleNamespace(bridge=SimpleNamespace(call=call))), rounds)
+    daemon = cast(Yagna, SimpleNamespace(bridge=SimpleNamespace(call=call)))
+    reporter = UsageReporter(daemon, rounds, providers)
     names = [f"activity-{number}" for number in range(activities)]
     for name in names:
         reporter.add(name, lambda: [1.0, 0.0])
