@@ -315,7 +315,7 @@ class Golem:
         """Call `listener(event)` for everything that happens from now on; returns it, so it decorates too.
 
         Events come one after the other, in order, on a thread of their own: a slow listener holds up nobody,
-        and an error in it is logged. They are those of `simple_golem.model.events`; `str(event)` is a line
+        and an error in it is logged. They are those of `simple_golem.events`; `str(event)` is a line
         for a log.
 
         Example:

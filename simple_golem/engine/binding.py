@@ -17,6 +17,7 @@ from ..errors import (
 )
 from ..model.commands import Command
 from ..model.events import BatchEnded, BatchStarted
+from ..model.failure import results_so_far
 from ..model.results import Results
 from ..model.states import ServiceState
 from ..scope import Deadline, Scope, ScopeEnded
@@ -186,7 +187,7 @@ class LifeBinding:
         try:
             results = self._send(commands, scope, unsent, timeout)
         except CommandFailed as error:
-            self._emit(BatchEnded(name, commands, error.results, str(error)))
+            self._emit(BatchEnded(name, commands, results_so_far(error), str(error)))
             raise
         except BaseException as error:
             self._emit(BatchEnded(name, commands, (), str(error) or type(error).__name__))

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from ..errors import BadLocalFile, CommandFailed, TransferFailed
 from ..model.commands import Command, Transfer
 from ..model.events import TransferProgress
-from ..model.failure import command_failed
+from ..model.failure import command_failed, results_so_far
 from ..model.results import Result, Results
 from ..model.transfers import (
     Download,
@@ -222,7 +222,7 @@ class FileBatch:
                 self._done += send(steps, known_as)
                 break
             except CommandFailed as error:
-                self._done += error.results[:-1]
+                self._done += results_so_far(error)[:-1]
                 if not self._worth_another_try():
                     self._raise(error)
                 logger.info("%s: sent again after its connection was lost: %s", self._instance, error)
@@ -237,7 +237,7 @@ class FileBatch:
 
     def _raise(self, error: CommandFailed) -> None:
         """Tell a failure of the user's command, not of the steps that it was made of."""
-        results = self._folded([*self._done, error.results[-1]])
+        results = self._folded([*self._done, results_so_far(error)[-1]])
         self._keep(results[:-1])
         part = self._owners[len(self._done)]
         trouble = part.publication.end.trouble if part.publication else None

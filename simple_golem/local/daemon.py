@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import BadAppKey, LocalNetworkError, NoDaemon, YagnaError
+from ..errors import BadAppKey, LocalNetworkError, NoDaemon, PortTaken, YagnaError
 from ..scope import Deadline, Scope
 from ..yagna.client import Yagna
 from .chain_config import write_payment_config
@@ -53,10 +53,6 @@ def find_yagna() -> Path:
         if file.name == "yagna":
             return Path(str(package.locate_file(file))).resolve()
     raise LocalNetworkError(f"the package {GOLEM_NODE} came without yagna: {INSTALL_HINT}")
-
-
-class PortTaken(LocalNetworkError):
-    """Somebody else listens on a port that was meant for a daemon."""
 
 
 class YagnaDaemon:

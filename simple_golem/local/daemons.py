@@ -7,9 +7,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import LocalNetworkError
+from ..errors import LocalNetworkError, PortTaken
 from ..scope import Deadline, Scope
-from .daemon import PortTaken, YagnaDaemon
+from .daemon import YagnaDaemon
 from .places import runtime_folder
 from .ports import HeldPort, hold_ports
 

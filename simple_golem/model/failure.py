@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from ..errors import CommandFailed
 from .commands import Command
@@ -44,6 +45,11 @@ def command_failed(results: Sequence[Result], commands: Sequence[Command], provi
         why += _advice(f"{failed.message} {failed.stderr}")
     message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
     return CommandFailed(message, command=command, results=results, provider=provider)
+
+
+def results_so_far(error: CommandFailed) -> tuple[Result, ...]:
+    """The results that an error of this library carries; `CommandFailed` itself knows less of their type."""
+    return cast("tuple[Result, ...]", error.results)
 
 
 def _advice(said: str) -> str:

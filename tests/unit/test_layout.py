@@ -24,6 +24,7 @@ FLOORS = (
     ("yagna",),
     ("local", "engine"),
     ("instance",),
+    ("events",),
     ("cluster", "signals", "bar_line", "progress_bar"),
     ("order",),
     ("golem",),

@@ -31,6 +31,8 @@ def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [python, "-B", "-c", program],
             cwd=folder,
+            # A regular package on PYTHONPATH would win over this copy, which is none.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             user=_NOBODY,
             group=_NOBODY,
             extra_groups=[],

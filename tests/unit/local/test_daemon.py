@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from simple_golem.errors import LocalNetworkError, NoDaemon
+from simple_golem.errors import LocalNetworkError, NoDaemon, PortTaken
 from simple_golem.local import subnets as subnets_module
-from simple_golem.local.daemon import PortTaken, YagnaDaemon
+from simple_golem.local.daemon import YagnaDaemon
 from simple_golem.local.daemons import DaemonPair
 from simple_golem.local.subnets import SubnetWatch
 from simple_golem.scope import Scope
