@@ -1,25 +1,12 @@
 """Run services on the Golem Network from plain, blocking Python."""
 
 from ._version import __version__
-from .cluster import Cluster
 from .errors import CommandFailed, GolemError, ServiceFailed, ServiceStopped
 from .golem import Golem
-from .instance import Instance
-from .model import vm
-from .model.commands import Command, Deploy, Run, Start
-from .model.constraints import constraint
-from .model.cost import Cost
-from .model.cost_report import CostReport
-from .model.offer import Offer
-from .model.output import OutputLine
-from .model.payload import Payload
-from .model.results import Result, Results
-from .model.service import Service
-from .model.states import ServiceState
-from .model.strategy import Strategy
-from .model.suspended import SuspendedInstance
-from .model.terms import Terms
-from .model.transfers import (
+from .model.commands.commands import Command, Deploy, Run, Start
+from .model.commands.output import OutputLine
+from .model.commands.results import Result, Results
+from .model.commands.transfers import (
     Download,
     DownloadBytes,
     DownloadJson,
@@ -28,6 +15,19 @@ from .model.transfers import (
     UploadFromUrl,
     UploadJson,
 )
+from .model.cost import Cost
+from .model.cost_report import CostReport
+from .model.offers.offer import Offer
+from .model.offers.strategy import Strategy
+from .model.offers.terms import Terms
+from .model.payload import vm
+from .model.payload.constraints import constraint
+from .model.payload.payload import Payload
+from .model.service.service import Service
+from .model.service.states import ServiceState
+from .model.service.suspended import SuspendedInstance
+from .services.cluster import Cluster
+from .services.instance import Instance
 
 __all__ = [
     "Cluster",

@@ -17,12 +17,14 @@ import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from .cluster import Cluster, failed
-from .engine.ending import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending, Terminated
-from .engine.event_desk import Listener
-from .engine.health import HEALTH_MISSES, HEALTH_SECONDS
-from .engine.look import offers_on_market
+from .background.cancellation import checked_seconds
+from .background.signals import SigtermAsExit, Terminated, hurrying
+from .background.threads import EngineThread, on_engine_thread
+from .engine.activity.health_check import HEALTH_MISSES, HEALTH_SECONDS
+from .engine.event_dispatcher import Listener
+from .engine.market.offer_preview import offers_on_market
 from .engine.session import Session
+from .engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
 from .errors import (
     BadInstanceCount,
     BadListener,
@@ -32,22 +34,20 @@ from .errors import (
     OutOfBudget,
     ServiceFailed,
 )
-from .instance import Instance, Respawn
-from .model import vm
 from .model.cost import Cost, plain
 from .model.cost_report import CostReport
-from .model.offer import Offer
-from .model.payload import Payload, require_payload
-from .model.service import Service
+from .model.offers.offer import Offer
+from .model.offers.strategy import Score, Strategy, require_strategy
+from .model.offers.terms import Terms, require_terms
+from .model.payload import vm
+from .model.payload.payload import Payload, require_payload
+from .model.service.service import Service
+from .model.service.suspended import SuspendedInstance
 from .model.settings import Settings, parse_budget
-from .model.strategy import Score, Strategy, require_strategy
-from .model.suspended import SuspendedInstance
-from .model.terms import Terms, require_terms
-from .order import Order
-from .progress_bar import ProgressBar
-from .scope import checked_seconds
-from .signals import SigtermAsExit, hurrying
-from .threads import EngineThread, on_engine_thread
+from .progress.progress_bar import ProgressBar
+from .services.cluster import Cluster, failed
+from .services.cluster_builder import Order
+from .services.instance import Instance, Respawn
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from simple_golem.scope import Deadline
+from simple_golem.background.cancellation import Deadline
 
 JOIN_SECONDS = 3.0
 

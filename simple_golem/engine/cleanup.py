@@ -7,18 +7,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from ..background.cancellation import Deadline, Scope, ScopeEnded
 from ..errors import GolemError, OutOfBudget, YagnaError
 from ..model.cost import plain
 from ..model.events import CleanedUp
-from ..model.prices import EXACT
-from ..scope import Deadline, Scope, ScopeEnded
+from ..model.offers.prices import EXACT
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementState, Invoice
-from .account import Account
-from .event_desk import Emit
-from .journal import Journal, Whose, dead_journals
-from .ledger import account_of
-from .market import SESSION_MARK
+from .event_dispatcher import Emit
+from .market.demand import SESSION_MARK
+from .payment.account import Account
+from .payment.journal import Journal, Whose, dead_journals
+from .payment.ledger import account_of
 
 logger = logging.getLogger(__name__)
 

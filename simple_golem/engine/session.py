@@ -14,28 +14,28 @@ from decimal import Decimal
 from functools import partial
 from typing import Protocol, TypeVar
 
+from ..background.cancellation import Scope, ScopeEnded
+from ..background.threads import EngineThread, WorkerPool
+from ..background.timer import Clock
 from ..errors import AllocationRefused, ForkedGolem, GolemError, NotRunning, Overcharged
 from ..model.cost import Cost
+from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
-from ..model.suspended import SuspendedInstance
-from ..scope import Scope, ScopeEnded
-from ..threads import EngineThread, WorkerPool
 from ..yagna.client import Yagna
-from ..yagna.retry import Repeat
+from ..yagna.event_reader import POLL_SECONDS, follow
+from ..yagna.transport.retry import Repeat
 from ..yagna.values import AgreementEvent
-from .agreement import AgreementMaker, Chooser
-from .budget import COVERED, Budget, BudgetWatch
+from .activity.health_check import HealthCheck
 from .cleanup import clean_up
-from .clock import Clock
-from .ending import Ending, Part
-from .event_desk import EventDesk
-from .event_reader import POLL_SECONDS, follow
-from .files import FilePublisher
-from .health import HealthCheck
-from .journal import Whose, dead_journals, journal_of
-from .ledger import Books, Ledger, account_of
-from .market import Demand
-from .payment import Payments
+from .event_dispatcher import EventDesk
+from .files.publisher import FilePublisher
+from .market.agreement import AgreementMaker, Chooser
+from .market.demand import Demand
+from .payment.budget import COVERED, Budget, BudgetWatch
+from .payment.journal import Whose, dead_journals, journal_of
+from .payment.ledger import Books, Ledger, account_of
+from .payment.payments import Payments
+from .shutdown_times import Ending, Part
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,10 +1,10 @@
 """The local Golem network: `LocalGolem` starts it, habits say how its providers behave."""
 
-from .chain_direction import ChainDirection
-from .direction import ProviderDirection
-from .habits import Answer, FailingCommands, Price, ProviderHabits
-from .network import LocalGolem
-from .wire import DaemonAddress, LocalProvider
+from .local_golem import LocalGolem
+from .provider.habits import Answer, FailingCommands, Price, ProviderHabits
+from .supervisor.chain_control import ChainDirection
+from .supervisor.messages import DaemonAddress, LocalProvider
+from .supervisor.provider_control import ProviderDirection
 
 __all__ = [
     "Answer",

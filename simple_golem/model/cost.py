@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-from .value import Value
+from .base.value import Value
 
 # The user may have changed the thread's own context; amounts of GLM must be added exactly all the same.
 _EXACT = Context(prec=80)

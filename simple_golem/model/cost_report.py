@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from .base.value import Value
 from .cost import Cost, plain
-from .prices import EXACT
-from .value import Value
+from .offers.prices import EXACT
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 
-from .commands import Command
-from .results import Result
-from .states import ServiceState
-from .value import Value
+from .base.value import Value
+from .commands.commands import Command
+from .commands.results import Result
+from .service.states import ServiceState
 
 
 def _now() -> datetime:

@@ -10,8 +10,8 @@ from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 from ..errors import BadBudget, BadSetting, GolemError, NoAppKey, UnknownNetwork
+from .base.value import Value
 from .cost import plain
-from .value import Value
 
 TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
 REAL_NETWORKS = ("mainnet", "polygon")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .activity import ActivityApi
-from .bridge import BridgeApi
-from .gsb import GsbApi
-from .http import Http
-from .identity import IdentityApi
-from .market import MarketApi
-from .payment import PaymentApi
-from .provider import ProviderApi
+from .api.activity import ActivityApi
+from .api.bridge import BridgeApi
+from .api.gsb import GsbApi
+from .api.identity import IdentityApi
+from .api.market import MarketApi
+from .api.payment import PaymentApi
+from .api.provider import ProviderApi
+from .transport.http import Http
 
 
 class Yagna:

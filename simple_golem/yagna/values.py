@@ -10,8 +10,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from ..model.value import Value
-from ..model.wire_time import parse_time
+from ..model.base.value import Value
+from ..model.base.wire_time import parse_time
 
 Properties = Mapping[str, Any]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from simple_golem.local.network import LocalGolem
-from simple_golem.scope import Deadline, Scope
+from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.client import Yagna
 
 from .subject import SubjectFailed

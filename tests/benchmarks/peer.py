@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from simple_golem.local.places import cache_folder
-from simple_golem.locks import locked
+from simple_golem.background.file_lock import locked
+from simple_golem.local.machine.folders import cache_folder
 
 from .subject import SUBJECTS, YAPAPI, Subject
 

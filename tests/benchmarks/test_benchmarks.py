@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 
 from .books import Books
 from .measures import one_round, transfers

@@ -8,8 +8,8 @@ import pytest
 from leftovers import left_on
 from requestor import Requestor
 
-from simple_golem.local.network import LocalGolem
-from simple_golem.scope import Deadline, Scope
+from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.local.local_golem import LocalGolem
 
 SETTLE_SECONDS = 5.0
 

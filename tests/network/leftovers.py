@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.client import Yagna
 
 # An agreement that has ended once, with all its activities, needs no second look.

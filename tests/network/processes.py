@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from simple_golem.scope import Deadline, Scope
+from simple_golem.background.cancellation import Deadline, Scope
 
-TOOL = (sys.executable, "-m", "simple_golem.cli")
+TOOL = (sys.executable, "-m", "simple_golem.command_line.main")
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 40.0
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from simple_golem.local.network import DaemonAddress
+from simple_golem.local.local_golem import DaemonAddress
 
 COMPONENTS = ["GetMetadata", "GetChunk", "UploadChunk", "UploadFinished"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import YagnaError
-from simple_golem.scope import Deadline
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalRejected, ProposalState
 

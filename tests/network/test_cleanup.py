@@ -16,11 +16,11 @@ from leftovers import left_on
 from processes import TOOL
 
 from simple_golem import Golem, Run, Service
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.events import CleanedUp, InvoiceAccepted
-from simple_golem.model.suspended import SuspendedInstance
-from simple_golem.scope import Deadline, Scope
+from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
 
 WAIT_SECONDS = 30.0

@@ -9,7 +9,7 @@ import pytest
 from leftovers import left_on
 
 from simple_golem import Golem, Run, Service
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 
 FILE = "/golem/work/count"
 COUNT = f"echo $(( $(cat {FILE} 2>/dev/null || echo 0) + 1 )) > {FILE}; cat {FILE}"

@@ -10,8 +10,8 @@ import pytest
 from leftovers import invoices_on, left_on, pay_late_invoices
 
 from simple_golem import Golem, Run, Service, ServiceStopped
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import BatchTimeout, GolemError, MethodStuck, NotRunning
-from simple_golem.scope import Deadline, Scope
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 

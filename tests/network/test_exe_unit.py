@@ -15,11 +15,11 @@ import requests
 from requestor import Requestor
 
 from simple_golem.errors import BusError
-from simple_golem.local.bus import Bus
-from simple_golem.local.daemon import YagnaDaemon
-from simple_golem.local.network import LocalGolem
-from simple_golem.local.places import runtime_folder
-from simple_golem.local.ports import hold_ports
+from simple_golem.local.bus.bus import Bus
+from simple_golem.local.daemon.daemon import YagnaDaemon
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.machine.folders import runtime_folder
+from simple_golem.local.machine.ports import hold_ports
 
 SIMPLE_SERVICE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 UP: list[dict[str, Any]] = [{"deploy": {}}, {"start": {"args": []}}]

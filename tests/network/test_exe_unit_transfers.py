@@ -17,8 +17,8 @@ import requests
 from published import PublishedFile
 from requestor import READY, Requestor
 
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import ProviderHabits
 
 HONEST, ODD = 0, 1
 ODD_HABITS = ProviderHabits(disk_mib=8, cuts_transfers_after=5_000_000, streams=False)

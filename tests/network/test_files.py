@@ -33,14 +33,14 @@ from simple_golem import (
     UploadBytes,
     UploadJson,
 )
-from simple_golem.engine.files import FilePublisher, Publication
+from simple_golem.engine.files.publisher import FilePublisher, Publication
 from simple_golem.errors import BadJson, BadLocalFile, BatchLost, BatchTimeout, YagnaError
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.events import TransferProgress
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.gsb_call import SocketLost
-from simple_golem.yagna.gsb_socket import GsbSocket
+from simple_golem.yagna.service_bus.gsb_call import SocketLost
+from simple_golem.yagna.service_bus.gsb_socket import GsbSocket
 
 CHUNK = 40 * 1024
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 10_000_000)

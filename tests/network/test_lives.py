@@ -12,8 +12,8 @@ from leftovers import left_on
 
 from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed
 from simple_golem.errors import ActivityFailed, ActivityLost, BatchLost, GolemError
-from simple_golem.local.habits import Answer, ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import Answer, ProviderHabits
 
 GOOD = ProviderHabits()
 AT_ONCE = {"respawn_wait": tenacity.wait_fixed(0.1)}
@@ -24,7 +24,7 @@ ENDED_AT_ONCE = 3 * 1.0
 @pytest.fixture
 def who_dies_sends_no_invoice(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for as long as usual."""
-    monkeypatch.setattr("simple_golem.engine.payment._UNLIKELY_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.engine.payment.payments._UNLIKELY_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_provider_that_ends_its_activities_only_with_the_agreement_does_not_ho
 
 
 def test_an_activity_that_is_not_destroyed_does_not_hold_up_a_stop_for_long(network_of, monkeypatch, caplog):
-    monkeypatch.setattr("simple_golem.engine.ending._INVOICE_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 0.5)
     network = network_of(GOOD)
     with Golem(1) as golem:
         cluster, instance, calls = run(golem, Waiting)
@@ -305,7 +305,7 @@ def test_thirty_instances_start_and_stop_together(network_of):
 def test_an_invoice_that_does_not_come_is_named_in_one_warning_and_not_waited_for_long(
     network_of, caplog, monkeypatch
 ):
-    monkeypatch.setattr("simple_golem.engine.ending._INVOICE_SECONDS", 2.0)
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 2.0)
     network_of(ProviderHabits(invoices=False))
     with Golem(1) as golem:
         cluster, instance, _ = run(golem, Waiting)

@@ -9,9 +9,9 @@ import pytest
 import requests
 from requestor import DEPLOY, READY, Requestor, shell
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError
-from simple_golem.local.network import LocalGolem
-from simple_golem.scope import Deadline, Scope
+from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.values import Approval, ProposalState
 
 NAMES = ["prov-1", "prov-2", "prov-3", "prov-4"]

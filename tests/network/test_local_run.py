@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT, TOOL, Family, Tool, environment
 
-from simple_golem.scope import Deadline, Scope
+from simple_golem.background.cancellation import Deadline, Scope
 
 HELLO = ROOT / "tutorials" / "01_hello_world.py"
 
@@ -104,7 +104,7 @@ def test_nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> Non
     (supervisor,) = (
         pid
         for pid, line in zip(family.members, family.programs(), strict=True)
-        if "supervisor import" in line
+        if "supervisor.main import" in line
     )
     daemons = Family(supervisor)
     os.kill(supervisor, signal.SIGKILL)
@@ -199,7 +199,7 @@ def test_up_prints_what_to_export_and_ends_on_sigterm() -> None:
 
 
 def test_an_interpreter_that_dies_with_a_network_takes_it_along() -> None:
-    code = "from simple_golem.local.network import LocalGolem as L; L(1).start(); print('up'); input()"
+    code = "from simple_golem.local.local_golem import LocalGolem as L; L(1).start(); print('up'); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
@@ -216,7 +216,7 @@ def test_an_interpreter_that_dies_with_a_network_takes_it_along() -> None:
 
 def test_a_forked_child_does_not_keep_the_network_of_its_dead_parent() -> None:
     code = (
-        "import os, time; from simple_golem.local.network import LocalGolem as L; L(1).start(); "
+        "import os, time; from simple_golem.local.local_golem import LocalGolem as L; L(1).start(); "
         "os.fork() or time.sleep(600); print('up'); input()"
     )
     with subprocess.Popen(

@@ -8,7 +8,7 @@ import pytest
 from leftovers import left_on
 
 from simple_golem import Golem, Run, Service
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 
 DEMAND_SECONDS = 4
 
@@ -20,7 +20,7 @@ class Idle(Service):
 def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monkeypatch: pytest.MonkeyPatch):
     """A demand lives one hour in a daemon; in this one, four seconds."""
     # Its end is noticed with that of a poll.
-    monkeypatch.setattr("simple_golem.engine.market._POLL_SECONDS", 2.0)
+    monkeypatch.setattr("simple_golem.engine.market.demand._POLL_SECONDS", 2.0)
     settings = {"DEFAULT_SUBSCRIPTION_TTL": f"{DEMAND_SECONDS}s"}
     published, renewed = [], threading.Event()
     with LocalGolem(providers=2, daemon_settings=settings) as network:

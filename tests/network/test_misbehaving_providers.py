@@ -15,13 +15,13 @@ import pytest
 from processes import ROOT, TOOL, Family, environment
 from requestor import READY, Requestor, shell
 
+from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.background.threads import EngineThread
 from simple_golem.errors import LocalNetworkError, YagnaError
-from simple_golem.local.direction import ProviderDirection
-from simple_golem.local.habits import Answer, FailingCommands, Price, ProviderHabits
-from simple_golem.local.network import LocalGolem
-from simple_golem.scope import Deadline, Scope
-from simple_golem.threads import EngineThread
-from simple_golem.yagna.retry import Repeat
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
+from simple_golem.local.supervisor.provider_control import ProviderDirection
+from simple_golem.yagna.transport.retry import Repeat
 from simple_golem.yagna.values import ActivityStatus, Approval, Proposal, ProposalRejected, ProposalState
 
 # One provider for each, in this order.

@@ -18,8 +18,8 @@ from leftovers import left_on
 
 from simple_golem import Golem, Instance, Run, Service, ServiceFailed
 from simple_golem.errors import BadBudget, NotRunning, OutOfBudget, Overcharged
-from simple_golem.local.habits import Price, ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.model.events import (
     BudgetChanged,
     BudgetUsedUp,
@@ -28,8 +28,8 @@ from simple_golem.model.events import (
     InvoiceAccepted,
     InvoiceRefused,
 )
-from simple_golem.model.strategy import Strategy
-from simple_golem.model.terms import Terms
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import Terms
 from simple_golem.yagna.client import Yagna
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -258,7 +258,7 @@ def test_a_budget_that_ran_out_is_a_failure_that_leaving_tells():
 
 def test_an_invoice_above_the_budget_is_paid_once_there_is_more(yagna, caplog, monkeypatch):
     # Nothing is kept back: it begins with less than it takes to end.
-    for module in ("budget", "judge"):
+    for module in ("payment.budget", "market.proposal_rules"):
         monkeypatch.setattr(f"simple_golem.engine.{module}.RESERVE_SECONDS", Decimal(0))
     with Golem(budget="0.0125", raise_failures=False) as golem:
         events = watched(golem)
@@ -426,7 +426,7 @@ def test_a_budget_is_used_up_by_processor_time_too(cheats, among_cheats):
 
 
 def test_a_session_that_idles_for_longer_than_its_allocation_lasts_keeps_it(yagna, monkeypatch):
-    monkeypatch.setattr("simple_golem.engine.budget._FIRST", timedelta(seconds=4))
+    monkeypatch.setattr("simple_golem.engine.payment.budget._FIRST", timedelta(seconds=4))
     monkeypatch.setattr("simple_golem.engine.session._COVER_SECONDS", 0.5)
     with Golem(budget="0.5"):
         (allocation,) = yagna.payment.allocations()

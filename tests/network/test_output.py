@@ -19,11 +19,11 @@ from gate import Gate, Streams
 from terminal import run_in_terminal, seen
 
 from simple_golem import CommandFailed, Golem, Run, Service
+from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.events import StartProgress
-from simple_golem.scope import Deadline
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 

@@ -10,12 +10,12 @@ import pytest
 
 from simple_golem import Golem, Payload, Run, Service, vm
 from simple_golem.errors import YagnaError
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.network import LocalGolem
-from simple_golem.model.commands import Deploy, Start
-from simple_golem.model.constraints import constraint
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import ProviderHabits
+from simple_golem.model.commands.commands import Deploy, Start
 from simple_golem.model.events import BatchEnded, Event
-from simple_golem.model.properties import GPU
+from simple_golem.model.payload.constraints import constraint
+from simple_golem.model.payload.properties import GPU
 
 HABITS = {
     "plain": ProviderHabits(mem_gib=2.0, cpu_threads=2),

@@ -23,7 +23,7 @@ from simple_golem.errors import (
     UnknownImage,
     WaitTimeout,
 )
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.client import Yagna
 
 pytestmark = pytest.mark.usefixtures("golem_environment")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from leftovers import left_on, pay_late_invoices
 
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 
 PROMISED_SECONDS = 5.0
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,11 @@ from leftovers import left_on
 
 from simple_golem import Golem, Service, vm
 from simple_golem.errors import BadPayload, BadStrategy, BadTerms
-from simple_golem.local.habits import Price, ProviderHabits
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.model.events import ProposalRejected
-from simple_golem.model.strategy import Strategy
-from simple_golem.model.terms import Terms
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import Terms
 from simple_golem.yagna.client import Yagna
 
 pytestmark = pytest.mark.usefixtures("golem_environment")

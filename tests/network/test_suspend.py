@@ -16,7 +16,7 @@ from processes import TOOL
 
 from simple_golem import Golem, Run, Service
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning
-from simple_golem.model.suspended import SuspendedInstance
+from simple_golem.model.service.suspended import SuspendedInstance
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_golem.local.network import LocalGolem
+from simple_golem.local.local_golem import LocalGolem
 
 ROOT = Path(__file__).resolve().parents[2]
 COST = r"It cost 0\.\d+ tGLM \(test money\) on hoodi\n$"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_golem import cli
+from simple_golem.command_line import main as cli
 from simple_golem.errors import NamespacesForbidden
 
 
@@ -72,6 +72,6 @@ def test_a_network_that_does_not_start_is_one_line_and_status_2(
     def refuse(network: object) -> None:
         raise NamespacesForbidden("no namespaces here: do this")
 
-    monkeypatch.setattr("simple_golem.local.network.LocalGolem.start", refuse)
+    monkeypatch.setattr("simple_golem.local.local_golem.LocalGolem.start", refuse)
     assert cli.main(["local", "up"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "simple-golem: no namespaces here: do this"

@@ -19,26 +19,26 @@ PACKAGE = "simple_golem"
 # floor may import its own floor and those below it.
 FLOORS = (
     ("_version", "errors"),
-    ("scope", "threads", "locks"),
+    ("background",),
     ("model",),
     ("yagna",),
     ("local", "engine"),
-    ("instance",),
+    ("services.instance",),
     ("events",),
-    ("cluster", "signals", "bar_line", "progress_bar"),
-    ("order",),
+    ("services.cluster", "progress"),
+    ("services.cluster_builder",),
     ("golem",),
     ("",),
-    ("cli", "cli_daemon", "pytest_plugin"),
+    ("command_line", "pytest_plugin"),
 )
 # What most scripts never need, and would make `import simple_golem` a tenth slower.
 LOADED_LATE = {
-    "engine/journal.py": "import platformdirs",
-    "progress_bar.py": "from .bar_line import BarLine",
-    "yagna/gsb.py": "from .gsb_socket import GsbSocket",
+    "engine/payment/journal.py": "import platformdirs",
+    "progress/progress_bar.py": "from .bar_line import BarLine",
+    "yagna/api/gsb.py": "from ..service_bus.gsb_socket import GsbSocket",
 }
 # Programs that run inside an activity: not part of the library.
-PROGRAMS = ROOT / "local" / "images"
+PROGRAMS = ROOT / "local" / "images" / "simple-service"
 
 FILES = sorted(path for path in ROOT.rglob("*.py") if PROGRAMS not in path.parents)
 
@@ -104,9 +104,9 @@ PAIRS = [(module, imported) for module, all_imported in IMPORTS.items() for impo
 
 
 def test_the_imports_are_read_as_python_reads_them() -> None:
-    assert "errors" in IMPORTS["scope"]
-    assert {"engine.market", "errors", "yagna.client"} <= set(IMPORTS["engine.agreement"])
-    assert "model.vm" in IMPORTS["model.service"]
+    assert "errors" in IMPORTS["background.cancellation"]
+    assert {"engine.market.demand", "errors", "yagna.client"} <= set(IMPORTS["engine.market.agreement"])
+    assert "model.payload.vm" in IMPORTS["model.service.service"]
     assert "golem" in IMPORTS[""]
     assert IMPORTS["errors"] == []
 
@@ -122,7 +122,7 @@ def test_imports_point_downwards_only() -> None:
 
 def test_only_the_command_line_and_the_pytest_plugin_import_the_local_network() -> None:
     guests = {one for one, other in PAIRS if is_local(other) and not is_local(one)}
-    assert guests <= {"cli", "pytest_plugin"}
+    assert {one.partition(".")[0] for one in guests} <= {"command_line", "pytest_plugin"}
 
 
 def test_the_local_network_imports_nothing_above_yagna() -> None:
@@ -179,7 +179,7 @@ def test_what_is_loaded_late_is_not_loaded_by_an_import() -> None:
 def test_nothing_is_printed_but_by_the_command_line(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     prints = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and is_print(node.func)]
-    assert prints == [] or path.name in ("cli.py", "cli_daemon.py")
+    assert prints == [] or path.parent.name == "command_line"
 
 
 def is_print(function: ast.expr) -> bool:

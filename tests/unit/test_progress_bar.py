@@ -7,15 +7,15 @@ import io
 import pytest
 from terminal import run_in_terminal, seen
 
-from simple_golem.model.commands import Run
+from simple_golem.model.commands.commands import Run
 from simple_golem.model.events import BatchEnded, Event, StartProgress, TransferProgress
-from simple_golem.progress_bar import ProgressBar
+from simple_golem.progress.progress_bar import ProgressBar
 
 BEGIN = """
 import logging, sys
-from simple_golem.model.commands import Run
+from simple_golem.model.commands.commands import Run
 from simple_golem.model.events import StartProgress, TransferProgress
-from simple_golem.progress_bar import ProgressBar
+from simple_golem.progress.progress_bar import ProgressBar
 logging.basicConfig(format="log: %(message)s")
 real = sys.stdout, sys.stderr
 bar = ProgressBar(sys.stderr)

@@ -10,8 +10,8 @@ import weakref
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline, Scope, ScopeEnded, checked_seconds, wait_until
 from simple_golem.errors import BadWaitTime
-from simple_golem.scope import Deadline, Scope, ScopeEnded, checked_seconds, wait_until
 
 AT_ONCE = 0.3
 

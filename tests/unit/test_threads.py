@@ -12,8 +12,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from simple_golem import threads
-from simple_golem.threads import EngineThread, InstancePool, WorkerPool, on_engine_thread
+from simple_golem.background import threads
+from simple_golem.background.threads import EngineThread, InstancePool, WorkerPool, on_engine_thread
 
 
 class Thing:

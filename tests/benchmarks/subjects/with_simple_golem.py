@@ -32,7 +32,7 @@ class Echo(Service):
 def main(instances: int, batches: int) -> None:
     # Where many are on one machine, finding them all takes longer than anybody is kept in the dark for; that
     # is told and is no failure.
-    logging.getLogger("simple_golem.cluster").setLevel(logging.ERROR)
+    logging.getLogger("simple_golem.services.cluster").setLevel(logging.ERROR)
     watch = Stopwatch()
     with Golem(budget=50) as golem:
         params = [{"batches": batches, "watch": watch}] * instances

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import responses
 
-from simple_golem.scope import Scope
-from simple_golem.threads import WorkerPool
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import WorkerPool
 from simple_golem.yagna.client import Yagna
 
 API = "http://yagna.test:7465"

@@ -8,13 +8,13 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-from simple_golem.engine.event_desk import EventDesk
-from simple_golem.engine.judge import Judge
-from simple_golem.engine.market import Demand
-from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR
-from simple_golem.model.strategy import Strategy
-from simple_golem.model.terms import Terms
-from simple_golem.threads import WorkerPool
+from simple_golem.background.threads import WorkerPool
+from simple_golem.engine.event_dispatcher import EventDesk
+from simple_golem.engine.market.demand import Demand
+from simple_golem.engine.market.proposal_rules import Judge
+from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import Terms
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal, ProposalState
 

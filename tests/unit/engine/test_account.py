@@ -11,9 +11,9 @@ from decimal import Decimal
 
 import pytest
 
-from simple_golem.engine.account import Account, ActivityAccount, total
-from simple_golem.model.offer import Offer
-from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR, Prices
+from simple_golem.engine.payment.account import Account, ActivityAccount, total
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR, Prices
 
 from .judging import offered
 

@@ -11,14 +11,14 @@ import pytest
 import requests
 import responses
 
-from simple_golem.engine import activity as module
-from simple_golem.engine.activity import Activity, _Batch
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread
+from simple_golem.engine.activity import activity as module
+from simple_golem.engine.activity.activity import Activity, _Batch
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
-from simple_golem.model.commands import Command, Run
-from simple_golem.model.results import Results
-from simple_golem.model.transfers import Upload
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import EngineThread
+from simple_golem.model.commands.commands import Command, Run
+from simple_golem.model.commands.results import Results
+from simple_golem.model.commands.transfers import Upload
 from simple_golem.yagna.client import Yagna
 
 from .conftest import eventually

@@ -12,12 +12,12 @@ import pytest
 import requests
 import responses
 
-from simple_golem.engine.agreement import Agreement, AgreementMaker, Chooser
-from simple_golem.engine.event_desk import EventDesk
-from simple_golem.engine.market import Demand, Draft
-from simple_golem.model.strategy import Strategy
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import EngineThread, WorkerPool
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread, WorkerPool
+from simple_golem.engine.event_dispatcher import EventDesk
+from simple_golem.engine.market.agreement import Agreement, AgreementMaker, Chooser
+from simple_golem.engine.market.demand import Demand, Draft
+from simple_golem.model.offers.strategy import Strategy
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
 

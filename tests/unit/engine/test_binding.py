@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from simple_golem import Run, Upload
-from simple_golem.engine.binding import LifeBinding
+from simple_golem.background.cancellation import Scope
+from simple_golem.engine.life.service_link import LifeBinding
 from simple_golem.errors import BadLocalFile
-from simple_golem.model.commands import Command
+from simple_golem.model.commands.commands import Command
 from simple_golem.model.events import BatchEnded, BatchStarted, Event
-from simple_golem.scope import Scope
 
 
 @pytest.mark.parametrize(

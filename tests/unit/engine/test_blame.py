@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from simple_golem.engine.blame import user_lines, whereabouts
-from simple_golem.scope import Scope
-from simple_golem.threads import EngineThread
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import EngineThread
+from simple_golem.engine.life.user_traceback import user_lines, whereabouts
 
 
 def fail_in_the_package() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from simple_golem.engine.channel import Channel
+from simple_golem.engine.activity.output_gaps import Channel
 
 GAP = None
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import responses
 
-from simple_golem.engine.account import Account
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import EngineThread
 from simple_golem.engine.cleanup import clean_up
-from simple_golem.engine.journal import FOLDER_VARIABLE, Journal, Record, Whose, journal_of, read
-from simple_golem.engine.ledger import Books, Ledger
+from simple_golem.engine.payment.account import Account
+from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, Record, Whose, journal_of, read
+from simple_golem.engine.payment.ledger import Books, Ledger
 from simple_golem.model.events import Event
-from simple_golem.model.offer import Offer
-from simple_golem.model.suspended import SuspendedInstance
-from simple_golem.scope import Scope
-from simple_golem.threads import EngineThread
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
 
 from .conftest import API, posted

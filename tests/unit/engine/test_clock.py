@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from simple_golem.engine.clock import Clock
+from simple_golem.background.timer import Clock
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simple_golem.engine import market
-from simple_golem.engine.market import Collecting
+from simple_golem.engine.market import demand as market
+from simple_golem.engine.market.demand import Collecting
 
 QUIET = 0.05
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from simple_golem.engine.budget import RESERVE_SECONDS
-from simple_golem.engine.ending import Ending, Part, earliest
+from simple_golem.engine.payment.budget import RESERVE_SECONDS
+from simple_golem.engine.shutdown_times import Ending, Part, earliest
 
 NEAR = 0.2
 

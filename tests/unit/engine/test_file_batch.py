@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from simple_golem import CommandFailed, Download, DownloadBytes, Result, Results, Run, Upload, UploadBytes
-from simple_golem.engine.file_batch import FileBatch
-from simple_golem.engine.file_ends import FileEnd, Refusal
-from simple_golem.engine.files import Publication
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.engine.files.file_batch import FileBatch
+from simple_golem.engine.files.local_files import FileEnd, Refusal
+from simple_golem.engine.files.publisher import Publication
 from simple_golem.errors import BadLocalFile, TransferFailed
-from simple_golem.model.commands import Command, Transfer
+from simple_golem.model.commands.commands import Command, Transfer
+from simple_golem.model.commands.failure import command_failed
 from simple_golem.model.events import Event
-from simple_golem.model.failure import command_failed
-from simple_golem.scope import Scope, ScopeEnded
 
 NODE = "0x" + "ab" * 20
 NOBODY = 65534

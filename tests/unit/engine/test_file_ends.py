@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem.engine.file_ends import Memory, PartialFile, Refusal, SinkEnd, SourceEnd
+from simple_golem.engine.files.local_files import Memory, PartialFile, Refusal, SinkEnd, SourceEnd
 from simple_golem.errors import BadLocalFile
 
 CHUNK = 1000

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from simple_golem.engine import files
-from simple_golem.engine.file_ends import FileEnd, Memory, SinkEnd, SourceEnd
-from simple_golem.engine.files import FilePublisher
-from simple_golem.scope import Scope
-from simple_golem.yagna.gsb_call import GsbRequest, SocketLost
+from simple_golem.background.cancellation import Scope
+from simple_golem.engine.files import publisher as files
+from simple_golem.engine.files.local_files import FileEnd, Memory, SinkEnd, SourceEnd
+from simple_golem.engine.files.publisher import FilePublisher
+from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
 
 
 class Carrier:

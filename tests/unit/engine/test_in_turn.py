@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from simple_golem.engine.in_turn import InTurn
-from simple_golem.threads import WorkerPool
+from simple_golem.background.serial_queue import InTurn
+from simple_golem.background.threads import WorkerPool
 
 from .conftest import eventually
 

@@ -15,8 +15,9 @@ from typing import Any
 import platformdirs
 import pytest
 
-from simple_golem.engine.account import Account
-from simple_golem.engine.journal import (
+from simple_golem.background.file_lock import is_locked
+from simple_golem.engine.payment.account import Account
+from simple_golem.engine.payment.journal import (
     FOLDER_VARIABLE,
     Journal,
     Whose,
@@ -25,8 +26,7 @@ from simple_golem.engine.journal import (
     read,
     state_folder,
 )
-from simple_golem.locks import is_locked
-from simple_golem.model.offer import Offer
+from simple_golem.model.offers.offer import Offer
 
 from .judging import NOON, offered
 
@@ -160,7 +160,7 @@ def test_a_journal_is_locked_as_long_as_its_session_lives() -> None:
 def test_the_lock_ends_with_a_process_that_is_killed() -> None:
     script = (
         "import os, signal\n"
-        "from simple_golem.engine.journal import Journal, Whose\n"
+        "from simple_golem.engine.payment.journal import Journal, Whose\n"
         f"journal = Journal.begin({WHOSE!r}, 's1')\n"
         "journal.write('allocation', id='al1')\n"
         "assert Journal.take_over(journal.path) is None\n"

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from simple_golem.model.offer import Offer
-from simple_golem.model.prices import COEFFICIENTS
-from simple_golem.model.strategy import Strategy
-from simple_golem.model.terms import ACCEPT_TIMEOUT, INTERVAL, Terms
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import COEFFICIENTS
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, Terms
 
 from .judging import judge, offered, proposal_of
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from simple_golem.engine.account import Account
-from simple_golem.engine.journal import FOLDER_VARIABLE, Journal, Whose, journal_of, read
-from simple_golem.engine.ledger import Books, Ledger, account_of
+from simple_golem.background.cancellation import Scope
+from simple_golem.engine.payment.account import Account
+from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, Whose, journal_of, read
+from simple_golem.engine.payment.ledger import Books, Ledger, account_of
 from simple_golem.errors import NotRunning
-from simple_golem.model.offer import Offer
-from simple_golem.model.suspended import SuspendedInstance
-from simple_golem.scope import Scope
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.values import Agreement, AgreementState, DebitNote
 
 from .judging import NOON, offered
@@ -198,7 +198,7 @@ def test_what_was_suspended_goes_on_in_the_journal_it_is_in(ledger: Ledger) -> N
 def test_the_journal_of_a_session_that_lives_is_not_taken_over(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_golem.engine.ledger._TAKE_OVER_SECONDS", 0.1)
+    monkeypatch.setattr("simple_golem.engine.payment.ledger._TAKE_OVER_SECONDS", 0.1)
     suspend()
     other = Journal.take_over(journal_of("before"))
     assert other is not None

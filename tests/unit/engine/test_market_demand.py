@@ -13,16 +13,16 @@ import pytest
 import responses
 from requests import PreparedRequest
 
-from simple_golem.engine.agreement import Chooser
-from simple_golem.engine.market import SESSION_MARK, Demand, demand_constraints, demand_properties
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import WorkerPool
+from simple_golem.engine.market.agreement import Chooser
+from simple_golem.engine.market.demand import SESSION_MARK, Demand, demand_constraints, demand_properties
 from simple_golem.errors import OutOfBudget
-from simple_golem.model.payload import Payload
-from simple_golem.model.prices import COEFFICIENTS
+from simple_golem.model.offers.prices import COEFFICIENTS
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import INTERVAL, Terms
+from simple_golem.model.payload.payload import Payload
 from simple_golem.model.settings import Settings
-from simple_golem.model.strategy import Strategy
-from simple_golem.model.terms import INTERVAL, Terms
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import WorkerPool
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Decorations
 
@@ -277,7 +277,7 @@ def test_in_the_place_of_those_who_do_not_answer_others_are_asked(
     scope: Scope,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simple_golem.engine.market.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("simple_golem.engine.market.demand.ANSWER_SECONDS", 0.1)
     chooser, numbers = Chooser(), range(1, 31)
     demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=0.2)))
     demand.wanted = 0

@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from simple_golem.engine.outlet import Outlet, refuse_while_giving_out
+from simple_golem.engine.activity.output_printer import Outlet, refuse_while_giving_out
 from simple_golem.errors import NotRunning
-from simple_golem.model.output import OutputLine
+from simple_golem.model.commands.output import OutputLine
 
 
 def test_lines_are_printed_under_the_name_of_their_instance(capsys: pytest.CaptureFixture[str]) -> None:

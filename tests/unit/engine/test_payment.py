@@ -12,7 +12,9 @@ from functools import partial
 import pytest
 import responses
 
-from simple_golem.engine import payment
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import EngineThread, WorkerPool
+from simple_golem.engine.payment import payments as payment
 from simple_golem.model.events import (
     BudgetUsedUp,
     DebitNoteAccepted,
@@ -21,8 +23,6 @@ from simple_golem.model.events import (
     InvoiceAccepted,
     InvoiceRefused,
 )
-from simple_golem.scope import Scope
-from simple_golem.threads import EngineThread, WorkerPool
 from simple_golem.yagna.client import Yagna
 
 from .conftest import API, eventually

@@ -10,9 +10,9 @@ import requests
 import responses
 from responses import matchers
 
-from simple_golem.engine.registry import locate
+from simple_golem.engine.market.image_registry import locate
 from simple_golem.errors import RegistryError, UnknownImage
-from simple_golem.model.payload import ImageLocation, ImageRequest
+from simple_golem.model.payload.payload import ImageLocation, ImageRequest
 
 URL = "https://registry.test"
 INFO = f"{URL}/v1/image/info"

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
-from simple_golem.engine.account import Account, ActivityAccount
-from simple_golem.engine.budget import Budget, BudgetWatch
-from simple_golem.engine.clock import Appointment, Clock
-from simple_golem.engine.ledger import Books, Ledger
-from simple_golem.engine.payment import Payments
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import WorkerPool
+from simple_golem.background.timer import Appointment, Clock
+from simple_golem.engine.payment.account import Account, ActivityAccount
+from simple_golem.engine.payment.budget import Budget, BudgetWatch
+from simple_golem.engine.payment.ledger import Books, Ledger
+from simple_golem.engine.payment.payments import Payments
 from simple_golem.errors import Overcharged
 from simple_golem.model.events import Event
-from simple_golem.model.offer import Offer
-from simple_golem.model.prices import Prices
-from simple_golem.scope import Scope
-from simple_golem.threads import WorkerPool
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import Prices
 from simple_golem.yagna.client import Yagna
 
 from .judging import PLATFORM, offered

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 # What a sandbox is made of, which needs no other packages.
-_LOCAL = ("process_handle", "sandbox", "sandbox_maker", "sandbox_init")
-_PARTS = ("errors.py", "scope.py", *(f"local/{name}.py" for name in _LOCAL))
+_LOCAL = ("machine/process_handle", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
+_PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))
 _NOBODY = 65534
 
 
@@ -24,8 +24,8 @@ def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "simple_golem")
-        (package / "local").mkdir(parents=True)
         for name in _PARTS:
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "simple_golem" / name, package / name)
         Path(folder).chmod(0o755)
         return subprocess.run(

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError, YagnaError
-from simple_golem.local.agent import ProviderAgent
-from simple_golem.local.habits import Price, ProviderHabits
-from simple_golem.local.served_activity import StateReport
-from simple_golem.local.usage import UsageReporter
-from simple_golem.scope import Deadline, Scope
+from simple_golem.local.provider.agent import ProviderAgent
+from simple_golem.local.provider.habits import Price, ProviderHabits
+from simple_golem.local.provider.served_activity import StateReport
+from simple_golem.local.provider.usage import UsageReporter
+from simple_golem.yagna.api.provider import ActivityEvent
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.provider import ActivityEvent
 from simple_golem.yagna.values import AgreementEvent, AgreementProposed, Proposal, ProposalState
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
@@ -360,7 +360,7 @@ def test_an_agreement_is_terminated_when_it_expires(daemon: FakeDaemon, agent: P
 def test_an_agreement_in_which_nothing_happens_is_given_up(
     daemon: FakeDaemon, agent: ProviderAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_golem.local.agreement_life._IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("simple_golem.local.provider.agreement._IDLE_SECONDS", 0.2)
     daemon.market_inbox.put(agreement("A"))
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "NoActivity"

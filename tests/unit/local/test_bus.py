@@ -12,8 +12,8 @@ from typing import TypeVar
 import pytest
 
 from simple_golem.errors import BusError
-from simple_golem.local.bus import Bus
-from simple_golem.local.gsb_protocol import (
+from simple_golem.local.bus.bus import Bus
+from simple_golem.local.bus.protocol import (
     CallReply,
     CallRequest,
     Hello,

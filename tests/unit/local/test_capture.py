@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem.local.capture import CapturedOutput
+from simple_golem.local.exe_unit.output_limits import CapturedOutput
 
 
 def after(mode: dict[str, Any] | None, *pieces: bytes) -> object:

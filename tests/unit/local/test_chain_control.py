@@ -15,15 +15,15 @@ from typing import Any, cast
 import pytest
 
 from simple_golem.errors import BadSetting, LocalNetworkError
-from simple_golem.local import network as network_module
-from simple_golem.local.chain import Chain
-from simple_golem.local.chain_config import payment_config
-from simple_golem.local.chain_direction import ChainDirection, direct_chain
-from simple_golem.local.chain_ledger import Ledger
-from simple_golem.local.daemon import YagnaDaemon
-from simple_golem.local.identities import REQUESTOR
-from simple_golem.local.network import LocalGolem
-from simple_golem.local.wire import DaemonAddress, Plan, Report
+from simple_golem.local import local_golem as network_module
+from simple_golem.local.chain.ledger import Ledger
+from simple_golem.local.chain.server import Chain
+from simple_golem.local.daemon.daemon import YagnaDaemon
+from simple_golem.local.daemon.identities import REQUESTOR
+from simple_golem.local.daemon.payment_config import payment_config
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.supervisor.chain_control import ChainDirection, direct_chain
+from simple_golem.local.supervisor.messages import DaemonAddress, Plan, Report
 
 URL = "http://127.0.0.1:4567"
 
@@ -199,7 +199,7 @@ def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
 
 def test_who_wants_no_chain_needs_none_of_its_packages() -> None:
     script = (
-        "import sys, simple_golem.cli, simple_golem.local.supervisor\n"
+        "import sys, simple_golem.command_line.main, simple_golem.local.supervisor.main\n"
         "names = {'rlp', 'eth_keys', 'eth_utils', 'eth_hash', 'Crypto'} & set(sys.modules)\n"
         "assert not names, names\n"
     )

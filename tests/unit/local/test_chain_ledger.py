@@ -8,15 +8,8 @@ from decimal import Decimal
 import pytest
 from wallet import PRICE, Wallet, transfer
 
-from simple_golem.local.chain_ledger import (
-    BASE_FEE,
-    ChainRefusal,
-    Ledger,
-    Transfer,
-    to_glm,
-    to_units,
-)
-from simple_golem.local.chain_transaction import decoded
+from simple_golem.local.chain.ledger import BASE_FEE, ChainRefusal, Ledger, Transfer, to_glm, to_units
+from simple_golem.local.chain.transaction import decoded
 
 GAS = 10**18
 PAYER, PAYEE = Wallet(1), Wallet(2)

@@ -11,8 +11,8 @@ import pytest
 import requests
 from wallet import Wallet, transfer
 
-from simple_golem.local.chain import Chain
-from simple_golem.local.chain_ledger import TOKEN
+from simple_golem.local.chain.ledger import TOKEN
+from simple_golem.local.chain.server import Chain
 
 PAYER, PAYEE = Wallet(1), Wallet(2)
 FUNDS = 3 * 10**18

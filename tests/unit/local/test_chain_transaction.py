@@ -6,9 +6,9 @@ import pytest
 import rlp
 from wallet import Wallet, transfer
 
-from simple_golem.local.chain_ledger import CHAIN_ID, TOKEN, ChainRefusal
-from simple_golem.local.chain_transaction import decoded
-from simple_golem.local.identities import PROVIDERS, REQUESTOR
+from simple_golem.local.chain.ledger import CHAIN_ID, TOKEN, ChainRefusal
+from simple_golem.local.chain.transaction import decoded
+from simple_golem.local.daemon.identities import PROVIDERS, REQUESTOR
 
 # Sent by yagna 0.17.6 to pay 0.0002526 GLM, and named so by it in the payment.
 OF_YAGNA = bytes.fromhex(

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from simple_golem.background.cancellation import Scope
 from simple_golem.errors import LocalNetworkError, NoDaemon, PortTaken
-from simple_golem.local import subnets as subnets_module
-from simple_golem.local.daemon import YagnaDaemon
-from simple_golem.local.daemons import DaemonPair
-from simple_golem.local.subnets import SubnetWatch
-from simple_golem.scope import Scope
+from simple_golem.local.daemon.daemon import YagnaDaemon
+from simple_golem.local.daemon.daemon_pair import DaemonPair
+from simple_golem.local.supervisor import subnets as subnets_module
+from simple_golem.local.supervisor.subnets import SubnetWatch
 from simple_golem.yagna.client import Yagna
 
 SLEEPER = """#!/bin/sh

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import BusError
-from simple_golem.local.exe_batch import Command
-from simple_golem.local.exe_unit import ExeUnit, ExeUnitHabits, StatePair
-from simple_golem.local.images import ImageStore
-from simple_golem.scope import Deadline, Scope
+from simple_golem.local.exe_unit.exe_batch import Command
+from simple_golem.local.exe_unit.exe_unit import ExeUnit, ExeUnitHabits, StatePair
+from simple_golem.local.images.image_store import ImageStore
 
 ACTIVITY = "a" * 32
 PACKAGE = "hash:sha3:529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4:http://127.0.0.1/alpine"

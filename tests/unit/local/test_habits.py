@@ -10,19 +10,19 @@ from typing import Any, cast
 
 import pytest
 
-from simple_golem.cli import main
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.command_line.habit_options import _SPELLINGS, spelled_habits
+from simple_golem.command_line.main import main
 from simple_golem.errors import BadHabit, BadWaitTime, LocalNetworkError
-from simple_golem.local.agent import ProviderAgent
-from simple_golem.local.appointments import Appointments
-from simple_golem.local.direction import ProviderDirection, direct
-from simple_golem.local.exe_units import _CommandHabits
-from simple_golem.local.habit_spelling import _SPELLINGS, spelled_habits
-from simple_golem.local.habits import Answer, FailingCommands, Price, ProviderHabits
-from simple_golem.local.network import LocalGolem
-from simple_golem.local.runtime import CommandError
-from simple_golem.local.usage import ProviderUsage, UsageReporter
-from simple_golem.local.wire import LocalProvider
-from simple_golem.scope import Scope, ScopeEnded
+from simple_golem.local.exe_unit.runtime import CommandError
+from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.provider.agent import ProviderAgent
+from simple_golem.local.provider.delayed_calls import Appointments
+from simple_golem.local.provider.exe_unit_factory import _CommandHabits
+from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
+from simple_golem.local.provider.usage import ProviderUsage, UsageReporter
+from simple_golem.local.supervisor.messages import LocalProvider
+from simple_golem.local.supervisor.provider_control import ProviderDirection, direct
 
 EVERYTHING_WRONG = ProviderHabits(
     price=Price(Decimal("0.1"), Decimal("0.2"), Decimal("0.3")),

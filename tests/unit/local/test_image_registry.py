@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from simple_golem.local.images import BUILT_IN, ImageStore
-from simple_golem.local.registry import Registry
+from simple_golem.local.images.image_registry import Registry
+from simple_golem.local.images.image_store import BUILT_IN, ImageStore
 
 ALPINE = BUILT_IN[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from simple_golem.errors import BadImage, GolemError
-from simple_golem.local.images import BUILT_IN, ImageStore
+from simple_golem.local.images.image_store import BUILT_IN, ImageStore
 
 SIMPLE_SERVICE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadSetting, LocalNetworkError, UnsupportedPlatform
-from simple_golem.local.daemon import find_yagna
-from simple_golem.local.habits import Price, ProviderHabits, habits_of
-from simple_golem.local.identities import HUB, PROVIDERS, REQUESTOR
-from simple_golem.local.network import LocalGolem, check_machine
-from simple_golem.local.offer import Terms, counter_properties, offer_properties
-from simple_golem.local.wire import DaemonAddress, LocalProvider, Plan, Report
+from simple_golem.local.daemon.daemon import find_yagna
+from simple_golem.local.daemon.identities import HUB, PROVIDERS, REQUESTOR
+from simple_golem.local.local_golem import LocalGolem, check_machine
+from simple_golem.local.provider.habits import Price, ProviderHabits, habits_of
+from simple_golem.local.provider.offer import Terms, counter_properties, offer_properties
+from simple_golem.local.supervisor.messages import DaemonAddress, LocalProvider, Plan, Report
 
 INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 PAYMENT = "golem.com.scheme.payu.payment-timeout-sec?"
@@ -115,6 +115,6 @@ def test_other_machines_are_refused_with_a_way_out(
 
 
 def test_a_missing_golem_node_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simple_golem.local.daemon.GOLEM_NODE", "no-such-package")
+    monkeypatch.setattr("simple_golem.local.daemon.daemon.GOLEM_NODE", "no-such-package")
     with pytest.raises(LocalNetworkError, match=r"pip install 'simple_golem\[local\]'"):
         find_yagna()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from simple_golem.local.package import Package, demand_refusal
-from simple_golem.model import vm
-from simple_golem.model.payload import ImageLocation, Payload
+from simple_golem.local.provider.package import Package, demand_refusal
+from simple_golem.model.payload import vm
+from simple_golem.model.payload.payload import ImageLocation, Payload
 
 HASH = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 IMAGE = f"hash:sha3:{HASH}:http://r/x"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from simple_golem.background.file_lock import FileLock, is_locked, locked
 from simple_golem.errors import LocalNetworkError
-from simple_golem.local.places import StateFolder, cache_folder, runtime_folder
-from simple_golem.local.ports import CANDIDATES, hold_ports
-from simple_golem.locks import FileLock, is_locked, locked
+from simple_golem.local.machine.folders import StateFolder, cache_folder, runtime_folder
+from simple_golem.local.machine.ports import CANDIDATES, hold_ports
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_a_port_somebody_listens_on_is_left_alone(tmp_path: Path) -> None:
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = (
-        "from pathlib import Path; from simple_golem.locks import FileLock; "
+        "from pathlib import Path; from simple_golem.background.file_lock import FileLock; "
         f"lock = FileLock(Path({str(path)!r})); print(); input()"
     )
     with subprocess.Popen(

@@ -17,8 +17,8 @@ import pytest
 from nobody import run_by_nobody
 
 from simple_golem.errors import LocalNetworkError, NamespacesForbidden, SandboxGone
-from simple_golem.local import sandbox as sandbox_module
-from simple_golem.local.sandbox import Sandbox
+from simple_golem.local.sandbox import sandbox as sandbox_module
+from simple_golem.local.sandbox.sandbox import Sandbox
 
 ROOT = Path(sandbox_module.__file__).parents[2]
 
@@ -250,7 +250,7 @@ def test_a_command_nobody_waits_for_any_longer_is_killed(sandbox: Sandbox) -> No
 def test_nothing_survives_the_death_of_its_owner() -> None:
     mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
     program = (
-        "import sys, time; from simple_golem.local.sandbox import Sandbox; sandbox = Sandbox(); "
+        "import sys, time; from simple_golem.local.sandbox.sandbox import Sandbox; sandbox = Sandbox(); "
         "command = sandbox.popen(['/bin/sh', '-c', 'setsid sleep 60 & sleep 60; true', sys.argv[1]])\n"
         "time.sleep(60)"
     )
@@ -311,7 +311,7 @@ def test_processor_time_is_counted_with_that_of_the_background(sandbox: Sandbox)
 
 def test_an_unprivileged_user_has_one_too() -> None:
     program = (
-        "from simple_golem.local.sandbox import Sandbox\n"
+        "from simple_golem.local.sandbox.sandbox import Sandbox\n"
         "with Sandbox() as sandbox:\n"
         "    process = sandbox.popen(['/bin/sh', '-c', 'id -u > /golem/work/x; cat /golem/work/x'])\n"
         "    print(process.wait(lambda data: print(data), print))\n"
@@ -350,7 +350,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def test_where_namespaces_are_forbidden_the_error_says_so() -> None:
-    program = "from simple_golem.local.sandbox import Sandbox; Sandbox.check()"
+    program = "from simple_golem.local.sandbox.sandbox import Sandbox; Sandbox.check()"
     command = [sys.executable, "-c", IN_A_NAMESPACE_THAT_FORBIDS_MORE, "-c", program]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert NamespacesForbidden.__name__ in ended.stderr

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from nobody import ROOT, run_by_nobody
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError
-from simple_golem.local.sandbox import Sandbox
-from simple_golem.local.sandbox_maker import SandboxMaker
-from simple_golem.scope import Deadline, Scope
+from simple_golem.local.sandbox.sandbox import Sandbox
+from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
 
 
 def output_of(sandbox: Sandbox, *argv: str) -> tuple[int, str]:
@@ -69,8 +69,8 @@ def test_a_maker_that_can_not_fork_says_so_and_goes_on() -> None:
     program = (
         "import resource\n"
         "from simple_golem.errors import LocalNetworkError\n"
-        "from simple_golem.local.sandbox import Sandbox\n"
-        "from simple_golem.local.sandbox_maker import SandboxMaker\n"
+        "from simple_golem.local.sandbox.sandbox import Sandbox\n"
+        "from simple_golem.local.sandbox.sandbox_maker import SandboxMaker\n"
         "maker = SandboxMaker()\n"
         "Sandbox(maker=maker).close()\n"
         "number = maker._process.pid\n"
@@ -94,8 +94,8 @@ def test_a_maker_that_can_not_fork_says_so_and_goes_on() -> None:
 def test_nothing_survives_the_death_of_who_had_them_made() -> None:
     program = (
         "import time\n"
-        "from simple_golem.local.sandbox import Sandbox\n"
-        "from simple_golem.local.sandbox_maker import SandboxMaker\n"
+        "from simple_golem.local.sandbox.sandbox import Sandbox\n"
+        "from simple_golem.local.sandbox.sandbox_maker import SandboxMaker\n"
         "maker = SandboxMaker()\n"
         "sandboxes = [Sandbox(maker=maker) for _ in range(2)]\n"
         "print(maker._process.pid, *[sandbox.pid for sandbox in sandboxes], flush=True)\n"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from simple_golem.local.state_reports import StatePair, StateReports
-from simple_golem.scope import wait_until
+from simple_golem.background.cancellation import wait_until
+from simple_golem.local.exe_unit.state_reports import StatePair, StateReports
 
 INITIALIZED, READY, BUSY, TERMINATED = (
     ("Initialized", None),
@@ -58,7 +58,7 @@ def test_what_a_command_passes_through_in_a_moment_is_not_told(
     reports: StateReports, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than any machine keeps this loop waiting; the thread that reports waits for it all the while.
-    monkeypatch.setattr("simple_golem.local.state_reports._PASSING_SECONDS", 3600.0)
+    monkeypatch.setattr("simple_golem.local.exe_unit.state_reports._PASSING_SECONDS", 3600.0)
     reports.tell(READY)
     assert told.came.acquire(timeout=20)
     for _ in range(1000):

@@ -7,7 +7,7 @@ import sys
 
 
 def test_a_starter_that_is_gone_before_it_said_what_it_wants_leaves_nothing_to_do() -> None:
-    program = "from simple_golem.local.supervisor import main; main()"
+    program = "from simple_golem.local.supervisor.main import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

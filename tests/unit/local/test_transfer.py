@@ -17,14 +17,14 @@ import pytest
 from flatbuffers import flexbuffers
 
 from simple_golem.errors import BusError
-from simple_golem.local import transfer as transfer_module
-from simple_golem.local.archiver import FORMATS, pattern
-from simple_golem.local.exe_unit import ExeUnit
-from simple_golem.local.exe_units import _CommandHabits
-from simple_golem.local.gftp import CALLS_AT_ONCE, CHUNK_BYTES
-from simple_golem.local.habits import ProviderHabits
-from simple_golem.local.images import ImageStore
-from simple_golem.local.progress import _seconds
+from simple_golem.local.exe_unit.exe_unit import ExeUnit
+from simple_golem.local.images.image_store import ImageStore
+from simple_golem.local.provider.exe_unit_factory import _CommandHabits
+from simple_golem.local.provider.habits import ProviderHabits
+from simple_golem.local.transfer import transfer as transfer_module
+from simple_golem.local.transfer.archiver import FORMATS, pattern
+from simple_golem.local.transfer.gftp import CALLS_AT_ONCE, CHUNK_BYTES
+from simple_golem.local.transfer.progress import _seconds
 
 PROVIDER, REQUESTOR = "0x" + "a" * 40, "0x" + "b" * 40
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 12 * CHUNK_BYTES + 7)

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from simple_golem.local.usage import UsageReporter
-from simple_golem.scope import Scope
+from simple_golem.background.cancellation import Scope
+from simple_golem.local.provider.usage import UsageReporter
 from simple_golem.yagna.client import Yagna
 
 

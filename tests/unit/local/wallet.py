@@ -6,7 +6,7 @@ import rlp
 from eth_hash.auto import keccak
 from eth_keys.datatypes import PrivateKey
 
-from simple_golem.local.chain_ledger import CHAIN_ID, TOKEN
+from simple_golem.local.chain.ledger import CHAIN_ID, TOKEN
 
 PRICE = 20_000_000_000
 

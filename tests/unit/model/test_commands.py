@@ -13,7 +13,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import pytest
 
 from simple_golem.errors import BadCommand, BadCommandList
-from simple_golem.model.commands import (
+from simple_golem.model.commands.commands import (
     Command,
     Deploy,
     Run,
@@ -24,7 +24,7 @@ from simple_golem.model.commands import (
     as_commands,
     batch_of,
 )
-from simple_golem.model.results import Result, Results
+from simple_golem.model.commands.results import Result, Results
 
 
 class Colour(str, enum.Enum):

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from simple_golem.errors import BadPayload
-from simple_golem.model.constraints import checked_constraint, checked_constraints, constraint
+from simple_golem.model.payload.constraints import checked_constraint, checked_constraints, constraint
 
 
 @pytest.mark.parametrize(

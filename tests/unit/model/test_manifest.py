@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadPayload
-from simple_golem.model import vm
-from simple_golem.model.manifest import read_manifest
-from simple_golem.model.payload import ImageLocation, ImageRequest, Payload
+from simple_golem.model.payload import vm
+from simple_golem.model.payload.manifest import read_manifest
+from simple_golem.model.payload.payload import ImageLocation, ImageRequest, Payload
 
 HASH = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 URL = "https://registry.example.com/image.gvmi"

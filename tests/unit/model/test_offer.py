@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simple_golem.model.offer import Offer
-from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR
 
 PROPERTIES: dict[str, Any] = {
     "golem.node.id.name": "prov-1",

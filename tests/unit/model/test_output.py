@@ -9,8 +9,8 @@ import pickle
 import pytest
 
 from simple_golem.errors import BadCommand
-from simple_golem.model.commands import Run
-from simple_golem.model.output import LONGEST_LINE, LineCutter, OutputLine
+from simple_golem.model.commands.commands import Run
+from simple_golem.model.commands.output import LONGEST_LINE, LineCutter, OutputLine
 
 
 def lines_of(*pieces: bytes) -> list[str]:

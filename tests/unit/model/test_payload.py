@@ -10,9 +10,9 @@ from decimal import Decimal
 import pytest
 
 from simple_golem.errors import BadPayload
-from simple_golem.model import vm
-from simple_golem.model.commands import Deploy, Start
-from simple_golem.model.payload import ImageLocation, ImageRequest, Payload, require_payload
+from simple_golem.model.commands.commands import Deploy, Start
+from simple_golem.model.payload import vm
+from simple_golem.model.payload.payload import ImageLocation, ImageRequest, Payload, require_payload
 
 HASH = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 

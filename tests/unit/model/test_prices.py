@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simple_golem.model.cost import plain
-from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR, Prices
+from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR, Prices
 
 PROPERTIES: dict[str, Any] = {
     MODEL: "linear",

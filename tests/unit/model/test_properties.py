@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from simple_golem.errors import BadPayload
-from simple_golem.model.payload import Payload
-from simple_golem.model.properties import _ELSEWHERE, _KINDS, checked_properties, kind_of
+from simple_golem.model.payload.payload import Payload
+from simple_golem.model.payload.properties import _ELSEWHERE, _KINDS, checked_properties, kind_of
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 import pytest
 
 from simple_golem.errors import CommandFailed, GolemError, NoBytes, NotOneResult
-from simple_golem.model.commands import Command, Run
-from simple_golem.model.failure import command_failed
-from simple_golem.model.results import Result, Results
-from simple_golem.model.transfers import Download, Upload
+from simple_golem.model.commands.commands import Command, Run
+from simple_golem.model.commands.failure import command_failed
+from simple_golem.model.commands.results import Result, Results
+from simple_golem.model.commands.transfers import Download, Upload
 
 ENTRY = {
     "index": 1,

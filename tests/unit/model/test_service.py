@@ -20,13 +20,18 @@ from simple_golem.errors import (
     NotRunning,
     ServiceStopped,
 )
-from simple_golem.model import vm
-from simple_golem.model.commands import Command, Commands, Deploy, Run, Start
-from simple_golem.model.payload import Payload
-from simple_golem.model.results import Result, Results
-from simple_golem.model.service import Service, bind, check_run_interval, set_results
-from simple_golem.model.service_class import check_service_class, commands_from, has_own_run, payload_of
-from simple_golem.model.states import ServiceState
+from simple_golem.model.commands.commands import Command, Commands, Deploy, Run, Start
+from simple_golem.model.commands.results import Result, Results
+from simple_golem.model.payload import vm
+from simple_golem.model.payload.payload import Payload
+from simple_golem.model.service.service import Service, bind, check_run_interval, set_results
+from simple_golem.model.service.service_class import (
+    check_service_class,
+    commands_from,
+    has_own_run,
+    payload_of,
+)
+from simple_golem.model.service.states import ServiceState
 
 DATE = Run("/bin/date")
 LIST = Run("/bin/ls", "/")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import simple_golem.model
+from simple_golem.model.base.wire_time import format_time, parse_time
 from simple_golem.model.cost import Cost
-from simple_golem.model.states import TRANSITIONS, ServiceState
-from simple_golem.model.wire_time import format_time, parse_time
+from simple_golem.model.service.states import TRANSITIONS, ServiceState
 
 
 def test_a_state_equals_and_prints_as_its_name() -> None:

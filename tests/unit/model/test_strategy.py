@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadStrategy
-from simple_golem.model.offer import Offer
-from simple_golem.model.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR
-from simple_golem.model.strategy import Strategy, require_strategy
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR
+from simple_golem.model.offers.strategy import Strategy, require_strategy
 
 ID = "0xABCDEF0000000000000000000000000000000001"
 

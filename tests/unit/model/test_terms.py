@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadTerms
-from simple_golem.model.terms import ACCEPT_TIMEOUT, INTERVAL, PAYMENT_TIMEOUT, Terms, require_terms
+from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, PAYMENT_TIMEOUT, Terms, require_terms
 
 OFFER = {ACCEPT_TIMEOUT: 240, INTERVAL: 120, PAYMENT_TIMEOUT: 120, "other": 1}
 ALL = Terms(debit_note_interval=60, debit_note_accept_timeout=30, payment_timeout=1800)

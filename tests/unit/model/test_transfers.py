@@ -21,7 +21,7 @@ from simple_golem import (
     UploadJson,
 )
 from simple_golem.errors import BadAnswer, BadCommand, BadJson, NoData
-from simple_golem.model.transfers import container_url
+from simple_golem.model.commands.transfers import container_url
 
 ALL = (
     Upload("in.png", "/golem/input/in.png"),

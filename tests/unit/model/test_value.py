@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field
 
 import pytest
 
-from simple_golem.model.value import Value
+from simple_golem.model.base.value import Value
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from simple_golem.errors import BadPayload
-from simple_golem.model import vm
-from simple_golem.model.commands import Deploy, Run, Start
-from simple_golem.model.payload import Payload
-from simple_golem.model.service import Service, made_for
+from simple_golem.model.commands.commands import Deploy, Run, Start
+from simple_golem.model.payload import vm
+from simple_golem.model.payload.payload import Payload
+from simple_golem.model.service.service import Service, made_for
 
 GPU = "golem.!exp.gap-35.v1.inf.gpu"
 

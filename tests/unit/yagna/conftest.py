@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import responses
 
-from simple_golem.scope import Scope
+from simple_golem.background.cancellation import Scope
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.http import Http
+from simple_golem.yagna.transport.http import Http
 
 from .loopback import Behaviour, Loopback
 

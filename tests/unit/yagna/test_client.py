@@ -14,8 +14,8 @@ import responses
 from responses import matchers
 
 from simple_golem.errors import YagnaError
+from simple_golem.yagna.api.provider import ActivityEvent
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.provider import ActivityEvent
 from simple_golem.yagna.values import AgreementProposed, Identity
 
 from .conftest import API

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 from urllib3.util import wait_for_read
 
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread
 from simple_golem.errors import YagnaError
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import EngineThread
-from simple_golem.yagna.connections import Connections
-from simple_golem.yagna.http import Http
-from simple_golem.yagna.retry import Repeat
+from simple_golem.yagna.transport.connections import Connections
+from simple_golem.yagna.transport.http import Http
+from simple_golem.yagna.transport.retry import Repeat
 
 from .loopback import Loopback, answer, silence
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread
 from simple_golem.errors import BadAppKey, NoDaemon, YagnaError
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import EngineThread
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.event_stream import RuntimeEvent, runtime_events
+from simple_golem.yagna.transport.event_stream import RuntimeEvent, runtime_events
 
 from .loopback import Behaviour, Loopback, answer, hang_up, silence
 

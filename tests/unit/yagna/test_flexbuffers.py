@@ -8,7 +8,7 @@ from array import array
 import pytest
 from flatbuffers import flexbuffers
 
-from simple_golem.yagna.flexbuffers import BadFlexBuffer, decode, encode
+from simple_golem.yagna.service_bus.flexbuffers import BadFlexBuffer, decode, encode
 
 CHUNK = bytes(range(256)) * 160
 MAPS = (

@@ -17,9 +17,9 @@ from websockets.sync.server import ServerConnection, serve
 
 from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.flexbuffers import decode, encode
-from simple_golem.yagna.gsb_call import GsbRequest, SocketLost
-from simple_golem.yagna.gsb_socket import GsbSocket
+from simple_golem.yagna.service_bus.flexbuffers import decode, encode
+from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
+from simple_golem.yagna.service_bus.gsb_socket import GsbSocket
 
 from .conftest import API
 

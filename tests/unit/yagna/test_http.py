@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.errors import BadAppKey, GolemError, NoDaemon, YagnaError
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.yagna.http import Http
-from simple_golem.yagna.retry import Repeat
+from simple_golem.yagna.transport.http import Http
+from simple_golem.yagna.transport.retry import Repeat
 
 from .loopback import Loopback, answer, hang_up
 

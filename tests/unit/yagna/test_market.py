@@ -12,13 +12,7 @@ from responses import matchers
 
 from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.values import (
-    AgreementState,
-    Approval,
-    Proposal,
-    ProposalRejected,
-    ProposalState,
-)
+from simple_golem.yagna.values import AgreementState, Approval, Proposal, ProposalRejected, ProposalState
 
 from .conftest import API
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from simple_golem.background.cancellation import ScopeEnded
 from simple_golem.errors import NoDaemon, YagnaError
-from simple_golem.scope import ScopeEnded
-from simple_golem.yagna.http import Http
-from simple_golem.yagna.retry import Repeat, retrying
+from simple_golem.yagna.transport.http import Http
+from simple_golem.yagna.transport.retry import Repeat, retrying
 
 from .conftest import Impatient
 from .loopback import Behaviour, Loopback, answer, hang_up

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from simple_golem.scope import Scope, ScopeEnded
-from simple_golem.threads import EngineThread
-from simple_golem.yagna import sockets
-from simple_golem.yagna.connections import Connections
-from simple_golem.yagna.http import Http
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread
+from simple_golem.yagna.transport import abandonable as sockets
+from simple_golem.yagna.transport.connections import Connections
+from simple_golem.yagna.transport.http import Http
 
 from .loopback import Loopback, answer, silence
 

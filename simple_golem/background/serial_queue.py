@@ -1,0 +1,44 @@
+"""Work that has to be done one after the other for one thing, and side by side for different ones."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .threads import WorkerPool
+
+Work = tuple[Callable[..., object], tuple[Any, ...]]
+
+
+class InTurn:
+    """A queue for each key, all served by the same workers; a slow one holds up nothing but its own."""
+
+    def __init__(self, workers: WorkerPool) -> None:
+        self._workers = workers
+        self._lock = threading.Lock()
+        self._queues: dict[str, deque[Work]] = {}
+
+    def post(self, key: str, work: Callable[..., object], *args: Any) -> None:
+        """Have `work(*args)` done after what was posted before for the same `key`; does not block."""
+        with self._lock:
+            queue = self._queues.get(key)
+            if queue is not None:
+                queue.append((work, args))
+                return
+            self._queues[key] = deque([(work, args)])
+        self._workers.post(self._next, key)
+
+    def _next(self, key: str) -> None:
+        with self._lock:
+            work, args = self._queues[key].popleft()
+        try:
+            work(*args)
+        finally:
+            with self._lock:
+                more = bool(self._queues[key])
+                if not more:
+                    del self._queues[key]
+            if more:
+                self._workers.post(self._next, key)

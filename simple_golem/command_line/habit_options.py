@@ -1,0 +1,129 @@
+"""Habits as they are typed on a command line: `prov-2=dies-after:5`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal, DecimalException
+from typing import Any
+
+from ..errors import BadHabit
+from ..local.daemon.identities import PROVIDERS
+from ..local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
+
+Change = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """One habit: how its value is called (None: it has none), and what it changes."""
+
+    value: str | None
+    change: Callable[[str], Change]
+    optional: bool = False
+
+    def shown(self, name: str) -> str:
+        if self.value is None:
+            return name
+        return f"{name}[:{self.value}]" if self.optional else f"{name}:{self.value}"
+
+
+def _plain(**change: Any) -> _Spelling:
+    return _Spelling(None, lambda value: change)
+
+
+def _seconds(field: str) -> _Spelling:
+    return _Spelling("SECONDS", lambda value: {field: float(value)})
+
+
+def _amount(value: str) -> Decimal:
+    amount = Decimal(value)
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{value} is no amount")
+    return amount
+
+
+def _refusal(field: str) -> _Spelling:
+    return _Spelling("REASON", lambda value: {field: Answer.NO, **_reason(value)}, optional=True)
+
+
+def _reason(value: str) -> Change:
+    return {"reason": value} if value else {}
+
+
+_SPELLINGS: Mapping[str, _Spelling] = {
+    "never-answers": _plain(proposals=Answer.NEVER),
+    "rejects-proposals": _refusal("proposals"),
+    "never-approves": _plain(agreements=Answer.NEVER),
+    "rejects-agreements": _refusal("agreements"),
+    "approves-after": _seconds("approves_after"),
+    "never-creates": _plain(activities=Answer.NEVER),
+    "refuses-activities": _refusal("activities"),
+    "creates-after": _seconds("creates_after"),
+    "fails-deploy": _Spelling(
+        "MESSAGE", lambda value: {"deploy_error": value or "no disk left"}, optional=True
+    ),
+    "fails-commands": _Spelling(
+        "TEXT", lambda value: {"failing_commands": FailingCommands(value)}, optional=True
+    ),
+    "delays-commands": _seconds("command_delay"),
+    "disk-of": _Spelling("MIB", lambda value: {"disk_mib": int(value)}),
+    "slow-transfers": _Spelling("KIB_PER_SECOND", lambda value: {"transfer_speed": float(value)}),
+    "cuts-transfers-after": _Spelling("BYTES", lambda value: {"cuts_transfers_after": int(value)}),
+    "never-streams": _plain(streams=False),
+    "silent-after": _seconds("silent_after"),
+    "silent-for": _seconds("silent_for"),
+    "terminates-after": _seconds("terminates_after"),
+    "keeps-activity": _plain(keeps_activity=True),
+    "dies-after": _seconds("dies_after"),
+    "never-destroys": _plain(destroys=False),
+    "runtime": _Spelling("NAME", lambda value: {"runtime": value}),
+    "gpu": _Spelling("MODEL", lambda value: {"gpu": value}),
+    "claims": _Spelling("CAPABILITIES", lambda value: {"claims": tuple(value.split(","))}),
+    "price-per-second": _Spelling("GLM", lambda value: {"price": Price(per_second=_amount(value))}),
+    "debit-note-interval": _seconds("debit_note_interval"),
+    "insists-on-interval": _seconds("insists_on_interval"),
+    "overcharges": _Spelling("FACTOR", lambda value: {"overcharge": _amount(value)}),
+    "never-invoices": _plain(invoices=False),
+    "invoices-after": _seconds("invoices_after"),
+}
+
+POSSIBLE_HABITS = ", ".join(spelling.shown(name) for name, spelling in _SPELLINGS.items())
+
+
+def spelled_habits(options: Iterable[str], providers: int) -> list[ProviderHabits]:
+    """The habits of as many providers, honest but for what `options` say.
+
+    Args:
+        options: `PROVIDER=HABIT` or `PROVIDER=HABIT:VALUE`, each; those of one provider add up.
+        providers: how many there are.
+
+    Raises:
+        BadHabit: an option is not of that form, or there is no such provider or habit.
+    """
+    habits = [ProviderHabits()] * providers
+    names = [identity.name for identity in PROVIDERS[:providers]]
+    for option in options:
+        provider, _, habit = option.partition("=")
+        if provider not in names:
+            raise BadHabit(
+                f"a habit is written PROVIDER=HABIT, with a provider from {names[0]} to {names[-1]}, "
+                f"not {option!r}"
+            )
+        index = names.index(provider)
+        habits[index] = _with(habits[index], habit)
+    return habits
+
+
+def _with(habits: ProviderHabits, habit: str) -> ProviderHabits:
+    name, colon, value = habit.partition(":")
+    spelling = _SPELLINGS.get(name)
+    if spelling is None:
+        raise BadHabit(f"{name!r} is no habit; the possible ones are {POSSIBLE_HABITS}")
+    wrong = BadHabit(f"this habit is written {spelling.shown(name)}, not {habit!r}")
+    if (spelling.value is None) == bool(colon) and not spelling.optional:
+        raise wrong
+    try:
+        return replace(habits, **spelling.change(value))
+    except (ValueError, DecimalException) as error:
+        raise wrong from error

@@ -1,0 +1,62 @@
+"""Hands events to the log and to the user's callables, in order, on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+
+from ..background.threads import EngineThread
+from ..model.events import (
+    BatchEnded,
+    BatchStarted,
+    Event,
+    MethodCalled,
+    ProposalReceived,
+    StartProgress,
+    TransferProgress,
+)
+
+# A user who wants to read along sets this one logger to INFO, or to DEBUG for every batch.
+logger = logging.getLogger("simple_golem.events")
+
+Listener = Callable[[Event], object]
+Emit = Callable[[Event], None]
+
+_FREQUENT = (BatchStarted, BatchEnded, MethodCalled, ProposalReceived, StartProgress, TransferProgress)
+
+
+class EventDesk:
+    """Takes events from any thread without blocking it, and gives them to every listener in that order."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._listeners: tuple[Listener, ...] = ()
+        self._thread = EngineThread("golem-events", self._run)
+        self._started = False
+
+    def add(self, listener: Listener) -> None:
+        """Call `listener` with every event from now on."""
+        self._listeners += (listener,)
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def emit(self, event: Event) -> None:
+        """Log an event, and queue it for the listeners; never blocks."""
+        logger.log(logging.DEBUG if isinstance(event, _FREQUENT) else logging.INFO, "%s", event)
+        if self._listeners:
+            self._queue.put(event)
+
+    def close(self, timeout: float) -> bool:
+        """Give out what is queued and join the thread; False if a listener holds it up."""
+        self._queue.put(None)
+        return self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (event := self._queue.get()) is not None:
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("%r raised an error for the event: %s", listener, event)

@@ -1,0 +1,305 @@
+"""The files of one batch: published before it is sent, withdrawn when it ends, however it ends."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from ...background.cancellation import Scope
+from ...errors import BadLocalFile, CommandFailed, TransferFailed
+from ...model.commands.commands import Command, Transfer
+from ...model.commands.failure import command_failed, results_so_far
+from ...model.commands.results import Result, Results
+from ...model.commands.transfers import (
+    Download,
+    DownloadCommand,
+    FileCommand,
+    Upload,
+    UploadBytes,
+    UploadJson,
+    container_url,
+)
+from ...model.events import TransferProgress
+from ..event_dispatcher import Emit
+from . import folders as file_folders
+from .local_files import (
+    FileEnd,
+    Memory,
+    PartialFile,
+    Progress,
+    SinkEnd,
+    SourceEnd,
+    check_target,
+    found,
+    open_to_send,
+)
+from .publisher import FilePublisher, Publication
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 0.2
+# How often a transfer is begun anew after its WebSocket was lost.
+_MOST_ATTEMPTS = 3
+
+
+@dataclass(eq=False)
+class _Part:
+    """What becomes of one command of the user."""
+
+    command: Command
+    index: int
+    is_folder: bool = False
+    steps: list[Command] = field(default_factory=list)
+    publication: Publication | None = None
+    sink: SinkEnd | None = None
+    partial: PartialFile | None = None
+    memory: Memory | None = None
+    lost_before: int = 0
+
+
+class FileBatch:
+    """One batch and its files, in a `with` statement.
+
+    Attributes:
+        steps: what is sent in place of the commands: transfers that name the files' URLs.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        publisher: FilePublisher,
+        instance: str,
+        emit: Emit,
+        scope: Scope,
+        unsent: Scope,
+    ) -> None:
+        """Open and publish what the commands need.
+
+        Args:
+            scope: cancelling it gives up what is done with the files after the batch was sent.
+            unsent: cancelling it gives up what is done before.
+
+        Raises:
+            BadLocalFile: a file of this machine can't be read, or not be written where it is to go.
+            NoDaemon, YagnaError, ScopeEnded: the daemon gave no answer.
+        """
+        self._commands = tuple(commands)
+        self._publisher = publisher
+        self._instance = instance
+        self._emit = emit
+        self._scope = scope
+        self._unsent = unsent
+        self._open = ExitStack()
+        self._parts: list[_Part] = []
+        self._done: list[Result] = []
+        self._attempts = 0
+        self._answered = True
+        with ExitStack() as undo:
+            undo.callback(self._open.close)
+            # All that this machine could refuse is asked for before the daemon is.
+            ends = [self._prepare(command) for command in self._commands]
+            for part, end in ends:
+                self._publish(part, end)
+            undo.pop_all()
+        self._owners = [part for part in self._parts for _step in part.steps]
+        self.steps = tuple(step for part in self._parts for step in part.steps)
+
+    def __enter__(self) -> FileBatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, (CommandFailed, TransferFailed, BadLocalFile)):
+            # The batch was given up, and providers may be in the middle of a file.
+            self._publisher.refuse([part.publication for part in self._parts if part.publication])
+        self._open.close()
+
+    # --- before it is sent ------------------------------------------------------------------------------
+
+    def _prepare(self, command: Command) -> tuple[_Part, FileEnd | None]:
+        part = _Part(command, len(self._parts))
+        self._parts.append(part)
+        if not isinstance(command, FileCommand):
+            part.steps = [command]
+            return part, None
+        progress = self._progress(command)
+        if isinstance(command, DownloadCommand):
+            return part, self._sink(part, command, progress)
+        return part, self._source(part, command, progress)
+
+    def _source(self, part: _Part, command: FileCommand, progress: Progress) -> FileEnd:
+        file: BinaryIO
+        name = repr(command)
+        if isinstance(command, (UploadBytes, UploadJson)):
+            data = command.data
+            file, size = io.BytesIO(data), len(data)
+        elif isinstance(command, Upload):
+            path = found(command.local, repr(command))
+            name = str(path)
+            part.is_folder = path.is_dir()
+            if part.is_folder:
+                file, size = file_folders.packed(path, repr(command), self._unsent)
+            else:
+                _not_a_folder(command, path)
+                file, size = open_to_send(path, repr(command))
+        else:
+            raise TypeError(f"{command!r} is of no kind that can be sent")
+        self._open.callback(file.close)
+        return SourceEnd(file, name, size, progress)
+
+    def _sink(self, part: _Part, command: DownloadCommand, progress: Progress) -> FileEnd:
+        if not isinstance(command, Download):
+            part.memory = Memory()
+            part.sink = SinkEnd(part.memory, "memory", progress)
+            return part.sink
+        path = found(command.local, repr(command))
+        part.is_folder = command.is_folder
+        check_target(path, repr(command), part.is_folder)
+        # A folder that is there may be the only place that can be written to, or have a disk of its own.
+        place = path if part.is_folder and path.is_dir() else None
+        part.partial = PartialFile(path, repr(command), place)
+        self._open.callback(part.partial.discard)
+        self._open.callback(part.partial.file.close)
+        part.sink = SinkEnd(part.partial.file, str(path), progress)
+        return part.sink
+
+    def _publish(self, part: _Part, end: FileEnd | None) -> None:
+        if end is None or not isinstance(part.command, FileCommand):
+            return
+        part.publication = self._publisher.publish(end, self._unsent)
+        self._open.callback(self._withdraw, part.publication)
+        part.steps = _steps(part.command, part.publication.url, part.is_folder)
+
+    def _withdraw(self, publication: Publication) -> None:
+        # A daemon that has no answer for one is not waited for again, with as many files as there may be.
+        self._answered = self._publisher.withdraw(publication, ask=self._answered)
+
+    def _progress(self, command: Command) -> Progress:
+        """What tells the events of a transfer: not each chunk, but its end for sure."""
+        told = -math.inf
+
+        def progress(transferred: int, total: int | None) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if transferred == total or now - told >= _PROGRESS_SECONDS:
+                told = now
+                self._emit(TransferProgress(self._instance, command, transferred, total))
+
+        return progress
+
+    # --- while it is sent -------------------------------------------------------------------------------
+
+    def run(self, send: Callable[[tuple[Command, ...], tuple[Command, ...]], Results]) -> Results:
+        """Have the batch sent, and return what the user's commands answered.
+
+        A transfer that failed as its WebSocket was lost is sent again, with what comes after it.
+
+        Args:
+            send: runs some steps as a batch and returns their results; it is told, too, which of the user's
+                commands each of them belongs to.
+
+        Raises:
+            CommandFailed: one of the user's commands failed.
+            BadLocalFile: a file of this machine could not be read or written on the way.
+            TransferFailed: the provider says that all is well, but a file did not come.
+        """
+        while True:
+            steps = self.steps[len(self._done) :]
+            known_as = tuple(part.command for part in self._owners[len(self._done) :])
+            for part in self._parts:
+                part.lost_before = part.publication.lost if part.publication else 0
+            try:
+                self._done += send(steps, known_as)
+                break
+            except CommandFailed as error:
+                self._done += results_so_far(error)[:-1]
+                if not self._worth_another_try():
+                    self._raise(error)
+                logger.info("%s: sent again after its connection was lost: %s", self._instance, error)
+        return Results(self._keep(self._folded(self._done)))
+
+    def _worth_another_try(self) -> bool:
+        part, step = self._owners[len(self._done)], self.steps[len(self._done)]
+        self._attempts += 1
+        if part.publication is None or not isinstance(step, Transfer) or self._attempts == _MOST_ATTEMPTS:
+            return False
+        return part.publication.lost > part.lost_before and part.publication.end.trouble is None
+
+    def _raise(self, error: CommandFailed) -> None:
+        """Tell a failure of the user's command, not of the steps that it was made of."""
+        results = self._folded([*self._done, results_so_far(error)[-1]])
+        self._keep(results[:-1])
+        part = self._owners[len(self._done)]
+        trouble = part.publication.end.trouble if part.publication else None
+        if trouble is not None:
+            raise trouble from error
+        raise command_failed(results, self._commands, error.provider) from None
+
+    # --- when it has ended ------------------------------------------------------------------------------
+
+    def _folded(self, results: Sequence[Result]) -> list[Result]:
+        """One result for each command: that of its last step."""
+        folded: list[Result] = []
+        for result, owner in zip(results, self._owners, strict=False):
+            one = replace(result, index=owner.index, command=owner.command)
+            if folded and folded[-1].index == owner.index:
+                folded[-1] = one
+            else:
+                folded.append(one)
+        return folded
+
+    def _keep(self, results: Sequence[Result]) -> list[Result]:
+        """Give what was downloaded its name, or put it into its result."""
+        return [self._with_download(result, self._parts[result.index]) for result in results]
+
+    def _with_download(self, result: Result, part: _Part) -> Result:
+        if part.sink is None or not result.success:
+            return result
+        part.sink.close()
+        if part.sink.trouble is not None:
+            raise part.sink.trouble
+        if not part.sink.finished:
+            raise TransferFailed(f"{part.command!r}: the provider never sent the end of the file")
+        if part.memory is not None:
+            return replace(result, downloaded=part.memory.content)
+        if part.partial is not None and part.is_folder:
+            file_folders.unpack_here(part.partial.path, part.partial.target, self._scope)
+        elif part.partial is not None:
+            part.partial.keep()
+        return result
+
+
+def has_files(commands: Sequence[Command]) -> bool:
+    """Whether some of the commands need files of this machine."""
+    return any(isinstance(command, FileCommand) for command in commands)
+
+
+def _steps(command: FileCommand, url: str, is_folder: bool) -> list[Command]:
+    if not is_folder:
+        there = container_url(command.remote)
+        return [Transfer(there, url) if isinstance(command, DownloadCommand) else Transfer(url, there)]
+    folder = command.remote.removesuffix("/")
+    archive = f"{folder}/.simple-golem-{secrets.token_hex(4)}.tar"
+    there = container_url(archive)
+    if isinstance(command, DownloadCommand):
+        pack, remove = file_folders.pack(archive, folder), file_folders.remove(archive)
+        return [pack, Transfer(there, url), remove]
+    return [Transfer(url, there), file_folders.unpack(archive, folder)]
+
+
+def _not_a_folder(command: Upload, path: Path) -> None:
+    if command.remote.endswith("/"):
+        raise BadLocalFile(
+            f"{command!r}: {path} is no folder, so its target can't be one; "
+            f"write {command.remote + path.name!r}"
+        )

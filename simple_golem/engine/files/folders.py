@@ -1,0 +1,219 @@
+"""Whole folders, which go as one tar file that the image's own `tar` packs or unpacks.
+
+The exe-unit has a `format` of its own for that, but not in every version that providers run, and one that
+lacks it says nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from ...background.cancellation import Scope
+from ...errors import BadLocalFile, TransferFailed
+from ...model.commands.commands import Command, Run
+
+logger = logging.getLogger(__name__)
+
+_UNPACK = 'tar -xf "$0" -C "$1" && rm -f "$0"'
+_PACK = 'tar -cf "$0" -C "$1" .'
+_BLOCK = 256 * 1024
+
+
+def unpack(archive: str, folder: str) -> Command:
+    """The command that unpacks an archive into a folder, on the provider's side."""
+    return Run("/bin/sh", "-c", _UNPACK, archive, folder)
+
+
+def pack(archive: str, folder: str) -> Command:
+    """The command that packs a folder, on the provider's side; the archive may lie in it."""
+    return Run("/bin/sh", "-c", _PACK, archive, folder)
+
+
+def remove(archive: str) -> Command:
+    """The command that removes an archive there."""
+    return Run("/bin/rm", "-f", archive)
+
+
+def packed(folder: Path, what: str, scope: Scope) -> tuple[BinaryIO, int]:
+    """Pack a folder of this machine into a temporary file that has no name; returns it and its size.
+
+    Raises:
+        BadLocalFile: something in it can't be read, or there is no room for the file.
+        ScopeEnded: `scope` was cancelled.
+    """
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - who sends it closes it
+    try:
+        # Busybox knows this format's long names, not those of the newer one.
+        with tarfile.open(
+            fileobj=cast(BinaryIO, _Listening(archive, scope)),
+            mode="w",
+            format=tarfile.GNU_FORMAT,
+            dereference=True,
+        ) as tar:
+            _add(tar, folder, ".", ())
+        return archive, archive.seek(0, 2)
+    except (OSError, tarfile.TarError) as error:
+        archive.close()
+        raise BadLocalFile(f"{what}: {folder} can't be packed: {error}") from error
+    except BaseException:
+        archive.close()
+        raise
+
+
+class _Listening:
+    """A file that is written to as long as its scope lasts."""
+
+    def __init__(self, file: BinaryIO, scope: Scope) -> None:
+        self._file = file
+        self._scope = scope
+
+    def write(self, data: bytes) -> int:
+        self._scope.check()
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str, above: tuple[tuple[int, int], ...]) -> None:
+    """Add a file, or a folder with what is in it; `above` are the folders that it lies in."""
+    member = tar.gettarinfo(path, name)
+    if member is None or not (member.isfile() or member.isdir()):
+        logger.warning("%s is neither a file nor a folder, and left out", path)
+        return
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    if member.isfile():
+        with path.open("rb") as file:
+            tar.addfile(member, file)
+        return
+    itself = path.stat()
+    here = (itself.st_dev, itself.st_ino)
+    if here in above:
+        logger.warning("%s is a link to a folder that it lies in, and left out", path)
+        return
+    tar.addfile(member)
+    for one in sorted(os.listdir(path)):
+        _add(tar, path / one, f"{name}/{one}", (*above, here))
+
+
+def unpack_here(archive: Path, folder: Path, scope: Scope) -> None:
+    """Unpack what came from a provider into a folder of this machine, in which only whole files appear.
+
+    Args:
+        archive: beside it, on the same file system as `folder`, is room for what is in it.
+
+    Raises:
+        TransferFailed: it is no archive, or one that would write elsewhere.
+        BadLocalFile: something can't be written.
+        ScopeEnded: `scope` was cancelled.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".simple-golem-") as beside:
+            with tarfile.open(archive, mode="r:") as tar:
+                _Unpacking(tar, Path(beside), scope).run()
+            _move(Path(beside), folder, scope)
+    except OSError as error:
+        raise BadLocalFile(f"{folder} can't be written: {error}") from error
+    except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError) as error:
+        # Whoever is no friend may have packed it, and tarfile does not foresee everything.
+        raise TransferFailed(f"what the provider packed for {folder} can't be read: {error}") from error
+
+
+class _Unpacking:
+    """What is in an archive, on its way into an empty folder."""
+
+    def __init__(self, tar: tarfile.TarFile, folder: Path, scope: Scope) -> None:
+        self._tar = tar
+        self._folder = folder
+        self._scope = scope
+        self._links: list[tuple[Path, tarfile.TarInfo]] = []
+
+    def run(self) -> None:
+        for member in self._tar:
+            self._scope.check()
+            self._unpack(member)
+        # Last of all, so that nothing is ever written through one.
+        for target, member in self._links:
+            self._scope.check()
+            self._link(target, member)
+
+    def _unpack(self, member: tarfile.TarInfo) -> None:
+        target = self._place(member.name)
+        if target is None:
+            raise TransferFailed(f"the provider packed {member.name!r}, which would be written elsewhere")
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if member.issym():
+            self._links.append((target, member))
+        elif member.islnk():
+            self._copy(member, target)
+        elif member.isfile():
+            self._write(cast(BinaryIO, self._tar.extractfile(member)), target)
+            target.chmod(0o755 if member.mode & 0o100 else 0o644)
+        else:
+            logger.warning("%s is neither a file nor a folder nor a link, and left out", member.name)
+
+    def _place(self, name: str) -> Path | None:
+        """Where something of this name goes, None if that is outside."""
+        path = PurePosixPath(name)
+        # On Windows a part can itself be a whole path.
+        if path.is_absolute() or any(part == ".." or Path(part).name != part for part in path.parts):
+            return None
+        return self._folder.joinpath(*path.parts)
+
+    def _copy(self, member: tarfile.TarInfo, target: Path) -> None:
+        """A further name of a file that came before becomes a file of its own."""
+        first = self._place(member.linkname)
+        if first is None or not first.is_file():
+            logger.warning(
+                "%s is a link to %s, which did not come, and left out", member.name, member.linkname
+            )
+            return
+        with first.open("rb") as content:
+            self._write(content, target)
+        target.chmod(first.stat().st_mode & 0o777)
+
+    def _write(self, content: BinaryIO, target: Path) -> None:
+        with content, target.open("wb") as file:
+            while block := content.read(_BLOCK):
+                self._scope.check()
+                file.write(block)
+
+    def _link(self, target: Path, member: tarfile.TarInfo) -> None:
+        """A symbolic link stays one, if it can't lead out of the folder, whatever else is in it."""
+        parts = PurePosixPath(member.linkname).parts
+        plain = [part for part in parts if part != ".."]
+        up = len(parts) - len(plain)
+        depth = len(target.relative_to(self._folder).parts) - 1
+        if self._place("/".join(plain)) is None or parts[:up] != ("..",) * up or up > depth:
+            logger.warning(
+                "%s is a link to %s, which may be elsewhere, and left out", member.name, member.linkname
+            )
+            return
+        try:
+            target.symlink_to(member.linkname)
+        except (OSError, NotImplementedError) as error:  # Windows wants a privilege for it
+            logger.warning(
+                "%s is a link to %s, which can't be made here, and left out: %s",
+                member.name,
+                member.linkname,
+                error,
+            )
+
+
+def _move(source: Path, target: Path, scope: Scope) -> None:
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        scope.check()
+        if path.is_dir() and not path.is_symlink():
+            _move(path, target / path.name, scope)
+        else:
+            path.replace(target / path.name)

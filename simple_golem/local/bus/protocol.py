@@ -1,0 +1,228 @@
+"""The wire format of a yagna's service bus: protobuf packets in frames, flexbuffers for what they carry.
+
+The few messages are so small that their protobuf is written out by hand here.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from ...yagna.service_bus.flexbuffers import decode, encode
+
+# A frame longer than this is not one of the bus; the daemon's own limit is far below it.
+LONGEST_FRAME = 1 << 30
+
+_LENGTH = struct.Struct(">I")
+_VARINT, _LENGTH_DELIMITED = 0, 2
+
+
+class Packet:
+    """The base of what can be sent over the bus; a subclass's fields are numbered from 1 in their order."""
+
+    number: ClassVar[int]
+
+
+@dataclass(frozen=True)
+class Hello(Packet):
+    number: ClassVar[int] = 1
+    name: str = ""
+    version: str = ""
+    instance_id: bytes = b""
+
+
+@dataclass(frozen=True)
+class RegisterRequest(Packet):
+    number: ClassVar[int] = 2
+    service_id: str = ""
+
+
+@dataclass(frozen=True)
+class RegisterReply(Packet):
+    number: ClassVar[int] = 3
+    code: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class UnregisterRequest(Packet):
+    number: ClassVar[int] = 4
+    service_id: str = ""
+
+
+@dataclass(frozen=True)
+class UnregisterReply(Packet):
+    number: ClassVar[int] = 5
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class CallRequest(Packet):
+    number: ClassVar[int] = 6
+    caller: str = ""
+    address: str = ""
+    request_id: str = ""
+    data: bytes = b""
+    no_reply: bool = False
+
+
+@dataclass(frozen=True)
+class CallReply(Packet):
+    """`code` is 0, or 400 or 500 with an error text as `data`; `partial` says that more will follow."""
+
+    number: ClassVar[int] = 7
+    request_id: str = ""
+    code: int = 0
+    partial: bool = False
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class Ping(Packet):
+    number: ClassVar[int] = 14
+
+
+@dataclass(frozen=True)
+class Pong(Packet):
+    number: ClassVar[int] = 15
+
+
+_PACKETS: dict[int, type[Packet]] = {
+    packet.number: packet
+    for packet in (
+        Hello,
+        RegisterRequest,
+        RegisterReply,
+        UnregisterRequest,
+        UnregisterReply,
+        CallRequest,
+        CallReply,
+        Ping,
+        Pong,
+    )
+}
+
+
+def to_frame(packet: Packet) -> bytes:
+    """The bytes of one packet as they go over the socket, its length first."""
+    body = _field(packet.number, _message(packet))
+    return _LENGTH.pack(len(body)) + body
+
+
+def frame_length(header: bytes) -> int:
+    """The length of the packet that follows the four bytes of `header`."""
+    length: int = _LENGTH.unpack(header)[0]
+    if length > LONGEST_FRAME:
+        raise ValueError(f"a frame of {length} bytes")
+    return length
+
+
+def from_frame(body: bytes) -> Packet | None:
+    """The packet in a frame; None for one of a kind that is of no use here.
+
+    Raises:
+        ValueError: these bytes are no packet.
+    """
+    for number, value in _fields(body):
+        kind = _PACKETS.get(number)
+        if kind is not None and isinstance(value, bytes):
+            return _parsed(kind, value)
+    return None
+
+
+def to_payload(value: object) -> bytes:
+    """`value` (None, bool, int, float, str, bytes, list, dict) as the flexbuffers that the bus carries."""
+    return encode(value)
+
+
+def from_payload(data: bytes) -> object:
+    """The value in a payload, which a daemon may have compressed.
+
+    Raises:
+        BadFlexBuffer: there is none in it.
+    """
+    data = inflated(data)
+    return decode(data) if data else None
+
+
+def inflated(data: bytes) -> bytes:
+    """A payload as it was before a daemon may have compressed it."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return data  # not compressed, as it is in the central mode of the daemon's net
+
+
+def _message(packet: Packet) -> bytes:
+    parts = []
+    for number, field in enumerate(fields(packet), start=1):  # type: ignore[arg-type]
+        value = getattr(packet, field.name)
+        if value:  # protobuf leaves out what has its default
+            parts.append(_field(number, value.encode() if isinstance(value, str) else value))
+    return b"".join(parts)
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3 | _VARINT) + _varint(int(value))
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(value)) + value
+
+
+def _parsed(kind: type[Packet], body: bytes) -> Packet:
+    known = dict(enumerate(fields(kind), start=1))  # type: ignore[arg-type]
+    values: dict[str, object] = {}
+    for number, value in _fields(body):
+        if number in known:
+            values[known[number].name] = _like(known[number].default, value)
+    return kind(**values)
+
+
+def _like(default: object, value: bytes | int) -> bytes | int | str:
+    """`value` as the type that its field has."""
+    if isinstance(value, bytes) and isinstance(default, (bytes, str)):
+        return value.decode() if isinstance(default, str) else value
+    if isinstance(value, int) and isinstance(default, int):
+        return bool(value) if isinstance(default, bool) else value
+    raise ValueError("a field is of another type than its message says")
+
+
+def _fields(body: bytes) -> Iterator[tuple[int, bytes | int]]:
+    at = 0
+    while at < len(body):
+        key, at = _read_varint(body, at)
+        if key & 7 == _VARINT:
+            value, at = _read_varint(body, at)
+            yield key >> 3, value
+        elif key & 7 == _LENGTH_DELIMITED:
+            length, at = _read_varint(body, at)
+            if at + length > len(body):
+                raise ValueError("a field longer than its message")
+            yield key >> 3, body[at : at + length]
+            at += length
+        else:
+            raise ValueError(f"a field of wire type {key & 7}, which the bus does not use")
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def _read_varint(body: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(body) or shift > 63:
+            raise ValueError("a number that does not end")
+        byte = body[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

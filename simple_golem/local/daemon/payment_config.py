@@ -1,0 +1,102 @@
+"""What a daemon must be told so that it pays on the chain of the local network, and on no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...yagna.client import Yagna
+from ..chain.ledger import CHAIN_ID, TOKEN
+
+CONFIG_NAME = "config-payments.toml"
+PLATFORM = "erc20-hoodi-tglm"
+# The shortest cycle that the daemon takes.
+_PAY_SECONDS = 6
+# How the daemon's own bus spells that an account is for sending.
+_SENDING = {"bits": 2}
+_NOBODY = "http://127.0.0.1:1"
+
+# Payments are looked for and sent at once: the daemon's own pace is made for chains that cost money.
+_ENGINE = """\
+[engine]
+process-interval = 1
+process-interval-after-send = 1
+process-interval-after-error = 1
+process-interval-after-no-gas-or-token-start = 2
+process-interval-after-no-gas-or-token-max = 10
+process-interval-after-no-gas-or-token-increase = 1.5
+report-alive-interval = 1
+gather-interval = 1
+gather-at-start = true
+automatic-recover = false
+ignore-deadlines = false
+"""
+# Without a contract for many payments at once each is a plain transfer; without one that wraps questions the
+# daemon asks them one by one.
+_CHAIN = """
+[chain.{name}]
+chain-name = "{name}"
+chain-id = {id}
+currency-symbol = "tETH"
+priority-fee = 0.000001
+max-fee-per-gas = 20.0
+transaction-timeout = 100
+token = {{ address = "{token}", symbol = "{symbol}" }}
+confirmation-blocks = 0
+external-source-check-interval = 300
+
+[[chain.{name}.rpc-endpoints]]
+names = "{name}"
+endpoints = "{url}"
+priority = 0
+max-timeout-ms = 5000
+verify-interval-secs = 1
+allowed-head-behind-secs = 120
+"""
+
+
+@dataclass(frozen=True)
+class _Network:
+    name: str
+    chain_id: int
+    token: str
+    symbol: str = "tGLM"
+
+
+_HERE = _Network("hoodi", CHAIN_ID, TOKEN)
+# The daemon has no other networks than those of this file, so that each has to be there.
+_ELSEWHERE = (
+    _Network("mainnet", 1, "0x7DD9c5Cba05E151C895FDe1CF355C9A1D5DA6429", "GLM"),
+    _Network("goerli", 5, "0x33af15c79d64b85ba14aaffaa4577949104b22e8"),
+    _Network("holesky", 17000, "0x8888888815bf4DB87e57B609A50f938311EEd068"),
+    _Network("mumbai", 80001, "0x2036807B0B3aaf5b1858EE822D0e111fDdac7018"),
+    _Network("polygon", 137, "0x0B220b82F3eA3B7F6d9A1D8ab58930C064A2b5Bf", "GLM"),
+    _Network("amoy", 80002, "0x2b60e60d3fb0b36a7ccb388f9e71570da4c4594f"),
+    _Network("sepolia", 11155111, "0x167b15ada84c63427c6c813B915a42eFC72E7175"),
+)
+
+
+def payment_config(url: str) -> str:
+    """The payment configuration of a daemon that finds the local network's chain at `url`."""
+    networks = [(_HERE, url), *((network, _NOBODY) for network in _ELSEWHERE)]
+    return _ENGINE + "".join(
+        _CHAIN.format(name=one.name, id=one.chain_id, token=one.token, symbol=one.symbol, url=endpoint)
+        for one, endpoint in networks
+    )
+
+
+def write_payment_config(daemon_folder: Path, url: str) -> None:
+    """Put the configuration to where the daemon of this folder reads it when it starts."""
+    data = daemon_folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / CONFIG_NAME).write_text(payment_config(url))
+
+
+def prepare_to_pay(daemon: Yagna, node_id: str) -> None:
+    """Have a daemon that has just been started pay for `node_id`, all it owes from before as well.
+
+    It forgets with each start who pays, until somebody allocates or says so as `yagna payment init` does.
+    """
+    account = {"address": node_id, "network": "hoodi", "token": None, "mode": _SENDING}
+    daemon.bridge.call("local/driver/erc20/Init", account)
+    daemon.payment.set_pay_cycle(PLATFORM, _PAY_SECONDS)

@@ -1,0 +1,317 @@
+"""The exe-unit of one activity: executes the ExeScripts that come over the bus, strictly as the real one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...background.cancellation import Deadline, Scope
+from ...background.threads import EngineThread
+from ...errors import BusError
+from ..bus.bus import Bus
+from ..images.image_store import ImageStore
+from ..sandbox.sandbox_maker import SandboxMaker
+from ..transfer.transfer import Transfers
+from .exe_batch import Command, ExeBatch
+from .runtime import CommandError, SandboxRuntime
+from .state_reports import StatePair, StateReports
+
+logger = logging.getLogger(__name__)
+
+_INITIALIZED, _DEPLOYED, _READY, _TERMINATED = "Initialized", "Deployed", "Ready", "Terminated"
+# The one command that each state waits for, and where it leads.
+_EXPECTED = {_INITIALIZED: ("deploy", _DEPLOYED), _DEPLOYED: ("start", _READY)}
+_INVALID = {
+    _INITIALIZED: "Activity is initialized - deploy() command is expected now",
+    _DEPLOYED: "Activity is deployed - start() command is expected now",
+    _READY: "Cannot send command after a successful start()",
+}
+_KNOWN_COMMANDS = {"deploy", "start", "run", "transfer", "terminate", "sign"}
+_CLOSE_SECONDS = 3.0
+
+
+class ExeUnitHabits:
+    """How an exe-unit behaves; this one behaves well.
+
+    Attributes:
+        streams: whether it can stream the output of a batch.
+        disk_mib: the size of its root; None: not limited.
+    """
+
+    streams = True
+    disk_mib: int | None = None
+
+    def before(self, command: Command, scope: Scope) -> str | None:
+        """Called before each command, on its thread: may wait in `scope`; what is returned is the message
+        that the command is to fail with, None lets it go on. A CommandError says more than a message."""
+        return None
+
+    def passed(self, count: int, seconds: float, scope: Scope) -> None:
+        """Called when so many bytes of a transfer have passed in so many seconds: may wait in `scope`, or
+        break the transfer off with an OSError."""
+
+
+class ExeUnit:
+    """Serves `/public/exeunit/<activity id>` on the bus, from when it is made until it is closed."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        activity_id: str,
+        image_store: ImageStore,
+        task_package: str | None,
+        on_state: Callable[[StatePair], object],
+        habits: ExeUnitHabits | None = None,
+        node_id: str = "",
+        refusal: Callable[[Command], str] = lambda command: "",
+        sandboxes: SandboxMaker | None = None,
+    ) -> None:
+        """Begin to serve; blocks until the bus has confirmed it, so that no Exec can come too early.
+
+        Args:
+            task_package: the image, as the agreement's demand names it.
+            on_state: called with each new state, `("Initialized", None)` first, in order, on another thread;
+                not with one that a command only passes through in a moment.
+            node_id: the provider's.
+            refusal: says why a command may not be executed, `""` if it may.
+            sandboxes: makes its private root; None: a maker of its own.
+
+        Raises:
+            BusError: the bus refused, or did not answer.
+        """
+        self.activity_id = activity_id
+        self._bus = bus
+        self._service_id = f"/public/exeunit/{activity_id}"
+        self._habits = habits or ExeUnitHabits()
+        self._refusal = refusal
+        self._scope = Scope()
+        transfers = Transfers(bus, node_id, self._scope, self._passed)
+        disk_mib = self._habits.disk_mib
+        self._runtime = SandboxRuntime(image_store, task_package, transfers, disk_mib, sandboxes)
+        self._lock = threading.Lock()
+        self._state: StatePair = (_INITIALIZED, None)
+        self._batches: dict[str, ExeBatch] = {}
+        self._threads: list[EngineThread] = []
+        self._begun = time.monotonic()
+        self._last_usage = [0.0, 0.0]
+        self._reports = StateReports(f"exe-unit-states-{activity_id[:8]}", on_state)
+        bus.register(self._service_id, self._called)
+        self._reports.tell(self._state)
+
+    @property
+    def state(self) -> StatePair:
+        """The state, and the one it is about to enter."""
+        return self._state
+
+    def usage(self) -> list[float]:
+        """Seconds since the activity began, and seconds of processor time; once closed, those of its end."""
+        if not self._scope.cancelled:
+            self._last_usage = [time.monotonic() - self._begun, self._runtime.cpu_seconds()]
+        return self._last_usage
+
+    def close(self, *, report: bool = True) -> None:
+        """End every command and process, and serve no longer; blocks until it is done, a few seconds at most.
+
+        Args:
+            report: False: say nothing about it, as if it had died.
+        """
+        self.usage()
+        with self._lock:
+            if self._scope.cancelled:
+                return
+            self._scope.cancel("the activity was terminated")
+            threads, batches = list(self._threads), list(self._batches.values())
+        self._bus.unregister(self._service_id)
+        self._runtime.close()
+        left = Deadline(_CLOSE_SECONDS)
+        for thread in threads:
+            if not thread.join(left.remaining()):
+                logger.warning("%s did not end in time and is abandoned", thread.name)
+        for batch in batches:
+            batch.abandon()
+        with self._lock:
+            self._change_state((_TERMINATED, None), report)
+        if not self._reports.close(_CLOSE_SECONDS):
+            logger.warning("a state of the activity %s is still being reported", self.activity_id)
+
+    # --- what comes from the bus -------------------------------------------------------------------
+
+    def _called(self, caller: str, address: str, payload: object) -> object:
+        message = address.removeprefix(f"{self._service_id}/")
+        answer = _ANSWERS.get(message)
+        if answer is None or not isinstance(payload, dict):
+            raise BusError(f"an exe-unit does not answer {message}")
+        return answer(self, payload)
+
+    def _exec(self, request: Mapping[str, Any]) -> object:
+        batch = ExeBatch(request["batchId"], request["exeScript"])
+        unknown = [name for command in batch.script for name in command if name not in _KNOWN_COMMANDS]
+        if unknown:
+            return _err("badRequest", f"unknown command: {unknown[0]}")
+        for refusal in filter(None, map(self._refusal, batch.script)):
+            return _err("badRequest", refusal)
+        with self._lock:
+            if self._scope.cancelled:
+                return _err("activity", "the activity was terminated")
+            if batch.batch_id in self._batches:
+                return _err("badRequest", f"Batch {batch.batch_id} already exists")
+            self._batches[batch.batch_id] = batch
+            thread = EngineThread(f"exe-unit-batch-{batch.batch_id[:8]}", self._execute, batch)
+            self._threads = [other for other in self._threads if other.alive]
+            self._threads.append(thread.start())
+        return {"Ok": batch.batch_id}
+
+    def _get_results(self, request: Mapping[str, Any]) -> object:
+        batch = self._batches.get(request["batchId"])
+        if batch is None:
+            return _err("notFound", f"batch_id = {request['batchId']}")
+        if not batch.script:
+            return {"Ok": []}
+        index = request.get("commandIndex")
+        in_time = batch.wait_for(index, request.get("timeout") or 0.0)
+        if not in_time and self._scope.cancelled:
+            return _err("activity", "the activity was terminated")
+        if not in_time and index is not None:
+            return {"Err": "timeout"}
+        return {"Ok": batch.results(index)}
+
+    def _stream_results(self, request: Mapping[str, Any]) -> object:
+        if not self._habits.streams:
+            # As a part of the stream: a refusal of the call leaves the requestor's stream open, and silent.
+            return iter([_err("service", "this exe-unit does not stream")])
+        batch = self._batches.get(request["batch_id"])
+        if batch is None:
+            raise BusError(f"Unknown batch: {request['batch_id']}")
+        return ({"Ok": event} for event in batch.events())
+
+    def _get_running(self, request: Mapping[str, Any]) -> object:
+        running = [command for batch in list(self._batches.values()) if (command := batch.running())]
+        if not running:
+            return _err("notFound", f"No running command within activity: {self.activity_id}")
+        return {"Ok": [_as_command_state(command) for command in running]}
+
+    def _get_state(self, request: Mapping[str, Any]) -> object:
+        return {"Ok": {"state": list(self._state), "reason": None, "errorMessage": None}}
+
+    def _get_usage(self, request: Mapping[str, Any]) -> object:
+        return {"Ok": {"currentUsage": self.usage(), "timestamp": int(time.time())}}
+
+    # --- the thread of a batch ---------------------------------------------------------------------
+
+    def _execute(self, batch: ExeBatch) -> None:
+        try:
+            for index, command in enumerate(batch.script):
+                if batch.aborted or self._scope.cancelled:
+                    break
+                batch.begin(index)
+                try:
+                    self._execute_command(batch, index, command)
+                except CommandError as error:
+                    if error.stderr:
+                        batch.output(index, "stderr", error.stderr.encode())
+                    batch.finish(index, error.return_code, str(error))
+                    break
+                except Exception as error:
+                    logger.exception("the command %s could not be executed", command)
+                    batch.finish(index, -1, f"Runtime error: {type(error).__name__}: {error}")
+                    break
+                batch.finish(index, 0, None)
+        finally:
+            batch.end()
+
+    def _execute_command(self, batch: ExeBatch, index: int, command: Command) -> None:
+        name, details = next(iter(command.items()))
+        if name == "sign":
+            raise CommandError("signing not supported: binary built without the 'sgx' feature")
+        if name == "terminate":
+            self._terminate_others(batch)
+            return
+        entered = self._enter(name)
+        try:
+            self._misbehave(command)
+            self._runtime.execute(
+                name,
+                details,
+                lambda stream, data: batch.output(index, stream, data),
+                lambda progress: batch.progress(index, progress),
+            )
+        finally:
+            # As in the real exe-unit a command that failed has changed the state all the same.
+            self._leave(entered)
+
+    def _misbehave(self, command: Command) -> None:
+        failure = self._habits.before(command, self._scope)
+        if failure is not None:
+            raise CommandError(failure)
+
+    def _passed(self, count: int, seconds: float) -> None:
+        self._habits.passed(count, seconds, self._scope)
+
+    def _terminate_others(self, batch: ExeBatch) -> None:
+        with self._lock:
+            for other in self._batches.values():
+                other.aborted = other.aborted or other is not batch
+        # Then the state: nothing can be deployed anew before, and be ended with what was there.
+        self._runtime.stop()
+        with self._lock:
+            self._change_state((_INITIALIZED, None))
+
+    def _enter(self, name: str) -> StatePair:
+        with self._lock:
+            current, pending = self._state
+            if pending is not None:
+                raise _state_error(f"Busy: {_debug(self._state)}")
+            if current == _READY and name not in ("deploy", "start"):
+                following: str = _READY
+            elif current in _EXPECTED and name == _EXPECTED[current][0]:
+                following = _EXPECTED[current][1]
+            else:
+                default = f"This command is not allowed when activity is in the {current} state"
+                raise _state_error(_INVALID.get(current, default))
+            entered = (current, following)
+            self._change_state(entered)
+            return entered
+
+    def _leave(self, entered: StatePair) -> None:
+        with self._lock:
+            if self._state != entered:
+                raise _state_error(f"Unexpected state: {_debug(self._state)}, expected {_debug(entered)}")
+            self._change_state((str(entered[1]), None))
+
+    def _change_state(self, state: StatePair, report: bool = True) -> None:
+        self._state = state
+        if report:
+            self._reports.tell(state)
+
+
+_ANSWERS: dict[str, Callable[[ExeUnit, Mapping[str, Any]], object]] = {
+    "Exec": ExeUnit._exec,
+    "GetExecBatchResults": ExeUnit._get_results,
+    "StreamExecBatchResults": ExeUnit._stream_results,
+    "GetRunningCommand": ExeUnit._get_running,
+    "GetActivityState": ExeUnit._get_state,
+    "GetActivityUsage": ExeUnit._get_usage,
+}
+
+
+def _err(kind: str, message: str) -> dict[str, Any]:
+    return {"Err": {kind: message}}
+
+
+def _state_error(message: str) -> CommandError:
+    return CommandError(f"Local service error: State error: {message}")
+
+
+def _debug(state: StatePair) -> str:
+    """A state as the real exe-unit writes it into its messages."""
+    current, pending = state
+    return f"StatePair({current}, {f'Some({pending})' if pending else 'None'})"
+
+
+def _as_command_state(command: Command) -> dict[str, Any]:
+    name, details = next(iter(command.items()))
+    params = [details["entry_point"], *details.get("args", ())] if name == "run" else None
+    return {"command": name.capitalize(), "progress": None, "params": params}

@@ -1,0 +1,178 @@
+"""The runtime of one activity: what deploy, start, run and transfer do, in a sandbox instead of a VM."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import LocalNetworkError, SandboxGone
+from ..images.image_store import ImageStore, LocalImage
+from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
+from ..sandbox.sandbox_maker import SandboxMaker
+from ..transfer.progress import Report, Reporter
+from ..transfer.transfer import TransferFailed, Transfers
+
+Output = Callable[[str, bytes], object]
+
+_PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
+
+
+class CommandError(Exception):
+    """A command of an ExeScript failed; the message and the return code are what the requestor sees.
+
+    So is `stderr`, where it has not been written yet.
+    """
+
+    def __init__(self, message: str, return_code: int = -1, stderr: str = "") -> None:
+        super().__init__(message)
+        self.return_code = return_code
+        self.stderr = stderr
+
+    @classmethod
+    def exited(cls, code: int, stderr: str = "") -> CommandError:
+        return cls(f"ExeScript command exited with code {code}", code, stderr)
+
+
+class SandboxRuntime:
+    """Executes the commands that need a runtime, one at a time."""
+
+    def __init__(
+        self,
+        images: ImageStore,
+        task_package: str | None,
+        transfers: Transfers,
+        disk_mib: int | None = None,
+        sandboxes: SandboxMaker | None = None,
+    ) -> None:
+        """Args:
+        task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine.
+        transfers: executes `transfer`.
+        disk_mib: what fits into its root, in MiB; None: as much as into the machine's memory.
+        sandboxes: makes its private root; None: a maker of its own.
+        """
+        self._images = images
+        self._transfers = transfers
+        self._disk_mib = disk_mib
+        self._sandboxes = sandboxes
+        self._task_package = task_package
+        self._environment: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._sandbox: Sandbox | None = None
+        self._stops = 0
+        self._closed = False
+        self._cpu_before = 0.0
+
+    def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        """Block until the command has ended.
+
+        Args:
+            name, details: as in the ExeScript: "run" and `{"entry_point": …}`, for example.
+            output: called with "stdout" or "stderr" and each piece of output.
+            report: called with the progress that the command asks for.
+
+        Raises:
+            CommandError: the command failed.
+        """
+        try:
+            _COMMANDS[name](self, details, output, report)
+        except SandboxGone as error:
+            raise CommandError(f"Runtime error: {error}") from error
+        except LocalNetworkError as error:
+            raise CommandError(f"ExeScript command error: {error}") from error
+
+    def _deploy(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        if details.get("net"):
+            raise CommandError("Net error: the local network has no private networks yet")
+        stops_before = self._stops
+        image = self._image()
+        sandbox = Sandbox(
+            image.folder if image else None,
+            hostname=details.get("hostname") or "golem",
+            hosts=details.get("hosts"),
+            disk_mib=self._disk_mib,
+            maker=self._sandboxes,
+        )
+        with self._lock:
+            stopped_meanwhile = self._closed or self._stops != stops_before
+            self._sandbox = None if stopped_meanwhile else sandbox
+        if stopped_meanwhile:
+            sandbox.close()
+            raise SandboxGone("the runtime was stopped")
+        # A mapping of paths to their kinds, or the paths alone: every kind of volume is a folder here.
+        volumes = list(details.get("volumes") or ())
+        for volume in volumes:
+            sandbox.make_folder(volume)
+        self._environment = {**DEFAULT_ENVIRONMENT, **(details.get("env") or {})}
+        deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(volumes)]
+        answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
+        output("stdout", json.dumps(answer).encode())
+        Reporter(details.get("progress"), report).message("Deployed image from cache")
+
+    def _image(self) -> LocalImage | None:
+        if self._task_package is None:
+            return None
+        package = _PACKAGE.match(self._task_package)
+        image = self._images.lookup(hash=package[2]) if package else None
+        if image is None:
+            missing = self._images.missing(package[2] if package else self._task_package)
+            raise CommandError(f"Local service error: Transfer error: {missing}")
+        return image
+
+    def _start(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        """Nothing to boot, the sandbox lives since it was deployed: says with what it was started."""
+        if details.get("args"):
+            output("stdout", json.dumps({"args": details["args"]}).encode())
+
+    def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        process = self._running().popen([details["entry_point"], *details.get("args", ())], self._environment)
+        code = process.wait(lambda data: output("stdout", data), lambda data: output("stderr", data))
+        if code:
+            raise CommandError.exited(code)
+
+    def _transfer(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        try:
+            self._transfers.transfer(self._running(), details, report)
+        except TransferFailed as error:
+            raise CommandError(f"Local service error: Transfer error: {error}") from error
+
+    def _running(self) -> Sandbox:
+        sandbox = self._sandbox
+        if sandbox is None:
+            raise SandboxGone("the runtime was stopped")
+        return sandbox
+
+    def cpu_seconds(self) -> float:
+        """The processor time that all commands have used so far."""
+        with self._lock:
+            before, sandbox = self._cpu_before, self._sandbox
+        try:
+            return before + (sandbox.cpu_seconds() if sandbox else 0.0)
+        except SandboxGone:
+            return self._cpu_before
+
+    def stop(self) -> None:
+        """End whatever runs in it; `deploy` begins anew. May be called from any thread."""
+        cpu = self.cpu_seconds()
+        with self._lock:
+            self._stops += 1
+            self._cpu_before = cpu
+            sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            sandbox.close()
+
+    def close(self) -> None:
+        """End whatever runs in it, and execute nothing any more."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+
+
+_COMMANDS = {
+    "deploy": SandboxRuntime._deploy,
+    "start": SandboxRuntime._start,
+    "run": SandboxRuntime._run,
+    "transfer": SandboxRuntime._transfer,
+}

@@ -1,0 +1,111 @@
+"""The images that local providers have: folders that are laid over an activity's `/golem`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...errors import BadImage
+
+_BUILT_IN_FOLDER = Path(__file__).parent
+_HASH = re.compile(r"[0-9a-f]{56}")
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image as the local registry and the exe-units know it.
+
+    Attributes:
+        hash: 56 hexadecimal digits, as a sha3-224 has them.
+        tag: the name it is asked for by, None if it has only a hash.
+        folder: what is copied over the activity's `/golem`; None for an image with nothing of its own.
+    """
+
+    hash: str
+    tag: str | None = None
+    folder: Path | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files of the folder."""
+        if self.folder is None:
+            return 0
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def __str__(self) -> str:
+        return f"{self.tag} ({self.hash})" if self.tag else self.hash
+
+
+# The hashes are those that the images have in Golem's own registry.
+BUILT_IN = (
+    LocalImage("529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4", "golem/alpine:latest"),
+    LocalImage("d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376", "golem/hello-world:latest"),
+    LocalImage(
+        "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488",
+        "golem/simple-service:latest",
+        _BUILT_IN_FOLDER / "simple-service",
+    ),
+)
+
+
+class ImageStore:
+    """Finds an image by its tag or its hash."""
+
+    def __init__(self, images: Iterable[LocalImage] = BUILT_IN) -> None:
+        self._images = tuple(images)
+
+    @classmethod
+    def with_options(cls, options: Iterable[str] = ()) -> ImageStore:
+        """The built-in images, and those of `--image` options, which win over them.
+
+        Args:
+            options: each `TAG_OR_HASH=FOLDER`, as the command line tool takes them.
+
+        Raises:
+            BadImage: an option is not of that form, or its folder is not there.
+        """
+        images = list(BUILT_IN)
+        for option in options:
+            name, equals, folder = option.partition("=")
+            if not (name and equals and folder):
+                raise BadImage(f"--image {option}: write it as TAG_OR_HASH=FOLDER")
+            images = _laid_over(images, name, _checked_folder(option, folder))
+        return cls(images)
+
+    def lookup(self, *, hash: str | None = None, tag: str | None = None) -> LocalImage | None:
+        """The image of this hash, or else of this tag; None if there is none."""
+        for image in self._images:
+            if (hash is not None and image.hash == hash.lower()) or (tag is not None and image.tag == tag):
+                return image
+        return None
+
+    def missing(self, name: str) -> str:
+        """What to tell somebody who asked for the image `name`, which is not here."""
+        known = ", ".join(str(image) for image in self._images)
+        return f"no image {name} here; there are: {known}. Another is given by --image {name}=FOLDER"
+
+    def __iter__(self) -> Iterator[LocalImage]:
+        return iter(self._images)
+
+
+def _checked_folder(option: str, folder: str) -> Path:
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        raise BadImage(f"--image {option}: there is no folder {path}")
+    return path
+
+
+def _laid_over(images: list[LocalImage], name: str, folder: Path) -> list[LocalImage]:
+    """`images` with the one called `name` given this folder, or a new one added."""
+    lowered = name.lower()
+    if any(name == image.tag or lowered == image.hash for image in images):
+        return [
+            replace(image, folder=folder) if name == image.tag or lowered == image.hash else image
+            for image in images
+        ]
+    if _HASH.fullmatch(lowered):
+        return [*images, LocalImage(lowered, None, folder)]
+    return [*images, LocalImage(hashlib.sha3_224(name.encode()).hexdigest(), name, folder)]

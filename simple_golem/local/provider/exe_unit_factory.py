@@ -1,0 +1,117 @@
+"""The exe-units of one provider, all on one connection to the bus, which can be cut as if it had died."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ...background.cancellation import Scope
+from ..bus.bus import Bus
+from ..exe_unit.exe_batch import Command
+from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
+from ..exe_unit.runtime import CommandError
+from ..images.image_store import ImageStore
+from ..sandbox.sandbox_maker import SandboxMaker
+from .habits import ProviderHabits
+from .package import Package
+from .served_activity import ExeUnitLike, StateReport
+
+
+class ExeUnits:
+    """Makes them; one after the other or several at a time."""
+
+    def __init__(
+        self,
+        gsb_url: str,
+        name: str,
+        node_id: str,
+        images: ImageStore,
+        habits: ProviderHabits,
+        sandboxes: SandboxMaker,
+    ) -> None:
+        """Args:
+        gsb_url: the far daemon's.
+        name, node_id: the provider's.
+        images: what activities can be deployed with.
+        habits: how the provider behaves.
+        sandboxes: makes the private roots of activities.
+        """
+        self._gsb_url = gsb_url
+        self._name = name
+        self._node_id = node_id
+        self._images = images
+        self._sandboxes = sandboxes
+        self._habits = _CommandHabits(habits)
+        self._lock = threading.Lock()
+        self._bus: Bus | None = None
+        self._cut_off: list[Bus] = []
+
+    def make(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike:
+        """An exe-unit that serves; blocks until the bus has confirmed it."""
+        with self._lock:
+            # Providers are many, and most of them never have an activity.
+            if self._bus is None:
+                self._bus = Bus(self._gsb_url, self._name)
+            bus = self._bus
+        return ExeUnit(
+            bus,
+            activity_id,
+            self._images,
+            package.image,
+            on_state,
+            self._habits,
+            self._node_id,
+            package.refusal,
+            self._sandboxes,
+        )
+
+    def cut(self) -> None:
+        """Drop the connection with nothing more said, as when an exe-unit's process is killed.
+
+        The next exe-unit that is made has a connection of its own.
+        """
+        with self._lock:
+            if self._bus is not None:
+                self._bus.cut()
+                self._cut_off.append(self._bus)
+                self._bus = None
+
+    def close(self) -> None:
+        """End what there was of connections, after all exe-units."""
+        with self._lock:
+            buses = [*self._cut_off, *([self._bus] if self._bus is not None else [])]
+        for bus in buses:
+            bus.close()
+
+
+class _CommandHabits(ExeUnitHabits):
+    """What a provider does before it executes a command, and while it transfers."""
+
+    def __init__(self, habits: ProviderHabits) -> None:
+        self._habits = habits
+        self.streams = habits.streams
+        self.disk_mib = habits.disk_mib
+
+    def before(self, command: Command, scope: Scope) -> str | None:
+        scope.wait(self._habits.command_delay)
+        name, details = next(iter(command.items()))
+        if name == "deploy":
+            return self._habits.deploy_error
+        failing = self._habits.failing_commands
+        if name == "run" and failing is not None and failing.containing in _text(details):
+            raise CommandError.exited(failing.exit_code, failing.stderr)
+        return None
+
+    def passed(self, count: int, seconds: float, scope: Scope) -> None:
+        speed, most = self._habits.transfer_speed, self._habits.cuts_transfers_after
+        if most is not None and count > most:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if speed is not None:
+            scope.wait(max(0.0, count / (speed * 1024) - seconds))
+
+
+def _text(details: Mapping[str, Any]) -> str:
+    return " ".join([details["entry_point"], *details.get("args", ())])

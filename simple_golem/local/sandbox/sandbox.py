@@ -1,0 +1,340 @@
+"""The private root of an activity, and the commands that run in it."""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import termios
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from ...background.cancellation import Deadline
+from ...errors import LocalNetworkError, NamespacesForbidden, SandboxGone
+from ..machine.process_handle import has_ended
+from .sandbox_maker import SandboxMaker
+
+# What a command finds; the first folder has nothing but python3, the interpreter of the network itself.
+DEFAULT_ENVIRONMENT = {
+    "PATH": "/run/simple-golem/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+}
+
+PYTHON = "/run/simple-golem/bin/python3"
+
+_START_SECONDS = 20.0
+_ANSWER_SECONDS = 5.0
+_CLOSE_SECONDS = 3.0
+_FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.ENOSYS, errno.EINVAL}
+# The settings that forbid namespaces, each with the value that does, and one that allows them.
+_SYSCTLS = (
+    ("user.max_user_namespaces", "0", "15000"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+)
+
+Output = Callable[[bytes], object]
+
+
+class Sandbox:
+    """A root, a process table and a network of its own, in namespaces of the kernel, as root or as anybody.
+
+    Inside, `/golem` and the usual places are writable and vanish with it; the host's programs and libraries
+    can be read; of the host's home folders nothing is to be seen but the Python that runs the network.
+    Nothing is made or changed on the host.
+    """
+
+    def __init__(
+        self,
+        image_folder: Path | None = None,
+        *,
+        hostname: str = "golem",
+        hosts: Mapping[str, str] | None = None,
+        disk_mib: int | None = None,
+        maker: SandboxMaker | None = None,
+    ) -> None:
+        """Make one; blocks for about a tenth of a second.
+
+        Args:
+            image_folder: its files are copied over `/golem`.
+            hostname: what commands see as the name of the machine.
+            hosts: addresses by name, for `/etc/hosts`.
+            disk_mib: MiB that fit into it; None for half of the machine's memory.
+            maker: makes several, each in less time; None: one of its own.
+
+        Raises:
+            NamespacesForbidden: the kernel does not let this user make namespaces; the message says more.
+            LocalNetworkError: it could not be made for another reason.
+        """
+        settings = {
+            "image": None if image_folder is None else str(image_folder),
+            "hostname": hostname,
+            "hosts": dict(hosts or {}),
+            "disk_mib": disk_mib,
+            "python": os.path.realpath(sys.executable),
+            "python_folders": _python_folders(),
+        }
+        self._own_maker: SandboxMaker | None = None
+        if maker is None:
+            maker = self._own_maker = SandboxMaker()
+        # The process on the host that holds it all.
+        self.pid: int | None = None
+        self._handle: int | None = None
+        try:
+            self._control = maker.make(settings)
+        except BaseException:
+            self._close_own_maker()
+            raise
+        try:
+            self._await_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def check(cls, maker: SandboxMaker | None = None) -> None:
+        """Raise `NamespacesForbidden` if this user can't have a sandbox on this machine."""
+        cls(maker=maker).close()
+
+    def _await_ready(self) -> None:
+        left = Deadline(_START_SECONDS)
+        self._control.settimeout(left.remaining())
+        try:
+            data, handles, _, _ = socket.recv_fds(self._control, 65536, 1)
+            if handles:
+                self._handle = handles[0]
+                os.set_inheritable(self._handle, False)
+                self.pid = int(json.loads(data)["pid"])
+                self._control.settimeout(max(0.1, left.remaining()))
+                data = self._control.recv(65536)
+            answer = json.loads(data or b"null")
+        except TimeoutError as error:
+            raise LocalNetworkError(f"no private root was made in {_START_SECONDS:g} s") from error
+        if answer is None:
+            raise LocalNetworkError("the first process of the sandbox ended before it was ready")
+        if "step" in answer:
+            raise _failure(answer["step"], answer["errno"])
+        self._control.settimeout(None)
+
+    def popen(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        stdin: int | None = None,
+    ) -> SandboxProcess:
+        """Start a command; does not wait for it.
+
+        Args:
+            argv: its program, an absolute path inside, and its arguments.
+            env: all of its environment; None for `DEFAULT_ENVIRONMENT`.
+            cwd: its working folder; as in Golem's VM the root, unless told otherwise.
+            stdin: the descriptor that it reads its input from, which stays the caller's; None: no input.
+
+        Raises:
+            SandboxGone: the sandbox has ended.
+        """
+        request = {"argv": list(argv), "env": dict(DEFAULT_ENVIRONMENT if env is None else env), "cwd": cwd}
+        out_reader, out_writer = os.pipe()
+        err_reader, err_writer = os.pipe()
+        try:
+            pipes = [out_reader, err_reader, out_writer, err_writer]
+            connection = self._connect(request, pipes if stdin is None else [*pipes, stdin])
+        except BaseException:
+            os.close(out_reader)
+            os.close(err_reader)
+            raise
+        finally:
+            os.close(out_writer)
+            os.close(err_writer)
+        return SandboxProcess(connection, out_reader, err_reader)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder inside, with those above it; an error names it."""
+        if error := self._ask({"ask": "make_folder", "path": path}).get("error"):
+            raise LocalNetworkError(error)
+
+    def open_file(self, path: str, mode: Literal["r", "w"]) -> int:
+        """Open a regular file inside, with links followed inside only; returns a descriptor of this process.
+
+        Args:
+            path: absolute.
+            mode: "r" to read it; "w" to write it anew, with the folders above it made where they are not.
+
+        Raises:
+            OSError: it can't be opened.
+            SandboxGone: the sandbox has ended.
+        """
+        with self._connect({"ask": "open", "path": path, "mode": mode}, []) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                answer, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+            except OSError as error:
+                raise SandboxGone("the sandbox does not answer") from error
+        if not answer:
+            raise SandboxGone("the sandbox has ended")
+        if not descriptors:
+            number = json.loads(answer)["errno"]
+            raise OSError(number, os.strerror(number))
+        os.set_inheritable(descriptors[0], False)
+        return descriptors[0]
+
+    def cpu_seconds(self) -> float:
+        """The processor time that everything inside has used so far."""
+        return float(self._ask({"ask": "cpu"})["cpu"])
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._connect(request, []) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                answer = connection.recv(65536)
+            except OSError as error:
+                raise SandboxGone("the sandbox does not answer") from error
+        if not answer:
+            raise SandboxGone("the sandbox has ended")
+        parsed: dict[str, Any] = json.loads(answer)
+        return parsed
+
+    def _connect(self, request: dict[str, Any], descriptors: list[int]) -> socket.socket:
+        """Hand a request over; what is returned gets the answer, or ends when the sandbox does."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"r"], [theirs.fileno(), *descriptors])
+            ours.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            ours.close()
+            raise SandboxGone("the sandbox has ended") from error
+        return ours
+
+    def close(self) -> None:
+        """End every process inside, whatever it does, and with them the root; blocks until that is done."""
+        self._control.close()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            if not has_ended(handle, _CLOSE_SECONDS):
+                with suppress(ProcessLookupError):  # it has ended in this very moment
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                has_ended(handle, _CLOSE_SECONDS)
+            os.close(handle)
+        self._close_own_maker()
+
+    def _close_own_maker(self) -> None:
+        if self._own_maker is not None:
+            self._own_maker.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SandboxProcess:
+    """A command that runs in a sandbox; `wait` must be called, or `close`."""
+
+    def __init__(self, connection: socket.socket, stdout: int, stderr: int) -> None:
+        self._connection = connection
+        self._pipes = [stdout, stderr]
+
+    def read(self, most: int) -> bytes:
+        """Block for the next piece of its output, `most` bytes at most; b"" at its end: now `wait`."""
+        return os.read(self._pipes[0], most)
+
+    def wait(self, on_stdout: Output, on_stderr: Output) -> int:
+        """Block until the command's own process has ended; its children in the background may go on.
+
+        Args:
+            on_stdout, on_stderr: called with each piece of output as it comes.
+
+        Returns:
+            Its exit code; 128 and a signal's number if that ended it; the error number if it did not start.
+
+        Raises:
+            SandboxGone: the sandbox ended, and the command with it.
+        """
+        outputs = dict(zip(self._pipes, (on_stdout, on_stderr), strict=True))
+        with selectors.DefaultSelector() as selector:
+            for descriptor in (self._connection.fileno(), *self._pipes):
+                selector.register(descriptor, selectors.EVENT_READ)
+            while True:
+                ready = [key.fd for key, _ in selector.select()]
+                for pipe in self._pipes:
+                    if pipe in ready and not _forward(pipe, outputs[pipe], 65536):
+                        selector.unregister(pipe)
+                if self._connection.fileno() in ready:
+                    break
+        answer = self._connection.recv(65536)
+        if answer:
+            # All that it wrote itself is in the pipes by now; what children write from here on is theirs.
+            for pipe, on_output in outputs.items():
+                _forward(pipe, on_output, _available(pipe))
+        self.close()
+        if not answer:
+            raise SandboxGone("the command was ended with its sandbox")
+        return int(json.loads(answer)["exit"])
+
+    def close(self) -> None:
+        """Let go of it: a command that still runs is killed, with its process group."""
+        self._connection.close()
+        pipes, self._pipes = self._pipes, []
+        for pipe in pipes:
+            os.close(pipe)
+
+
+def _forward(pipe: int, on_output: Output, most: int) -> bool:
+    """Read what is there, `most` bytes of it; False at the end of the pipe."""
+    data = os.read(pipe, most) if most else b""
+    if data:
+        on_output(data)
+    return bool(data)
+
+
+def _available(pipe: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
+def _python_folders() -> list[str]:
+    """The folders that the running interpreter needs, its virtual environment aside."""
+    interpreter = os.path.dirname(os.path.realpath(sys.executable))
+    needed = {interpreter, os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}
+    return sorted(needed - {"/"})
+
+
+def _failure(step: str, number: int | None) -> LocalNetworkError:
+    reason = os.strerror(number) if number else "unknown error"
+    if number not in _FORBIDDEN:
+        return LocalNetworkError(f"no private root for an activity: {step}: {reason}")
+    return NamespacesForbidden(
+        f"this machine does not let you make the namespaces that an activity lives in ({step}: {reason}). "
+        + _advice(_read_sysctl)
+    )
+
+
+def _advice(read_sysctl: Callable[[str], str | None]) -> str:
+    """How to allow what is forbidden, as far as the kernel's settings tell."""
+    guilty = [(name, cure) for name, forbids, cure in _SYSCTLS if read_sysctl(name) == forbids]
+    if guilty:
+        return "Allow it with: " + "; ".join(f"sudo sysctl -w {name}={cure}" for name, cure in guilty)
+    names = ", ".join(name for name, _, _ in _SYSCTLS)
+    return (
+        f"None of the settings that usually forbid it does ({names}). "
+        "A container must be started with --privileged, or with seccomp, apparmor and systempaths unconfined"
+    )
+
+
+def _read_sysctl(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", *name.split(".")).read_text().strip()
+    except OSError:
+        return None  # not a setting of this kernel

@@ -1,0 +1,112 @@
+"""All that the providers of a local network have in common, from the bus to the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...background.cancellation import Deadline, Scope
+from ...errors import LocalNetworkError
+from ...yagna.client import Yagna
+from ..daemon.daemon_pair import DaemonPair
+from ..daemon.identities import PROVIDERS, LocalIdentity
+from ..images.image_registry import Registry
+from ..images.image_store import ImageStore
+from ..provider.agent import ProviderAgent
+from ..provider.exe_unit_factory import ExeUnits
+from ..provider.habits import ProviderHabits
+from ..provider.usage import UsageReporter
+from ..sandbox.sandbox_maker import SandboxMaker
+from .subnets import SubnetWatch
+
+
+class Providers:
+    """The agents of all providers, and the threads that serve them together."""
+
+    def __init__(
+        self,
+        daemons: DaemonPair,
+        app_keys: Mapping[str, str],
+        habits: Sequence[ProviderHabits],
+        subnet: str,
+        images: ImageStore,
+        sandboxes: SandboxMaker,
+    ) -> None:
+        """Open for business in `subnet`; returns when every offer is on its way.
+
+        Args:
+            daemons: of the network, ready.
+            app_keys: of each provider's identity on the far daemon, by its name.
+            habits: of each provider; as many as there are to be.
+            subnet: where they offer from the beginning.
+            images: what their activities can be deployed with.
+            sandboxes: makes the private roots of their activities.
+        """
+        self._sandboxes = sandboxes
+        self._scope = Scope()
+        self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
+        self.registry = Registry(images)
+        self._exe_units: list[ExeUnits] = []
+        self.agents = [
+            self._make_agent(identity, own_habits, daemons, app_keys[identity.name], images)
+            for identity, own_habits in zip(PROVIDERS, habits, strict=False)
+        ]
+        self._subnets = SubnetWatch(
+            daemons.near.client,
+            subnet,
+            scope=self._scope,
+            open_subnet=self._open_subnet,
+            close_subnet=self._close_subnet,
+        )
+
+    def _make_agent(
+        self,
+        identity: LocalIdentity,
+        habits: ProviderHabits,
+        daemons: DaemonPair,
+        app_key: str,
+        images: ImageStore,
+    ) -> ProviderAgent:
+        exe_units = ExeUnits(
+            daemons.far.gsb_url, identity.name, identity.node_id, images, habits, self._sandboxes
+        )
+        self._exe_units.append(exe_units)
+        return ProviderAgent(
+            identity.name,
+            identity.node_id,
+            Yagna(daemons.far.api_url, app_key),
+            habits,
+            make_exe_unit=exe_units.make,
+            reporter=self._reporter,
+            scope=self._scope,
+            cut_off=exe_units.cut,
+        )
+
+    def agent(self, name: str) -> ProviderAgent:
+        """The agent of the provider of this name; LocalNetworkError if there is none."""
+        for agent in self.agents:
+            if agent.name == name:
+                return agent
+        raise LocalNetworkError(f"the local network has no provider {name}")
+
+    def close(self, timeout: float) -> bool:
+        """End all activities and threads; True if that took less than `timeout` seconds.
+
+        Nothing is said to the daemons, which are about to end as well.
+        """
+        left = Deadline(timeout)
+        self._scope.cancel("the network is going down")
+        ended = [agent.join(left.remaining()) for agent in self.agents]
+        ended.append(self._subnets.join(left.remaining()))
+        ended.append(self._reporter.join(left.remaining()))
+        for exe_units in self._exe_units:
+            exe_units.close()
+        self.registry.close()
+        return all(ended)
+
+    def _open_subnet(self, subnet: str) -> None:
+        for agent in self.agents:
+            agent.offer_in(subnet)
+
+    def _close_subnet(self, subnet: str) -> None:
+        for agent in self.agents:
+            agent.withdraw_from(subnet)

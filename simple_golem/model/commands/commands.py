@@ -1,0 +1,415 @@
+"""The commands of an ExeScript, as values: small, immutable, hashable, equal by value."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, TypeAlias
+
+from ...errors import BadCommand, BadCommandList
+from ..base.frozen import FrozenDict, freeze
+from ..base.value import Value
+from .output import Stream, checked_stream
+
+_SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
+
+
+class Command(Value, ABC):
+    """One step of a batch; the base of all commands."""
+
+    @abstractmethod
+    def to_exe_script(self) -> dict[str, Any]:
+        """Return the command as the daemon wants it in an ExeScript."""
+
+    def __repr__(self) -> str:
+        given = [(item.name, getattr(self, item.name)) for item in fields(self)]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given if value)})"
+
+
+Commands: TypeAlias = Sequence[Command] | Command | None
+"""What `deploy`, `start`, `run` and `shutdown` may return."""
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Run(Command):
+    """Runs a program in the runtime and waits for its end.
+
+    Args:
+        program: the absolute path of the program.
+        args: its arguments, one by one; numbers and paths become text. Anything else is refused, bools too:
+            what they should look like, only their writer knows.
+        absolute: False lets `program` be anything, for runtimes that take names instead of paths.
+        binary: True has the result keep the bytes of the output, `result.stdout_bytes`, beside its text.
+        keep_first, keep_last: bytes of the output that the provider keeps, of stdout and of stderr each; the
+            rest never leaves it. One of the two at most; all is kept without them.
+        stream: gives the output out line by line while the program runs, which begins 0.3 s later for that;
+            the result has it all the same.
+            True prints each line with the name of its instance before it; a `logging.Logger` gets them as
+            INFO; anything that can be called is called with each, an `OutputLine`, on a thread of the
+            instance's own: an error in it is logged, and it must not run commands itself.
+            With `keep_first` only that much is given out; with `keep_last` it can't be.
+
+    Raises:
+        BadCommand: no runtime could execute this; the message shows how to write it.
+    """
+
+    program: str
+    args: tuple[str, ...]
+    binary: bool
+    keep_first: int | None
+    keep_last: int | None
+    stream: Stream = field(hash=False)
+
+    def __init__(
+        self,
+        program: str | PurePath,
+        *args: object,
+        absolute: bool = True,
+        binary: bool = False,
+        keep_first: int | None = None,
+        keep_last: int | None = None,
+        stream: Stream = False,
+    ) -> None:
+        if not isinstance(program, (str, PurePath)):
+            raise BadCommand(
+                f"Run({program!r}): the program is no text; its path and its arguments are given one by one, "
+                "e.g. Run('/bin/ls', '-l', '/')"
+            )
+        name = _text(program, "the program of Run")
+        words = tuple(_text(arg, f"an argument of Run({name!r}, …)") for arg in args)
+        if absolute and _looks_wrong(name, words):
+            raise BadCommand(f"{_call(name, words)}: {_how_to_write(name, words)}")
+        if not name:
+            raise BadCommand("Run(''): the program is missing, e.g. Run('/bin/ls', '-l', '/')")
+        if not isinstance(binary, bool):
+            raise BadCommand(f"{_call(name, words)}: binary is True or False, not {_short(binary)}")
+        object.__setattr__(self, "program", name)
+        object.__setattr__(self, "args", words)
+        object.__setattr__(self, "binary", binary)
+        object.__setattr__(self, "keep_first", _kept(keep_first, "keep_first"))
+        object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
+        object.__setattr__(self, "stream", checked_stream(stream))
+        self._check_capture()
+
+    def _check_capture(self) -> None:
+        if self.keep_last is None:
+            return
+        if self.keep_first is not None:
+            raise BadCommand(f"{self!r}: give keep_first or keep_last, not both")
+        if self.stream is not False:
+            raise BadCommand(
+                f"{self!r}: what comes last is known at the end only, and can't be streamed; "
+                "leave out keep_last, or write keep_first"
+            )
+
+    @classmethod
+    def shell(
+        cls,
+        script: str,
+        *,
+        binary: bool = False,
+        keep_first: int | None = None,
+        keep_last: int | None = None,
+        stream: Stream = False,
+    ) -> Run:
+        """Return the command that has `/bin/sh` run a line, or many, of shell script."""
+        if not isinstance(script, str) or not script.strip():
+            raise BadCommand(
+                f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
+            )
+        return cls(
+            "/bin/sh",
+            "-c",
+            script,
+            binary=binary,
+            keep_first=keep_first,
+            keep_last=keep_last,
+            stream=stream,
+        )
+
+    def to_exe_script(self) -> dict[str, Any]:
+        capture = self._capture()
+        capture = {"stdout": capture, "stderr": capture}
+        return {"run": {"entry_point": self.program, "args": list(self.args), "capture": capture}}
+
+    def _capture(self) -> dict[str, Any]:
+        if self.stream is not False:
+            limit = {} if self.keep_first is None else {"limit": self.keep_first}
+            # As bytes: the pieces of a stream end anywhere, in the middle of a character too.
+            return {"stream": {**limit, "format": "bin"}}
+        limits = {"head": self.keep_first, "tail": self.keep_last}
+        part: dict[str, Any] = {name: size for name, size in limits.items() if size is not None}
+        # A limit cuts anywhere, too, and what is no UTF-8 any more would be told one character a byte.
+        return {"atEnd": {**part, "format": "bin"} if part or self.binary else {}}
+
+    def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in ("binary", "keep_first", "keep_last", "stream")}
+        options = {name: value for name, value in given.items() if value is not False and value is not None}
+        return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Deploy(Command):
+    """Makes the runtime ready: its image, volumes, environment and network. The first command of an activity.
+
+    Args:
+        volumes: absolute paths that outlive the runtime's own file system, or a mapping of each to its kind,
+            e.g. `{"/big": {"storage": {"size": "10GiB"}}}`.
+        env: environment variables of the runtime.
+        net: the private networks to join, in the daemon's form.
+        hosts: names and their addresses.
+        hostname: the runtime's own name.
+    """
+
+    volumes: Sequence[str] | Mapping[str, object] = ()
+    env: Mapping[str, str] = field(default_factory=FrozenDict)
+    net: Sequence[Mapping[str, object]] = ()
+    hosts: Mapping[str, str] = field(default_factory=FrozenDict)
+    hostname: str | None = None
+
+    def __post_init__(self) -> None:
+        hostname = None if self.hostname is None else _text(self.hostname, "Deploy.hostname")
+        object.__setattr__(self, "volumes", _volumes(self.volumes))
+        object.__setattr__(self, "env", _names_to_text(self.env, "env"))
+        object.__setattr__(self, "net", _networks(self.net))
+        object.__setattr__(self, "hosts", _names_to_text(self.hosts, "hosts"))
+        object.__setattr__(self, "hostname", hostname)
+
+    def to_exe_script(self) -> dict[str, Any]:
+        parts = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {"deploy": {name: value for name, value in parts.items() if value}}
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Start(Command):
+    """Starts the deployed runtime, with arguments if it takes any."""
+
+    args: tuple[str, ...]
+
+    def __init__(self, *args: object) -> None:
+        object.__setattr__(self, "args", tuple(_text(arg, "an argument of Start") for arg in args))
+
+    def to_exe_script(self) -> dict[str, Any]:
+        return {"start": {"args": list(self.args)}}
+
+    def __repr__(self) -> str:
+        return f"Start({', '.join(map(repr, self.args))})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Terminate(Command):
+    """Stops what runs and takes the activity back to where `Deploy` is expected."""
+
+    def to_exe_script(self) -> dict[str, Any]:
+        return {"terminate": {}}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sign(Command):
+    """Has a trusted runtime sign what it did."""
+
+    def to_exe_script(self) -> dict[str, Any]:
+        return {"sign": {}}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Transfer(Command):
+    """Copies a file between the runtime and the world.
+
+    Args:
+        source: URL of what to copy; `container:/path` is a file in one of the runtime's volumes.
+        target: URL to copy to.
+    """
+
+    source: str
+    target: str
+
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):
+            url = _text(getattr(self, name), f"Transfer.{name}")
+            if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", url):
+                raise BadCommand(
+                    f"Transfer.{name}: {url!r} is no URL; a file of the runtime is 'container:/its/path'"
+                )
+            object.__setattr__(self, name, url)
+
+    def to_exe_script(self) -> dict[str, Any]:
+        return {"transfer": {"from": self.source, "to": self.target}}
+
+
+def as_commands(value: object) -> tuple[Command, ...]:
+    """Return what a method returned as a tuple of commands; `None` is none.
+
+    Raises:
+        BadCommandList: `value` is no command and no list or tuple of commands.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, Command):
+        return (value,)
+    if type(value) in (list, tuple) and isinstance(value, Sequence):
+        strangers = [item for item in value if not isinstance(item, Command)]
+        if not strangers:
+            return tuple(value)
+        if all(isinstance(item, str) for item in value) and str(value[0]).startswith("/"):
+            words = ", ".join(repr(item) for item in value)
+            raise BadCommandList(f"{_short(value)}, which is no command; write [Run({words})]")
+        raise BadCommandList(
+            f"{_short(value)}, in which {_short(strangers[0])} is no command{_hint(strangers[0])}"
+        )
+    raise BadCommandList(f"{_short(value)}, which is no list of commands{_hint(value)}")
+
+
+def batch_of(commands: tuple[object, ...]) -> tuple[Command, ...]:
+    """Return what `execute` was called with, if all of it is commands.
+
+    Raises:
+        BadCommandList: some of it is not.
+    """
+    if len(commands) == 1 and isinstance(commands[0], (list, tuple)):
+        raise BadCommandList(
+            f"execute was given {_short(commands[0])}; it takes commands one by one: execute(*commands)"
+        )
+    for command in commands:
+        if not isinstance(command, Command):
+            raise BadCommandList(f"execute was given {_short(command)}, which is no command{_hint(command)}")
+    return tuple(command for command in commands if isinstance(command, Command))
+
+
+def _hint(value: object) -> str:
+    if inspect.isgenerator(value) or inspect.iscoroutine(value) or inspect.isasyncgen(value):
+        return "; strike out `yield` and `async`, return a list"
+    if isinstance(value, str) and value.strip():
+        return f"; write Run.shell({value!r})"
+    if type(value).__name__ in ("Results", "Result"):
+        return "; `execute` has run its commands already, only what is still to be run is returned"
+    if inspect.isclass(value) and issubclass(value, Command):
+        return f"; write {value.__name__}(…)"
+    if isinstance(value, (list, tuple)):
+        return "; put all commands into one flat list"
+    return "; return a list such as [Run('/bin/ls', '/')], or None"
+
+
+def _short(value: object, limit: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _text(value: object, what: str) -> str:
+    """Return an argument as plain text that any runtime can take."""
+    if isinstance(value, str):
+        text = str.__str__(value)
+    elif isinstance(value, PurePath):
+        text = value.as_posix()
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = int.__repr__(value)  # also for enums, whose str() differs between versions of Python
+    elif isinstance(value, float):
+        text = float.__repr__(value)
+    elif isinstance(value, Decimal):
+        text = format(value, "f")
+    else:
+        raise BadCommand(
+            f"{what} is {_short(value)}: only text, numbers and paths can be given{_text_hint(value)}"
+        )
+    if "\0" in text:
+        raise BadCommand(f"{what} is {_short(text)}: a NUL character can't be handed to a program")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadCommand(f"{what} is {_short(text)}: this is no Unicode text and can't be sent") from error
+    return text
+
+
+def _text_hint(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"; several are written one by one, or with a star: *{_short(value, 60)}"
+    if isinstance(value, (bytes, bytearray)):
+        return "; decode bytes first"
+    if isinstance(value, bool):
+        return "; write the word it should be, e.g. 'true'"
+    return ""
+
+
+def _looks_wrong(program: str, args: tuple[str, ...]) -> bool:
+    # A blank in a path is allowed, but without any argument it is nearly always a whole line in one string.
+    whole_line = not args and re.search(r"\s", program) is not None
+    return not program.startswith("/") or whole_line
+
+
+def _how_to_write(program: str, args: tuple[str, ...]) -> str:
+    line = program if not args else shlex.join([program, *args])
+    try:
+        words = [*shlex.split(program), *args]
+    except ValueError:  # an open quote
+        words = [*program.split(), *args]
+    if not words:
+        return "the program is missing, e.g. Run('/bin/ls', '-l', '/')"
+    if _SHELL_SIGNS.search(line):
+        return f"no shell reads this line; write Run.shell({line!r})"
+    name = words[0]
+    if not name.startswith("/"):
+        name = PurePath("/golem/work" if "/" in name else "/bin", name).as_posix()
+    return (
+        "the program needs its absolute path, and each argument is a string of its own: "
+        f"write {_call(name, tuple(words[1:]))}, or Run.shell({line!r}) to have a shell find it "
+        "(absolute=False is for runtimes that take names)"
+    )
+
+
+def _call(program: str, args: tuple[str, ...], absolute: bool = True, **options: object) -> str:
+    given = options if absolute else {"absolute": False, **options}
+    parts = [*map(repr, (program, *args)), *(f"{name}={value!r}" for name, value in given.items())]
+    return f"Run({', '.join(parts)})"
+
+
+def _kept(size: object, what: str) -> int | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise BadCommand(f"{what} is {_short(size)}: give a number of bytes from 1 on, e.g. {what}=65536")
+    return int(size)
+
+
+def _volumes(value: object) -> tuple[str, ...] | FrozenDict:
+    if isinstance(value, (str, PurePath)) or not isinstance(value, (Sequence, Mapping)):
+        raise BadCommand(f"Deploy.volumes is {_short(value)}: give a list of absolute paths, e.g. ['/data']")
+    paths = tuple(_text(path, "a path in Deploy.volumes") for path in value)
+    for path in paths:
+        if not path.startswith("/"):
+            raise BadCommand(f"Deploy.volumes: {path!r} is no absolute path, e.g. '/data'")
+    if not isinstance(value, Mapping):
+        return paths
+    return FrozenDict(zip(paths, _frozen(list(value.values()), "Deploy.volumes"), strict=True))
+
+
+def _names_to_text(value: object, what: str) -> FrozenDict:
+    if value is None:
+        return FrozenDict()
+    if not isinstance(value, Mapping):
+        raise BadCommand(f"Deploy.{what} is {_short(value)}: give a dict, e.g. {{'NAME': 'value'}}")
+    for name in value:
+        if not isinstance(name, str) or not name or "=" in name:
+            raise BadCommand(f"Deploy.{what}: {name!r} can't be a name")
+    return FrozenDict(
+        (_text(name, f"a name in Deploy.{what}"), _text(text, f"{name} in Deploy.{what}"))
+        for name, text in value.items()
+    )
+
+
+def _networks(value: object) -> tuple[FrozenDict, ...]:
+    if isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value) and value != "":
+        return tuple(_frozen(list(value), "Deploy.net"))
+    raise BadCommand(f"Deploy.net is {_short(value)}: give a list of networks, each a dict")
+
+
+def _frozen(value: object, what: str) -> Any:
+    try:
+        return freeze(value)
+    except TypeError as error:
+        raise BadCommand(f"{what}: {error}") from error

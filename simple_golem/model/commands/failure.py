@@ -1,0 +1,70 @@
+"""The error that a failed command becomes, in the engine and in a unit test alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from ...errors import CommandFailed
+from .commands import Command
+from .results import Result
+from .transfers import FileCommand
+
+# What the system of the provider says of a file's place, and what that means here.
+_ADVICE = {
+    "Is a directory": "there it is a folder: end its path with / to bring all of it, or name a file in it",
+    "File exists": "there it is a file",
+    "Read-only file system": "write into a volume, such as /golem/input, /golem/work or /golem/output",
+    "No such file or directory": "there is nothing of this name there",
+}
+_MOST_LINES = 5
+_MOST_CHARACTERS = 300
+
+
+def command_failed(results: Sequence[Result], commands: Sequence[Command], provider: str) -> CommandFailed:
+    """Build the error of a batch whose last result is a failure.
+
+    Args:
+        results: the results of the batch so far, the failed one last.
+        commands: all commands of the batch.
+        provider: name and id of the provider, as people should read it.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    failed = results[-1]
+    command = failed.command
+    if command is None and 0 <= failed.index < len(commands):
+        command = commands[failed.index]
+    what = "a command" if command is None else _cut(repr(command))
+    if failed.exit_code is not None:
+        why = f"exit code {failed.exit_code}"
+    else:
+        why = _cut(_printable(failed.message or "")) or "the provider does not say why"
+    if isinstance(command, FileCommand):
+        why += _advice(f"{failed.message} {failed.stderr}")
+    message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
+    return CommandFailed(message, command=command, results=results, provider=provider)
+
+
+def results_so_far(error: CommandFailed) -> tuple[Result, ...]:
+    """The results that an error of this library carries; `CommandFailed` itself knows less of their type."""
+    return cast("tuple[Result, ...]", error.results)
+
+
+def _advice(said: str) -> str:
+    return next((f"; {advice}" for sign, advice in _ADVICE.items() if sign in said), "")
+
+
+def _last_lines(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.strip()][-_MOST_LINES:]
+    return "".join(f"\n  stderr: {_cut(_printable(line))}" for line in lines)
+
+
+def _printable(text: str) -> str:
+    # It ends up on the person's terminal, and a provider may have written anything.
+    return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"

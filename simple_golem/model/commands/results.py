@@ -1,0 +1,191 @@
+"""What commands answered."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ...errors import BadJson, NoBytes, NoData, NotOneResult
+from ..base.value import Value
+from ..base.wire_time import parse_time
+from .commands import Command, Run
+
+_EXIT_CODE = re.compile(r"exited with code (-?\d+)")
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result(Value):
+    """What one command answered; all fields are optional, so that a unit test can make one.
+
+    Attributes:
+        stdout, stderr: what the program wrote, always text.
+        success: False if the command failed.
+        message: the provider's own words, None if it said nothing.
+        index: place of the command in its batch, from 0.
+        command: the command itself.
+        finished_at: when it ended, by the provider's clock.
+        output_bytes: stdout and stderr as they were written, of a command that asked for it.
+        downloaded: what a download brought into memory, None of any other command; `data` reads it.
+    """
+
+    stdout: str = ""
+    stderr: str = ""
+    success: bool = True
+    message: str | None = None
+    index: int = 0
+    command: Command | None = None
+    finished_at: datetime | None = None
+    output_bytes: tuple[bytes, bytes] | None = None
+    downloaded: bytes | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file that `DownloadBytes` or `DownloadJson` brought.
+
+        Raises:
+            NoData: the command was none of them.
+        """
+        if self.downloaded is None:
+            raise NoData(
+                f"{self.command!r} brought no data: DownloadBytes and DownloadJson do; "
+                "what Download brought is in its file, and what Run wrote is `stdout`"
+            )
+        return self.downloaded
+
+    @property
+    def json(self) -> Any:
+        """The value of the JSON file that was downloaded.
+
+        Raises:
+            NoData: nothing was downloaded.
+            BadJson: it is no JSON.
+        """
+        try:
+            return json.loads(self.data)
+        except ValueError as error:  # of the JSON, or of its UTF-8
+            raise BadJson(f"what {self.command!r} brought is no JSON: {error}") from error
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """What the program wrote to its standard output, byte for byte; for `Run(..., binary=True)`."""
+        return self._bytes("stdout_bytes", self.stdout, 0)
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """The same of its standard error."""
+        return self._bytes("stderr_bytes", self.stderr, 1)
+
+    def _bytes(self, attribute: str, text: str, which: int) -> bytes:
+        if self.output_bytes is not None:
+            return self.output_bytes[which]
+        if isinstance(self.command, Run) and not self.command.binary:
+            raise NoBytes(
+                f"there is no `{attribute}`, only text: write Run(…, binary=True) to have the bytes"
+            )
+        return text.encode("utf-8", errors="replace")
+
+    @property
+    def exit_code(self) -> int | None:
+        """0 for success, the program's exit code where the provider told it, else None."""
+        if self.success:
+            return 0
+        found = _EXIT_CODE.search(self.message or "")
+        return int(found.group(1)) if found else None
+
+    @classmethod
+    def from_wire(cls, entry: Mapping[str, Any], command: Command | None = None) -> Result:
+        """Read one entry of the daemon's list of batch results.
+
+        Raises:
+            KeyError, ValueError: the entry is not of the daemon's form.
+        """
+        ended = entry.get("eventDate")
+        stdout, stderr = entry.get("stdout"), entry.get("stderr")
+        binary = isinstance(command, Run) and command.binary
+        return cls(
+            stdout=_text(stdout),
+            stderr=_text(stderr),
+            success=entry["result"] == "Ok",
+            message=entry.get("message"),
+            index=entry["index"],
+            command=command,
+            finished_at=None if ended is None else parse_time(ended),
+            output_bytes=(wire_bytes(stdout), wire_bytes(stderr)) if binary else None,
+        )
+
+
+class Results(tuple[Result, ...]):
+    """What a batch answered: a tuple of `Result`s.
+
+    With exactly one of them, `stdout`, `stderr`, `exit_code` and the like can be read from it directly.
+    """
+
+    @property
+    def stdout(self) -> str:
+        """What the one command wrote to its standard output."""
+        return self._only("stdout").stdout
+
+    @property
+    def stderr(self) -> str:
+        """What the one command wrote to its standard error."""
+        return self._only("stderr").stderr
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """What the one command wrote to its standard output, byte for byte; for `Run(..., binary=True)`."""
+        return self._only("stdout_bytes").stdout_bytes
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """The same of its standard error."""
+        return self._only("stderr_bytes").stderr_bytes
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file that the one command downloaded; for `DownloadBytes` and `DownloadJson`."""
+        return self._only("data").data
+
+    @property
+    def json(self) -> Any:
+        """The value of the JSON file that the one command downloaded."""
+        return self._only("json").json
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the one command, None if the provider did not tell it."""
+        return self._only("exit_code").exit_code
+
+    @property
+    def success(self) -> bool:
+        """Whether the one command succeeded."""
+        return self._only("success").success
+
+    def _only(self, attribute: str) -> Result:
+        if len(self) == 1:
+            return self[0]
+        if not self:
+            raise NotOneResult(f"there are no results, so no `{attribute}`: no command was run")
+        raise NotOneResult(f"there are {len(self)} results; say which: results[0].{attribute}")
+
+    def __repr__(self) -> str:
+        return f"Results([{', '.join(map(repr, self))}])"
+
+
+def wire_bytes(output: object) -> bytes:
+    """Output as the daemon tells it: nothing, text, or a list of numbers; what is no byte becomes `?`."""
+    if isinstance(output, str):
+        return output.encode("utf-8", errors="replace")
+    if not isinstance(output, list):
+        return b""
+    try:
+        return bytes(output)
+    except (TypeError, ValueError):
+        return bytes(byte if isinstance(byte, int) and 0 <= byte <= 255 else 0x3F for byte in output)
+
+
+def _text(output: object) -> str:
+    return output if isinstance(output, str) else wire_bytes(output).decode("utf-8", errors="replace")

@@ -1,0 +1,240 @@
+"""Commands that bring files to a provider and back, as values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ...errors import BadCommand
+from ..base.frozen import freeze
+from .commands import Command, Transfer
+
+_WHERE = "give an absolute path, such as '/golem/work/data.txt'"
+
+
+class FileCommand(Command):
+    """A transfer between this machine and the provider's; which URL it goes by, its batch decides.
+
+    Attributes:
+        remote: the absolute path on the provider's side.
+    """
+
+    remote: str
+
+    def to_exe_script(self) -> dict[str, Any]:
+        raise BadCommand(
+            f"{self!r} has no form of its own in an ExeScript: its file is published as its batch is sent"
+        )
+
+    def __repr__(self) -> str:
+        values = [getattr(self, item.name) for item in fields(self)]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(map(_shown, values))})"
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Upload(FileCommand):
+    """Copies a file or a whole folder of this machine to the provider.
+
+    Args:
+        local: the file, or the folder; relative to the current folder of the script.
+        remote: the absolute path it gets there, of which missing folders are made; of a folder, where its
+            contents go. It has to lie in one of the volumes of the image, mostly `/golem/input`,
+            `/golem/work` and `/golem/output`.
+    """
+
+    local: str
+    remote: str
+
+    def __init__(self, local: str | PurePath, remote: str | PurePath) -> None:
+        _set(self, local=_local_path(local, "Upload.local"), remote=_remote_path(remote, "Upload.remote"))
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class UploadBytes(FileCommand):
+    """Makes a file on the provider's side of bytes.
+
+    Args:
+        data: what is in the file.
+        remote: its absolute path.
+    """
+
+    data: bytes
+    remote: str
+
+    def __init__(self, data: bytes | bytearray | memoryview, remote: str | PurePath) -> None:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise BadCommand(
+                f"UploadBytes.data is {type(data).__name__}: give bytes, e.g. text.encode(); "
+                "a file of this machine is sent by Upload('its/path', …)"
+            )
+        _set(self, data=bytes(data), remote=_file_path(remote, "UploadBytes.remote"))
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class UploadJson(FileCommand):
+    """Makes a JSON file on the provider's side of a value.
+
+    Args:
+        value: what json can write: dicts with text as keys, lists, text, numbers, True, False, None.
+        remote: the file's absolute path.
+    """
+
+    value: Any
+    remote: str
+
+    def __init__(self, value: Any, remote: str | PurePath) -> None:
+        try:
+            frozen = freeze(value)
+        except TypeError as error:
+            raise BadCommand(f"UploadJson.value: {error}") from error
+        _set(self, value=frozen, remote=_file_path(remote, "UploadJson.remote"))
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file."""
+        return json.dumps(self.value).encode()
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class UploadFromUrl(Command):
+    """Has the provider fetch a file from the web.
+
+    Args:
+        url: an `http://` or `https://` URL.
+        remote: the absolute path the file gets there.
+    """
+
+    url: str
+    remote: str
+
+    def __init__(self, url: str, remote: str | PurePath) -> None:
+        _set(self, url=_web_url(url), remote=_file_path(remote, "UploadFromUrl.remote"))
+
+    def to_exe_script(self) -> dict[str, Any]:
+        return Transfer(self.url, container_url(self.remote)).to_exe_script()
+
+    def __repr__(self) -> str:
+        return f"UploadFromUrl({self.url!r}, {self.remote!r})"
+
+
+class DownloadCommand(FileCommand):
+    """The base of those that bring a file back."""
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Download(DownloadCommand):
+    """Copies a file or a whole folder of the provider to this machine.
+
+    The file has its name here once it is complete, and replaces one that was there.
+
+    Args:
+        remote: the absolute path there; one that ends with `/` is a folder.
+        local: the path it gets here, or, of a folder, where its contents go.
+    """
+
+    remote: str
+    local: str
+
+    def __init__(self, remote: str | PurePath, local: str | PurePath) -> None:
+        _set(self, remote=_remote_path(remote, "Download.remote"), local=_local_path(local, "Download.local"))
+
+    @property
+    def is_folder(self) -> bool:
+        return self.remote.endswith("/")
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class DownloadBytes(DownloadCommand):
+    """Brings a file of the provider into memory: `execute(DownloadBytes("/golem/output/x")).data`.
+
+    Args:
+        remote: the file's absolute path.
+    """
+
+    remote: str
+
+    def __init__(self, remote: str | PurePath) -> None:
+        _set(self, remote=_file_path(remote, "DownloadBytes.remote"))
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class DownloadJson(DownloadCommand):
+    """Brings the value of a JSON file of the provider: `execute(DownloadJson("/golem/output/x.json")).json`.
+
+    Args:
+        remote: the file's absolute path.
+    """
+
+    remote: str
+
+    def __init__(self, remote: str | PurePath) -> None:
+        _set(self, remote=_file_path(remote, "DownloadJson.remote"))
+
+
+def container_url(path: str) -> str:
+    """The URL of a path on the provider's side; whatever a name can hold is percent-encoded."""
+    return "container:" + quote(path, safe="/")
+
+
+def _set(command: Command, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(command, name, value)
+
+
+def _local_path(path: object, what: str) -> str:
+    if isinstance(path, PurePath):
+        return str(path)
+    if not isinstance(path, str):
+        raise BadCommand(f"{what} is {_shown(path)}: give the path of a file of this machine")
+    if not path or "\0" in path:
+        raise BadCommand(f"{what} is {path!r}: no file can have this name")
+    return path
+
+
+def _web_url(url: object) -> str:
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: give a URL that begins with http:// or https://")
+    if any(sign.isspace() or not sign.isprintable() for sign in url):
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: no URL has such signs; a space is written %20")
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: {error}") from error
+    if not named:
+        raise BadCommand(f"UploadFromUrl.url is {url!r}: it names no host, as https://example.org/file does")
+    return str.__str__(url)
+
+
+def _file_path(path: object, what: str) -> str:
+    checked = _remote_path(path, what)
+    if checked.endswith("/"):
+        raise BadCommand(f"{what} is {checked!r}, which is a folder: name the file in it")
+    return checked
+
+
+def _remote_path(path: object, what: str) -> str:
+    text = path.as_posix() if isinstance(path, PurePath) else path
+    if not isinstance(text, str):
+        raise BadCommand(f"{what} is {_shown(path)}: {_WHERE}")
+    if not text.startswith("/"):
+        raise BadCommand(f"{what} is {text!r}: {_WHERE}")
+    parts = text[1:].removesuffix("/").split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in text:
+        raise BadCommand(f"{what} is {text!r}: write it out, without '.', '..' and '//'")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadCommand(f"{what} is {text!r}: this is no Unicode text and can't be sent") from error
+    return str.__str__(text)
+
+
+def _shown(value: object, limit: int = 120) -> str:
+    # A path is shown whole: it is what one looks for.
+    if isinstance(value, str):
+        return repr(value)
+    text = repr(value[:limit] if isinstance(value, bytes) else value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

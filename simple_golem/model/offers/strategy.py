@@ -1,0 +1,180 @@
+"""Which providers are taken, and which of them first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ...errors import BadStrategy
+from ..base.value import Value
+from ..cost import plain
+from ..settings import parse_amount
+from .offer import Offer
+from .prices import Prices
+
+_TRUSTED = 100.0
+# So that the score of what costs nothing is below that of a trusted provider: as yapapi has it.
+_NEVER_QUITE = 1.01
+# More than any provider has asked for: who writes so much has forgotten the decimal point, or the unit.
+_ABSURD = Decimal(10) ** 6
+_MOST_NUMBER = 1e12
+
+Score = Callable[[Offer], "float | None"]
+Filter = Callable[[Offer], bool]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Strategy(Value):
+    """Cheapest first, among those that cost no more, and are wanted; the defaults set no bounds.
+
+    Args:
+        expected_seconds: how long an instance lives, as prices are compared for it.
+        expected_load: how many processor threads it keeps busy meanwhile.
+        max_price_per_hour: GLM at most for each hour, whatever is done in it.
+        max_price_per_cpu_hour: GLM at most for each hour of processor time.
+        max_start_price: GLM at most for the start of an activity.
+        max_total_price: GLM at most for all of `expected_seconds` with `expected_load`.
+        allow: ids or names of the only providers that are taken; None: all are.
+        block: ids or names of providers that are not.
+        score: what an offer is worth, called with an `Offer`: the highest is taken first, None refuses it.
+            By default `100 / (estimated price + 1.01)`, yapapi's score.
+        accept: called with an `Offer`: False refuses it.
+        collect_seconds: how long answers are collected before the first choice, counted from the first offer;
+            it ends earlier when all who have offered have answered, and a twentieth of it brought no other.
+
+    Raises:
+        BadStrategy: a price that is negative or absurd, a list that is none, what can't be called.
+
+    Example:
+        Golem(budget=1, strategy=Strategy(max_price_per_hour="0.5", block=["bad-provider"]))
+    """
+
+    expected_seconds: float = 3600.0
+    expected_load: float = 1.0
+    max_price_per_hour: Decimal | float | str | None = None
+    max_price_per_cpu_hour: Decimal | float | str | None = None
+    max_start_price: Decimal | float | str | None = None
+    max_total_price: Decimal | float | str | None = None
+    allow: Collection[str] | None = None
+    block: Collection[str] = ()
+    score: Score | None = None
+    accept: Filter | None = None
+    collect_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in _CEILINGS:
+            object.__setattr__(self, name, _ceiling(name, getattr(self, name)))
+        for name in ("expected_seconds", "expected_load", "collect_seconds"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        for name in ("allow", "block"):
+            object.__setattr__(self, name, _who(name, getattr(self, name)))
+        for name in ("score", "accept"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise BadStrategy(
+                    f"{name} is {getattr(self, name)!r}: give a function that takes an offer, or leave it out"
+                )
+
+    def objection(self, offer: Offer) -> str | None:
+        """Why an offer is not taken, in words for the provider; None if it may be."""
+        names = {offer.provider_id.lower(), offer.provider_name.lower()}
+        if self.allow is not None and not names & set(self.allow):
+            return "Not on the list of allowed providers"
+        if names & set(self.block):
+            return "On the list of blocked providers"
+        if offer.prices is None:
+            return "No linear price model"
+        return self._too_dear(offer.prices) or self._not_accepted(offer)
+
+    def _too_dear(self, prices: Prices) -> str | None:
+        asked = {
+            "max_price_per_hour": prices.per_hour,
+            "max_price_per_cpu_hour": prices.per_cpu_hour,
+            "max_start_price": prices.start,
+            "max_total_price": self.estimate(prices),
+        }
+        for name, (what, unit) in _CEILINGS.items():
+            ceiling = getattr(self, name)
+            if ceiling is not None and asked[name] > ceiling:
+                return f"{what} of {plain(asked[name])} GLM{unit} is above {plain(ceiling)}"
+        bounded = any(getattr(self, name) is not None for name in _CEILINGS)
+        if bounded and not prices.only_time:
+            return "Prices for more than time and processor time"
+        return None
+
+    def _not_accepted(self, offer: Offer) -> str | None:
+        if self.accept is not None and not self.accept(offer):
+            return "Not accepted by the requestor's filter"
+        return None
+
+    def worth(self, offer: Offer) -> float | None:
+        """The score of an offer; None if it is refused."""
+        if self.score is not None:
+            return _checked_score(self.score(offer))
+        if offer.prices is None:
+            return None
+        return _TRUSTED / (float(self.estimate(offer.prices)) + _NEVER_QUITE)
+
+    def estimate(self, prices: Prices) -> Decimal:
+        """What an instance is expected to cost at these prices, GLM."""
+        return prices.estimate(self.expected_seconds, self.expected_load)
+
+
+_CEILINGS = {
+    "max_price_per_hour": ("A price", " per hour"),
+    "max_price_per_cpu_hour": ("A price", " per hour of processor time"),
+    "max_start_price": ("A start price", ""),
+    "max_total_price": ("An estimated total", ""),
+}
+
+
+def require_strategy(value: object) -> Strategy:
+    """Return `value` if it is a strategy; a function is one that scores offers.
+
+    Raises:
+        BadStrategy: it is neither.
+    """
+    if isinstance(value, Strategy):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return Strategy(score=value)
+    raise BadStrategy(
+        f"strategy is {value!r}: give a Strategy, e.g. Strategy(max_price_per_hour=0.5), or a function that "
+        "takes an offer and returns its score"
+    )
+
+
+def _ceiling(name: str, value: object) -> Decimal | None:
+    if value is None:
+        return None
+    amount = parse_amount(value, name, BadStrategy, zero=True)
+    if amount > _ABSURD:
+        raise BadStrategy(f"{name} is {value!r}: no provider asks for so much; it is in whole GLM")
+    return amount
+
+
+def _number(name: str, value: object) -> float:
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not usable or not 0 <= value <= _MOST_NUMBER:  # type: ignore[operator]
+        raise BadStrategy(f"{name} is {value!r}: give a number, 0 or more")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _who(name: str, value: object) -> tuple[str, ...] | None:
+    if value is None and name == "allow":
+        return None
+    if isinstance(value, str) or not isinstance(value, Collection):
+        raise BadStrategy(f"{name} is {value!r}: give a list of providers' ids or names, e.g. ['prov-1']")
+    for one in value:
+        if not isinstance(one, str) or not one.strip():
+            raise BadStrategy(f"{name} has {one!r} in it: give a provider's id (0x…) or name")
+    return tuple(sorted({one.strip().lower() for one in value}))
+
+
+def _checked_score(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or math.isnan(value):
+        raise BadStrategy(f"score returned {value!r}: return a number, the higher the better, or None")
+    return float(value)

@@ -1,0 +1,146 @@
+"""What a provider must have to run a service: properties, constraints, and perhaps an image."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...errors import BadPayload
+from ..base.frozen import FrozenDict
+from ..base.value import Value
+from ..commands.commands import Deploy, Start
+from .constraints import checked_constraints, constraint
+from .manifest import base64_of, checked_manifest, with_image
+from .properties import MANIFEST, checked_properties
+
+TASK_PACKAGE = "golem.srv.comp.task_package"
+
+_HASH = re.compile(r"[0-9a-f]{56}", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageRequest(Value):
+    """Names an image, by hash or tag; with a URL it need not be looked up in a registry."""
+
+    hash: str | None = None
+    tag: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageLocation(Value):
+    """Where providers download an image, and the hash by which they check it.
+
+    Raises:
+        BadPayload: the hash or the URL is none.
+    """
+
+    hash: str
+    url: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", checked_image_hash(self.hash))
+        object.__setattr__(self, "url", checked_image_url(self.url))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Payload(Value):
+    """What is asked of providers; most people get one from `vm.repo(...)`.
+
+    Args:
+        properties: properties of the demand, JSON values by dotted names. Those that Golem names must have
+            the type that it gives them; an aware datetime becomes milliseconds since 1970.
+        constraints: what an offer must fulfil, all of them, e.g. `["(golem.inf.mem.gib>=2)"]`.
+        image: an image to be looked up before the demand is published, if the runtime takes one.
+        runtime: the name of the runtime, e.g. `vm`; None: the constraints say it, or it may be any.
+        deploy: how the runtime is deployed, unless the service has a `deploy()` of its own.
+        start: how it is started, with what arguments, unless the service has a `deploy()` of its own.
+        manifest: a manifest that the image is put into, for runtimes that are to know it.
+
+    Raises:
+        BadPayload: a property has no JSON form or the wrong type, or a constraint can't be read; the message
+            names it.
+    """
+
+    properties: Mapping[str, Any] = field(default_factory=FrozenDict)
+    constraints: Sequence[str] = ()
+    image: ImageRequest | None = None
+    runtime: str | None = None
+    deploy: Deploy = field(default_factory=Deploy)
+    start: Start = field(default_factory=Start)
+    manifest: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "properties", checked_properties(self.properties))
+        object.__setattr__(self, "constraints", self._all_constraints())
+        if self.image is not None and not isinstance(self.image, ImageRequest):
+            raise BadPayload(f"image is {self.image!r}: give an ImageRequest, or use vm.repo(image_hash=…)")
+        if not isinstance(self.deploy, Deploy):
+            raise BadPayload(
+                f"deploy is {_short(self.deploy)}: give a command such as Deploy(env={{'A': '1'}})"
+            )
+        if not isinstance(self.start, Start):
+            raise BadPayload(f"start is {_short(self.start)}: give a command such as Start('--verbose')")
+        if self.manifest is None:
+            return
+        if self.image is None:
+            raise BadPayload("manifest is for an image, and there is none; use vm.manifest(image_hash=…)")
+        object.__setattr__(self, "manifest", checked_manifest(self.manifest))
+
+    def _all_constraints(self) -> tuple[str, ...]:
+        given = checked_constraints(self.constraints)
+        if self.runtime is None:
+            return given
+        if not isinstance(self.runtime, str) or not re.fullmatch(r"[\w.+-]+", self.runtime):
+            raise BadPayload(f"runtime is {_short(self.runtime)}: give its name, e.g. 'vm'")
+        own = constraint("golem.runtime.name", "=", self.runtime)
+        return given if own in given else (own, *given)
+
+    def with_image(self, location: ImageLocation) -> Payload:
+        """Return the payload with its image found."""
+        if self.manifest is not None:
+            encoded = base64_of(with_image(self.manifest, location.hash, location.url))
+            return replace(self, properties={**self.properties, MANIFEST: encoded})
+        package = f"hash:sha3:{location.hash}:{location.url}"
+        return replace(self, properties={**self.properties, TASK_PACKAGE: package})
+
+
+def require_payload(value: object) -> Payload:
+    """Return `value` if it is a payload.
+
+    Raises:
+        BadPayload: it is none; the message says how to get one.
+    """
+    if isinstance(value, Payload):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that it was never awaited
+        raise BadPayload("get_payload is async: strike out `async` and `await`, vm.repo(…) answers at once")
+    raise BadPayload(
+        f"{_short(value)} is no payload; get_payload returns one, e.g. vm.repo(image_tag='golem/alpine')"
+    )
+
+
+def checked_image_hash(value: object) -> str:
+    """Return an image's hash in lower case, or raise `BadPayload`."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not _HASH.fullmatch(text):
+        raise BadPayload(f"image_hash is {_short(value)}: a SHA-3 hash of 56 hexadecimal digits is needed")
+    return text
+
+
+def checked_image_url(value: object) -> str:
+    """Return an image's URL, or raise `BadPayload`."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[!-~]+", value):
+        raise BadPayload(
+            f"image_url is {_short(value)}: a URL that starts with http:// or https:// is needed"
+        )
+    return value
+
+
+def _short(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

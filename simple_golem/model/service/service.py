@@ -1,0 +1,298 @@
+"""What users subclass, and how the engine ties an object of theirs to an instance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from ...errors import BadService, BadWaitTime, GolemError, NoContext, NotRunning, ServiceStopped
+from ..commands.answers import Answers, answer_batch, checked_answers
+from ..commands.commands import Command, Commands, batch_of
+from ..commands.results import Result, Results
+from ..payload import vm
+from ..payload.payload import Payload, require_payload
+from .states import ServiceState
+
+METHODS = ("get_payload", "deploy", "start", "run", "shutdown")
+
+AnyService = TypeVar("AnyService", bound="Service")
+
+
+class Binding(Protocol):
+    """What ties a service to its instance; the engine implements it, and answers for one life."""
+
+    name: str
+
+    @property
+    def state(self) -> ServiceState: ...
+    @property
+    def provider_name(self) -> str | None: ...
+    @property
+    def provider_id(self) -> str | None: ...
+    @property
+    def activity_id(self) -> str | None: ...
+    @property
+    def stopping(self) -> bool: ...
+    def execute(self, commands: tuple[Command, ...], timeout: float | None) -> Results: ...
+    def wait(self, seconds: float) -> None: ...
+    def stop(self) -> None: ...
+
+
+@dataclass
+class _Ties:
+    """All that a service object holds for the engine, under one name that no user's attribute meets."""
+
+    name: str
+    named_by_user: bool = False
+    binding: Binding | None = None
+    results: Results = field(default_factory=Results)
+    answers: Answers | None = None
+    stopping: bool = False
+    payload: Payload | None = None
+
+
+class Service:
+    """A service on the Golem Network: subclass it and say what is run on a provider, and when.
+
+    `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list of them, one, or
+    None. What they answered is in `self.results` at the next call. Where an answer is needed now, there is
+    `execute`.
+
+    Attributes:
+        run_interval: seconds between the end of one call of `run` and the next; None calls it once.
+    """
+
+    run_interval: float | None = None
+    _simple_golem: _Ties
+
+    def __new__(cls: type[AnyService], *_args: object, **_kwargs: object) -> AnyService:
+        # Here and not in __init__, so that a forgotten super().__init__() breaks nothing; and past any
+        # __setattr__ of the class, e.g. that of a frozen dataclass.
+        service = super().__new__(cls)
+        object.__setattr__(service, "_simple_golem", _Ties(cls.__name__))
+        return service
+
+    def __init__(self) -> None:
+        # Arguments that no __init__ takes would be swallowed without this one.
+        super().__init__()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _RESERVED:
+            owner = next(base for base in cls.__mro__ if name in vars(base))
+            if owner is not Service:
+                raise BadService(
+                    f"{owner.__name__}.{name}: Service has a `{name}` of its own; take another name"
+                )
+        check_run_interval(cls.run_interval, f"{cls.__name__}.run_interval")
+
+    # --- what may be overridden ---
+
+    @staticmethod
+    def get_payload() -> Payload:
+        """Return what a provider must have; a small public image with a shell if not overridden."""
+        return vm.repo()
+
+    def deploy(self) -> Commands:
+        """Return the commands that make the runtime ready, as the payload says. Override for volumes."""
+        payload = self._simple_golem.payload or require_payload(type(self).get_payload())
+        return [payload.deploy, payload.start]
+
+    def start(self) -> Commands:
+        """Return what is run once, after the runtime is ready."""
+        return []
+
+    def run(self) -> Commands:
+        """Return what is run while the service is running, once or each `run_interval` seconds.
+
+        A class without a `run` of its own stays running until it is stopped.
+        """
+        return []
+
+    def shutdown(self) -> Commands:
+        """Return what is run once before the end, while the activity still lives."""
+        return []
+
+    # --- what can be used in them ---
+
+    def execute(self, *commands: Command, timeout: float | None = None) -> Results:
+        """Run commands on the provider, one after the other, and block until they have ended.
+
+        Args:
+            commands: what to run; nothing is sent if there is none.
+            timeout: seconds to wait at most; None waits as long as the instance lives.
+
+        Returns:
+            A tuple of one `Result` per command; from that of a single command, `stdout`, `stderr` and
+            `exit_code` can be read directly. `self.results` is not touched.
+
+        Raises:
+            CommandFailed: a command failed; those after it were not run. The activity lives on.
+            ServiceStopped: the instance is being stopped.
+            BatchTimeout, BatchLost, NotRunning: the commands did not end in time, got lost, came too late.
+        """
+        batch = batch_of(commands)
+        if timeout is not None:
+            _check_number("timeout", timeout, zero=False)
+        ties = self._simple_golem
+        if not batch:
+            self.wait(0)
+            return Results()
+        if ties.binding is not None:
+            return ties.binding.execute(batch, timeout)
+        if ties.stopping:
+            raise ServiceStopped(f"{ties.name} was stopped")
+        if ties.answers is None:
+            raise NotRunning(
+                f"{ties.name} runs on no provider yet: hand its class to golem.run_service, "
+                "or give it answers for a unit test by service.with_answers(…)"
+            )
+        return answer_batch(batch, ties.answers, ties.name)
+
+    def wait(self, seconds: float) -> None:
+        """Block for a time, as `time.sleep`, but not longer than until a stop.
+
+        Args:
+            seconds: how long; in a unit test it is not waited at all.
+
+        Raises:
+            ServiceStopped: the instance is being stopped.
+            BadWaitTime: `seconds` is negative, infinite, or no number.
+        """
+        _check_number("seconds", seconds, zero=True)
+        ties = self._simple_golem
+        if ties.binding is not None:
+            ties.binding.wait(seconds)
+        elif ties.stopping:
+            raise ServiceStopped(f"{ties.name} was stopped")
+
+    def stop(self) -> None:
+        """Have the instance stopped; does not block. The next `execute` or `wait` raises `ServiceStopped`."""
+        ties = self._simple_golem
+        if ties.binding is not None:
+            ties.binding.stop()
+        else:
+            ties.stopping = True
+
+    @property
+    def name(self) -> str:
+        """The instance's name, in logs and threads; may be assigned."""
+        ties = self._simple_golem
+        return ties.name if ties.binding is None else ties.binding.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        ties = self._simple_golem
+        ties.name, ties.named_by_user = str(name), True
+        if ties.binding is not None:
+            ties.binding.name = ties.name
+
+    @property
+    def results(self) -> Results:
+        """What the commands answered that were returned last; empty as long as none were sent."""
+        return self._simple_golem.results
+
+    @results.setter
+    def results(self, results: Iterable[Result]) -> None:
+        if self._simple_golem.binding is not None:
+            raise AttributeError("results come from the provider; they can be assigned in a unit test only")
+        set_results(self, Results(results))
+
+    @property
+    def state(self) -> ServiceState:
+        """The instance's state; `pending` in a unit test."""
+        binding = self._simple_golem.binding
+        return ServiceState.pending if binding is None else binding.state
+
+    @property
+    def provider_name(self) -> str | None:
+        """Name of the provider, None before there is one."""
+        binding = self._simple_golem.binding
+        return None if binding is None else binding.provider_name
+
+    @property
+    def provider_id(self) -> str | None:
+        """Node id of the provider, None before there is one."""
+        binding = self._simple_golem.binding
+        return None if binding is None else binding.provider_id
+
+    @property
+    def activity_id(self) -> str | None:
+        """Id of the activity, None before there is one."""
+        binding = self._simple_golem.binding
+        return None if binding is None else binding.activity_id
+
+    @property
+    def stopping(self) -> bool:
+        """True as soon as the instance is being stopped."""
+        ties = self._simple_golem
+        return ties.stopping if ties.binding is None else ties.binding.stopping
+
+    def with_answers(self: AnyService, answers: Answers) -> AnyService:
+        """Give the service answers for a unit test, and return it.
+
+        Args:
+            answers: a function of the command, or a dict, that gives its stdout as text, a `Result`, or an
+                exception to be raised. `Result(success=False)` has `execute` raise `CommandFailed`, as live.
+                `DownloadBytes` gets the file's bytes, `DownloadJson` its value, what copies files None.
+
+        Raises:
+            BadAnswer: neither function nor dict.
+        """
+        if self._simple_golem.binding is not None:
+            raise GolemError(
+                f"{self.name} runs on a provider, which gives the answers; they are for unit tests"
+            )
+        self._simple_golem.answers = checked_answers(answers)
+        return self
+
+    @property
+    def _ctx(self) -> NoReturn:
+        raise NoContext(
+            "there is no self._ctx: `script = self._ctx.new_script(); script.run(a, b); yield script` "
+            "becomes `self.execute(Run(a, b))`, or return [Run(a, b)]"
+        )
+
+
+_RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")) - {*METHODS, "run_interval"}
+
+
+def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
+    """Return a new service that will run on `payload`, which need not be its class's own."""
+    service = make()
+    service._simple_golem.payload = payload
+    return service
+
+
+def bind(service: Service, binding: Binding) -> None:
+    """Tie a service to its instance; a name that its `__init__` gave it becomes the instance's."""
+    ties = service._simple_golem
+    if ties.named_by_user:
+        binding.name = ties.name
+    ties.binding = binding
+
+
+def set_results(service: Service, results: Results) -> None:
+    """Set what `service.results` shows in the next call."""
+    service._simple_golem.results = results
+
+
+def check_run_interval(value: object, what: str) -> float | None:
+    """Return a usable `run_interval`, which may also have been assigned in `__init__`.
+
+    Raises:
+        BadWaitTime: it is neither None nor a positive, finite number of seconds.
+    """
+    return None if value is None else _check_number(what, value, zero=False)
+
+
+def _check_number(what: str, value: object, zero: bool) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        enough = value >= 0 if zero else value > 0
+        if enough and value < math.inf:
+            return value
+    raise BadWaitTime(
+        f"{what} is {value!r}: give a number of seconds, {'0 or more' if zero else 'more than 0'}"
+    )

@@ -1,0 +1,108 @@
+"""What the engine asks of a service's class, before and while it runs it."""
+
+from __future__ import annotations
+
+import inspect
+
+from ...errors import BadCommandList, BadService
+from ..commands.commands import Command, as_commands
+from .service import METHODS, Service
+
+
+def check_service_class(cls: object) -> type[Service]:
+    """Return `cls` if it can be run as a service.
+
+    Raises:
+        BadService: it is no class, no `Service`, or has a method that can't work; the message says why.
+    """
+    if isinstance(cls, Service):
+        name = type(cls).__name__
+        raise BadService(f"an object was given: give the class itself, {name} without its parentheses")
+    if not inspect.isclass(cls):
+        raise BadService(f"{cls!r} is no class: give a subclass of Service")
+    if not issubclass(cls, Service):
+        raise BadService(f"{cls.__name__} is no service: write class {cls.__name__}(Service)")
+    for method in METHODS:
+        _check_kind(cls, method)
+        if method != "get_payload":
+            _check_signature(cls, method)
+    return cls
+
+
+def has_own_run(cls: type[Service]) -> bool:
+    """True if the class has a `run` of its own; without one it stays running until it is stopped."""
+    return cls.run is not Service.run
+
+
+def payload_of(cls: type[Service]) -> object:
+    """Return what the class's `get_payload` returns, whether it is a static, class or bare method.
+
+    Raises:
+        BadService: it asks for `self`, and there is no object yet.
+    """
+    bare = inspect.isfunction(inspect.getattr_static(cls, "get_payload"))
+    if bare and not _takes(cls.get_payload):
+        raise BadService(
+            f"{cls.__name__}.get_payload is asked before there is an object: "
+            "write @staticmethod above it, and strike out `self`"
+        )
+    return cls.get_payload()
+
+
+def commands_from(class_name: str, method_name: str, value: object) -> tuple[Command, ...]:
+    """Return what a method returned as commands.
+
+    Raises:
+        BadCommandList: it is something else; the message names class, method and value.
+    """
+    try:
+        return as_commands(value)
+    except BadCommandList as error:
+        if inspect.iscoroutine(value):
+            value.close()  # else Python warns that it was never awaited
+        raise BadCommandList(f"{class_name}.{method_name}() returned {error}") from None
+
+
+def _check_kind(cls: type[Service], method: str) -> None:
+    raw = inspect.getattr_static(cls, method)
+    function = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+    where = f"{cls.__name__}.{method}"
+    if not callable(function):
+        raise BadService(f"{where} is {function!r}, no method: write def {method}(self): return …")
+    kind = _kind(function)
+    if kind is None:
+        return
+    if method == "get_payload":
+        raise BadService(f"{where} is {kind}: strike out `yield` and `async`, return the payload")
+    raise BadService(f"{where} is {kind}: strike out `yield` and `async`, return a list")
+
+
+def _kind(function: object) -> str | None:
+    if inspect.isasyncgenfunction(function):
+        return "an async generator"
+    if inspect.iscoroutinefunction(function):
+        return "a coroutine"
+    return "a generator" if inspect.isgeneratorfunction(function) else None
+
+
+def _check_signature(cls: type[Service], method: str) -> None:
+    is_plain = inspect.isfunction(inspect.getattr_static(cls, method))
+    if not _takes(getattr(cls, method), *([None] if is_plain else [])):
+        raise BadService(
+            f"{cls.__name__}.{method} must take `self` and nothing else: write def {method}(self)"
+        )
+
+
+def _takes(function: object, *args: object) -> bool:
+    """Whether a callable can be called with just these arguments; what can't be known counts as yes."""
+    if not callable(function):
+        return False
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*args)
+    except TypeError:
+        return False
+    return True

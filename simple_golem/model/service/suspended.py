@@ -1,0 +1,28 @@
+"""What a later session needs to take up an instance that was suspended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..base.value import Value
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SuspendedInstance(Value):
+    """An instance that was left alive on its provider, without anybody who looks after it.
+
+    All of it is text, so that it can be kept in a file: `dataclasses.asdict(suspended)`, and
+    `SuspendedInstance(**read)`.
+
+    Attributes:
+        name: the instance's.
+        agreement_id, activity_id: what is kept alive.
+        app_session_id: under which the daemon tells of its notes and invoices.
+        allocation_id: the budget of the session that suspended it, kept for what it costs meanwhile.
+    """
+
+    name: str
+    agreement_id: str
+    activity_id: str
+    app_session_id: str
+    allocation_id: str

@@ -1,0 +1,151 @@
+"""The activity API, requestor's side: create, execute, results, state, destroy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from ...background.cancellation import Scope
+from ...errors import YagnaError
+from ..transport.event_stream import RuntimeEvent, runtime_events
+from ..transport.http import NO_BODY, Http
+from ..transport.retry import Repeat
+from ..values import ActivityStatus
+
+# The daemon says `ping` in an event stream each 15 seconds.
+_SILENCE_SECONDS = 40.0
+
+
+class ActivityApi:
+    def __init__(self, http: Http, url: str = "/activity-api/v1") -> None:
+        self._http = http
+        self._url = url
+
+    def create(self, agreement_id: str, *, timeout: float, scope: Scope | None = None) -> str:
+        """`POST /activity`: blocks up to `timeout` seconds for the provider; returns the activity's id.
+
+        Never repeated: an activity whose answer was lost can't be found again.
+        """
+        activity: str = self._call(
+            "POST",
+            "/activity",
+            body=agreement_id,
+            params={"timeout": timeout},
+            timeout=timeout,
+            scope=scope,
+            repeat=Repeat.UNSENT,
+        )
+        return activity
+
+    def destroy(self, activity_id: str, *, timeout: float, scope: Scope | None = None) -> None:
+        """`DELETE /activity/{id}`: blocks up to `timeout` seconds until the provider has ended it."""
+        self._call(
+            "DELETE",
+            f"/activity/{activity_id}",
+            params={"timeout": timeout},
+            timeout=timeout,
+            scope=scope,
+            done=(404,),
+        )
+
+    def execute(
+        self,
+        activity_id: str,
+        script: Sequence[Mapping[str, Any]],
+        *,
+        timeout: float = 5.0,
+        scope: Scope | None = None,
+    ) -> str:
+        """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run.
+
+        Blocks up to `timeout` seconds until the provider has taken it; a 408 does not say that it has not.
+        """
+        batch: str = self._call(
+            "POST",
+            f"/activity/{activity_id}/exec",
+            body={"text": json.dumps(list(script))},
+            params={"timeout": timeout},
+            timeout=timeout,
+            scope=scope,
+            repeat=Repeat.UNSENT,
+        )
+        return batch
+
+    def results(
+        self,
+        activity_id: str,
+        batch_id: str,
+        *,
+        command_index: int | None = None,
+        timeout: float,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.UNANSWERED,
+    ) -> list[Mapping[str, Any]] | None:
+        """`GET /activity/{id}/exec/{batch}`: blocks up to `timeout` seconds; None if it took longer.
+
+        With `command_index`, waits for that command alone, and only its entry carries the output; without,
+        for the last one, and a failure of an earlier one shows only when the time is up.
+        """
+        try:
+            answer = self._call(
+                "GET",
+                f"/activity/{activity_id}/exec/{batch_id}",
+                params={"timeout": timeout, "commandIndex": command_index},
+                timeout=timeout,
+                scope=scope,
+                repeat=repeat,
+            )
+        except YagnaError as error:
+            if error.status == 408:
+                return None
+            raise
+        return list(answer)
+
+    def events(self, activity_id: str, batch_id: str, *, scope: Scope) -> Generator[RuntimeEvent, None, None]:
+        """`GET /activity/{id}/exec/{batch}` as an event stream: what its commands do from now on.
+
+        Nothing of what was before is told. The stream does not end with the batch: it goes on without an
+        event, as it does where the provider tells none, until `scope` is cancelled, which raises
+        `ScopeEnded`, or the connection breaks, which is a `YagnaError`.
+        """
+        url = f"{self._url}/activity/{activity_id}/exec/{batch_id}"
+        return runtime_events(
+            self._http.stream(url, accept="text/event-stream", silence=_SILENCE_SECONDS, scope=scope)
+        )
+
+    def of_agreement(self, agreement_id: str, *, scope: Scope | None = None) -> list[str]:
+        """`GET /activity?agreementId=`: the ids of an agreement's activities."""
+        return list(self._call("GET", "/activity", params={"agreementId": agreement_id}, scope=scope))
+
+    def state(
+        self,
+        activity_id: str,
+        *,
+        timeout: float = 5.0,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.SAFE,
+    ) -> ActivityStatus:
+        """`GET /activity/{id}/state`: asks the provider's daemon, blocking up to `timeout` seconds."""
+        answer = self._call(
+            "GET",
+            f"/activity/{activity_id}/state",
+            params={"timeout": timeout},
+            timeout=timeout,
+            scope=scope,
+            repeat=repeat,
+        )
+        return ActivityStatus.from_wire(answer)
+
+    def usage(
+        self, activity_id: str, *, timeout: float = 5.0, scope: Scope | None = None
+    ) -> tuple[float, ...]:
+        """`GET /activity/{id}/usage`: the counters, in the order of the offer's usage vector."""
+        params = {"timeout": timeout}
+        answer = self._call(
+            "GET", f"/activity/{activity_id}/usage", params=params, timeout=timeout, scope=scope
+        )
+        return tuple(answer.get("currentUsage") or ())
+
+    def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:
+        return self._http.request(method, self._url + path, body=body, **options)

@@ -1,0 +1,73 @@
+"""The GSB API: services of this process on the daemon's bus, each answered over a WebSocket of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...background.cancellation import Scope
+from ..transport.http import Http
+from ..transport.retry import Repeat
+
+if TYPE_CHECKING:
+    from ..service_bus.gsb_socket import GsbSocket
+
+_CALL_SECONDS = 5.0
+
+
+class GsbApi:
+    def __init__(self, http: Http, app_key: str, url: str = "/gsb-api/v1") -> None:
+        self._http = http
+        self._app_key = app_key
+        self._url = url
+
+    def publish(
+        self,
+        address: str,
+        components: Sequence[str],
+        *,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.SAFE,
+    ) -> str:
+        """`POST /services`: bind a service at an address of the bus; returns the id of its WebSocket.
+
+        The daemon keeps what is sent to it until the WebSocket is open.
+        """
+        body = {"listen": {"on": address, "components": list(components)}}
+        answer = self._http.request(
+            "POST",
+            f"{self._url}/services",
+            body=body,
+            timeout=_CALL_SECONDS,
+            scope=scope,
+            repeat=repeat,
+        )
+        return str(answer["servicesId"])
+
+    def withdraw(
+        self, services_id: str, *, within: float = _CALL_SECONDS, scope: Scope | None = None
+    ) -> None:
+        """`DELETE /services/{id}`: take a service off the bus; who is calling it gets an error at once.
+
+        Blocks for `within` seconds at most, and makes one try.
+        """
+        self._http.request(
+            "DELETE",
+            f"{self._url}/services/{services_id}",
+            timeout=within,
+            margin=0.0,
+            scope=scope,
+            repeat=Repeat.NEVER,
+            done=(400, 404),
+        )
+
+    def connect(self, services_id: str) -> GsbSocket:
+        """Open the WebSocket of a service; blocks for the connection only, 3 seconds at most.
+
+        Raises:
+            SocketLost: there was no connection.
+        """
+        # `websockets` takes a good part of the time of `import simple_golem`, and only files need it.
+        from ..service_bus.gsb_socket import GsbSocket
+
+        return GsbSocket(f"{self._http.api_url}{self._url}/services/{services_id}", self._app_key)

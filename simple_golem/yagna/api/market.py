@@ -1,0 +1,187 @@
+"""The market API, requestor's side: demands, proposals, agreements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ...background.cancellation import Scope
+from ...errors import YagnaError
+from ...model.base.wire_time import format_time
+from ..transport.http import NO_BODY, Http
+from ..transport.retry import Repeat
+from ..values import Agreement, AgreementEvent, Approval, MarketEvent, market_event, reason_message
+
+_GONE = (404, 410)
+
+
+class MarketApi:
+    def __init__(self, http: Http, url: str = "/market-api/v1") -> None:
+        self._http = http
+        self._url = url
+
+    # demands
+
+    def publish_demand(
+        self, properties: Mapping[str, Any], constraints: str, *, repeat: Repeat = Repeat.UNSENT
+    ) -> str:
+        """`POST /demands`; returns the demand's id."""
+        body = {"properties": dict(properties), "constraints": constraints}
+        demand: str = self._call("POST", "/demands", body=body, repeat=repeat)
+        return demand
+
+    def demands(self, *, scope: Scope | None = None) -> list[Mapping[str, Any]]:
+        """`GET /demands`: those of this identity that are alive."""
+        return list(self._call("GET", "/demands", scope=scope))
+
+    def unsubscribe(self, demand_id: str, *, scope: Scope | None = None) -> None:
+        """`DELETE /demands/{id}`; one that is gone is no error. A reader of its events wakes with a 404."""
+        self._call("DELETE", f"/demands/{demand_id}", scope=scope, done=_GONE)
+
+    def demand_events(
+        self, demand_id: str, *, timeout: float, max_events: int = 100, scope: Scope | None = None
+    ) -> list[MarketEvent]:
+        """`GET /demands/{id}/events`: blocks up to `timeout` seconds for one or more events.
+
+        The read is destructive: what it returned never comes again, so it is not repeated here. Raises a
+        `YagnaError` of status 404 when the demand is gone.
+        """
+        params = {"timeout": timeout, "maxEvents": max_events}
+        answer = self._call(
+            "GET",
+            f"/demands/{demand_id}/events",
+            params=params,
+            timeout=timeout,
+            scope=scope,
+            repeat=Repeat.NEVER,
+        )
+        return [market_event(wire) for wire in answer]
+
+    def counter(
+        self,
+        demand_id: str,
+        proposal_id: str,
+        properties: Mapping[str, Any],
+        constraints: str,
+        *,
+        scope: Scope | None = None,
+    ) -> str:
+        """`POST /demands/{id}/proposals/{id}`: answer a proposal; returns the id of the new one."""
+        counter: str = self._call(
+            "POST",
+            f"/demands/{demand_id}/proposals/{proposal_id}",
+            body={"properties": dict(properties), "constraints": constraints},
+            timeout=60.0,
+            scope=scope,
+            repeat=Repeat.UNSENT,
+        )
+        return counter
+
+    def reject(self, demand_id: str, proposal_id: str, reason: str, *, scope: Scope | None = None) -> None:
+        """`POST …/proposals/{id}/reject`."""
+        self._call(
+            "POST",
+            f"/demands/{demand_id}/proposals/{proposal_id}/reject",
+            body={"message": reason},
+            timeout=60.0,
+            scope=scope,
+            done=_GONE,
+        )
+
+    # agreements
+
+    def create_agreement(self, proposal_id: str, valid_to: datetime, *, scope: Scope | None = None) -> str:
+        """`POST /agreements`; returns the agreement's id."""
+        body = {"proposalId": proposal_id, "validTo": format_time(valid_to)}
+        agreement: str = self._call("POST", "/agreements", body=body, scope=scope, repeat=Repeat.UNSENT)
+        return agreement
+
+    def confirm(self, agreement_id: str, app_session_id: str, *, scope: Scope | None = None) -> None:
+        """`POST /agreements/{id}/confirm`: send it to the provider."""
+        self._call(
+            "POST",
+            f"/agreements/{agreement_id}/confirm",
+            params={"appSessionId": app_session_id},
+            timeout=60.0,
+            scope=scope,
+            repeat=Repeat.UNSENT,
+        )
+
+    def wait_for_approval(
+        self, agreement_id: str, *, timeout: float, scope: Scope | None = None
+    ) -> tuple[Approval, str]:
+        """`POST /agreements/{id}/wait`: blocks up to `timeout` seconds; the answer, and why if refused."""
+        try:
+            self._call(
+                "POST",
+                f"/agreements/{agreement_id}/wait",
+                params={"timeout": timeout},
+                timeout=timeout,
+                scope=scope,
+                repeat=Repeat.UNANSWERED,
+            )
+        except YagnaError as error:
+            if error.status == 410:
+                return Approval.REFUSED, error.detail
+            if error.status == 408:
+                return Approval.UNDECIDED, error.detail
+            raise
+        return Approval.APPROVED, ""
+
+    def cancel(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> bool:
+        """`POST /agreements/{id}/cancel`; False if it is too late, since the provider has answered."""
+        try:
+            self._call("POST", f"/agreements/{agreement_id}/cancel", body={"message": reason}, scope=scope)
+        except YagnaError as error:
+            if error.status == 410:
+                return False
+            raise
+        return True
+
+    def terminate(
+        self, agreement_id: str, reason: str, code: str = "Success", *, scope: Scope | None = None
+    ) -> None:
+        """`POST /agreements/{id}/terminate`; one that has ended, or was never approved, is no error."""
+        body = {"message": reason, "golem.requestor.code": code}
+        self._call(
+            "POST", f"/agreements/{agreement_id}/terminate", body=body, timeout=10.0, scope=scope, done=_GONE
+        )
+
+    def agreement(self, agreement_id: str, *, scope: Scope | None = None) -> Agreement:
+        """`GET /agreements/{id}`."""
+        return Agreement.from_wire(self._call("GET", f"/agreements/{agreement_id}", scope=scope))
+
+    def agreements(
+        self, *, state: str | None = None, app_session_id: str | None = None, scope: Scope | None = None
+    ) -> list[Mapping[str, Any]]:
+        """`GET /agreements`: id, state dates and role of each."""
+        params = {"state": state, "appSessionId": app_session_id}
+        return list(self._call("GET", "/agreements", params=params, scope=scope))
+
+    def agreement_events(
+        self,
+        after: datetime,
+        *,
+        timeout: float,
+        app_session_id: str | None = None,
+        max_events: int = 100,
+        scope: Scope | None = None,
+    ) -> list[AgreementEvent]:
+        """`GET /agreementEvents`: those after `after`, oldest first; blocks up to `timeout` seconds."""
+        params = {
+            "afterTimestamp": format_time(after),
+            "timeout": timeout,
+            "maxEvents": max_events,
+            "appSessionId": app_session_id,
+        }
+        answer = self._call("GET", "/agreementEvents", params=params, timeout=timeout, scope=scope)
+        return [AgreementEvent.from_wire(wire) for wire in answer]
+
+    def terminate_reason(self, agreement_id: str, *, scope: Scope | None = None) -> str:
+        """`GET /agreements/{id}/terminate/reason`."""
+        answer = self._call("GET", f"/agreements/{agreement_id}/terminate/reason", scope=scope)
+        return reason_message(answer.get("reason"))
+
+    def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:
+        return self._http.request(method, self._url + path, body=body, **options)

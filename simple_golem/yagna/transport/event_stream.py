@@ -1,0 +1,68 @@
+"""Server-sent events: what a daemon tells of a batch as it happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.base.value import Value
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RuntimeEvent(Value):
+    """Something that a command of a batch did.
+
+    Attributes:
+        index: place of the command in its batch.
+        kind: "started", "stdout", "stderr", "progress" or "finished".
+        detail: what belongs to it, as the daemon tells it.
+    """
+
+    index: int
+    kind: str
+    detail: Any
+
+    @classmethod
+    def from_wire(cls, data: str) -> RuntimeEvent:
+        """Read the data of one event; raises ValueError for anything else."""
+        wire = json.loads(data)
+        if not isinstance(wire, dict) or not isinstance(wire.get("kind"), dict) or not wire["kind"]:
+            raise ValueError(f"no event of a runtime: {data[:100]}")
+        kind, detail = next(iter(wire["kind"].items()))
+        return cls(int(wire.get("index", -1)), kind, detail)
+
+
+def runtime_events(pieces: Iterable[bytes]) -> Generator[RuntimeEvent, None, None]:
+    """Yield the events in a body that comes in pieces; comments, such as pings, are none."""
+    data: list[str] = []
+    for line in _lines(pieces):
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            event = _event("\n".join(data))
+            data = []
+            if event is not None:
+                yield event
+
+
+def _event(data: str) -> RuntimeEvent | None:
+    try:
+        return RuntimeEvent.from_wire(data)
+    except (TypeError, ValueError) as error:
+        logger.debug("the daemon told an event that is none: %s", error)
+        return None
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    begun: list[bytes] = []
+    for piece in pieces:
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
+            yield b"".join([*begun, line]).decode("utf-8", errors="replace").removesuffix("\r")
+            begun = []
+        begun.append(rest)
