@@ -18,13 +18,13 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
-from .background.signals import SigtermAsExit, Terminated, hurrying
+from .background.signals import SigtermAsExit, Terminated, shortening
 from .background.threads import EngineThread, on_engine_thread
 from .engine.activity.health_check import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.event_dispatcher import Listener
 from .engine.market.offer_preview import offers_on_market
 from .engine.session import Session
-from .engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, Ending
+from .engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, ShutdownTimes
 from .errors import (
     BadInstanceCount,
     BadListener,
@@ -46,7 +46,7 @@ from .model.service.suspended import SuspendedInstance
 from .model.settings import Settings, parse_budget
 from .progress.progress_bar import ProgressBar
 from .services.cluster import Cluster, failed
-from .services.cluster_builder import Order
+from .services.cluster_builder import ClusterBuilder
 from .services.instance import Instance, Respawn
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Golem:
         self._listeners: list[Listener] = []
         self._clusters: list[Cluster] = []
         self._closing: EngineThread | None = None
-        self._ending: Ending | None = None
+        self._ending: ShutdownTimes | None = None
         self._closed = False
 
     # --- open and close -------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Golem:
         except BaseException as error:
             # Ctrl-C in the middle: what was made by then is released; else there is nothing to release.
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                self._finish(Ending.interrupted())
+                self._finish(ShutdownTimes.interrupted())
             with self._lock:
                 self._session = None
             raise
@@ -184,7 +184,7 @@ class Golem:
             ServiceFailed: an instance failed, which is raised once; not with `raise_failures=False`.
         """
         limit = checked_seconds(timeout, "timeout")
-        self._finish(Ending.ordinary(self._stop_grace, limit))
+        self._finish(ShutdownTimes.ordinary(self._stop_grace, limit))
         if not on_engine_thread():
             self._raise_for_failures()
 
@@ -201,14 +201,16 @@ class Golem:
     ) -> None:
         hurried = isinstance(error, (KeyboardInterrupt, Terminated))
         try:
-            with hurrying(self._hurry_by_signal, told=hurried):
-                self._finish(Ending.interrupted() if hurried else Ending.ordinary(self._stop_grace))
+            with shortening(self._shorten_by_signal, told=hurried):
+                self._finish(
+                    ShutdownTimes.interrupted() if hurried else ShutdownTimes.ordinary(self._stop_grace)
+                )
         finally:
             self._sigterm.give_back()
         if error is None:
             self._raise_for_failures()
 
-    def _finish(self, ending: Ending) -> None:
+    def _finish(self, ending: ShutdownTimes) -> None:
         """Close in the times of `ending`; the work is done on an engine thread, which this one joins."""
         with self._lock:
             session = self._session
@@ -227,13 +229,13 @@ class Golem:
         if first and here:
             closing.run_here()
         elif not first and closing.alive:
-            self._hurry(ending)
+            self._shorten(ending)
         if on_engine_thread():
             return
         try:
             self._join(closing)
         except BaseException:
-            self._hurry(Ending.interrupted())
+            self._shorten(ShutdownTimes.interrupted())
             self._join(closing)
             raise
 
@@ -242,9 +244,9 @@ class Golem:
         while not closing.join(_SLICE_SECONDS):
             pass
 
-    def _close(self, session: Session, ending: Ending) -> None:
-        if ending.is_hurried:
-            session.hurry(ending)
+    def _close(self, session: Session, ending: ShutdownTimes) -> None:
+        if ending.is_shortened:
+            session.shorten(ending)
             self._say_that_it_stops()
         else:
             self._warn_of_what_never_ran()
@@ -279,19 +281,19 @@ class Golem:
                     cluster.market_report(),
                 )
 
-    def _end_clusters(self, ending: Ending) -> None:
+    def _end_clusters(self, ending: ShutdownTimes) -> None:
         for cluster in self._clusters:
             cluster.end(ending, "the Golem is being closed")
 
-    def _hurry(self, ending: Ending) -> None:
+    def _shorten(self, ending: ShutdownTimes) -> None:
         """Shorten a closing that is under way."""
         self._end_clusters(ending)
         session = self._session
         if session is None:
             return
-        if ending.is_hurried:
+        if ending.is_shortened:
             self._ending = ending
-        session.hurry(ending)
+        session.shorten(ending)
 
     def _raise_for_failures(self) -> None:
         if not self._raise_failures:
@@ -300,14 +302,14 @@ class Golem:
         if any(not one.failure_told for one in broken):
             raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
 
-    def _hurry_by_signal(self) -> None:
-        """From a signal handler, in the middle of anything: the clock's thread does the rest."""
-        hurried = self._ending is not None and self._ending.is_hurried
-        ending = Ending.aborted() if hurried else Ending.interrupted()
+    def _shorten_by_signal(self) -> None:
+        """From a signal handler, in the middle of anything: the timer's thread does the rest."""
+        hurried = self._ending is not None and self._ending.is_shortened
+        ending = ShutdownTimes.aborted() if hurried else ShutdownTimes.interrupted()
         self._ending = ending
         session = self._session
         if session is not None:
-            session.clock.call_in(0.0, partial(self._hurry, ending))
+            session.timer.call_in(0.0, partial(self._shorten, ending))
 
     # --- telling what happens -------------------------------------------------------------------------
 
@@ -374,7 +376,7 @@ class Golem:
             Exception: whatever the constructor of the service raises; nothing is spent then.
         """
         return self._run(
-            Order.checked(
+            ClusterBuilder.checked(
                 self._opened().settings.registry_url,
                 service_class,
                 num_instances,
@@ -424,7 +426,7 @@ class Golem:
             respawn_running, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT
         )
         return self._run(
-            Order.checked(
+            ClusterBuilder.checked(
                 self._opened().settings.registry_url,
                 service_class,
                 len(kept),
@@ -438,7 +440,7 @@ class Golem:
             )
         )
 
-    def _run(self, order: Order) -> Cluster:
+    def _run(self, order: ClusterBuilder) -> Cluster:
         session = self._opened()
         if session.budget_watch.is_used_up:
             raise OutOfBudget(
@@ -447,7 +449,7 @@ class Golem:
         cluster: Cluster = session.on_worker(self._launch, session, order)
         return cluster
 
-    def _launch(self, session: Session, order: Order) -> Cluster:
+    def _launch(self, session: Session, order: ClusterBuilder) -> Cluster:
         cluster = order.cluster(session, self._stop_grace)
         # As long as nothing lives: what can't be resumed must not be ended with this cluster.
         session.adopt(order.adopted)
@@ -458,7 +460,7 @@ class Golem:
         try:
             cluster.open_market()
         except GolemError:
-            cluster.end(Ending.aborted(), "the demand could not be published")
+            cluster.end(ShutdownTimes.aborted(), "the demand could not be published")
             with self._lock:
                 self._clusters.remove(cluster)
             raise
@@ -475,9 +477,9 @@ class Golem:
         def expire() -> None:
             if not cluster.wait(0):
                 logger.info("%r has reached its expiration and is stopped", cluster)
-                cluster.end(Ending.ordinary(self._stop_grace), "the expiration is near")
+                cluster.end(ShutdownTimes.ordinary(self._stop_grace), "the expiration is near")
 
-        session.clock.call_in(begin, expire)
+        session.timer.call_in(begin, expire)
 
     # --- money -------------------------------------------------------------------------------------------
 
@@ -507,7 +509,7 @@ class Golem:
             return
         error = OutOfBudget(f"the budget is used up: {session.budget_watch.told()}")
         for cluster in self.clusters:
-            cluster.cut_off(Ending.out_of_budget(self._stop_grace), error)
+            cluster.cut_off(ShutdownTimes.out_of_budget(self._stop_grace), error)
 
     def offers(self, payload: Payload | None = None, timeout: float = 5.0) -> tuple[Offer, ...]:
         """Look at what is on the market, cheapest first, without committing to anything.

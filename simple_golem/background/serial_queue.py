@@ -12,7 +12,7 @@ from .threads import WorkerPool
 Work = tuple[Callable[..., object], tuple[Any, ...]]
 
 
-class InTurn:
+class SerialQueue:
     """A queue for each key, all served by the same workers; a slow one holds up nothing but its own."""
 
     def __init__(self, workers: WorkerPool) -> None:

@@ -37,8 +37,8 @@ class SigtermAsExit:
 
 
 @contextmanager
-def hurrying(hurry: Callable[[], None], *, told: bool) -> Iterator[None]:
-    """While closing, Ctrl-C and SIGTERM call `hurry` and raise nothing until it is done.
+def shortening(shorten: Callable[[], None], *, told: bool) -> Iterator[None]:
+    """While closing, Ctrl-C and SIGTERM call `shorten` and raise nothing until it is done.
 
     Args:
         hurry: called in the handler, so in the middle of anything: it must not wait for a lock.
@@ -51,7 +51,7 @@ def hurrying(hurry: Callable[[], None], *, told: bool) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        hurry()
+        shorten()
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 Action = Callable[[], object]
 
 
-class Appointment:
+class TimedCall:
     """One thing to be done at one time; `cancel` takes it back."""
 
     def __init__(self, at: float, action: Action) -> None:
@@ -37,26 +37,26 @@ class Appointment:
             logger.exception("what was to be done at this time failed")
 
 
-class Clock:
+class Timer:
     """Calls actions on its own thread at times of the monotonic clock; an action signals and never blocks.
 
     Appointments are handed over through a `SimpleQueue`, so that even a signal handler may make one.
     """
 
     def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[Appointment | None] = queue.SimpleQueue()
-        self._thread = EngineThread("golem-clock", self._run)
+        self._inbox: queue.SimpleQueue[TimedCall | None] = queue.SimpleQueue()
+        self._thread = EngineThread("golem-timer", self._run)
 
     def start(self) -> None:
         self._thread.start()
 
-    def call_at(self, at: float, action: Action) -> Appointment:
+    def call_at(self, at: float, action: Action) -> TimedCall:
         """Have `action` called when the monotonic clock shows `at`, or soon if that is past."""
-        appointment = Appointment(at, action)
+        appointment = TimedCall(at, action)
         self._inbox.put(appointment)
         return appointment
 
-    def call_in(self, seconds: float, action: Action) -> Appointment:
+    def call_in(self, seconds: float, action: Action) -> TimedCall:
         """Have `action` called in `seconds`."""
         return self.call_at(time.monotonic() + seconds, action)
 
@@ -67,7 +67,7 @@ class Clock:
 
     def _run(self) -> None:
         order = itertools.count()
-        waiting: list[tuple[float, int, Appointment]] = []
+        waiting: list[tuple[float, int, TimedCall]] = []
         while True:
             pause = waiting[0][0] - time.monotonic() if waiting else None
             try:

@@ -9,7 +9,7 @@ from typing import Any
 from ..background.cancellation import Scope, checked_seconds
 from ..engine.cleanup import clean_up
 from ..engine.market.offer_preview import offers_on_market
-from ..engine.payment.journal import Whose
+from ..engine.payment.journal import JournalOwner
 from ..errors import GolemError
 from ..model.cost import plain
 from ..model.events import Event
@@ -89,7 +89,7 @@ def clean(options: argparse.Namespace) -> int:
 
     try:
         node_id = yagna.identity.me(repeat=Repeat.NEVER).node_id
-        whose = Whose(settings.api_url, node_id, settings.payment_platform)
+        whose = JournalOwner(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
         suspended, troubles = clean_up(
             yagna,

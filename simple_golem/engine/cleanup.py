@@ -17,7 +17,7 @@ from ..yagna.values import AgreementState, Invoice
 from .event_dispatcher import Emit
 from .market.demand import SESSION_MARK
 from .payment.account import Account
-from .payment.journal import Journal, Whose, dead_journals
+from .payment.journal import Journal, JournalOwner, dead_journals
 from .payment.ledger import account_of
 
 logger = logging.getLogger(__name__)
@@ -258,7 +258,7 @@ class DeadSession:
 
 def clean_up(
     yagna: Yagna,
-    whose: Whose,
+    whose: JournalOwner,
     scope: Scope,
     emit: Emit,
     *,

@@ -26,7 +26,7 @@ Emit = Callable[[Event], None]
 _FREQUENT = (BatchStarted, BatchEnded, MethodCalled, ProposalReceived, StartProgress, TransferProgress)
 
 
-class EventDesk:
+class EventDispatcher:
     """Takes events from any thread without blocking it, and gives them to every listener in that order."""
 
     def __init__(self) -> None:

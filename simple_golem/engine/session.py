@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from ..background.cancellation import Scope, ScopeEnded
 from ..background.threads import EngineThread, WorkerPool
-from ..background.timer import Clock
+from ..background.timer import Timer
 from ..errors import AllocationRefused, ForkedGolem, GolemError, NotRunning, Overcharged
 from ..model.cost import Cost
 from ..model.service.suspended import SuspendedInstance
@@ -27,15 +27,15 @@ from ..yagna.transport.retry import Repeat
 from ..yagna.values import AgreementEvent
 from .activity.health_check import HealthCheck
 from .cleanup import clean_up
-from .event_dispatcher import EventDesk
+from .event_dispatcher import EventDispatcher
 from .files.publisher import FilePublisher
 from .market.agreement import AgreementMaker, Chooser
 from .market.demand import Demand
 from .payment.budget import COVERED, Budget, BudgetWatch
-from .payment.journal import Whose, dead_journals, journal_of
+from .payment.journal import JournalOwner, dead_journals, journal_of
 from .payment.ledger import Books, Ledger, account_of
 from .payment.payments import Payments
-from .shutdown_times import Ending, Part
+from .shutdown_times import ShutdownPart, ShutdownTimes
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,14 +74,14 @@ class Session:
             activity_url=settings.activity_url,
             payment_url=settings.payment_url,
         )
-        self.clock = Clock()
+        self.timer = Timer()
         self.workers = WorkerPool("golem-worker", _WORKERS)
         # Of their own, since a provider that is away holds a counter-proposal up for a minute.
         self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
         self._health_workers = WorkerPool("golem-look", _HEALTH_WORKERS)
         self.files = FilePublisher(self.yagna)
         self.chooser = Chooser()
-        self.events = EventDesk()
+        self.events = EventDispatcher()
         self.emit = self.events.emit
         self.agreements = AgreementMaker(self.yagna, self.app_session_id, self.emit)
         self.release = Scope()
@@ -89,7 +89,7 @@ class Session:
         self.books = Books()
         self.ledger = Ledger(self.books)
         self.budget = Budget(self.yagna, settings.payment_platform, self.ledger, self.emit)
-        self.budget_watch = BudgetWatch(self.budget, self.ledger, self.clock, self.emit)
+        self.budget_watch = BudgetWatch(self.budget, self.ledger, self.timer, self.emit)
         # Of their own, since a provider that is away holds an accept up for 15 seconds.
         self._payment_workers = WorkerPool("golem-payment", _PAYMENT_WORKERS)
         self.payments = Payments(
@@ -120,7 +120,7 @@ class Session:
             NoDaemon, BadAppKey: nobody answers, or does not know the key.
             AllocationRefused: the budget could not be set aside.
         """
-        self.clock.start()
+        self.timer.start()
         try:
             self.on_worker(self._open, budget)
         except (KeyboardInterrupt, SystemExit):
@@ -131,7 +131,7 @@ class Session:
 
     def _open(self, budget: Decimal) -> None:
         identity = self.yagna.identity.me(repeat=Repeat.NEVER)
-        whose = Whose(self.settings.api_url, identity.node_id, self.settings.payment_platform)
+        whose = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
         self.books.begin(whose, self.app_session_id)
         try:
             self.budget.allocate(budget)
@@ -144,16 +144,16 @@ class Session:
         self.payments.start()
         self._watch_agreements_of(self.app_session_id)
         self.health.start()
-        self.clock.call_in(_COVER_SECONDS, self._keep_covered)
+        self.timer.call_in(_COVER_SECONDS, self._keep_covered)
         self._clean_up_after_others(whose)
 
-    def _clean_up_after_others(self, whose: Whose) -> None:
+    def _clean_up_after_others(self, whose: JournalOwner) -> None:
         """In the background, and for as long as this session lives: late invoices come late."""
         if self._has_others_to_clean_up(whose):
             work = partial(clean_up, self.yagna, whose, self._stop, self.emit, wait=None)
             self._cleaner = EngineThread("golem-cleanup", work).start()
 
-    def _has_others_to_clean_up(self, whose: Whose) -> bool:
+    def _has_others_to_clean_up(self, whose: JournalOwner) -> bool:
         own = journal_of(self.app_session_id)
         return any(path != own for path in dead_journals(whose))
 
@@ -162,7 +162,7 @@ class Session:
         if self._stop.cancelled:
             return
         self.workers.post(self._cover)
-        self.clock.call_in(_COVER_SECONDS, self._keep_covered)
+        self.timer.call_in(_COVER_SECONDS, self._keep_covered)
 
     def _cover(self) -> None:
         try:
@@ -300,9 +300,9 @@ class Session:
         for demand in demands:
             self.withdraw(demand)
 
-    def close(self, ending: Ending) -> None:
+    def close(self, ending: ShutdownTimes) -> None:
         """Wait for the invoices, give the rest of the budget back, and end the session's threads."""
-        until = ending.limit(Part.INVOICES)
+        until = ending.limit(ShutdownPart.INVOICES)
         self._cancel_release_at(until + _LAST_CALLS_UNHURRIED_SECONDS)
         self.payments.wait_for_invoices(until)
         for demand in self._demands:
@@ -320,17 +320,17 @@ class Session:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self._end_threads()
 
-    def hurry(self, ending: Ending) -> None:
+    def shorten(self, ending: ShutdownTimes) -> None:
         """Give up the last calls to the daemon when the time of `ending` is over."""
         until = ending.last_moment
         if until == math.inf:
             return
-        last = max(until, ending.limit(Part.RELEASE)) if ending.is_hurried else until
+        last = max(until, ending.limit(ShutdownPart.RELEASE)) if ending.is_shortened else until
         self._cancel_release_at(last + _LAST_CALLS_SECONDS)
-        self.payments.hurry(until)
+        self.payments.shorten(until)
 
     def _cancel_release_at(self, moment: float) -> None:
-        self.clock.call_at(moment, lambda: self.release.cancel("no time left"))
+        self.timer.call_at(moment, lambda: self.release.cancel("no time left"))
 
     def _end_threads(self) -> None:
         stuck = [
@@ -340,8 +340,8 @@ class Session:
         ]
         if not self.files.close(_JOIN_SECONDS):
             stuck.append("golem-files")
-        if not self.clock.close(_JOIN_SECONDS):
-            stuck.append("golem-clock")
+        if not self.timer.close(_JOIN_SECONDS):
+            stuck.append("golem-timer")
         if not self.events.close(_JOIN_SECONDS):
             stuck.append("golem-events")
         if stuck:

@@ -14,7 +14,7 @@ _INVOICE_SECONDS = 15.0
 RELEASE_RESERVE_SECONDS = 1.5
 
 
-class Part(Enum):
+class ShutdownPart(Enum):
     """What an end consists of, in this order."""
 
     BATCH = "a batch under way ends"
@@ -24,7 +24,7 @@ class Part(Enum):
     INVOICES = "the invoices arrive and are accepted"
 
 
-class Ending:
+class ShutdownTimes:
     """One decision to end something, and until when each part of that may take.
 
     Args:
@@ -34,7 +34,11 @@ class Ending:
     """
 
     def __init__(
-        self, seconds: Mapping[Part, float], *, since_begun: bool = False, timeout: float | None = None
+        self,
+        seconds: Mapping[ShutdownPart, float],
+        *,
+        since_begun: bool = False,
+        timeout: float | None = None,
     ) -> None:
         self._seconds = seconds
         self._since_begun = since_begun
@@ -42,7 +46,7 @@ class Ending:
         self._until = math.inf if timeout is None else self.begun + timeout
 
     @property
-    def is_hurried(self) -> bool:
+    def is_shortened(self) -> bool:
         """Whether it was decided by a signal."""
         return self._since_begun
 
@@ -50,72 +54,72 @@ class Ending:
     def last_moment(self) -> float:
         """When the whole has to be over, on the monotonic clock; infinity if each part has its own time."""
         if self._since_begun:
-            return self.begun + self._seconds[Part.INVOICES]
+            return self.begun + self._seconds[ShutdownPart.INVOICES]
         return self._until
 
-    def limit(self, part: Part) -> float:
+    def limit(self, part: ShutdownPart) -> float:
         """When `part`, beginning now, has to be over, on the monotonic clock."""
         start = self.begun if self._since_begun else time.monotonic()
         until = self._until
-        if part in (Part.BATCH, Part.METHOD, Part.SHUTDOWN):
+        if part in (ShutdownPart.BATCH, ShutdownPart.METHOD, ShutdownPart.SHUTDOWN):
             until -= RELEASE_RESERVE_SECONDS
         return min(start + self._seconds[part], until)
 
     @classmethod
-    def ordinary(cls, stop_grace: float = STOP_GRACE_SECONDS, timeout: float | None = None) -> Ending:
+    def ordinary(cls, stop_grace: float = STOP_GRACE_SECONDS, timeout: float | None = None) -> ShutdownTimes:
         """`stop()`, the end of `with`, `close()`, the expiration."""
         seconds = {
-            Part.BATCH: stop_grace,
-            Part.METHOD: 5.0,
-            Part.SHUTDOWN: 30.0,
-            Part.RELEASE: 10.0,
-            Part.INVOICES: _INVOICE_SECONDS,
+            ShutdownPart.BATCH: stop_grace,
+            ShutdownPart.METHOD: 5.0,
+            ShutdownPart.SHUTDOWN: 30.0,
+            ShutdownPart.RELEASE: 10.0,
+            ShutdownPart.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds, timeout=timeout)
 
     @classmethod
-    def out_of_budget(cls, stop_grace: float) -> Ending:
+    def out_of_budget(cls, stop_grace: float) -> ShutdownTimes:
         """What was kept back of the budget lasts for 15 seconds, and some have passed until that is known."""
         seconds = {
-            Part.BATCH: min(stop_grace, 4.0),
-            Part.METHOD: 2.0,
-            Part.SHUTDOWN: 8.0,
-            Part.RELEASE: 10.0,
-            Part.INVOICES: _INVOICE_SECONDS,
+            ShutdownPart.BATCH: min(stop_grace, 4.0),
+            ShutdownPart.METHOD: 2.0,
+            ShutdownPart.SHUTDOWN: 8.0,
+            ShutdownPart.RELEASE: 10.0,
+            ShutdownPart.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds, timeout=12.0)
 
     @classmethod
-    def by_provider(cls) -> Ending:
+    def by_provider(cls) -> ShutdownTimes:
         """The provider has ended the agreement, but the activity still answers."""
         seconds = {
-            Part.BATCH: 0.0,
-            Part.METHOD: 1.0,
-            Part.SHUTDOWN: 5.0,
-            Part.RELEASE: 10.0,
-            Part.INVOICES: _INVOICE_SECONDS,
+            ShutdownPart.BATCH: 0.0,
+            ShutdownPart.METHOD: 1.0,
+            ShutdownPart.SHUTDOWN: 5.0,
+            ShutdownPart.RELEASE: 10.0,
+            ShutdownPart.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds)
 
     @classmethod
-    def interrupted(cls) -> Ending:
+    def interrupted(cls) -> ShutdownTimes:
         """Ctrl-C or SIGTERM: seconds since then."""
         seconds = {
-            Part.BATCH: 1.0,
-            Part.METHOD: 1.0,
-            Part.SHUTDOWN: 2.0,
-            Part.RELEASE: 3.5,
-            Part.INVOICES: 4.5,
+            ShutdownPart.BATCH: 1.0,
+            ShutdownPart.METHOD: 1.0,
+            ShutdownPart.SHUTDOWN: 2.0,
+            ShutdownPart.RELEASE: 3.5,
+            ShutdownPart.INVOICES: 4.5,
         }
         return cls(seconds, since_begun=True)
 
     @classmethod
-    def aborted(cls) -> Ending:
+    def aborted(cls) -> ShutdownTimes:
         """A second Ctrl-C: nothing but terminating and destroying."""
-        seconds = dict.fromkeys(Part, 0.0) | {Part.RELEASE: RELEASE_RESERVE_SECONDS}
+        seconds = dict.fromkeys(ShutdownPart, 0.0) | {ShutdownPart.RELEASE: RELEASE_RESERVE_SECONDS}
         return cls(seconds, since_begun=True)
 
 
-def earliest(endings: list[Ending], part: Part) -> float:
+def earliest(endings: list[ShutdownTimes], part: ShutdownPart) -> float:
     """When `part`, beginning now, has to be over, if all of `endings` were decided."""
     return min((ending.limit(part) for ending in endings), default=math.inf)

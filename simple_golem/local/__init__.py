@@ -2,18 +2,18 @@
 
 from .local_golem import LocalGolem
 from .provider.habits import Answer, FailingCommands, Price, ProviderHabits
-from .supervisor.chain_control import ChainDirection
+from .supervisor.chain_control import ChainControl
 from .supervisor.messages import DaemonAddress, LocalProvider
-from .supervisor.provider_control import ProviderDirection
+from .supervisor.provider_control import ProviderControl
 
 __all__ = [
     "Answer",
-    "ChainDirection",
+    "ChainControl",
     "DaemonAddress",
     "FailingCommands",
     "LocalGolem",
     "LocalProvider",
     "Price",
-    "ProviderDirection",
+    "ProviderControl",
     "ProviderHabits",
 ]

@@ -26,9 +26,9 @@ from .daemon.daemon import find_yagna
 from .daemon.identities import PROVIDERS
 from .images.image_store import ImageStore
 from .provider.habits import ProviderHabits, habits_of
-from .supervisor.chain_control import ChainDirection
+from .supervisor.chain_control import ChainControl
 from .supervisor.messages import DaemonAddress, LocalProvider, Plan, Report, send
-from .supervisor.provider_control import ProviderDirection
+from .supervisor.provider_control import ProviderControl
 
 DEFAULT_PROVIDERS = 4
 DEFAULT_SUBNET = "local"
@@ -169,7 +169,7 @@ class LocalGolem:
     def providers(self) -> tuple[LocalProvider, ...]:
         return tuple(self._up().providers)
 
-    def provider(self, name: str) -> ProviderDirection:
+    def provider(self, name: str) -> ProviderControl:
         """The provider of this name (`prov-1` is the first), to be told what to do next.
 
         Raises:
@@ -177,7 +177,7 @@ class LocalGolem:
         """
         for provider in self.providers:
             if provider.name == name:
-                return ProviderDirection(provider, self._ask)
+                return ProviderControl(provider, self._ask)
         names = f"{self.providers[0].name} to {self.providers[-1].name}"
         raise LocalNetworkError(f"this local network has no provider {name!r}: it has {names}")
 
@@ -195,13 +195,13 @@ class LocalGolem:
         }
 
     @property
-    def chain(self) -> ChainDirection:
+    def chain(self) -> ChainControl:
         """The chain of this network, to be asked and changed.
 
         Raises:
             LocalNetworkError: it has none, or is not up.
         """
-        return ChainDirection(self._chain_url(), self._ask)
+        return ChainControl(self._chain_url(), self._ask)
 
     def _chain_url(self) -> str:
         url = self._up().chain_url

@@ -13,7 +13,7 @@ from typing import Any
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
-from ..engine.shutdown_times import Ending
+from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed, WaitTimeout
 from ..model.commands.commands import Command
 from ..model.commands.results import Results
@@ -21,7 +21,7 @@ from ..model.cost import Cost
 from ..model.service.service import Service, made_for
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
-from .instance import Crew, Instance, Member, refuse_on_engine_thread
+from .instance import ClusterContext, Instance, Member, refuse_on_engine_thread
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +40,15 @@ class Cluster:
 
     def __init__(
         self,
-        crew: Crew,
+        context: ClusterContext,
         service_class: type[Service],
         members: Sequence[Member],
         expiration: datetime,
         adopted: Sequence[SuspendedInstance] = (),
     ) -> None:
         self.expiration = expiration
-        self._crew = crew
-        self._changed = crew.changed
+        self._context = context
+        self._changed = context.changed
         self._class = service_class
         self._name = service_class.__name__
         self._ending = False
@@ -65,22 +65,22 @@ class Cluster:
             self._named += len(members)
         kept = itertools.chain(adopted, itertools.repeat(None))
         return tuple(
-            Instance(self._crew, f"{self._name}-{number}", member, one)
+            Instance(self._context, f"{self._name}-{number}", member, one)
             for number, (member, one) in enumerate(zip(members, kept, strict=False), first)
         )
 
     def open_market(self) -> None:
         """Publish the demand; part of `run_service`."""
-        self._crew.listing.open()
+        self._context.listing.open()
 
     def begin(self) -> None:
         """Start every instance; part of `run_service`."""
         with self._changed:
-            self._crew.living.update(self._instances)
-            self._crew.tell_progress(self._name)
+            self._context.living.update(self._instances)
+            self._context.tell_progress(self._name)
         for instance in self._instances:
             instance.begin()
-        self._crew.session.clock.call_in(_FIRST_WARNING_SECONDS, self._say_who_waits)
+        self._context.session.timer.call_in(_FIRST_WARNING_SECONDS, self._say_who_waits)
 
     # --- what a user reads ----------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class Cluster:
     def cost(self) -> Cost:
         """What all its instances cost so far."""
         costs = [instance.cost for instance in self._instances]
-        return reduce(lambda sum_, cost: sum_.add(cost.amount), costs, self._crew.session.cost(()))
+        return reduce(lambda sum_, cost: sum_.add(cost.amount), costs, self._context.session.cost(()))
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(self.instances)
@@ -176,14 +176,14 @@ class Cluster:
             with self._changed:
                 more = partial(self._has_changes_after, told)
                 wait_until(self._changed, more, None if timeout is None else left.remaining())
-                news = self._crew.changes[told:]
+                news = self._context.changes[told:]
             if not news:
                 return
             told += len(news)
             yield from news
 
     def _has_changes_after(self, told: int) -> bool:
-        return len(self._crew.changes) > told or len(self._ended()) == len(self)
+        return len(self._context.changes) > told or len(self._ended()) == len(self)
 
     def _wanted(self) -> tuple[Instance, ...]:
         """All but those that somebody has stopped."""
@@ -246,7 +246,7 @@ class Cluster:
             Exception: whatever the constructor of the service raises; none is started then.
         """
         makers = [
-            partial(made_for, self._crew.payload, make)
+            partial(made_for, self._context.payload, make)
             for make in makers_of(self._class, num_instances, instance_params)
         ]
         # Users' constructors run under no lock, and none is started if one raises.
@@ -255,13 +255,13 @@ class Cluster:
             if self._ending:
                 raise NotRunning(f"the cluster of {self._name} has been stopped: run the service once more")
             self._instances += new
-            self._crew.living.update(new)
-            self._crew.tell_progress(self._name)
+            self._context.living.update(new)
+            self._context.tell_progress(self._name)
         try:
-            self._crew.session.on_worker(self._crew.listing.open)
+            self._context.session.on_worker(self._context.listing.open)
         except BaseException:
             for instance in new:
-                instance.end(Ending.aborted(), "no demand could be published for it")
+                instance.end(ShutdownTimes.aborted(), "no demand could be published for it")
             raise
         finally:
             for instance in new:
@@ -304,7 +304,7 @@ class Cluster:
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
-        self.end(Ending.ordinary(self._crew.stop_grace), "stop() was called")
+        self.end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
         if not wait or on_engine_thread():
             return
         if not self.wait(limit):
@@ -332,28 +332,28 @@ class Cluster:
                 instance.begin_suspending()
             except NotRunning:
                 instance.stop(wait=False)
-        self._crew.session.withdraw(self._crew.demand)
+        self._context.session.withdraw(self._context.demand)
         if not self.wait(limit):
             raise WaitTimeout(f"not all instances were suspended after {timeout} s: {self._states()}")
         return tuple(one.suspended for one in instances if one.suspended is not None)
 
-    def end(self, ending: Ending, reason: str) -> None:
+    def end(self, ending: ShutdownTimes, reason: str) -> None:
         """End all instances in the times of `ending`, and take the demand off the market; does not block."""
         with self._changed:
             self._ending = True
             instances = self.instances
         for instance in instances:
             instance.end(ending, reason)
-        self._crew.session.withdraw(self._crew.demand)
+        self._context.session.withdraw(self._context.demand)
 
-    def cut_off(self, ending: Ending, error: GolemError) -> None:
+    def cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
         """End all instances for a reason that counts as their failure; does not block."""
         with self._changed:
             self._ending = True
             instances = self.instances
         for instance in instances:
             instance.cut_off(ending, error)
-        self._crew.session.withdraw(self._crew.demand)
+        self._context.session.withdraw(self._context.demand)
 
     def join(self, timeout: float) -> list[str]:
         """Join the threads of all instances; returns the names of those that are abandoned."""
@@ -368,7 +368,7 @@ class Cluster:
     ) -> None:
         if isinstance(error, (KeyboardInterrupt, Terminated)):
             # Leaving `with Golem` waits for it, in the short times of an interruption.
-            self.end(Ending.interrupted(), "the program was interrupted")
+            self.end(ShutdownTimes.interrupted(), "the program was interrupted")
             return
         self.stop()
 
@@ -378,21 +378,21 @@ class Cluster:
         waiting = [one for one in self._instances if one.state is ServiceState.pending]
         if len(self._ended()) == len(self):
             return
-        self._crew.session.clock.call_in(_NEXT_WARNING_SECONDS, self._say_who_waits)
+        self._context.session.timer.call_in(_NEXT_WARNING_SECONDS, self._say_who_waits)
         if waiting and not waiting[0].stop_scope.cancelled:
             found = len(self) - len(waiting)
             logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self.market_report())
 
     def market_report(self) -> str:
         """What providers have answered so far, in words."""
-        demand = self._crew.demand
-        subnet = self._crew.session.settings.subnet_tag
+        demand = self._context.demand
+        subnet = self._context.session.settings.subnet_tag
         seen, rejections = demand.answers()
         report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
         if not seen:
             asked = "is that the right subnet, and does the payload ask for what anybody has?"
             return f"{report}: {asked}"
-        report += f", {self._crew.session.chooser.busy(demand)} busy"
+        report += f", {self._context.session.chooser.busy(demand)} busy"
         rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
         return report + rejected
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engine.market.demand import Demand, Listing, demand_constraints, demand_properties
 from ..engine.market.image_registry import locate
-from ..engine.market.proposal_rules import Judge
+from ..engine.market.proposal_rules import ProposalRules
 from ..engine.session import Session
 from ..model.base.value import Value
 from ..model.offers.strategy import Strategy
@@ -21,11 +21,11 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import check_service_class, payload_of
 from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster, expiration_of, makers_of
-from .instance import Crew, Member, Respawn
+from .instance import ClusterContext, Member, Respawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Order(Value):
+class ClusterBuilder(Value):
     """A cluster to be: everything is checked, nothing is spent."""
 
     service_class: type[Service]
@@ -53,7 +53,7 @@ class Order(Value):
         respawn: Respawn,
         start_timeout: float | None = None,
         adopted: Sequence[SuspendedInstance] = (),
-    ) -> Order:
+    ) -> ClusterBuilder:
         """Check what a user gave, look the image up, and make the user's objects on the caller's thread."""
         checked = check_service_class(service_class)
         makers = makers_of(checked, num_instances, instance_params)
@@ -70,7 +70,7 @@ class Order(Value):
         session.budget.cover(self.expiration)
         decorations = session.budget.decorations()
         settings = session.settings
-        judge = Judge(
+        rules = ProposalRules(
             self.strategy,
             self.terms,
             settings.payment_platform,
@@ -85,12 +85,12 @@ class Order(Value):
             session.chooser.changed,
             demand_properties(self.payload, decorations, settings, self.expiration, session.app_session_id),
             demand_constraints(self.payload, decorations, settings),
-            judge,
+            rules,
             self.service_class.__name__,
             session.emit,
         )
         listing = Listing(make_demand, session.add_demand)
-        crew = Crew(
+        context = ClusterContext(
             session,
             listing,
             threading.Condition(),
@@ -99,4 +99,4 @@ class Order(Value):
             self.start_timeout,
             self.payload,
         )
-        return Cluster(crew, self.service_class, self.members, self.expiration, self.adopted)
+        return Cluster(context, self.service_class, self.members, self.expiration, self.adopted)

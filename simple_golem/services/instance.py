@@ -20,10 +20,10 @@ from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.life import Life, Outcome
 from ..engine.life.shutdown_alarm import LifeAbandoned
-from ..engine.life.user_traceback import told, user_lines
+from ..engine.life.user_traceback import error_text, user_lines
 from ..engine.market.demand import Demand, Listing
 from ..engine.session import Session
-from ..engine.shutdown_times import Ending
+from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     BadRespawn,
     BadState,
@@ -77,7 +77,7 @@ class Respawn(Value):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Crew(Value):
+class ClusterContext(Value):
     """What the instances of one cluster share."""
 
     session: Session
@@ -111,7 +111,7 @@ class Instance:
     """
 
     def __init__(
-        self, crew: Crew, name: str, member: Member, adopted: SuspendedInstance | None = None
+        self, context: ClusterContext, name: str, member: Member, adopted: SuspendedInstance | None = None
     ) -> None:
         self.name = name
         self.failure: BaseException | None = None
@@ -119,12 +119,12 @@ class Instance:
         self._adopted = adopted
         self._suspended: SuspendedInstance | None = None
         self.stop_scope = Scope()
-        self._crew = crew
-        self._changed = crew.changed
+        self._context = context
+        self._changed = context.changed
         self._state = ServiceState.pending
         self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
         self._life: Life | None = None
-        self._endings: list[Ending] = []
+        self._endings: list[ShutdownTimes] = []
         self._agreements: list[str] = []
         self.failure_told = False
         self.was_stopped = False
@@ -161,22 +161,22 @@ class Instance:
     @property
     def provider_name(self) -> str | None:
         """The name of the provider it lives on, or lived on last; None before the first agreement."""
-        return self._life.binding.provider_name if self._life else None
+        return self._life.link.provider_name if self._life else None
 
     @property
     def provider_id(self) -> str | None:
         """The node id of that provider."""
-        return self._life.binding.provider_id if self._life else None
+        return self._life.link.provider_id if self._life else None
 
     @property
     def cost(self) -> Cost:
         """What it cost so far, on all providers it has lived on."""
-        return self._crew.session.cost(self._agreements)
+        return self._context.session.cost(self._agreements)
 
     @property
     def activity_id(self) -> str | None:
         """The id of its activity; None before there is one."""
-        return self._life.binding.activity_id if self._life else None
+        return self._life.link.activity_id if self._life else None
 
     def __repr__(self) -> str:
         where = f" on {self.provider_name}" if self.provider_name else ""
@@ -218,7 +218,7 @@ class Instance:
         refuse_while_giving_out()
         batch = batch_of(commands)
         life = self._life
-        if not batch or life is None or self._state.is_final or life.binding.is_current:
+        if not batch or life is None or self._state.is_final or life.link.is_current:
             return _at_once(self._execute_here, life, batch, timeout)
         try:
             return self._pool.submit(_in_time, life, batch, Deadline(timeout))
@@ -228,8 +228,8 @@ class Instance:
     def _execute_here(self, life: Life | None, batch: tuple[Command, ...], timeout: float | None) -> Results:
         if not batch:
             return Results()
-        if life is not None and life.binding.is_current:
-            return life.binding.execute(batch, timeout)
+        if life is not None and life.link.is_current:
+            return life.link.execute(batch, timeout)
         raise NotRunning(f"{self.name} is {self._state.value}: commands can be run while it is running")
 
     def stop(self, wait: bool = True, timeout: float | None = None) -> None:
@@ -245,7 +245,7 @@ class Instance:
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
-        self.end(Ending.ordinary(self._crew.stop_grace), "stop() was called")
+        self.end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
         if not wait or on_engine_thread():
             return
         with self._changed:
@@ -295,7 +295,7 @@ class Instance:
                     f"{self.name} is {self._state.value}: only a running instance can be suspended"
                 )
             self.was_stopped = True
-        life.suspend(Ending.ordinary(self._crew.stop_grace))
+        life.suspend(ShutdownTimes.ordinary(self._context.stop_grace))
         self.stop_scope.cancel("it is being suspended")
 
     def wait_for(self, state: ServiceState | str, timeout: float | None = None) -> None:
@@ -332,9 +332,9 @@ class Instance:
     def begin(self) -> None:
         """Start to live."""
         self._pool.start()
-        limit = self._crew.start_timeout
+        limit = self._context.start_timeout
         if limit is not None:
-            self._crew.session.clock.call_in(limit, self._check_started)
+            self._context.session.timer.call_in(limit, self._check_started)
 
     def _check_started(self) -> None:
         with self._changed:
@@ -342,17 +342,17 @@ class Instance:
                 return
             error = StartTimeout(
                 f"{self.name} was {self._state.value} still after its start timeout of "
-                f"{self._crew.start_timeout:g} s"
+                f"{self._context.start_timeout:g} s"
             )
-        self.cut_off(Ending.ordinary(self._crew.stop_grace), error)
+        self.cut_off(ShutdownTimes.ordinary(self._context.stop_grace), error)
 
-    def end(self, ending: Ending, reason: str) -> None:
+    def end(self, ending: ShutdownTimes, reason: str) -> None:
         """End the instance in the times of `ending`; from any thread, without blocking."""
         with self._changed:
             self.was_stopped = self.was_stopped or not self._state.is_final
         self._end(ending, reason)
 
-    def cut_off(self, ending: Ending, error: GolemError) -> None:
+    def cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
         """End the instance for a reason that counts as its failure; from any thread, without blocking."""
         with self._changed:
             if self._state.is_final or self.stop_scope.cancelled:
@@ -360,7 +360,7 @@ class Instance:
             self._cut_off = error
         self._end(ending, str(error))
 
-    def _end(self, ending: Ending, reason: str) -> None:
+    def _end(self, ending: ShutdownTimes, reason: str) -> None:
         with self._changed:
             self._endings.append(ending)
             life = self._life
@@ -410,7 +410,7 @@ class Instance:
             outcome: Outcome = state.outcome.result()  # type: ignore[union-attr]
             return outcome
 
-        respawn = self._crew.respawn
+        respawn = self._context.respawn
         return tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda outcome: not outcome.ran and self._may_respawn(outcome)),
             stop=respawn.stop,
@@ -426,7 +426,7 @@ class Instance:
                 return Outcome(self.failure, False, False)
             self.service = self._make_service()
         adopted, self._adopted = self._adopted, None
-        life = Life(self._crew.session, self._crew.demand, self.service, self, adopted)
+        life = Life(self._context.session, self._context.demand, self.service, self, adopted)
         with self._changed:
             self._life = life
             endings = list(self._endings)
@@ -439,11 +439,11 @@ class Instance:
     def _may_respawn(self, outcome: Outcome) -> bool:
         if not outcome.elsewhere or self.stop_scope.cancelled or self._state is ServiceState.stopping:
             return False
-        return self._crew.respawn.running if outcome.ran else self._crew.respawn.unstarted
+        return self._context.respawn.running if outcome.ran else self._context.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
         logger.warning("%s is started again on another provider", self.name)
-        self._crew.session.emit(InstanceFailed(self.name, told(outcome.failure), respawned=True))
+        self._context.session.emit(InstanceFailed(self.name, error_text(outcome.failure), respawned=True))
 
     def _finish(self, outcome: Outcome) -> None:
         self.failure = outcome.failure or self._cut_off
@@ -452,12 +452,12 @@ class Instance:
         if outcome.elsewhere:
             logger.error("%s has failed and is not started again", self.name)
         if self.failure is not None:
-            self._crew.session.emit(InstanceFailed(self.name, told(self.failure), respawned=False))
+            self._context.session.emit(InstanceFailed(self.name, error_text(self.failure), respawned=False))
         with self._changed:
-            self._crew.living.discard(self)
-            if not self._crew.living:
+            self._context.living.discard(self)
+            if not self._context.living:
                 # In one step with finding that nobody is left, so that a `spawn` sees it.
-                self._crew.session.withdraw(self._crew.demand)
+                self._context.session.withdraw(self._context.demand)
         self._suspended = outcome.suspended
         self.enter(ServiceState.suspended if outcome.suspended else ServiceState.terminated)
 
@@ -473,13 +473,13 @@ class Instance:
                 return
             old, self._state = self._state, state
             self._history.append((state, datetime.now(timezone.utc)))
-            self._crew.changes.append((self, state))
+            self._context.changes.append((self, state))
             self._changed.notify_all()
-            self._crew.tell_progress(type(self.service).__name__)
-        self._crew.session.emit(StateChanged(self.name, old, state))
+            self._context.tell_progress(type(self.service).__name__)
+        self._context.session.emit(StateChanged(self.name, old, state))
 
     def stop_from_inside(self) -> None:
-        self._end(Ending.ordinary(self._crew.stop_grace), "the service called stop()")
+        self._end(ShutdownTimes.ordinary(self._context.stop_grace), "the service called stop()")
 
     def agreed(self, agreement_id: str) -> None:
         self._agreements.append(agreement_id)
@@ -509,7 +509,7 @@ def _in_time(life: Life, batch: tuple[Command, ...], deadline: Deadline) -> Resu
     left = deadline.remaining()
     if left <= 0:
         raise BatchTimeout("the batches before this one took all of its time; it was not sent")
-    return life.binding.execute_outside(batch, None if left == math.inf else left)
+    return life.link.execute_outside(batch, None if left == math.inf else left)
 
 
 def _state_named(state: ServiceState | str) -> ServiceState:

@@ -20,7 +20,7 @@ from simple_golem.background.threads import EngineThread
 from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
-from simple_golem.local.supervisor.provider_control import ProviderDirection
+from simple_golem.local.supervisor.provider_control import ProviderControl
 from simple_golem.yagna.transport.retry import Repeat
 from simple_golem.yagna.values import ActivityStatus, Approval, Proposal, ProposalRejected, ProposalState
 
@@ -76,23 +76,23 @@ def buyer(misbehaving: LocalGolem) -> Iterator[Requestor]:
     requestor.close()
 
 
-def the(network: LocalGolem, kind: str) -> ProviderDirection:
+def the(network: LocalGolem, kind: str) -> ProviderControl:
     """The provider with these habits."""
     return network.provider(f"prov-{list(HABITS).index(kind) + 1}")
 
 
-def offer_of(provider: ProviderDirection, buyer: Requestor) -> tuple[Any, Proposal]:
+def offer_of(provider: ProviderControl, buyer: Requestor) -> tuple[Any, Proposal]:
     """A demand, and the first proposal of a provider."""
     demand = buyer.publish_demand()
     offers = buyer.offers(demand, len(HABITS))
     return demand, next(offer for offer in offers if offer.issuer_id == provider.node_id)
 
 
-def agree(provider: ProviderDirection, buyer: Requestor) -> str:
+def agree(provider: ProviderControl, buyer: Requestor) -> str:
     return buyer.agreement(buyer.publish_demand(), provider.node_id)
 
 
-def hire(provider: ProviderDirection, buyer: Requestor) -> tuple[str, str]:
+def hire(provider: ProviderControl, buyer: Requestor) -> tuple[str, str]:
     """An agreement, and an activity that is ready."""
     agreement = agree(provider, buyer)
     activity = buyer.yagna.activity.create(agreement, timeout=20)
@@ -134,7 +134,7 @@ def test_a_provider_never_answers_a_proposal(misbehaving: LocalGolem, buyer: Req
     assert who_answers(buyer, silent, honest) == [honest.node_id]
 
 
-def who_answers(buyer: Requestor, *providers: ProviderDirection) -> list[str]:
+def who_answers(buyer: Requestor, *providers: ProviderControl) -> list[str]:
     """Counter the offers of these providers, in order; who answers first, or in the same moment."""
     demand = buyer.publish_demand()
     offers = {offer.issuer_id: offer for offer in buyer.offers(demand, len(HABITS))}

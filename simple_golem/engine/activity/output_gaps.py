@@ -22,7 +22,7 @@ class _Stretch:
         self.beginning += data[: max(0, _KEPT_BYTES - len(self.beginning))]
 
 
-class Channel:
+class OutputGaps:
     """Cuts what is heard into lines, and finds at the end what was not heard.
 
     An event stream tells nothing of what was before it was opened, and one that broke leaves a gap. So what

@@ -30,7 +30,7 @@ def refuse_while_giving_out() -> None:
         )
 
 
-class Outlet:
+class OutputPrinter:
     """Gives the lines of one command to whom they are for; whatever that raises harms nobody else.
 
     Attributes:

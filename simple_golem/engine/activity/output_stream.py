@@ -16,8 +16,8 @@ from ...model.commands.commands import Command, Run
 from ...model.commands.results import wire_bytes
 from ...yagna.client import Yagna
 from ...yagna.transport.event_stream import RuntimeEvent
-from .output_gaps import Channel
-from .output_printer import Outlet
+from .output_gaps import OutputGaps
+from .output_printer import OutputPrinter
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class _Followed:
     """A command whose output is given out."""
 
     def __init__(self, command: Run, instance: str) -> None:
-        self.outlet = Outlet(command.stream, instance)
-        self.channels = {_STDOUT: Channel(), _STDERR: Channel()}
+        self.printer = OutputPrinter(command.stream, instance)
+        self.channels = {_STDOUT: OutputGaps(), _STDERR: OutputGaps()}
         self.heard = False
         self.finished = threading.Event()
         self.ended = False
@@ -119,7 +119,7 @@ class BatchOutput:
         if followed is not None and not followed.ended and event.kind in followed.channels:
             followed.heard = True
             lines = followed.channels[event.kind].hear(wire_bytes(event.detail))
-            followed.outlet.give(lines, event.kind == _STDERR)
+            followed.printer.give(lines, event.kind == _STDERR)
         if event.kind != "finished":
             return False
         if followed is not None:
@@ -178,8 +178,8 @@ class BatchOutput:
             return  # it may have been over before the stream was open: the result has all, in order
         progress, since = -1, time.monotonic()
         while not (followed.finished.is_set() or self._deaf or scope.cancelled or deadline.passed):
-            now = self._heard + followed.outlet.given
-            if now != progress or followed.outlet.busy:
+            now = self._heard + followed.printer.given
+            if now != progress or followed.printer.busy:
                 progress, since = now, time.monotonic()
             elif time.monotonic() - since > _LATE_SECONDS:
                 return
@@ -194,7 +194,7 @@ class BatchOutput:
             # A provider that keeps nothing of what it streams: the result is what was heard.
             complete[name] = entry.get(name) if entry.get(name) is not None else list(channel.heard) or None
             lines = channel.end(wire_bytes(complete[name]), followed.finished.is_set())
-            followed.outlet.give(lines, name == _STDERR)
+            followed.printer.give(lines, name == _STDERR)
         return complete
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class BatchOutput:
         self._scope.cancel("nobody waits for the batch any more")
         if not self._thread.join(_JOIN_SECONDS):
             for followed in self._followed.values():
-                followed.outlet.closed = True
+                followed.printer.closed = True
             logger.warning(
                 "%s: what is called with its output has not returned in time; it is given no more of it",
                 self._instance,
@@ -212,4 +212,4 @@ class BatchOutput:
             if not followed.ended:
                 followed.ended = True
                 for name, channel in followed.channels.items():
-                    followed.outlet.give(channel.end(b"", True), name == _STDERR)
+                    followed.printer.give(channel.end(b"", True), name == _STDERR)

@@ -35,9 +35,9 @@ from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
 from ..payment.account import Account
 from ..session import Session
-from ..shutdown_times import Ending, Part
-from .service_link import UNWIND_SECONDS, Host, LifeBinding
-from .shutdown_alarm import TERMINATE_SECONDS, LifeAbandoned, Parts
+from ..shutdown_times import ShutdownPart, ShutdownTimes
+from .service_link import UNWIND_SECONDS, Host, ServiceLink
+from .shutdown_alarm import TERMINATE_SECONDS, LifeAbandoned, ShutdownAlarm
 from .user_traceback import keep_user_lines, user_lines, whereabouts
 
 logger = logging.getLogger(__name__)
@@ -94,27 +94,25 @@ class Life:
         self._class_name = type(service).__name__
         self._destroying = Scope(session.release)
         self._releasing = Scope(session.release)
-        self._parts = Parts(session.clock, self._overdue)
-        self._binding = LifeBinding(
-            host, self._class_name, self._parts, session.files, session.emit, self.lose
-        )
-        self._stop = self._binding.stop_scope
+        self._parts = ShutdownAlarm(session.timer, self._overdue)
+        self._link = ServiceLink(host, self._class_name, self._parts, session.files, session.emit, self.lose)
+        self._stop = self._link.stop_scope
         self._lost: GolemError | None = None
         self._cut_short = False
         self._ran = False
         self._doing = "its search for a provider"
-        bind(service, self._binding)
+        bind(service, self._link)
 
     # --- the life, on its own thread ---------------------------------------------------------------
 
     @property
-    def binding(self) -> LifeBinding:
+    def link(self) -> ServiceLink:
         """What the user's object and those outside have to do with."""
-        return self._binding
+        return self._link
 
     def live(self) -> Outcome:
         """Live from the search for a provider to the release of everything; blocks for all of it."""
-        self._binding.thread_ident = threading.get_ident()
+        self._link.thread_ident = threading.get_ident()
         failure: BaseException | None = None
         elsewhere = False
         try:
@@ -148,20 +146,20 @@ class Life:
         self._find_provider()
         self._create_activity()
         self._deploy()
-        self._binding.started = True
+        self._link.started = True
         self._phase("start")
 
     def _take_up(self, adopted: SuspendedInstance) -> None:
         """Go on with what an earlier session has left alive."""
         self._doing = "being resumed"
         # Whatever happens from here on, both have to be ended with this life.
-        self._binding.agreement = Agreement(adopted.agreement_id, "", adopted.name, {})
+        self._link.agreement = Agreement(adopted.agreement_id, "", adopted.name, {})
         activity = Activity(self._session.yagna, adopted.activity_id, adopted.name)
-        self._binding.activity = activity
+        self._link.activity = activity
         kept = self._session.yagna.market.agreement(adopted.agreement_id, scope=self._releasing)
         name = provider_name(kept.offer_properties)
         agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
-        self._binding.agreement = agreement
+        self._link.agreement = agreement
         activity.provider = str(agreement)
         self._session.chooser.take(kept.provider_id)
         self._host.rename_thread(name)
@@ -173,20 +171,20 @@ class Life:
             raise ActivityLost(f"{agreement} has ended while {adopted.name} was suspended")
         self._stop.check()
         self._session.health.watch(activity, self)
-        self._binding.started = True
+        self._link.started = True
 
     def _find_provider(self) -> None:
-        while self._binding.agreement is None:
+        while self._link.agreement is None:
             proposal = self._session.chooser.choose(self._demand, self._stop)
             try:
-                self._binding.agreement = self._session.agreements.make(
+                self._link.agreement = self._session.agreements.make(
                     proposal, self._host.name, self._stop, self._releasing
                 )
             finally:
-                if self._binding.agreement is None:
+                if self._link.agreement is None:
                     self._session.budget.let_go(proposal.issuer_id)
                     self._session.chooser.give_back(proposal.issuer_id, failed=not self._stop.cancelled)
-        agreement = self._binding.agreement
+        agreement = self._link.agreement
         offer = Offer.of(agreement.provider_id, agreement.offer_properties)
         now = datetime.now(timezone.utc)
         self._session.ledger.open(
@@ -199,7 +197,7 @@ class Life:
         self._host.enter(ServiceState.starting)
 
     def _create_activity(self) -> None:
-        agreement = self._binding.agreed()
+        agreement = self._link.agreed()
         self._doing = "creating its activity"
         # Abandoned by a stop, it may be created all the same: ending the agreement ends it. No invoice is
         # expected then, since the daemon refuses one for an activity that it never heard of (seen live).
@@ -214,14 +212,14 @@ class Life:
             ) from error
         self._session.ledger.activity_began(agreement.agreement_id, activity_id, asked)
         self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
-        self._binding.activity = Activity(self._session.yagna, activity_id, str(agreement))
-        self._session.health.watch(self._binding.activity, self)
+        self._link.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        self._session.health.watch(self._link.activity, self)
         self._emit(ActivityCreated(self._host.name, activity_id, agreement.provider_name))
 
     def _deploy(self) -> None:
         commands = self._call("deploy")
         if commands:
-            self._binding.batch(commands, self._stop, self._stop)
+            self._link.batch(commands, self._stop, self._stop)
 
     def _phase(self, method: str) -> bool:
         """Call a method and run what it returns as one batch; whether there was anything to run."""
@@ -230,10 +228,10 @@ class Life:
             return False
         self._stop.check()
         slow = (
-            self._session.clock.call_in(_SLOW_START_SECONDS, self._warn_slow) if method == "start" else None
+            self._session.timer.call_in(_SLOW_START_SECONDS, self._warn_slow) if method == "start" else None
         )
         try:
-            results = self._binding.own_batch(commands, None, None)
+            results = self._link.own_batch(commands, None, None)
         finally:
             if slow is not None:
                 slow.cancel()
@@ -261,7 +259,7 @@ class Life:
     def _call(self, method: str) -> tuple[Command, ...]:
         """Run the user's `deploy`, `start` or `run`, and check what it returns."""
         self._doing = f"{method}()"
-        self._parts.begin(Part.METHOD)
+        self._parts.begin(ShutdownPart.METHOD)
         self._emit(MethodCalled(self._host.name, method))
         try:
             value = getattr(self.service, method)()
@@ -272,13 +270,13 @@ class Life:
     # --- the end -------------------------------------------------------------------------------------
 
     def _worth_a_shutdown(self, failure: BaseException | None) -> bool:
-        if self._binding.activity is None or self._activity_gone() or not self._binding.started:
+        if self._link.activity is None or self._activity_gone() or not self._link.started:
             return False
         if (failure is not None and not self._ran) or isinstance(self._lost, Overcharged):
             return False
         self._host.enter(ServiceState.stopping)
         if not self._parts.ending:
-            self.end(Ending.ordinary(), "the service has ended")
+            self.end(ShutdownTimes.ordinary(), "the service has ended")
         self._let_others_finish()
         if self._cut_short:
             logger.warning(
@@ -288,7 +286,7 @@ class Life:
             return False
         return True
 
-    def suspend(self, ending: Ending) -> None:
+    def suspend(self, ending: ShutdownTimes) -> None:
         """End the life, but leave agreement and activity alive; from any thread, without blocking."""
         self._suspending = True
         self.end(ending, "it is being suspended")
@@ -300,7 +298,7 @@ class Life:
                 "%s is suspended while a command of it still runs: wait for that before you resume it",
                 self._host.name,
             )
-        agreement, activity = self._binding.agreed(), self._binding.acting()
+        agreement, activity = self._link.agreed(), self._link.acting()
         self._parts.conclude()
         self._stop.close()
         self._session.health.unwatch(activity)
@@ -319,9 +317,9 @@ class Life:
 
     def _let_others_finish(self) -> None:
         """A batch from outside that is under way may end within the grace, too."""
-        self._parts.begin(Part.BATCH)
+        self._parts.begin(ShutdownPart.BATCH)
         try:
-            self._binding.acting().wait_until_idle(self._binding.batches)
+            self._link.acting().wait_until_idle(self._link.batches)
         except ScopeEnded:
             self._cut_short = True
         finally:
@@ -331,14 +329,14 @@ class Life:
         return self._lost is not None and not isinstance(self._lost, (_AgreementEnded, Overcharged))
 
     def _shutdown(self, failure: BaseException | None) -> BaseException | None:
-        self._binding.in_shutdown = True
+        self._link.in_shutdown = True
         self._doing = "shutdown()"
-        self._parts.begin(Part.SHUTDOWN)
+        self._parts.begin(ShutdownPart.SHUTDOWN)
         self._emit(MethodCalled(self._host.name, "shutdown"))
         try:
             commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
             if commands:
-                self._binding.batch(commands, self._binding.shutting_down, self._binding.shutting_down)
+                self._link.batch(commands, self._link.shutting_down, self._link.shutting_down)
         except (ScopeEnded, ServiceStopped):
             logger.warning("%s: shutdown() was not done in time", self._host.name)
         except BaseException as error:  # noqa: BLE001 - user code's is its instance's failure
@@ -351,10 +349,10 @@ class Life:
         """End the agreement, destroy the activity, let the provider go; blocks as long as that may take."""
         until = self._parts.conclude()
         self._stop.cancel("the life is over")
-        self._binding.batches.cancel("the life is over")
+        self._link.batches.cancel("the life is over")
         self._stop.close()
-        if self._binding.agreement is not None:
-            self._let_go(self._binding.agreement, outcome, until)
+        if self._link.agreement is not None:
+            self._let_go(self._link.agreement, outcome, until)
         self._finish()
         return outcome
 
@@ -365,8 +363,8 @@ class Life:
         self._releasing.close()
 
     def _let_go(self, agreement: Agreement, outcome: Outcome, until: float) -> None:
-        if self._binding.activity is not None:
-            self._session.health.unwatch(self._binding.activity)
+        if self._link.activity is not None:
+            self._session.health.unwatch(self._link.activity)
         self._session.unwatch(agreement.agreement_id)
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
@@ -374,53 +372,53 @@ class Life:
         if ended:
             self._emit(AgreementEnded(self._host.name, agreement.agreement_id, False, reason))
         confirmed = True
-        if self._binding.activity is not None and not self._activity_gone():
+        if self._link.activity is not None and not self._activity_gone():
             if ended and not isinstance(self._lost, _AgreementEnded):
-                self._binding.activity.await_end(self._destroying)
+                self._link.activity.await_end(self._destroying)
             timeout = max(0.1, until - time.monotonic() - TERMINATE_SECONDS)
-            confirmed = self._binding.activity.destroy(self._destroying, timeout)
-            self._emit(ActivityDestroyed(self._host.name, self._binding.activity.activity_id, confirmed))
+            confirmed = self._link.activity.destroy(self._destroying, timeout)
+            self._emit(ActivityDestroyed(self._host.name, self._link.activity.activity_id, confirmed))
         self._session.ledger.agreement_ended(agreement.agreement_id, certain=ended and confirmed)
         self._session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
 
     def _report(self, failure: BaseException | None, elsewhere: bool) -> None:
         if failure is None:
             return
-        where = f" on {self._binding.agreement}" if self._binding.agreement is not None else ""
+        where = f" on {self._link.agreement}" if self._link.agreement is not None else ""
         # Where another provider may do better, the instance says whether it was the end.
         level = logging.WARNING if elsewhere else logging.ERROR
         logger.log(level, "%s%s failed in %s:\n%s", self._host.name, where, self._doing, user_lines(failure))
         keep_user_lines(failure)
 
-    def end(self, ending: Ending, reason: str) -> None:
+    def end(self, ending: ShutdownTimes, reason: str) -> None:
         """Have the life end in the times of `ending`; from any thread, without blocking."""
-        if ending.is_hurried:
+        if ending.is_shortened:
             self._suspending = False  # nobody would hear where it was left
         self._parts.end(ending)
         self._stop.cancel(reason)
 
     # --- the time each part may take -----------------------------------------------------------------
 
-    def _overdue(self, part: Part) -> None:
-        if part is Part.BATCH:
+    def _overdue(self, part: ShutdownPart) -> None:
+        if part is ShutdownPart.BATCH:
             self._cut_short = True
-            self._binding.batches.cancel("its grace is over")
-        elif part is Part.METHOD:
+            self._link.batches.cancel("its grace is over")
+        elif part is ShutdownPart.METHOD:
             self._abandon(part)
-        elif part is Part.SHUTDOWN:
-            self._binding.shutting_down.cancel("the time for shutdown() is over")
-            self._session.clock.call_in(UNWIND_SECONDS, lambda: self._abandon(part))
-        elif part is Part.RELEASE:
+        elif part is ShutdownPart.SHUTDOWN:
+            self._link.shutting_down.cancel("the time for shutdown() is over")
+            self._session.timer.call_in(UNWIND_SECONDS, lambda: self._abandon(part))
+        elif part is ShutdownPart.RELEASE:
             self._destroying.cancel("no time left")
-            self._session.clock.call_in(TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
+            self._session.timer.call_in(TERMINATE_SECONDS, lambda: self._releasing.cancel("no time left"))
 
-    def _abandon(self, part: Part) -> None:
+    def _abandon(self, part: ShutdownPart) -> None:
         """A method of the user does not return: the life is ended without it, its thread left behind."""
         if not self._parts.abandon(part):
             return
         stuck = MethodStuck(
             f"{self._host.name}: a method of {self._class_name} did not return after the stop; its thread "
-            f"was abandoned at {whereabouts(self._binding.thread_ident)}; "
+            f"was abandoned at {whereabouts(self._link.thread_ident)}; "
             "use self.wait(seconds), not time.sleep"
         )
         logger.error("%s", stuck)
@@ -438,17 +436,17 @@ class Life:
     def _look_after_agreement(self, reason: str) -> None:
         if self._parts.concluded:
             return
-        if self._binding.agreement is not None:
-            self._emit(AgreementEnded(self._host.name, self._binding.agreement.agreement_id, True, reason))
+        if self._link.agreement is not None:
+            self._emit(AgreementEnded(self._host.name, self._link.agreement.agreement_id, True, reason))
         error = _AgreementEnded(
-            f"{self._binding.agreement} has ended the agreement: {reason or 'no reason given'}"
+            f"{self._link.agreement} has ended the agreement: {reason or 'no reason given'}"
         )
         # A provider that ends its activity as well does so a moment later.
         self._releasing.wait(_AFTERMATH_SECONDS)
         try:
-            if self._binding.activity is not None and self._binding.activity.alive(self._releasing) is True:
+            if self._link.activity is not None and self._link.activity.alive(self._releasing) is True:
                 self._lost = error
-                self.end(Ending.by_provider(), str(error))
+                self.end(ShutdownTimes.by_provider(), str(error))
                 return
         except ScopeEnded:
             return
@@ -457,18 +455,18 @@ class Life:
     def lose(self, error: GolemError) -> None:
         """The activity is gone: end the life without `shutdown()`; from any thread, without blocking."""
         self._lost = self._lost or error
-        if self._binding.agreement is not None:
-            self._session.payments.hardly_expect_invoice(self._binding.agreement.agreement_id)
-        self._binding.batches.cancel(str(error))
-        self._binding.shutting_down.cancel(str(error))
-        self.end(Ending.by_provider(), str(error))
+        if self._link.agreement is not None:
+            self._session.payments.hardly_expect_invoice(self._link.agreement.agreement_id)
+        self._link.batches.cancel(str(error))
+        self._link.shutting_down.cancel(str(error))
+        self.end(ShutdownTimes.by_provider(), str(error))
 
     def overcharged(self, error: Overcharged) -> None:
         """The provider asks for more than was agreed: destroy its activity; from any thread, no blocking."""
         self._lost = self._lost or error
-        self._binding.batches.cancel(str(error))
-        self._binding.shutting_down.cancel(str(error))
-        self.end(Ending.by_provider(), str(error))
+        self._link.batches.cancel(str(error))
+        self._link.shutting_down.cancel(str(error))
+        self.end(ShutdownTimes.by_provider(), str(error))
 
     def seems_unresponsive(self) -> None:
         """The provider has not answered for a while; from the health check."""

@@ -26,8 +26,8 @@ from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files
 from ..files.publisher import FilePublisher
 from ..market.agreement import Agreement
-from ..shutdown_times import Part
-from .shutdown_alarm import Parts
+from ..shutdown_times import ShutdownPart
+from .shutdown_alarm import ShutdownAlarm
 
 # A method whose waits were all cut short gets this long to return.
 UNWIND_SECONDS = 0.3
@@ -45,7 +45,7 @@ class Host(Protocol):
     def stop_from_inside(self) -> None: ...
 
 
-class LifeBinding:
+class ServiceLink:
     """Sends the batches of one life, and tells the user's object what it asks; old ones refuse for ever.
 
     Attributes:
@@ -62,7 +62,7 @@ class LifeBinding:
         self,
         host: Host,
         class_name: str,
-        parts: Parts,
+        parts: ShutdownAlarm,
         files: FilePublisher,
         emit: Emit,
         lose: Callable[[GolemError], None],
@@ -145,14 +145,16 @@ class LifeBinding:
             return self.last_batch(commands, timeout)
         if self.stop_scope.cancelled:
             raise ServiceStopped(self.stop_scope.reason)
-        return self.own_batch(commands, timeout, Part.METHOD)
+        return self.own_batch(commands, timeout, ShutdownPart.METHOD)
 
-    def own_batch(self, commands: tuple[Command, ...], timeout: float | None, then: Part | None) -> Results:
+    def own_batch(
+        self, commands: tuple[Command, ...], timeout: float | None, then: ShutdownPart | None
+    ) -> Results:
         """A batch of `start` or `run`, after which the life is in part `then`.
 
         A stop lets it end within its grace; from there on the method has its own time to return.
         """
-        self._parts.begin(Part.BATCH)
+        self._parts.begin(ShutdownPart.BATCH)
         try:
             return self.batch(commands, self.batches, self.stop_scope, timeout)
         except ActivityLost as error:

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...background.timer import Appointment, Clock
-from ..shutdown_times import Ending, Part, earliest
+from ...background.timer import TimedCall, Timer
+from ..shutdown_times import ShutdownPart, ShutdownTimes, earliest
 
 # Kept back from the time of a release for ending agreements, also those that others kept waiting.
 TERMINATE_SECONDS = 0.7
@@ -18,25 +18,25 @@ class LifeAbandoned(Exception):
     """The method of a user returned at last, but its life has ended without it."""
 
 
-class Parts:
+class ShutdownAlarm:
     """The one record of how far a life is, with an alarm for the part that it is in.
 
     A life is in no part while the engine's own code runs: every wait of that can be cancelled.
 
     Args:
         clock: keeps the alarm.
-        overdue: called on the clock's thread, once, when the time of a part is over; that of a release
+        overdue: called on the timer's thread, once, when the time of a part is over; that of a release
             somewhat before, so that an agreement can still be terminated.
     """
 
-    def __init__(self, clock: Clock, overdue: Callable[[Part], None]) -> None:
-        self._clock = clock
+    def __init__(self, timer: Timer, overdue: Callable[[ShutdownPart], None]) -> None:
+        self._timer = timer
         self._report_overdue = overdue
         self._lock = threading.Lock()
-        self._endings: list[Ending] = []
-        self._part: Part | None = None
+        self._endings: list[ShutdownTimes] = []
+        self._part: ShutdownPart | None = None
         self._limit = math.inf
-        self._alarm: Appointment | None = None
+        self._alarm: TimedCall | None = None
         self._concluded = False
         self._abandoned = False
 
@@ -55,14 +55,14 @@ class Parts:
         """Whether an end was decided."""
         return bool(self._endings)
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: ShutdownTimes) -> None:
         """Apply the times of one more ending, from the part on that the life is in."""
         with self._lock:
             self._endings.append(ending)
             if self._part is not None:
                 self._set_limit(min(self._limit, ending.limit(self._part)))
 
-    def begin(self, part: Part | None, at_least: float = 0.0) -> None:
+    def begin(self, part: ShutdownPart | None, at_least: float = 0.0) -> None:
         """From here on the life's own thread is in `part`, or in none.
 
         Args:
@@ -84,8 +84,8 @@ class Parts:
         with self._lock:
             self._concluded = True
             if not self._endings:
-                self._endings.append(Ending.ordinary())
-            self._set_part(Part.RELEASE)
+                self._endings.append(ShutdownTimes.ordinary())
+            self._set_part(ShutdownPart.RELEASE)
             return self._limit
 
     def concluded_at_last(self) -> None:
@@ -93,7 +93,7 @@ class Parts:
         with self._lock:
             self._set_part(None)
 
-    def abandon(self, part: Part) -> bool:
+    def abandon(self, part: ShutdownPart) -> bool:
         """Leave the life's own thread behind if it is in `part` still; whether it was."""
         with self._lock:
             if self._part is not part:
@@ -102,7 +102,7 @@ class Parts:
             self._set_part(None)
             return True
 
-    def _set_part(self, part: Part | None) -> None:
+    def _set_part(self, part: ShutdownPart | None) -> None:
         self._part = part
         self._set_limit(earliest(self._endings, part) if part is not None else math.inf)
 
@@ -114,10 +114,10 @@ class Parts:
         part = self._part
         if part is None or limit == math.inf:
             return
-        at = limit - TERMINATE_SECONDS if part is Part.RELEASE else limit
-        self._alarm = self._clock.call_at(at, lambda: self._ring(part))
+        at = limit - TERMINATE_SECONDS if part is ShutdownPart.RELEASE else limit
+        self._alarm = self._timer.call_at(at, lambda: self._ring(part))
 
-    def _ring(self, part: Part) -> None:
+    def _ring(self, part: ShutdownPart) -> None:
         with self._lock:
             if self._part is not part:
                 return

@@ -36,7 +36,7 @@ def whereabouts(thread_ident: int | None) -> str:
     return f"{last.filename}:{last.lineno} ({last.line})"
 
 
-def told(error: BaseException | None) -> str:
+def error_text(error: BaseException | None) -> str:
     """The text of an error, also of one whose own `__str__` fails."""
     if error is None:
         return ""

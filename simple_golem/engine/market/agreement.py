@@ -17,7 +17,7 @@ from ...model.events import AgreementMade, AgreementNotMade
 from ...yagna.client import Yagna
 from ...yagna.values import AgreementState, Approval, Proposal
 from ..event_dispatcher import Emit
-from .demand import Demand, Draft
+from .demand import Demand, RatedProposal
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Chooser:
         finally:
             forget()
 
-    def _await_choice(self, demand: Demand, scope: Scope) -> list[Draft]:
+    def _await_choice(self, demand: Demand, scope: Scope) -> list[RatedProposal]:
         """Block until somebody is free, and those that could be better have answered, or had their time."""
         while True:
             scope.check()
@@ -84,7 +84,7 @@ class Chooser:
                     raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
             self.changed.wait(left or demand.next_look())
 
-    def _take_best(self, demand: Demand, free: list[Draft]) -> Proposal:
+    def _take_best(self, demand: Demand, free: list[RatedProposal]) -> Proposal:
         best = max(self._rank(draft) for draft in free)
         chosen = random.choice([one for one in free if self._rank(one) == best])
         self._taken.add(chosen.proposal.issuer_id)
@@ -97,7 +97,7 @@ class Chooser:
         """Whether the provider could be taken; its caller holds `changed`."""
         return provider_id not in self._taken and provider_id not in self._banned
 
-    def _rank(self, draft: Draft) -> tuple[float, float]:
+    def _rank(self, draft: RatedProposal) -> tuple[float, float]:
         trust = self._trust.get(draft.proposal.issuer_id, 1.0)
         return (draft.worth * trust if draft.worth > 0 else draft.worth / trust), trust
 

@@ -26,7 +26,7 @@ from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ...yagna.values import Decorations, Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
-from .proposal_rules import Judge
+from .proposal_rules import ProposalRules
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def demand_constraints(payload: Payload, decorations: Decorations, settings: Set
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Draft(Value):
+class RatedProposal(Value):
     """An offer, or an answer that could become an agreement.
 
     Attributes:
@@ -100,17 +100,17 @@ class Demand:
         changed: threading.Condition,
         properties: Mapping[str, Any],
         constraints: str,
-        judge: Judge,
+        rules: ProposalRules,
         name: str,
         emit: Emit,
     ) -> None:
         self._cluster = name
         self._emit = emit
-        self._judge = judge
-        self.drafts: dict[str, Draft] = {}
+        self._rules = rules
+        self.drafts: dict[str, RatedProposal] = {}
         # How many of its instances look for a provider at this moment.
         self.wanted = 0
-        self._reserve: dict[str, tuple[str, Draft]] = {}
+        self._reserve: dict[str, tuple[str, RatedProposal]] = {}
         self.seen: set[str] = set()
         self.rejections: Counter[str] = Counter()
         # Of the providers that were taken: what it took.
@@ -121,7 +121,7 @@ class Demand:
         self._changed = changed
         self._properties = dict(properties)
         self._constraints = constraints
-        self._collecting = Collecting(judge.strategy.collect_seconds)
+        self._collecting = Collecting(rules.strategy.collect_seconds)
         self._demand_id: str | None = None
         self._published = False
         self._lock = threading.Lock()
@@ -189,17 +189,17 @@ class Demand:
         with self._changed:
             return len(self.seen), self.rejections.most_common(2)
 
-    def payable(self, drafts: Iterable[Draft]) -> list[Draft]:
+    def payable(self, drafts: Iterable[RatedProposal]) -> list[RatedProposal]:
         """Those of some drafts that what is left of the budget is enough for; holds `changed`."""
-        left = self._judge.budget.left()
+        left = self._rules.budget.left()
         return [draft for draft in drafts if self._can_pay(draft, left)]
 
-    def take(self, draft: Draft) -> None:
+    def take(self, draft: RatedProposal) -> None:
         """An agreement is to be made of a draft, and what that needs is kept for it; holds `changed`."""
         provider = draft.proposal.issuer_id
         self._had[provider] = draft.needs
         del self.drafts[provider]
-        self._judge.budget.reserve(provider, draft.needs)
+        self._rules.budget.reserve(provider, draft.needs)
 
     def too_dear(self) -> str | None:
         """Why nobody who has offered can be paid from the budget, None if somebody can; holds `changed`."""
@@ -207,10 +207,10 @@ class Demand:
         needs = {**self._had, **{who: draft.needs for who, draft in waiting.items()}}
         if not needs or needs.keys() != self.seen:
             return None
-        least, left = min(needs.values()), self._judge.budget.left()
+        least, left = min(needs.values()), self._rules.budget.left()
         return _too_dear(least, left) if least > left else None
 
-    def _can_pay(self, draft: Draft, left: Decimal) -> bool:
+    def _can_pay(self, draft: RatedProposal, left: Decimal) -> bool:
         """Whether `left` is enough; if not, that is told, once for each provider."""
         if draft.needs <= left:
             return True
@@ -285,14 +285,14 @@ class Demand:
             self._workers.post(self._answer, demand_id, proposal)
 
     def _take_draft(self, demand_id: str, proposal: Proposal) -> None:
-        objection = self._judge.objection(proposal, final=True)
-        worth = self._judge.worth(proposal) if objection is None else None
+        objection = self._rules.objection(proposal, final=True)
+        worth = self._rules.worth(proposal) if objection is None else None
         if worth is None:
             self._workers.post(self._turn_down, demand_id, proposal, objection or "Refused by the strategy")
             return
         with self._changed:
             self._collecting.answered(proposal.issuer_id)
-            self.drafts[proposal.issuer_id] = Draft(proposal, worth, self._judge.needs(proposal))
+            self.drafts[proposal.issuer_id] = RatedProposal(proposal, worth, self._rules.needs(proposal))
             self._changed.notify_all()
 
     def _take_rejection(self, event: ProposalRejected) -> None:
@@ -318,8 +318,8 @@ class Demand:
         """
         if not self._reserve or not self.wanted:
             return
-        is_free = self._judge.is_free
-        left = self._judge.budget.left()
+        is_free = self._rules.is_free
+        left = self._rules.budget.left()
         enough = self.wanted + _TO_SPARE
         rivals = [
             *self._collecting.awaited(),
@@ -339,12 +339,12 @@ class Demand:
 
     def _answer(self, demand_id: str, proposal: Proposal) -> None:
         """Counter an offer, or turn it down."""
-        objection = self._judge.objection(proposal, final=False)
-        worth = self._judge.worth(proposal) if objection is None else None
+        objection = self._rules.objection(proposal, final=False)
+        worth = self._rules.worth(proposal) if objection is None else None
         if worth is not None:
             with self._changed:
                 self._collecting.answered(proposal.issuer_id)
-                offer = Draft(proposal, worth, self._judge.needs(proposal))
+                offer = RatedProposal(proposal, worth, self._rules.needs(proposal))
                 self._reserve[proposal.issuer_id] = demand_id, offer
                 self.counter_as_needed()
                 if self.drafts or proposal.issuer_id in self._reserve:
@@ -355,8 +355,8 @@ class Demand:
     def _counter(self, demand_id: str, proposal: Proposal) -> None:
         properties = {
             **self._properties,
-            _CHOSEN_PLATFORM: self._judge.platform,
-            **self._judge.terms.properties(proposal.properties),
+            _CHOSEN_PLATFORM: self._rules.platform,
+            **self._rules.terms.properties(proposal.properties),
         }
         try:
             counter_id = self._yagna.market.counter(

@@ -30,7 +30,7 @@ class Funds(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Judge(Value):
+class ProposalRules(Value):
     """The rules of one cluster.
 
     Attributes:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 
 from ...background.cancellation import Scope, ScopeEnded
-from ...background.timer import Clock
+from ...background.timer import Timer
 from ...errors import AllocationRefused, GolemError, YagnaError
 from ...model.cost import plain, rounded
 from ...model.events import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp
@@ -192,10 +192,10 @@ class Budget:
 class BudgetWatch:
     """Tells, once for each budget, when what is left of it is needed to end what runs."""
 
-    def __init__(self, budget: Budget, ledger: Ledger, clock: Clock, emit: Emit) -> None:
+    def __init__(self, budget: Budget, ledger: Ledger, timer: Timer, emit: Emit) -> None:
         self._budget = budget
         self._ledger = ledger
-        self._clock = clock
+        self._timer = timer
         self._emit = emit
         self._lock = threading.Lock()
         self._next_look = math.inf
@@ -212,7 +212,7 @@ class BudgetWatch:
             if self._next_look <= at:
                 return
             self._next_look = at
-        self._clock.call_in(seconds, partial(self._look_unless_sooner, at))
+        self._timer.call_in(seconds, partial(self._look_unless_sooner, at))
 
     def _look_unless_sooner(self, at: float) -> None:
         with self._lock:
@@ -251,7 +251,7 @@ class BudgetWatch:
         )
 
     def _look(self) -> None:
-        """On the clock's thread: ask the ledger how things stand, and come back in time."""
+        """On the timer's thread: ask the ledger how things stand, and come back in time."""
         cost, per_second = self._ledger.outlook()
         left = self._budget.total - cost - per_second * RESERVE_SECONDS
         if left <= 0:

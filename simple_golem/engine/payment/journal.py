@@ -32,7 +32,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Whose(Value):
+class JournalOwner(Value):
     """To whom a journal belongs: only a session with the same daemon and identity can clean up after it."""
 
     api_url: str
@@ -57,7 +57,7 @@ class Record:
         paid: GLM of the invoices that were accepted.
     """
 
-    whose: Whose
+    whose: JournalOwner
     sessions: list[str] = field(default_factory=list)
     allocations: list[str] = field(default_factory=list)
     planned: list[datetime] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Journal:
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     @classmethod
-    def begin(cls, whose: Whose, session_id: str) -> Journal | None:
+    def begin(cls, whose: JournalOwner, session_id: str) -> Journal | None:
         """Begin the journal of a new session; None, and a warning, where no file can be written."""
         try:
             folder = state_folder()
@@ -220,7 +220,7 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir("simple_golem")) / "sessions"
 
 
-def dead_journals(whose: Whose) -> Iterator[Path]:
+def dead_journals(whose: JournalOwner) -> Iterator[Path]:
     """The journals of sessions with the same daemon and identity that are no more."""
     try:
         paths = sorted(state_folder().glob(f"*{_SUFFIX}"))
@@ -249,7 +249,7 @@ def read(path: Path) -> Record | None:
         try:
             entry = json.loads(line)
             if record is None:
-                whose = Whose(entry["api_url"], entry["node_id"], entry["platform"])
+                whose = JournalOwner(entry["api_url"], entry["node_id"], entry["platform"])
                 record = Record(whose, [entry["id"]])
             else:
                 record.take(entry)

@@ -15,7 +15,7 @@ from ...model.offers.offer import Offer
 from ...yagna.values import Agreement as WireAgreement
 from ...yagna.values import DebitNote
 from .account import Account, ActivityAccount, total
-from .journal import Journal, Record, Whose, journal_of, read
+from .journal import Journal, JournalOwner, Record, journal_of, read
 
 # A cleaner that looks into a journal lets go of it soon; a session that lives does not.
 _TAKE_OVER_SECONDS = 3.0
@@ -30,7 +30,7 @@ class Books:
         self._taken_over: dict[str, Journal] = {}
         self._of_agreement: dict[str, Journal] = {}
 
-    def begin(self, whose: Whose, session_id: str) -> None:
+    def begin(self, whose: JournalOwner, session_id: str) -> None:
         """Begin the session's own journal, where one can be written."""
         self._own = Journal.begin(whose, session_id)
 

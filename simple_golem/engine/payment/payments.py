@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
-from ...background.serial_queue import InTurn
+from ...background.serial_queue import SerialQueue
 from ...background.threads import EngineThread, WorkerPool
 from ...errors import GolemError, Overcharged, YagnaError
 from ...model.cost import plain
@@ -69,7 +69,7 @@ class Payments:
         self._ledger = ledger
         self._workers = workers
         # The daemon's own lock for an agreement is none: accepts of one agreement go one after the other.
-        self._in_turn = InTurn(workers)
+        self._in_turn = SerialQueue(workers)
         self._stop = stop
         self._changed = threading.Condition()
         self._awaited: dict[str, str] = {}
@@ -130,7 +130,7 @@ class Payments:
         """Block until all invoices are answered, or their time is over; names what is missing.
 
         Args:
-            until: when that is, on the monotonic clock; `hurry` can bring it forward.
+            until: when that is, on the monotonic clock; `shorten` can bring it forward.
         """
         pause = _LOOK_SECONDS
         since = datetime.now(timezone.utc) - _RECENT
@@ -188,7 +188,7 @@ class Payments:
         for note in self._yagna.payment.debit_notes(since, scope=self._stop):
             self._in_turn.post(note.agreement_id, self._answer_debit_note, note)
 
-    def hurry(self, until: float) -> None:
+    def shorten(self, until: float) -> None:
         """Don't wait for invoices longer than until the monotonic clock shows `until`."""
         with self._changed:
             self._hurried = min(self._hurried, until)

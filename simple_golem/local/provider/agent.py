@@ -12,7 +12,7 @@ from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
 from .agreement import AgreementLife
 from .habits import ProviderHabits
-from .negotiator import OfferDesk
+from .negotiator import Negotiator
 from .offer import offer_properties
 from .served_activity import MakeExeUnit
 from .usage import ProviderUsage, UsageReporter
@@ -62,7 +62,7 @@ class ProviderAgent:
         # One who dies and one who comes back are not to meet.
         self._dying = threading.Lock()
         # By subnet; of the dead they remain, so that what they published can be withdrawn.
-        self._desks: dict[str, OfferDesk] = {}
+        self._desks: dict[str, Negotiator] = {}
         self._agreements: set[AgreementLife] = set()
 
     @property
@@ -77,8 +77,8 @@ class ProviderAgent:
             if subnet not in self._desks:
                 self._desks[subnet] = self._open_desk(subnet)
 
-    def _open_desk(self, subnet: str) -> OfferDesk:
-        return OfferDesk(
+    def _open_desk(self, subnet: str) -> Negotiator:
+        return Negotiator(
             self.name,
             subnet,
             self._yagna.provider,

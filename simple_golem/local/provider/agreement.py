@@ -14,7 +14,7 @@ from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError, NoDaemon, YagnaError
 from ...yagna.api.provider import ActivityEvent
 from ...yagna.client import Yagna
-from .delayed_calls import Appointments
+from .delayed_calls import DelayedCalls
 from .habits import Answer, ProviderHabits
 from .offer import Terms
 from .served_activity import MakeExeUnit, ServedActivity
@@ -76,7 +76,7 @@ class AgreementLife:
         self._on_end = on_end
         self._on_death = on_death
         self._activities: dict[str, ServedActivity] = {}
-        self._appointments = Appointments(f"{self._name}-habits", self._scope)
+        self._appointments = DelayedCalls(f"{self._name}-habits", self._scope)
         self._was_ready = False
         # Set when the provider has terminated the agreement, and yet serves its activity to the end.
         self._serves_on = False

@@ -13,7 +13,7 @@ from ...errors import LocalNetworkError
 logger = logging.getLogger(__name__)
 
 
-class Appointments:
+class DelayedCalls:
     """Each waits on a thread of its own, and is off when the scope has ended."""
 
     def __init__(self, name: str, scope: Scope) -> None:

@@ -21,7 +21,7 @@ _POLL_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
 
 
-class OfferDesk:
+class Negotiator:
     """A thread that answers whoever is interested in an offer."""
 
     def __init__(

@@ -22,7 +22,7 @@ GAS = Decimal(10)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
-class ChainDirection:
+class ChainControl:
     """Balances, funds and transfers; each call blocks until the answer is there, a moment.
 
     Attributes:
@@ -69,8 +69,8 @@ def _checked(address: str) -> str:
     return address.lower()
 
 
-def direct_chain(chain: Chain, order: Mapping[str, Any]) -> Any:
-    """Carry out what a `ChainDirection` has ordered, in the process of the chain; returns the answer."""
+def carry_out_chain_order(chain: Chain, order: Mapping[str, Any]) -> Any:
+    """Carry out what a `ChainControl` has ordered, in the process of the chain; returns the answer."""
     ledger = chain.ledger
     if order["order"] == "balance":
         return str(to_glm(ledger.glm_of(order["address"])))

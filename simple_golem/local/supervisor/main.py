@@ -30,9 +30,9 @@ from ..machine.process_handle import has_ended
 from ..provider.agent import ProviderAgent
 from ..sandbox.sandbox import Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
-from .chain_control import direct_chain
+from .chain_control import carry_out_chain_order
 from .messages import DaemonAddress, LocalProvider, Plan, Report, send
-from .provider_control import direct
+from .provider_control import carry_out_order
 from .providers import Providers
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _chain_with(funds: str | None) -> Chain | None:
         return None
     # Not imported before it is wanted: it needs further packages, which take a while.
     chain: Chain = importlib.import_module("..chain.server", __package__).Chain()
-    direct_chain(chain, {"order": "set funds", "address": REQUESTOR.node_id, "glm": funds})
+    carry_out_chain_order(chain, {"order": "set funds", "address": REQUESTOR.node_id, "glm": funds})
     return chain
 
 
@@ -232,9 +232,9 @@ def _obey(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]
         elif order["do"] == "thaw":
             supervisor.thaw_providers_daemon()
         elif order["do"] == "provider":
-            direct(supervisor.provider(order["name"]), order)
+            carry_out_order(supervisor.provider(order["name"]), order)
         elif order["do"] == "chain":
-            return {"answer": direct_chain(supervisor.chain, order)}
+            return {"answer": carry_out_chain_order(supervisor.chain, order)}
         elif order["do"] == "pay":
             supervisor.pay_now()
     except (GolemError, OSError) as error:

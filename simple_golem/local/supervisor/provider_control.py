@@ -12,7 +12,7 @@ from .messages import LocalProvider
 Ask = Callable[[Mapping[str, Any]], object]
 
 
-class ProviderDirection:
+class ProviderControl:
     """One provider, to be told what to do; each call blocks until it is done.
 
     Attributes:
@@ -65,8 +65,8 @@ class ProviderDirection:
         self._ask({"do": "provider", "name": self.name, "order": order, **details})
 
 
-def direct(agent: ProviderAgent, order: Mapping[str, Any]) -> None:
-    """Carry out what a `ProviderDirection` has ordered, in the process of the agent."""
+def carry_out_order(agent: ProviderAgent, order: Mapping[str, Any]) -> None:
+    """Carry out what a `ProviderControl` has ordered, in the process of the agent."""
     carry_out = _ORDERS.get(order["order"])
     if carry_out is None:
         raise LocalNetworkError(f"a provider can't be told to {order['order']}")

@@ -46,7 +46,7 @@ class _Ties:
 
     name: str
     named_by_user: bool = False
-    binding: Binding | None = None
+    link: Binding | None = None
     results: Results = field(default_factory=Results)
     answers: Answers | None = None
     stopping: bool = False
@@ -140,8 +140,8 @@ class Service:
         if not batch:
             self.wait(0)
             return Results()
-        if ties.binding is not None:
-            return ties.binding.execute(batch, timeout)
+        if ties.link is not None:
+            return ties.link.execute(batch, timeout)
         if ties.stopping:
             raise ServiceStopped(f"{ties.name} was stopped")
         if ties.answers is None:
@@ -163,16 +163,16 @@ class Service:
         """
         _check_number("seconds", seconds, zero=True)
         ties = self._simple_golem
-        if ties.binding is not None:
-            ties.binding.wait(seconds)
+        if ties.link is not None:
+            ties.link.wait(seconds)
         elif ties.stopping:
             raise ServiceStopped(f"{ties.name} was stopped")
 
     def stop(self) -> None:
         """Have the instance stopped; does not block. The next `execute` or `wait` raises `ServiceStopped`."""
         ties = self._simple_golem
-        if ties.binding is not None:
-            ties.binding.stop()
+        if ties.link is not None:
+            ties.link.stop()
         else:
             ties.stopping = True
 
@@ -180,14 +180,14 @@ class Service:
     def name(self) -> str:
         """The instance's name, in logs and threads; may be assigned."""
         ties = self._simple_golem
-        return ties.name if ties.binding is None else ties.binding.name
+        return ties.name if ties.link is None else ties.link.name
 
     @name.setter
     def name(self, name: str) -> None:
         ties = self._simple_golem
         ties.name, ties.named_by_user = str(name), True
-        if ties.binding is not None:
-            ties.binding.name = ties.name
+        if ties.link is not None:
+            ties.link.name = ties.name
 
     @property
     def results(self) -> Results:
@@ -196,39 +196,39 @@ class Service:
 
     @results.setter
     def results(self, results: Iterable[Result]) -> None:
-        if self._simple_golem.binding is not None:
+        if self._simple_golem.link is not None:
             raise AttributeError("results come from the provider; they can be assigned in a unit test only")
         set_results(self, Results(results))
 
     @property
     def state(self) -> ServiceState:
         """The instance's state; `pending` in a unit test."""
-        binding = self._simple_golem.binding
-        return ServiceState.pending if binding is None else binding.state
+        link = self._simple_golem.link
+        return ServiceState.pending if link is None else link.state
 
     @property
     def provider_name(self) -> str | None:
         """Name of the provider, None before there is one."""
-        binding = self._simple_golem.binding
-        return None if binding is None else binding.provider_name
+        link = self._simple_golem.link
+        return None if link is None else link.provider_name
 
     @property
     def provider_id(self) -> str | None:
         """Node id of the provider, None before there is one."""
-        binding = self._simple_golem.binding
-        return None if binding is None else binding.provider_id
+        link = self._simple_golem.link
+        return None if link is None else link.provider_id
 
     @property
     def activity_id(self) -> str | None:
         """Id of the activity, None before there is one."""
-        binding = self._simple_golem.binding
-        return None if binding is None else binding.activity_id
+        link = self._simple_golem.link
+        return None if link is None else link.activity_id
 
     @property
     def stopping(self) -> bool:
         """True as soon as the instance is being stopped."""
         ties = self._simple_golem
-        return ties.stopping if ties.binding is None else ties.binding.stopping
+        return ties.stopping if ties.link is None else ties.link.stopping
 
     def with_answers(self: AnyService, answers: Answers) -> AnyService:
         """Give the service answers for a unit test, and return it.
@@ -241,7 +241,7 @@ class Service:
         Raises:
             BadAnswer: neither function nor dict.
         """
-        if self._simple_golem.binding is not None:
+        if self._simple_golem.link is not None:
             raise GolemError(
                 f"{self.name} runs on a provider, which gives the answers; they are for unit tests"
             )
@@ -266,12 +266,12 @@ def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
     return service
 
 
-def bind(service: Service, binding: Binding) -> None:
+def bind(service: Service, link: Binding) -> None:
     """Tie a service to its instance; a name that its `__init__` gave it becomes the instance's."""
     ties = service._simple_golem
     if ties.named_by_user:
-        binding.name = ties.name
-    ties.binding = binding
+        link.name = ties.name
+    ties.link = link
 
 
 def set_results(service: Service, results: Results) -> None:

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from simple_golem.background.threads import WorkerPool
-from simple_golem.engine.event_dispatcher import EventDesk
+from simple_golem.engine.event_dispatcher import EventDispatcher
 from simple_golem.engine.market.demand import Demand
-from simple_golem.engine.market.proposal_rules import Judge
+from simple_golem.engine.market.proposal_rules import ProposalRules
 from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import Terms
@@ -63,8 +63,8 @@ def judge(
     *,
     banned: tuple[str, ...] = (),
     funds: str = "1",
-) -> Judge:
-    return Judge(
+) -> ProposalRules:
+    return ProposalRules(
         strategy or Strategy(),
         terms or Terms(),
         PLATFORM,
@@ -79,12 +79,12 @@ def demand_of(
     workers: WorkerPool,
     changed: threading.Condition,
     properties: Mapping[str, Any] | None = None,
-    rules: Judge | None = None,
+    rules: ProposalRules | None = None,
     name: str = "1",
     constraints: str = "()",
 ) -> Demand:
     demand = Demand(
-        yagna, workers, changed, properties or {}, constraints, rules or judge(), name, EventDesk().emit
+        yagna, workers, changed, properties or {}, constraints, rules or judge(), name, EventDispatcher().emit
     )
     # Nobody is countered as long as no instance looks for a provider.
     demand.wanted = 1

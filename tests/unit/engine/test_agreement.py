@@ -14,9 +14,9 @@ import responses
 
 from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.background.threads import EngineThread, WorkerPool
-from simple_golem.engine.event_dispatcher import EventDesk
+from simple_golem.engine.event_dispatcher import EventDispatcher
 from simple_golem.engine.market.agreement import Agreement, AgreementMaker, Chooser
-from simple_golem.engine.market.demand import Demand, Draft
+from simple_golem.engine.market.demand import Demand, RatedProposal
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
@@ -48,7 +48,7 @@ def answered(demand: Demand, chooser: Chooser, *providers: str, worth: float = 1
     with chooser.changed:
         for provider in providers:
             demand.seen.add(provider)
-            demand.drafts[provider] = Draft(draft(provider), worth)
+            demand.drafts[provider] = RatedProposal(draft(provider), worth)
         chooser.changed.notify_all()
 
 
@@ -251,7 +251,7 @@ def test_nobody_is_taken_in_a_scope_that_has_ended(chooser: Chooser, demand: Dem
 @pytest.fixture
 def maker(daemon: responses.RequestsMock, yagna: Yagna) -> AgreementMaker:
     daemon.post(f"{API}{AGREEMENTS}", json="a1")
-    return AgreementMaker(yagna, "s1", EventDesk().emit)
+    return AgreementMaker(yagna, "s1", EventDispatcher().emit)
 
 
 @pytest.fixture
@@ -311,7 +311,10 @@ def test_a_proposal_that_is_no_more_is_none(
     daemon: responses.RequestsMock, yagna: Yagna, scope: Scope, release: Scope
 ) -> None:
     daemon.post(f"{API}{AGREEMENTS}", status=410, json={"message": "countered"})
-    assert AgreementMaker(yagna, "s1", EventDesk().emit).make(draft("p1"), "Hello-1", scope, release) is None
+    assert (
+        AgreementMaker(yagna, "s1", EventDispatcher().emit).make(draft("p1"), "Hello-1", scope, release)
+        is None
+    )
 
 
 def test_an_agreement_nobody_answers_is_cancelled(

@@ -9,7 +9,7 @@ import pytest
 
 from simple_golem import Run, Upload
 from simple_golem.background.cancellation import Scope
-from simple_golem.engine.life.service_link import LifeBinding
+from simple_golem.engine.life.service_link import ServiceLink
 from simple_golem.errors import BadLocalFile
 from simple_golem.model.commands.commands import Command
 from simple_golem.model.events import BatchEnded, BatchStarted, Event
@@ -32,7 +32,7 @@ def test_whatever_ends_a_batch_its_end_is_told(
     told: list[Event] = []
     host: Any = SimpleNamespace(name="Service-1", stop_scope=Scope())
     nothing: Any = None
-    binding = LifeBinding(host, "Service", nothing, nothing, told.append, nothing)
+    binding = ServiceLink(host, "Service", nothing, nothing, told.append, nothing)
     binding.activity = SimpleNamespace(run=run)  # type: ignore[assignment]
     with pytest.raises(error):
         binding.batch((command,), Scope(), Scope())

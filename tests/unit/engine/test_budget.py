@@ -145,31 +145,31 @@ def used_up(till: Till) -> list[Event]:
 
 
 def test_nobody_looks_as_long_as_nothing_costs(opened: Till) -> None:
-    assert opened.clock.waiting == []
+    assert opened.timer.waiting == []
     opened.watch.begin()
     opened.watch.begin()
-    assert opened.clock.tick() == 0.5
-    assert opened.clock.waiting == []
+    assert opened.timer.tick() == 0.5
+    assert opened.timer.waiting == []
 
 
 def test_looks_are_half_of_what_is_left_apart_and_a_minute_at_most(opened: Till) -> None:
     # 0.0001 GLM a second: 1 GLM lasts 10,000 seconds.
     opened.agreement("a1", "act1", prices=PRICES)
     opened.watch.begin()
-    opened.clock.tick()
-    assert opened.clock.tick() == 60.0
+    opened.timer.tick()
+    assert opened.timer.tick() == 60.0
     # 0.955 GLM of it are used: 450 seconds are left, and 15 of them are the reserve.
     opened.agreement("a2", "act2", prices=PRICES, ago=9550).activities["act2"].ended = datetime.now(
         timezone.utc
     )
-    opened.clock.tick()
-    ((pause, _),) = opened.clock.waiting
+    opened.timer.tick()
+    ((pause, _),) = opened.timer.waiting
     assert pause == 60.0
     opened.agreement("a3", "act3", prices=PRICES, ago=400).activities["act3"].ended = datetime.now(
         timezone.utc
     )
-    opened.clock.tick()
-    ((pause, _),) = opened.clock.waiting
+    opened.timer.tick()
+    ((pause, _),) = opened.timer.waiting
     assert pause == pytest.approx((448 - 400 - 15) / 2, abs=2)
     assert used_up(opened) == []
 
@@ -181,11 +181,11 @@ def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
     opened.watch.on_end = lambda: ended.append(1)
     opened.agreement("a1", "act1", prices=PRICES, ago=9990)
     opened.watch.begin()
-    opened.clock.tick()
+    opened.timer.tick()
     assert ended == [1]
     assert used_up(opened) == [BudgetUsedUp(Decimal(1), Decimal(0))]
     assert opened.watch.is_used_up
-    assert opened.clock.waiting == []
+    assert opened.timer.waiting == []
     assert "top_up" in caplog.text
     opened.watch.used_up()
     assert len(used_up(opened)) == 1
@@ -194,25 +194,25 @@ def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
 def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES)
     opened.watch.begin()
-    opened.clock.tick()
-    assert [pause for pause, _ in opened.clock.waiting] == [60.0]
+    opened.timer.tick()
+    assert [pause for pause, _ in opened.timer.waiting] == [60.0]
     # Now something costs as much in a minute as is left.
     opened.agreement("a2", "act2", prices=PRICES, ago=9990)
     opened.watch.begin()
-    assert [pause for pause, _ in opened.clock.waiting] == [60.0, 0.5]
-    put_off = opened.clock.waiting.pop(0)
-    opened.clock.tick()
+    assert [pause for pause, _ in opened.timer.waiting] == [60.0, 0.5]
+    put_off = opened.timer.waiting.pop(0)
+    opened.timer.tick()
     assert opened.watch.is_used_up
     put_off[1]()
-    assert opened.clock.waiting == []
+    assert opened.timer.waiting == []
 
 
 def test_what_is_not_charged_for_time_uses_nothing_up(opened: Till) -> None:
     opened.agreement("a1", "act1", ago=10**6)
     opened.watch.begin()
-    opened.clock.tick()
+    opened.timer.tick()
     assert not opened.watch.is_used_up
-    assert opened.clock.waiting == []
+    assert opened.timer.waiting == []
 
 
 def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
@@ -220,10 +220,10 @@ def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
     opened.watch.used_up()
     opened.budget.top_up(Decimal(1))
     opened.watch.topped_up()
-    opened.clock.tick()
+    opened.timer.tick()
     assert not opened.watch.is_used_up
     opened.agreement("a2", "act2", prices=PRICES, ago=10000)
-    opened.clock.tick()
+    opened.timer.tick()
     assert opened.watch.is_used_up
     assert len(used_up(opened)) == 2
 
@@ -233,7 +233,7 @@ def test_a_top_up_that_is_too_small_is_used_up_at_once(opened: Till) -> None:
     opened.watch.used_up()
     opened.budget.top_up(Decimal("0.5"))
     opened.watch.topped_up()
-    opened.clock.tick()
+    opened.timer.tick()
     assert len(used_up(opened)) == 2
 
 
@@ -258,10 +258,10 @@ def test_processor_time_is_looked_at_when_a_note_tells_of_it(opened: Till) -> No
     one = opened.agreement("a1", "act1", prices=only_cpu, ago=10)
     one.note("act1", Decimal(0), [10, 0])
     opened.watch.begin()
-    opened.clock.tick()
-    assert opened.clock.waiting == []  # nothing is used at this moment
+    opened.timer.tick()
+    assert opened.timer.waiting == []  # nothing is used at this moment
     now = datetime.now(timezone.utc)
     note = DebitNote("n1", "a1", "act1", "0xp", Decimal("0.7"), "ACCEPTED", now, usage=(15, 14))
     opened.payments._answer_debit_note(note)
-    opened.clock.tick()
+    opened.timer.tick()
     assert opened.watch.is_used_up

@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from simple_golem.engine.activity.output_gaps import Channel
+from simple_golem.engine.activity.output_gaps import OutputGaps
 
 GAP = None
 
 
 def given_out(heard: list[bytes | None], output: bytes, to_the_end: bool) -> list[str]:
-    channel = Channel()
+    channel = OutputGaps()
     lines: list[str] = []
     for piece in heard:
         if piece is None:
@@ -63,7 +63,7 @@ def test_output_that_repeats_itself_is_counted_right() -> None:
 
 
 def test_what_was_heard_is_kept_up_to_a_megabyte() -> None:
-    channel = Channel()
+    channel = OutputGaps()
     for _ in range(40):
         channel.hear(b"x" * 65_536)
     assert len(channel.heard) == 1 << 20

@@ -16,7 +16,14 @@ from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread
 from simple_golem.engine.cleanup import clean_up
 from simple_golem.engine.payment.account import Account
-from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, Record, Whose, journal_of, read
+from simple_golem.engine.payment.journal import (
+    FOLDER_VARIABLE,
+    Journal,
+    JournalOwner,
+    Record,
+    journal_of,
+    read,
+)
 from simple_golem.engine.payment.ledger import Books, Ledger
 from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
@@ -26,7 +33,7 @@ from simple_golem.yagna.client import Yagna
 from .conftest import API, posted
 from .judging import offered
 
-WHOSE = Whose("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 MARKET, ACTIVITY, PAYMENT = f"{API}/market-api/v1", f"{API}/activity-api/v1", f"{API}/payment-api/v1"
 NOW = datetime.now(timezone.utc)
 

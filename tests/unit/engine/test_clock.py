@@ -9,15 +9,15 @@ from functools import partial
 
 import pytest
 
-from simple_golem.background.timer import Clock
+from simple_golem.background.timer import Timer
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock = Clock()
-    clock.start()
-    yield clock
-    assert clock.close(5)
+def timer() -> Iterator[Timer]:
+    timer = Timer()
+    timer.start()
+    yield timer
+    assert timer.close(5)
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], None]:
@@ -28,87 +28,87 @@ def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[
     return act
 
 
-def test_an_action_is_done_at_its_time_and_not_before(clock: Clock) -> None:
+def test_an_action_is_done_at_its_time_and_not_before(timer: Timer) -> None:
     done = threading.Event()
     at: list[float] = []
     began = time.monotonic()
-    clock.call_in(0.05, both(lambda: at.append(time.monotonic()), done.set))
+    timer.call_in(0.05, both(lambda: at.append(time.monotonic()), done.set))
     assert done.wait(5)
     assert 0.05 <= at[0] - began < 0.3
 
 
-def test_what_is_past_is_done_at_once(clock: Clock) -> None:
+def test_what_is_past_is_done_at_once(timer: Timer) -> None:
     done = threading.Event()
-    clock.call_at(time.monotonic() - 100, done.set)
+    timer.call_at(time.monotonic() - 100, done.set)
     assert done.wait(0.3)
 
 
-def test_actions_are_done_in_the_order_of_their_times(clock: Clock) -> None:
+def test_actions_are_done_in_the_order_of_their_times(timer: Timer) -> None:
     seen: list[str] = []
     done = threading.Event()
     now = time.monotonic()
-    clock.call_at(now + 0.04, lambda: seen.append("second"))
-    clock.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
-    clock.call_at(now + 0.02, lambda: seen.append("first"))
+    timer.call_at(now + 0.04, lambda: seen.append("second"))
+    timer.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
+    timer.call_at(now + 0.02, lambda: seen.append("first"))
     assert done.wait(5)
     assert seen == ["first", "second", "third"]
 
 
-def test_equal_times_are_kept_in_the_order_they_were_made(clock: Clock) -> None:
+def test_equal_times_are_kept_in_the_order_they_were_made(timer: Timer) -> None:
     seen: list[int] = []
     done = threading.Event()
     at = time.monotonic() + 0.02
     for number in range(10):
-        clock.call_at(at, partial(seen.append, number))
-    clock.call_at(at, done.set)
+        timer.call_at(at, partial(seen.append, number))
+    timer.call_at(at, done.set)
     assert done.wait(5)
     assert seen == list(range(10))
 
 
-def test_an_appointment_that_was_taken_back_is_not_kept(clock: Clock) -> None:
+def test_an_appointment_that_was_taken_back_is_not_kept(timer: Timer) -> None:
     seen: list[str] = []
     done = threading.Event()
-    clock.call_in(0.02, lambda: seen.append("cancelled")).cancel()
-    clock.call_in(0.04, done.set)
+    timer.call_in(0.02, lambda: seen.append("cancelled")).cancel()
+    timer.call_in(0.04, done.set)
     assert done.wait(5)
     assert seen == []
 
 
-def test_an_earlier_appointment_does_not_wait_for_a_later_one(clock: Clock) -> None:
+def test_an_earlier_appointment_does_not_wait_for_a_later_one(timer: Timer) -> None:
     done = threading.Event()
-    clock.call_in(3600, lambda: None)
-    clock.call_in(0, done.set)
+    timer.call_in(3600, lambda: None)
+    timer.call_in(0, done.set)
     assert done.wait(0.3)
 
 
-def test_an_action_may_make_the_next_appointment(clock: Clock) -> None:
+def test_an_action_may_make_the_next_appointment(timer: Timer) -> None:
     done = threading.Event()
-    clock.call_in(0, lambda: clock.call_in(0.01, done.set))
+    timer.call_in(0, lambda: timer.call_in(0.01, done.set))
     assert done.wait(5)
 
 
 def test_closing_drops_what_is_still_to_come() -> None:
-    clock = Clock()
-    clock.start()
+    timer = Timer()
+    timer.start()
     seen: list[str] = []
-    clock.call_in(0.05, lambda: seen.append("too late"))
+    timer.call_in(0.05, lambda: seen.append("too late"))
     began = time.monotonic()
-    assert clock.close(5)
+    assert timer.close(5)
     assert time.monotonic() - began < 0.05
     time.sleep(0.06)  # past the time of what was dropped
     assert seen == []
 
 
 def test_closing_says_that_an_action_holds_it_up() -> None:
-    clock = Clock()
-    clock.start()
+    timer = Timer()
+    timer.start()
     begun, gate = threading.Event(), threading.Event()
-    clock.call_in(0, both(begun.set, gate.wait))
+    timer.call_in(0, both(begun.set, gate.wait))
     assert begun.wait(5)
-    assert clock.close(0.02) is False
+    assert timer.close(0.02) is False
     gate.set()
-    assert clock.close(5)
+    assert timer.close(5)
 
 
 def test_a_clock_that_was_never_started_is_closed() -> None:
-    assert Clock().close(0)
+    assert Timer().close(0)

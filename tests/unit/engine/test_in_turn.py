@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from simple_golem.background.serial_queue import InTurn
+from simple_golem.background.serial_queue import SerialQueue
 from simple_golem.background.threads import WorkerPool
 
 from .conftest import eventually
@@ -23,7 +23,7 @@ def gates() -> Iterator[list[threading.Event]]:
 
 
 def test_work_for_one_key_is_done_in_the_order_it_was_posted(workers: WorkerPool) -> None:
-    in_turn, done = InTurn(workers), list[int]()
+    in_turn, done = SerialQueue(workers), list[int]()
     for number in range(200):
         in_turn.post("a", done.append, number)
     eventually(lambda: len(done) == 200)
@@ -31,7 +31,7 @@ def test_work_for_one_key_is_done_in_the_order_it_was_posted(workers: WorkerPool
 
 
 def test_work_for_one_key_never_overlaps(workers: WorkerPool) -> None:
-    in_turn = InTurn(workers)
+    in_turn = SerialQueue(workers)
     lock, done = threading.Lock(), list[bool]()
 
     def work() -> None:
@@ -55,7 +55,7 @@ def test_work_for_one_key_never_overlaps(workers: WorkerPool) -> None:
 
 
 def test_a_slow_key_holds_up_no_other(workers: WorkerPool, gates: list[threading.Event]) -> None:
-    in_turn, done = InTurn(workers), list[str]()
+    in_turn, done = SerialQueue(workers), list[str]()
     in_turn.post("slow", gates[0].wait, 10)
     # More of its work than there are workers.
     for _ in range(10):
@@ -68,7 +68,7 @@ def test_a_slow_key_holds_up_no_other(workers: WorkerPool, gates: list[threading
 
 
 def test_different_keys_are_served_side_by_side(workers: WorkerPool) -> None:
-    in_turn, both = InTurn(workers), threading.Barrier(3)
+    in_turn, both = SerialQueue(workers), threading.Barrier(3)
     for key in ("a", "b"):
         in_turn.post(key, both.wait, 5)
     both.wait(5)
@@ -78,7 +78,7 @@ def test_different_keys_are_served_side_by_side(workers: WorkerPool) -> None:
 def test_work_that_fails_does_not_stop_the_queue(
     workers: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    in_turn, done = InTurn(workers), list[int]()
+    in_turn, done = SerialQueue(workers), list[int]()
 
     def fail() -> None:
         raise RuntimeError("no way")
@@ -93,7 +93,7 @@ def test_work_that_fails_does_not_stop_the_queue(
 
 
 def test_a_key_without_work_is_forgotten(workers: WorkerPool) -> None:
-    in_turn = InTurn(workers)
+    in_turn = SerialQueue(workers)
     for number in range(20):
         in_turn.post(str(number), int)
     eventually(lambda: not in_turn._queues)

@@ -20,7 +20,7 @@ from simple_golem.engine.payment.account import Account
 from simple_golem.engine.payment.journal import (
     FOLDER_VARIABLE,
     Journal,
-    Whose,
+    JournalOwner,
     dead_journals,
     journal_of,
     read,
@@ -30,7 +30,7 @@ from simple_golem.model.offers.offer import Offer
 
 from .judging import NOON, offered
 
-WHOSE = Whose("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 SUSPENDED = {
     "name": "Hello-1",
     "agreement_id": "a1",
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def begun(session: str = "s1", whose: Whose = WHOSE) -> Journal:
+def begun(session: str = "s1", whose: JournalOwner = WHOSE) -> Journal:
     journal = Journal.begin(whose, session)
     assert journal is not None
     return journal
@@ -160,7 +160,7 @@ def test_a_journal_is_locked_as_long_as_its_session_lives() -> None:
 def test_the_lock_ends_with_a_process_that_is_killed() -> None:
     script = (
         "import os, signal\n"
-        "from simple_golem.engine.payment.journal import Journal, Whose\n"
+        "from simple_golem.engine.payment.journal import Journal, JournalOwner\n"
         f"journal = Journal.begin({WHOSE!r}, 's1')\n"
         "journal.write('allocation', id='al1')\n"
         "assert Journal.take_over(journal.path) is None\n"
@@ -336,9 +336,9 @@ def test_closing_twice_is_closing_once() -> None:
 def test_only_journals_of_the_same_daemon_identity_and_platform_are_ones_own(folder: Path) -> None:
     assert list(dead_journals(WHOSE)) == []
     others = {
-        "s2": Whose("http://other", WHOSE.node_id, WHOSE.platform),
-        "s3": Whose(WHOSE.api_url, "0xother", WHOSE.platform),
-        "s4": Whose(WHOSE.api_url, WHOSE.node_id, "erc20-polygon-glm"),
+        "s2": JournalOwner("http://other", WHOSE.node_id, WHOSE.platform),
+        "s3": JournalOwner(WHOSE.api_url, "0xother", WHOSE.platform),
+        "s4": JournalOwner(WHOSE.api_url, WHOSE.node_id, "erc20-polygon-glm"),
     }
     for session, whose in {"s1": WHOSE, **others}.items():
         journal = begun(session, whose)

@@ -15,7 +15,7 @@ import pytest
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.engine.payment.account import Account
-from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, Whose, journal_of, read
+from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, JournalOwner, journal_of, read
 from simple_golem.engine.payment.ledger import Books, Ledger, account_of
 from simple_golem.errors import NotRunning
 from simple_golem.model.offers.offer import Offer
@@ -24,7 +24,7 @@ from simple_golem.yagna.values import Agreement, AgreementState, DebitNote
 
 from .judging import NOON, offered
 
-WHOSE = Whose("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 
 
 @pytest.fixture(autouse=True)

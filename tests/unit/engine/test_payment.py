@@ -301,7 +301,7 @@ def test_waiting_can_be_hurried(till: Till, caplog: pytest.LogCaptureFixture) ->
     till.payments.expect_invoice("a1", "prov-1")
     waiting = EngineThread("waiting", till.payments.wait_for_invoices, time.monotonic() + 30).start()
     assert not waiting.join(0.03)
-    till.payments.hurry(time.monotonic())
+    till.payments.shorten(time.monotonic())
     assert waiting.join(AT_ONCE)
     assert "prov-1" in caplog.text
 

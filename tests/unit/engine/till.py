@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import WorkerPool
-from simple_golem.background.timer import Appointment, Clock
+from simple_golem.background.timer import TimedCall, Timer
 from simple_golem.engine.payment.account import Account, ActivityAccount
 from simple_golem.engine.payment.budget import Budget, BudgetWatch
 from simple_golem.engine.payment.ledger import Books, Ledger
@@ -26,15 +26,15 @@ from .judging import PLATFORM, offered
 PRICES = Prices.of(offered())
 
 
-class FakeClock(Clock):
+class FakeClock(Timer):
     """Keeps what is to be done until a test says that it is time."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[float, Callable[[], object]]] = []
 
-    def call_in(self, seconds: float, action: Callable[[], object]) -> Appointment:
+    def call_in(self, seconds: float, action: Callable[[], object]) -> TimedCall:
         self.waiting.append((seconds, action))
-        return Appointment(seconds, action)
+        return TimedCall(seconds, action)
 
     def tick(self) -> float:
         """Do what is next; returns in how many seconds it was to be done."""
@@ -49,10 +49,10 @@ class Till:
     def __init__(self, yagna: Yagna, workers: WorkerPool, stop: Scope) -> None:
         self.events: list[Event] = []
         self.told = threading.Condition()
-        self.clock = FakeClock()
+        self.timer = FakeClock()
         self.ledger = Ledger(Books())
         self.budget = Budget(yagna, PLATFORM, self.ledger, self.emit)
-        self.watch = BudgetWatch(self.budget, self.ledger, self.clock, self.emit)
+        self.watch = BudgetWatch(self.budget, self.ledger, self.timer, self.emit)
         self.payments = Payments(yagna, "s1", self.budget, self.watch, self.ledger, workers, stop, self.emit)
         self.overcharged: list[tuple[str, Overcharged]] = []
         self.payments.on_overcharge = lambda agreement, error: self.overcharged.append((agreement, error))

@@ -22,7 +22,7 @@ from simple_golem.local.daemon.daemon import YagnaDaemon
 from simple_golem.local.daemon.identities import REQUESTOR
 from simple_golem.local.daemon.payment_config import payment_config
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.supervisor.chain_control import ChainDirection, direct_chain
+from simple_golem.local.supervisor.chain_control import ChainControl, carry_out_chain_order
 from simple_golem.local.supervisor.messages import DaemonAddress, Plan, Report
 
 URL = "http://127.0.0.1:4567"
@@ -89,7 +89,9 @@ class Ways:
     def ask(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
         order = json.loads(json.dumps(order))
         assert order.pop("do") == "chain"
-        answer: Mapping[str, Any] = json.loads(json.dumps({"answer": direct_chain(self.chain, order)}))
+        answer: Mapping[str, Any] = json.loads(
+            json.dumps({"answer": carry_out_chain_order(self.chain, order)})
+        )
         return answer
 
     @property
@@ -104,11 +106,11 @@ def ways() -> Ways:
 
 
 @pytest.fixture
-def direction(ways: Ways) -> ChainDirection:
-    return ChainDirection(URL, ways.ask)
+def direction(ways: Ways) -> ChainControl:
+    return ChainControl(URL, ways.ask)
 
 
-def test_funds_are_set_and_told_to_the_last_digit(ways: Ways, direction: ChainDirection) -> None:
+def test_funds_are_set_and_told_to_the_last_digit(ways: Ways, direction: ChainControl) -> None:
     mixed = "0x" + REQUESTOR.node_id[2:].upper()
     direction.set_funds(mixed, "12345678.123456789012345678")
     assert direction.balance(REQUESTOR.node_id) == Decimal("12345678.123456789012345678")
@@ -118,7 +120,7 @@ def test_funds_are_set_and_told_to_the_last_digit(ways: Ways, direction: ChainDi
     assert direction.transfers() == []
 
 
-def test_it_is_stopped_and_started(ways: Ways, direction: ChainDirection) -> None:
+def test_it_is_stopped_and_started(ways: Ways, direction: ChainControl) -> None:
     direction.stop()
     direction.start()
     assert ways.orders == ["stop", "start"]
@@ -127,7 +129,7 @@ def test_it_is_stopped_and_started(ways: Ways, direction: ChainDirection) -> Non
 @pytest.mark.parametrize(
     "address", ["", "0x12", REQUESTOR.node_id[2:], REQUESTOR.node_id + "0", "0x" + "g" * 40, 7]
 )
-def test_what_is_no_address_is_told_at_the_call(direction: ChainDirection, address: Any) -> None:
+def test_what_is_no_address_is_told_at_the_call(direction: ChainControl, address: Any) -> None:
     with pytest.raises(BadSetting, match="is no address"):
         direction.balance(address)
     with pytest.raises(BadSetting, match="is no address"):
@@ -135,14 +137,14 @@ def test_what_is_no_address_is_told_at_the_call(direction: ChainDirection, addre
 
 
 @pytest.mark.parametrize("glm", [-1, "1E-19", "NaN", "much", True, None])
-def test_what_is_no_amount_is_told_at_the_call(direction: ChainDirection, glm: Any) -> None:
+def test_what_is_no_amount_is_told_at_the_call(direction: ChainControl, glm: Any) -> None:
     with pytest.raises(BadSetting, match="glm is"):
         direction.set_funds(REQUESTOR.node_id, glm)
 
 
 def test_a_chain_does_not_do_just_anything(ways: Ways) -> None:
     with pytest.raises(LocalNetworkError, match="can't be told to fly"):
-        direct_chain(ways.chain, {"order": "fly"})
+        carry_out_chain_order(ways.chain, {"order": "fly"})
 
 
 # --- the arguments of a network ------------------------------------------------------------------

@@ -17,12 +17,12 @@ from simple_golem.errors import BadHabit, BadWaitTime, LocalNetworkError
 from simple_golem.local.exe_unit.runtime import CommandError
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.local.provider.agent import ProviderAgent
-from simple_golem.local.provider.delayed_calls import Appointments
+from simple_golem.local.provider.delayed_calls import DelayedCalls
 from simple_golem.local.provider.exe_unit_factory import _CommandHabits
 from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
 from simple_golem.local.provider.usage import ProviderUsage, UsageReporter
 from simple_golem.local.supervisor.messages import LocalProvider
-from simple_golem.local.supervisor.provider_control import ProviderDirection, direct
+from simple_golem.local.supervisor.provider_control import ProviderControl, carry_out_order
 
 EVERYTHING_WRONG = ProviderHabits(
     price=Price(Decimal("0.1"), Decimal("0.2"), Decimal("0.3")),
@@ -289,7 +289,7 @@ def test_an_activity_that_has_ended_is_not_reported_again(usage: ProviderUsage, 
 
 def test_an_appointment_is_kept_and_another_is_off_when_the_scope_ends() -> None:
     scope, done = Scope(), threading.Event()
-    appointments = Appointments("habits", scope)
+    appointments = DelayedCalls("habits", scope)
     appointments.after(None, lambda: pytest.fail("never is never"))
     appointments.after(0.01, done.set)
     appointments.after(60, lambda: pytest.fail("the scope has ended"))
@@ -305,7 +305,7 @@ def test_what_can_not_be_done_any_more_is_no_broken_thread(
     def refuse() -> None:
         raise error
 
-    appointments = Appointments("habits", Scope())
+    appointments = DelayedCalls("habits", Scope())
     appointments.after(0, refuse)
     assert appointments.join(5)
     assert "ended with an error" not in caplog.text
@@ -313,7 +313,7 @@ def test_what_can_not_be_done_any_more_is_no_broken_thread(
 
 def test_one_that_waits_for_the_others_does_not_wait_for_itself() -> None:
     results: list[bool] = []
-    appointments = Appointments("habits", Scope())
+    appointments = DelayedCalls("habits", Scope())
     appointments.after(0, lambda: results.append(appointments.join(5)))
     assert appointments.join(5)
     assert results == [True]
@@ -346,22 +346,22 @@ class ToldAgent:
     ],
 )
 def test_what_a_provider_is_told_reaches_its_agent(
-    tell: Callable[[ProviderDirection], None], told: tuple[Any, ...]
+    tell: Callable[[ProviderControl], None], told: tuple[Any, ...]
 ) -> None:
     agent = ToldAgent()
 
     def ask(message: Mapping[str, Any]) -> None:
         order = json.loads(json.dumps(message))
         assert (order["do"], order["name"]) == ("provider", "prov-2")
-        direct(cast(ProviderAgent, agent), order)
+        carry_out_order(cast(ProviderAgent, agent), order)
 
-    tell(ProviderDirection(LocalProvider("prov-2", "0x2", "key"), ask))
+    tell(ProviderControl(LocalProvider("prov-2", "0x2", "key"), ask))
     assert agent.told == [told]
 
 
 def test_an_order_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(LocalNetworkError, match="can't be told to dance"):
-        direct(cast(ProviderAgent, ToldAgent()), {"order": "dance"})
+        carry_out_order(cast(ProviderAgent, ToldAgent()), {"order": "dance"})
 
 
 def test_no_provider_can_be_told_anything_while_the_network_is_down() -> None:
