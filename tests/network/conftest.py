@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from leftovers import left_on
-from requestor import Requestor
 
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.local.local_golem import LocalGolem
+from tests.network.helpers.leftovers import left_on
+from tests.network.helpers.requestor import Requestor
 
 SETTLE_SECONDS = 5.0
 

@@ -29,9 +29,8 @@ from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
-
-from .conftest import API, posted
-from .judging import offered
+from tests.helpers.sample_offers import offered
+from tests.unit.conftest import API, posted
 
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 MARKET, ACTIVITY, PAYMENT = f"{API}/market-api/v1", f"{API}/activity-api/v1", f"{API}/payment-api/v1"

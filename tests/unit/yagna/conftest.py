@@ -10,8 +10,7 @@ import responses
 from simple_golem.background.cancellation import Scope
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.transport.http import Http
-
-from .loopback import Behaviour, Loopback
+from tests.helpers.loopback import Behaviour, Loopback
 
 API = "http://yagna.test:7465"
 

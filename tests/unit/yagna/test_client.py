@@ -17,8 +17,7 @@ from simple_golem.errors import YagnaError
 from simple_golem.yagna.api.provider import ActivityEvent
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import AgreementProposed, Identity
-
-from .conftest import API
+from tests.unit.yagna.conftest import API
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 LOST = requests.exceptions.ConnectionError("Remote end closed connection without response")

@@ -1,0 +1,42 @@
+"""A program run by a user without rights, from a copy that such a one can read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What a sandbox is made of, which needs no other packages.
+_LOCAL = ("machine/process_handle", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
+_PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))
+_NOBODY = 65534
+
+
+def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program that needs nothing but sandboxes; skips the test where that can't be."""
+    python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+    if os.geteuid() != 0 or python is None:
+        pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "simple_golem")
+        for name in _PARTS:
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "simple_golem" / name, package / name)
+        Path(folder).chmod(0o755)
+        return subprocess.run(
+            [python, "-B", "-c", program],
+            cwd=folder,
+            # A regular package on PYTHONPATH would win over this copy, which is none.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            user=_NOBODY,
+            group=_NOBODY,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            check=False,
+        )

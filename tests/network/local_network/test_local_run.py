@@ -1,0 +1,286 @@
+"""`simple-golem local run` and `local up`, and that nothing of them is left however they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from simple_golem.background.cancellation import Deadline, Scope
+from tests.network.helpers.processes import ROOT, TOOL, Family, Tool, environment
+
+HELLO = ROOT / "tutorials" / "01_hello_world.py"
+
+# Has an activity, says so, and tells how it was ended.
+BUSY_SCRIPT = """
+import time
+from simple_golem import Golem, Service
+
+try:
+    with Golem(budget=1) as golem:
+        golem.run_service(Service).wait_until_running(timeout=60)
+        print("I am running")
+        time.sleep(600)
+finally:
+    print("I am released")
+"""
+NEEDS_NETWORK = """
+import os, time, urllib.request
+
+def ask():
+    url, key = os.environ["YAGNA_API_URL"] + "/me", os.environ["YAGNA_APPKEY"]
+    urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": "Bearer " + key})).read()
+
+print("I am running")
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    time.sleep(1)
+    ask()
+    print("the network is still there")
+"""
+
+
+@pytest.fixture
+def busy_script(tmp_path: Path) -> str:
+    script = tmp_path / "busy.py"
+    script.write_text(BUSY_SCRIPT)
+    return str(script)
+
+
+def run(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, *TOOL, "local", "run", *arguments],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_script_gets_its_arguments_and_the_network_and_its_status_is_the_tools() -> None:
+    code = "import os, sys; print(sys.argv[1:], os.environ['YAGNA_SUBNET']); sys.exit(7)"
+    done = run("--providers", "1", "--subnet", "mine", "-c", code, "--providers", "2")
+    assert done.stdout == "['--providers', '2'] mine\n"
+    assert done.returncode == 7
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_script_that_is_killed_has_the_status_a_shell_gives_it() -> None:
+    done = run("--providers", "1", "-c", "import os; os.kill(os.getpid(), 9)")
+    assert done.returncode == 128 + 9
+
+
+def test_all_of_a_second_network_takes_no_more_than_seconds() -> None:
+    run("-c", "")
+    began = time.monotonic()
+    assert run("-c", "").returncode == 0
+    # Two and a half on an idle machine of two slow cores.
+    assert time.monotonic() - began < 8
+
+
+def test_nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
+    tool = Tool("local", "run", "--providers", "2", busy_script)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    assert sum("yagna service run" in program for program in family.programs()) == 2
+    tool.send(signal.SIGKILL)
+    assert family.survivors() == []
+    tool.end()
+    assert "I am released" in tool.text
+
+
+def test_nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
+    tool = Tool("local", "run", "--providers", "1", busy_script)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    (supervisor,) = (
+        pid
+        for pid, line in zip(family.members, family.programs(), strict=True)
+        if "supervisor.main import" in line
+    )
+    daemons = Family(supervisor)
+    os.kill(supervisor, signal.SIGKILL)
+    assert daemons.survivors() == []
+    tool.press_ctrl_c()
+    tool.end()
+    assert family.survivors() == []
+
+
+def test_ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it() -> None:
+    tool = Tool("local", "run", "--providers", "1", "-c", NEEDS_NETWORK)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    tool.press_ctrl_c()
+    assert tool.end() == 0, tool.text
+    assert "the network is still there" in tool.text
+    assert family.survivors() == []
+
+
+def test_a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> None:
+    tool = Tool("local", "run", "--providers", "1", busy_script)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    began = time.monotonic()
+    tool.press_ctrl_c()
+    assert tool.end() == -signal.SIGINT, tool.text
+    assert time.monotonic() - began < 7
+    assert "I am released" in tool.text
+    assert family.survivors() == []
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.6, 0.9])
+def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
+    tool = Tool("local", "run", "-c", "import time; time.sleep(600)")
+    tool.wait_for("starting")
+    time.sleep(moment)
+    family = Family(tool.pid)
+    tool.press_ctrl_c()
+    assert tool.end() == -signal.SIGINT, tool.text
+    assert "Traceback" not in tool.text
+    assert family.survivors() == []
+
+
+def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
+    tool = Tool("local", "run", "-c", "pass", XDG_CACHE_HOME=str(tmp_path))
+    cache = tmp_path / "simple_golem"
+    scope, deadline = Scope(), Deadline(20.0)
+    while not list(cache.glob("making-*/far/data/yagna.db")):
+        assert not deadline.passed
+        scope.wait(0.02)
+    family = Family(tool.pid)
+    began = time.monotonic()
+    tool.press_ctrl_c()
+    assert tool.end() == -signal.SIGINT, tool.text
+    assert time.monotonic() - began < 5
+    assert family.survivors() == []
+    assert [path.name for path in cache.iterdir()] == ["template.lock"]
+
+
+def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
+    tool = Tool("local", "run", "--providers", "1", busy_script)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    tool.send(signal.SIGTERM)
+    assert tool.end() == 128 + signal.SIGTERM, tool.text
+    assert "I am released" in tool.text
+    assert family.survivors() == []
+
+
+def test_nothing_is_left_when_the_terminal_is_closed(busy_script: str) -> None:
+    tool = Tool("local", "run", "--providers", "1", busy_script)
+    tool.wait_for("I am running")
+    family = Family(tool.pid)
+    tool.hang_up()
+    assert family.survivors() == []
+
+
+def test_up_prints_what_to_export_and_ends_on_sigterm() -> None:
+    with subprocess.Popen(
+        [*TOOL, "local", "up", "--providers", "1"], stdout=subprocess.PIPE, env=environment(), cwd=ROOT
+    ) as up:
+        assert up.stdout is not None
+        exports = b"".join(up.stdout.readline() for _ in range(6)).decode()
+        family = Family(up.pid)
+        script = exports + f"{sys.executable} -c 'import os; print(os.environ[\"YAGNA_API_URL\"])'"
+        seen = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+        assert seen.stdout.startswith("http://127.0.0.1:")
+        up.terminate()
+        assert up.wait(20) == 0
+        assert up.stdout.read() == b""
+    assert family.survivors() == []
+
+
+def test_an_interpreter_that_dies_with_a_network_takes_it_along() -> None:
+    code = "from simple_golem.local.local_golem import LocalGolem as L; L(1).start(); print('up'); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        cwd=ROOT,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"up\n"
+        family = Family(owner.pid)
+        owner.kill()
+    assert family.survivors() == []
+
+
+def test_a_forked_child_does_not_keep_the_network_of_its_dead_parent() -> None:
+    code = (
+        "import os, time; from simple_golem.local.local_golem import LocalGolem as L; L(1).start(); "
+        "os.fork() or time.sleep(600); print('up'); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        cwd=ROOT,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"up\n"
+        children = Family(owner.pid).children()
+        (forked,) = (pid for pid, line in children.items() if "os.fork()" in line)
+        (supervisor,) = (pid for pid, line in children.items() if "supervisor" in line)
+        family = Family(supervisor)
+        owner.kill()
+        assert family.survivors() == []
+        os.kill(forked, signal.SIGKILL)
+
+
+SYSTEM_PYTHON = Path(f"/usr/bin/python3.{sys.version_info.minor}")
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not SYSTEM_PYTHON.exists(),
+    reason="runs as an unprivileged user anyway, or there is no Python for one",
+)
+def test_hello_world_needs_no_privilege(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    done = subprocess.run(
+        [SYSTEM_PYTHON, *TOOL[1:], "local", "run", "--providers", "1", HELLO],
+        env=environment(
+            PYTHONPATH=f"{ROOT}:{sysconfig.get_path('purelib')}",
+            PYTHONDONTWRITEBYTECODE="1",
+            HOME=str(tmp_path),
+            TMPDIR=str(tmp_path),
+        ),
+        cwd="/",
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "It cost" in done.stdout
+
+
+# In a network namespace with nothing but loopback; says how often somebody wanted to go elsewhere.
+OFFLINE = """
+import fcntl, socket, struct, subprocess, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 1))
+status = subprocess.run(sys.argv[1:]).returncode
+names, values = [line.split() for line in open("/proc/net/snmp") if line.startswith("Ip:")]
+print("tries to leave:", dict(zip(names, values))["OutNoRoutes"])
+sys.exit(status)
+"""
+
+
+def test_hello_world_runs_offline_and_nothing_tries_to_leave_the_machine() -> None:
+    done = run("--providers", "2", str(HELLO), prefix=("unshare", "-rn", sys.executable, "-c", OFFLINE))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "tries to leave: 0"

@@ -1,0 +1,304 @@
+"""Ctrl-C and SIGTERM at any moment: all is released within seconds, with no traceback but the person's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from simple_golem.local.local_golem import LocalGolem
+from tests.network.helpers.leftovers import left_on, pay_late_invoices
+
+PROMISED_SECONDS = 5.0
+ROOT = Path(__file__).resolve().parents[3]
+
+# Says where it is on standard output, a line for each moment that a test may want to interrupt.
+SCRIPT = """
+import logging, sys, time
+from simple_golem import Golem, Run, Service, vm
+
+class Talking(Service):
+    run_interval = 0.2
+    def start(self):
+        say("start")
+        self.execute(Run.shell("sleep 1"))
+        return [Run("/bin/echo", "started")]
+    def run(self):
+        say("run")
+        self.execute(Run("/bin/sleep", "0.5"))
+        self.wait(1)
+    def shutdown(self):
+        say("shutdown")
+        return [Run("/bin/sleep", {shutdown_seconds!r})]
+
+def say(what):
+    print(what, flush=True)
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        message = record.getMessage()
+        for word in ("published", "agreement ", "is starting", "activity ", "is stopping", "is terminated"):
+            if word in message:
+                say("log: " + word.strip())
+
+logging.getLogger("simple_golem").setLevel(logging.INFO)
+logging.getLogger("simple_golem").addHandler(Handler())
+logging.getLogger("simple_golem").addHandler(logging.lastResort)
+
+say("open")
+with Golem(budget=1) as golem:
+    say("opened")
+    cluster = golem.run_service(Talking, num_instances=2, payload={payload})
+    cluster.wait_until_running(timeout=60)
+    cluster.wait(1)
+say("closed")
+"""
+
+
+class Script:
+    """A script under way, whose lines can be waited for."""
+
+    def __init__(self, text: str, network: LocalGolem, folder: Path) -> None:
+        path = folder / "script.py"
+        path.write_text(textwrap.dedent(text))
+        environment = {**os.environ, **network.environment, "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [sys.executable, str(path)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._errors: list[str] = []
+        self._news = threading.Condition()
+        self._readers = [
+            threading.Thread(target=self._read_lines),
+            threading.Thread(target=self._read_errors),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_lines(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self.lines.append(line.strip())
+                self._news.notify_all()
+        with self._news:
+            self.lines.append("END")
+            self._news.notify_all()
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        self._errors.extend(self.process.stderr)
+
+    def wait_for(self, line: str) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: line in self.lines or "END" in self.lines, 40), self.lines
+        assert line in self.lines, self.errors
+
+    def interrupt(self, *numbers: int, pause: float = 0.0) -> float:
+        """Send signals and wait for the end; returns how many seconds that took since the first."""
+        began = time.monotonic()
+        for number in numbers:
+            self.process.send_signal(number)
+            threading.Event().wait(pause)
+        self.process.wait(40)
+        return time.monotonic() - began
+
+    @property
+    def errors(self) -> str:
+        for reader in self._readers:
+            reader.join(10)
+        return "".join(self._errors)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for reader in self._readers:
+            reader.join(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def run(network: LocalGolem, tmp_path: Path) -> Iterator[object]:
+    scripts: list[Script] = []
+
+    def start(text: str = SCRIPT, **words: object) -> Script:
+        values: Mapping[str, object] = {"shutdown_seconds": 0, "payload": None, **words}
+        scripts.append(Script(text.format(**values), network, tmp_path))
+        return scripts[-1]
+
+    yield start
+    for script in scripts:
+        script.close()
+
+
+MOMENTS = [
+    "open",
+    "opened",
+    "log: published",
+    "log: agreement",
+    "log: is starting",
+    "log: activity",
+    "start",
+    "run",
+    "log: is stopping",
+    "shutdown",
+    "log: is terminated",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_releases_everything_within_seconds_and_shows_the_persons_traceback_alone(
+    network, run, moment
+):
+    script = run()
+    script.wait_for(moment)
+    seconds = script.interrupt(signal.SIGINT)
+    assert script.process.returncode == -signal.SIGINT, script.errors
+    assert seconds < 3 * PROMISED_SECONDS
+    assert script.errors.count("Traceback") == 1
+    assert script.errors.rstrip().endswith("KeyboardInterrupt")
+    assert left_on(network) == []
+
+
+@pytest.mark.parametrize("moment", ["opened", "run"])
+def test_sigterm_does_the_same_and_ends_with_status_143(network, run, moment):
+    script = run()
+    script.wait_for(moment)
+    seconds = script.interrupt(signal.SIGTERM)
+    assert script.process.returncode == 128 + signal.SIGTERM, script.errors
+    assert seconds < 3 * PROMISED_SECONDS
+    assert "Traceback" not in script.errors
+    assert left_on(network) == []
+
+
+def test_ctrl_c_lets_shutdown_run_but_not_for_long(network, run):
+    script = run(shutdown_seconds=60)
+    script.wait_for("run")
+    seconds = script.interrupt(signal.SIGINT)
+    assert "shutdown" in script.lines
+    assert seconds < 3 * PROMISED_SECONDS
+    assert "shutdown() was not done in time" in script.errors
+    assert left_on(network) == []
+
+
+def test_a_second_ctrl_c_destroys_and_terminates_at_once(network, run):
+    script = run(shutdown_seconds=60)
+    script.wait_for("run")
+    seconds = script.interrupt(signal.SIGINT, signal.SIGINT, pause=1.2)
+    assert seconds < 3 * (1.2 + 1.5)
+    assert script.errors.count("Traceback") == 1
+    assert [what for what in left_on(network) if not what.startswith("invoice")] == []
+    pay_late_invoices(network)  # nobody was there to do it: that is what a second Ctrl-C costs
+
+
+def test_ctrl_c_while_providers_are_still_looked_for_is_felt_at_once(network, run):
+    script = run(payload="vm.repo(min_mem_gib=100_000)")
+    script.wait_for("log: published")
+    assert script.interrupt(signal.SIGINT) < 3 * 1.0
+    assert left_on(network) == []
+
+
+def test_ctrl_c_with_a_method_that_does_not_return_ends_the_process_all_the_same(network, run):
+    script = run(
+        """
+        import time
+        from simple_golem import Golem, Service
+        class Sleeper(Service):
+            def run(self):
+                print("run", flush=True)
+                time.sleep(600)
+        with Golem(budget=1) as golem:
+            golem.run_service(Sleeper).wait()
+        """
+    )
+    script.wait_for("run")
+    seconds = script.interrupt(signal.SIGINT)
+    assert seconds < 3 * PROMISED_SECONDS
+    assert "time.sleep(600)" in script.errors
+    assert script.errors.count("Traceback") == 1
+    assert left_on(network) == []
+
+
+def test_sys_exit_in_a_script_is_an_ordinary_end_with_its_own_status(network, run):
+    script = run(
+        """
+        import sys
+        from simple_golem import Golem, Run, Service
+        class Polite(Service):
+            def shutdown(self):
+                print(self.execute(Run.shell("sleep 2.5; echo good bye")).stdout, flush=True)
+        with Golem(budget=1) as golem:
+            golem.run_service(Polite).wait_until_running(timeout=60)
+            sys.exit(7)
+        """
+    )
+    assert script.process.wait(60) == 7
+    script.wait_for("good bye")
+    assert script.errors == ""
+
+
+def test_a_golem_left_open_is_closed_at_the_end_of_the_program_with_a_warning(network, run):
+    script = run(
+        """
+        from simple_golem import Golem, Service
+        golem = Golem(budget=1).open()
+        golem.run_service(Service).wait_until_running(timeout=60)
+        """
+    )
+    assert script.process.wait(60) == 0
+    assert "call golem.close()" in script.errors
+    assert "Traceback" not in script.errors
+    assert left_on(network) == []
+
+
+def test_a_forked_child_is_told_to_open_a_golem_of_its_own(network, run):
+    script = run(
+        """
+        import os, warnings
+        from simple_golem import Golem, GolemError, Service
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with Golem(budget=1) as golem:
+            if os.fork() == 0:
+                try:
+                    golem.run_service(Service)
+                except GolemError as error:
+                    print(type(error).__name__, flush=True)
+                os._exit(0)
+            os.wait()
+        """
+    )
+    assert script.process.wait(60) == 0
+    script.wait_for("ForkedGolem")
+
+
+def test_a_service_that_fails_makes_the_exit_status_of_its_script_one_that_is_not_zero(network, run):
+    script = run(
+        """
+        from simple_golem import Golem, Service
+        class Broken(Service):
+            def run(self):
+                raise LookupError("a mistake of mine")
+        with Golem(budget=1) as golem:
+            golem.run_service(Broken).wait(60)
+        """
+    )
+    assert script.process.wait(60) == 1
+    assert 'raise LookupError("a mistake of mine")' in script.errors
+    assert "ServiceFailed" in script.errors.splitlines()[-2]
+    assert "simple_golem/engine" not in script.errors
+    assert left_on(network) == []

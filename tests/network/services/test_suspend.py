@@ -1,0 +1,206 @@
+"""Instances that outlive their script, and are taken up again by another one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from simple_golem import Golem, Run, Service
+from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning
+from simple_golem.model.service.suspended import SuspendedInstance
+from tests.network.helpers.leftovers import left_on
+from tests.network.helpers.processes import TOOL
+
+pytestmark = pytest.mark.usefixtures("golem_environment")
+ROOT = Path(__file__).resolve().parents[3]
+
+SCRIPT = """
+import dataclasses, json
+from simple_golem import Golem, Run, Service
+
+class Counter(Service):
+    def start(self):
+        return Run.shell("echo from the first script > /golem/work/note")
+    def shutdown(self):
+        print("shutdown was called", flush=True)
+
+with Golem(budget=1) as golem:
+    cluster = golem.run_service(Counter, num_instances=2)
+    cluster.wait_until_running(timeout=60)
+    suspended = cluster.suspend()
+    print(json.dumps([dataclasses.asdict(one) for one in suspended]), flush=True)
+    print([instance.state.value for instance in cluster], flush=True)
+"""
+
+
+class Counter(Service):
+    run_interval = 600
+
+    def __init__(self):
+        self.calls = []
+
+    def start(self):
+        self.calls.append("start")
+        return Run.shell("echo from this script > /golem/work/note")
+
+    def run(self):
+        self.note = self.execute(Run("/bin/cat", "/golem/work/note")).stdout
+
+    def shutdown(self):
+        self.calls.append("shutdown")
+
+
+def test_a_later_script_goes_on_with_the_same_activities(network, tmp_path):
+    path = tmp_path / "first.py"
+    path.write_text(textwrap.dedent(SCRIPT))
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    first, second = done.stdout.splitlines()
+    assert second == "['suspended', 'suspended']"
+    suspended = [SuspendedInstance(**entry) for entry in json.loads(first)]
+    kept = left_on(network)
+    assert sorted(what.split()[0] for what in kept) == sorted(
+        ["allocation", "activity", "activity", "agreement", "agreement"]
+    )
+
+    with Golem(1) as golem:
+        cluster = golem.resume_service(Counter, suspended)
+        cluster.wait_until_running(timeout=30)
+        assert {one.activity_id for one in cluster} == {one.activity_id for one in suspended}
+        answers = cluster.execute(Run("/bin/cat", "/golem/work/note"))
+        assert [answer.stdout for answer in answers.values()] == ["from the first script\n"] * 2
+        cluster.stop()
+    assert [one.service.calls for one in cluster] == [["shutdown"], ["shutdown"]]
+    assert [one.service.note for one in cluster] == ["from the first script\n"] * 2
+    assert golem.cost.amount > 0
+    assert left_on(network) == []
+
+
+def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(network, caplog):
+    with Golem(1) as golem:
+        (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
+        suspended = instance.suspend(timeout=30)
+        assert instance.state == "suspended"
+        with pytest.raises(NotRunning, match="suspended"):
+            instance.execute(Run("/bin/true"))
+        with pytest.raises(NotRunning, match="only a running"):
+            instance.suspend()
+    with Golem(1) as golem:
+        resumed = golem.resume_service(Counter, [suspended])
+        resumed.wait_until_running(timeout=30)
+    with Golem(1, raise_failures=False) as golem:
+        again = golem.resume_service(Counter, [suspended])
+        assert again.wait(30)
+    assert isinstance(again.instances[0].failure, ActivityLost)
+    assert "while Counter-1 was suspended" in str(again.instances[0].failure)
+    # It was paid by the session before, and is not waited for.
+    assert "no invoice" not in caplog.text
+    assert left_on(network) == []
+
+
+@pytest.mark.parametrize("nonsense", [[], ["an id"], [dataclasses.replace]])
+def test_only_what_was_suspended_can_be_resumed(nonsense):
+    with Golem(1) as golem:
+        with pytest.raises(BadInstanceCount, match=r"what cluster\.suspend\(\) returned"):
+            golem.resume_service(Counter, nonsense)
+        assert golem.clusters == ()
+
+
+def test_an_instance_can_be_resumed_in_the_session_that_suspended_it(network):
+    with Golem(1) as golem:
+        cluster = golem.run_service(Counter)
+        cluster.wait_until_running(timeout=30)
+        again = golem.resume_service(Counter, cluster.suspend())
+        (instance,) = again.wait_until_running(timeout=30)
+        assert instance.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
+        golem.run_service(Service).wait_until_running(timeout=30)
+    assert golem.cost.amount > 0
+    assert left_on(network) == []
+
+
+def test_what_was_resumed_can_not_be_resumed_again_and_goes_on(network):
+    with Golem(1) as golem:
+        (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
+        suspended = instance.suspend(timeout=30)
+        (resumed,) = golem.resume_service(Counter, [suspended]).wait_until_running(timeout=30)
+        for again in ([suspended], [suspended, suspended]):
+            with pytest.raises(NotRunning, match="resumed"):
+                golem.resume_service(Counter, again)
+        assert len(golem.clusters) == 2
+        assert resumed.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
+    assert left_on(network) == []
+
+
+def test_resuming_leaves_the_money_of_the_session_that_suspended_and_lives_alone(network, tool_cleanup):
+    with Golem("0.5") as first:
+        one, two = first.run_service(Counter, num_instances=2).wait_until_running(timeout=30)
+        suspended = one.suspend(timeout=30)
+        with Golem("0.25") as second:
+            second.resume_service(Counter, [suspended]).wait_until_running(timeout=30)
+            assert sum(what.startswith("allocation") for what in left_on(network)) == 2
+        assert second.cost_report.entries[0].is_invoiced
+        two.stop()
+    paid = {entry.agreement_id: entry.is_invoiced for entry in first.cost_report.entries}
+    assert paid.pop(suspended.agreement_id) is False
+    assert list(paid.values()) == [True]
+    # It has kept its allocation for what it does not know to have ended.
+    assert [what.split()[0] for what in left_on(network)] == ["allocation"]
+    assert "released" in tool_cleanup()
+    assert left_on(network) == []
+    assert list(Path(network.environment["SIMPLE_GOLEM_STATE"]).glob("*")) == []
+
+
+@pytest.fixture
+def tool_cleanup(network):
+    def run() -> str:
+        done = subprocess.run(
+            [*TOOL, "cleanup"],
+            env={**os.environ, **network.environment},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_stop_that_comes_before_it_is_resumed_leaves_nothing_alive(network):
+    with Golem(1) as golem:
+        cluster = golem.run_service(Counter)
+        cluster.wait_until_running(timeout=30)
+        suspended = cluster.suspend()
+    with Golem(1) as golem:
+        golem.resume_service(Counter, suspended).stop()
+    assert left_on(network) == []
+
+
+def test_a_service_can_not_suspend_itself():
+    refused = []
+
+    class Tired(Service):
+        def run(self):
+            try:
+                cluster.suspend()
+            except NotRunning as error:
+                refused.append(error)
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Tired)
+        assert cluster.wait(30)
+    assert "call it from your script" in str(refused[0])

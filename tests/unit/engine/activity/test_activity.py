@@ -1,0 +1,485 @@
+"""One activity's batches: one after the other, their failures told at once, what is lost told apart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import requests
+import responses
+
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.threads import EngineThread
+from simple_golem.engine.activity import activity as module
+from simple_golem.engine.activity.activity import Activity, _Batch
+from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
+from simple_golem.model.commands.commands import Command, Run
+from simple_golem.model.commands.results import Results
+from simple_golem.model.commands.transfers import Upload
+from simple_golem.yagna.client import Yagna
+from tests.helpers.fake_provider import ACTIVITY, FakeProvider
+from tests.unit.conftest import eventually
+
+AT_ONCE = 0.3
+FIRST, SECOND, THIRD = Run("/bin/first"), Run("/bin/second"), Run("/bin/third")
+LOST = requests.exceptions.ConnectionError("Remote end closed connection without response")
+
+
+@pytest.fixture
+def provider(daemon: responses.RequestsMock) -> FakeProvider:
+    return FakeProvider(daemon)
+
+
+@pytest.fixture
+def activity(yagna: Yagna) -> Activity:
+    return Activity(yagna, "act1", "prov-1 (0xprov)")
+
+
+Running = Callable[..., "EngineThread"]
+
+
+@pytest.fixture
+def running(activity: Activity, scope: Scope) -> Running:
+    """Starts a thread that runs a batch; what it raises is its exception."""
+
+    def start(
+        *commands: Command, scope: Scope = scope, unsent: Scope = scope, timeout: float | None = None
+    ) -> EngineThread:
+        def run() -> Results | Exception:
+            try:
+                return activity.run(commands, scope, unsent, timeout)
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                return error
+
+        queued = len(activity._turns._queue)
+        thread = EngineThread(f"running {commands[0]!r}", run).start()
+        eventually(lambda: len(activity._turns._queue) > queued or not thread.alive)
+        return thread
+
+    return start
+
+
+def outcome(thread: EngineThread) -> object:
+    assert thread.join(5)
+    return thread.result
+
+
+def sent(provider: FakeProvider, batches: int) -> bool:
+    return len(provider.scripts) == batches
+
+
+def programs(provider: FakeProvider) -> list[list[str]]:
+    return [[command["run"]["entry_point"] for command in script] for script in provider.scripts]
+
+
+def test_a_batch_is_sent_once_and_asked_for_command_by_command(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    for text in ("one", "two", "three"):
+        provider.end("b1", stdout=text)
+    results = activity.run([FIRST, SECOND, THIRD], scope, scope)
+    assert programs(provider) == [["/bin/first", "/bin/second", "/bin/third"]]
+    assert provider.asked == [("b1", 0), ("b1", 1), ("b1", 2)]
+    assert [(result.stdout, result.command, result.index) for result in results] == [
+        ("one", FIRST, 0),
+        ("two", SECOND, 1),
+        ("three", THIRD, 2),
+    ]
+
+
+def test_a_result_is_told_as_soon_as_it_is_there(provider: FakeProvider, running: Running) -> None:
+    thread = running(FIRST)
+    eventually(lambda: provider.asked)
+    began = time.monotonic()
+    provider.end("b1", stdout="there")
+    result = outcome(thread)
+    assert time.monotonic() - began < AT_ONCE
+    assert isinstance(result, Results)
+    assert result.stdout == "there"
+
+
+def test_the_first_commands_failure_is_told_at_once(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.end("b1", error="ExeScript command exited with code 3")
+    began = time.monotonic()
+    with pytest.raises(CommandFailed) as caught:
+        activity.run([FIRST, SECOND, THIRD], scope, scope)
+    assert time.monotonic() - began < AT_ONCE
+    assert provider.asked == [("b1", 0)]
+    error = caught.value
+    assert (error.command, error.exit_code, len(error.results)) == (FIRST, 3, 1)
+    assert "prov-1 (0xprov)" in str(error)
+
+
+def test_a_later_commands_failure_carries_the_results_so_far(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.end("b1", stdout="fine")
+    provider.end("b1", error="broken")
+    with pytest.raises(CommandFailed, match="broken") as caught:
+        activity.run([FIRST, SECOND, THIRD], scope, scope)
+    assert [(result.stdout, result.success) for result in caught.value.results] == [
+        ("fine", True),
+        ("", False),
+    ]
+    assert caught.value.command == SECOND
+
+
+def test_a_failure_harms_nothing(provider: FakeProvider, activity: Activity, scope: Scope) -> None:
+    provider.end("b1", error="broken")
+    provider.end("b2", stdout="fine")
+    with pytest.raises(CommandFailed):
+        activity.run([FIRST, SECOND], scope, scope)
+    assert activity.run([THIRD], scope, scope).stdout == "fine"
+
+
+def test_an_empty_answer_is_not_asked_for_again_at_once(
+    daemon: responses.RequestsMock, provider: FakeProvider, running: Running
+) -> None:
+    provider.failures = [408] * 1000
+    thread = running(FIRST, timeout=0.3)
+    assert isinstance(outcome(thread), BatchTimeout)
+    assert 2 <= len(provider.asked) <= 7
+
+
+# output that is given out
+
+
+def test_before_a_command_that_streams_there_is_time_to_listen(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    lines: list[str] = []
+    command = Run("/bin/first", stream=lines.append)
+    for text in ("", "one\ntwo", "three"):
+        provider.end("b1", stdout=text)
+    results = activity.run([command, SECOND], scope, scope)
+    assert programs(provider) == [["/bin/sh", "/bin/first", "/bin/second"]]
+    assert [(result.index, result.command) for result in results] == [(0, command), (1, SECOND)]
+    assert lines == ["one", "two"]
+
+
+def test_without_a_shell_the_commands_are_sent_alone_and_run_once(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    command = Run("/bin/first", stream=[].append)
+    provider.end("b1", error="no such file: /bin/sh")
+    provider.end("b2", stdout="one")
+    provider.end("b3", stdout="again")
+    assert activity.run([command], scope, scope).stdout == "one"
+    assert activity.run([command], scope, scope).stdout == "again"
+    assert programs(provider) == [["/bin/sh", "/bin/first"], ["/bin/first"], ["/bin/first"]]
+
+
+def test_a_failure_of_a_command_that_streams_is_told_as_any_other(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    command = Run("/bin/first", stream=[].append)
+    provider.end("b1")
+    provider.end("b1", error="ExeScript command exited with code 3")
+    with pytest.raises(CommandFailed, match="/bin/first") as caught:
+        activity.run([command, SECOND], scope, scope)
+    assert (caught.value.exit_code, len(caught.value.results)) == (3, 1)
+
+
+@pytest.mark.parametrize("ended", [0, 1])
+def test_a_command_that_streams_is_named_when_its_time_is_up(
+    provider: FakeProvider, activity: Activity, scope: Scope, ended: int
+) -> None:
+    for _ in range(ended):
+        provider.end("b1")
+    with pytest.raises(BatchTimeout, match="/bin/first"):
+        activity.run([Run("/bin/first", stream=[].append)], scope, scope, timeout=0.1)
+
+
+# out of time
+
+
+def test_a_batch_whose_daemon_is_gone_ends_in_its_time(scope: Scope) -> None:
+    yagna = Yagna("http://127.0.0.1:9", "the-key")
+    activity = Activity(yagna, "act1", "prov-1 (0xprov)")
+    activity._left_running = _Batch("b1", (FIRST,), (FIRST,))
+    began = time.monotonic()
+    with pytest.raises(BatchTimeout, match="/bin/first"):
+        activity.run([SECOND], scope, scope, timeout=0.2)
+    assert time.monotonic() - began < 0.2 + AT_ONCE
+    yagna.close()
+
+
+def test_a_batch_that_takes_too_long_names_its_command(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.end("b1")
+    began = time.monotonic()
+    with pytest.raises(BatchTimeout, match="/bin/second"):
+        activity.run([FIRST, SECOND], scope, scope, timeout=0.1)
+    assert time.monotonic() - began < 0.1 + AT_ONCE
+
+
+@pytest.mark.parametrize("stream", [False, [].append], ids=["silent", "streaming"])
+def test_what_is_named_is_what_the_user_wrote(
+    provider: FakeProvider, activity: Activity, scope: Scope, stream: bool | Callable[[str], object]
+) -> None:
+    known_as = [FIRST, Upload("a", "/golem/a")]
+    for _ in range(2 if stream else 1):
+        provider.end("b1")
+    with pytest.raises(BatchTimeout, match=r"^Upload\('a', '/golem/a'\) has not ended in its time"):
+        activity.run([Run("/x", stream=stream), SECOND], scope, scope, timeout=0.1, known_as=known_as)
+
+
+def test_after_a_timeout_the_next_batch_waits_for_what_is_left(
+    provider: FakeProvider, activity: Activity, scope: Scope, running: Running
+) -> None:
+    with pytest.raises(BatchTimeout):
+        activity.run([FIRST], scope, scope, timeout=0.02)
+    asked = len(provider.asked)
+    provider.end("b2", stdout="next")
+    thread = running(SECOND)
+    eventually(lambda: len(provider.asked) > asked)
+    assert provider.asked[-1] == ("b1", 0)
+    assert programs(provider) == [["/bin/first"]]
+    provider.end("b1", error="too late, and it failed")
+    result = outcome(thread)
+    assert isinstance(result, Results)
+    assert result.stdout == "next"
+    assert programs(provider) == [["/bin/first"], ["/bin/second"]]
+
+
+def test_waiting_for_what_is_left_counts_as_the_next_batchs_time(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    for _ in range(2):
+        with pytest.raises(BatchTimeout):
+            activity.run([FIRST], scope, scope, timeout=0.02)
+    assert programs(provider) == [["/bin/first"]]
+
+
+def test_a_batch_of_which_nobody_answers_ends_in_its_time_too(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.failures = [500] * 1000
+    began = time.monotonic()
+    with pytest.raises(BatchTimeout):
+        activity.run([FIRST], scope, scope, timeout=0.15)
+    assert time.monotonic() - began < 0.15 + AT_ONCE
+
+
+# turns
+
+
+def test_batches_go_first_come_first_served(provider: FakeProvider, running: Running) -> None:
+    commands = [Run(f"/bin/no{number}") for number in range(5)]
+    threads = [running(command) for command in commands]
+    for number in range(len(commands)):
+        eventually(partial(sent, provider, number + 1))
+        provider.end(f"b{number + 1}", stdout=str(number))
+    assert [getattr(outcome(thread), "stdout", None) for thread in threads] == ["0", "1", "2", "3", "4"]
+    assert programs(provider) == [[command.program] for command in commands]
+
+
+def test_a_waiter_that_is_cancelled_leaves_the_queue(provider: FakeProvider, running: Running) -> None:
+    first = running(FIRST)
+    gone = Scope()
+    second = running(SECOND, unsent=gone)
+    third = running(THIRD)
+    began = time.monotonic()
+    gone.cancel("stopped")
+    assert isinstance(outcome(second), ScopeEnded)
+    assert time.monotonic() - began < AT_ONCE
+    provider.end("b1")
+    provider.end("b2", stdout="third")
+    assert isinstance(outcome(first), Results)
+    assert getattr(outcome(third), "stdout", None) == "third"
+    assert programs(provider) == [["/bin/first"], ["/bin/third"]]
+
+
+def test_a_waiter_whose_time_is_up_leaves_the_queue_and_says_it_was_not_sent(
+    provider: FakeProvider, running: Running
+) -> None:
+    first = running(FIRST)
+    second = running(SECOND, timeout=0.05)
+    error = outcome(second)
+    assert isinstance(error, BatchTimeout)
+    assert "not sent" in str(error)
+    provider.end("b1")
+    assert isinstance(outcome(first), Results)
+    assert programs(provider) == [["/bin/first"]]
+
+
+def test_a_batch_under_way_is_not_ended_by_what_ends_the_unsent(
+    provider: FakeProvider, running: Running
+) -> None:
+    unsent = Scope()
+    thread = running(FIRST, unsent=unsent)
+    eventually(lambda: provider.asked)
+    unsent.cancel("stopped")
+    provider.end("b1", stdout="in the end")
+    assert getattr(outcome(thread), "stdout", None) == "in the end"
+
+
+def test_cancelling_gives_a_batch_under_way_up(
+    daemon: responses.RequestsMock, provider: FakeProvider, running: Running
+) -> None:
+    provider.patience = 0.02
+    ended = Scope()
+    thread = running(FIRST, scope=ended, unsent=Scope())
+    eventually(lambda: provider.asked)
+    began = time.monotonic()
+    ended.cancel("abort")
+    assert isinstance(outcome(thread), ScopeEnded)
+    assert time.monotonic() - began < AT_ONCE
+
+
+def test_nothing_is_sent_in_a_scope_that_has_ended(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    ended = Scope()
+    ended.cancel()
+    with pytest.raises(ScopeEnded):
+        activity.run([FIRST], scope, ended)
+    assert provider.scripts == []
+
+
+# lost
+
+
+def test_a_batch_that_the_provider_did_not_take_in_time_may_have_been_run(
+    daemon: responses.RequestsMock, provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", json={"message": "Timeout"}, status=408)
+    with pytest.raises(BatchLost, match="nobody can know"):
+        activity.run([FIRST], scope, scope)
+
+
+def test_a_batch_whose_sending_was_not_answered_is_lost_while_the_activity_lives(
+    daemon: responses.RequestsMock, provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", body=LOST)
+    with pytest.raises(BatchLost, match="/bin/first"):
+        activity.run([SECOND], scope, scope, known_as=[FIRST])
+    assert [call.request.method for call in daemon.calls].count("POST") == 1
+
+
+@pytest.mark.parametrize("state", [["Terminated", None], ["Ready", "Terminated"]])
+def test_an_activity_that_has_ended_is_lost_when_a_batch_is_sent(
+    daemon: responses.RequestsMock,
+    provider: FakeProvider,
+    activity: Activity,
+    scope: Scope,
+    state: list[str | None],
+) -> None:
+    provider.state = state
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", body=LOST)
+    with pytest.raises(ActivityLost, match="act1"):
+        activity.run([FIRST], scope, scope)
+
+
+def test_an_activity_that_has_ended_is_lost_when_its_results_are_asked_for(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.failures = [500] * 10
+    provider.state = ["Terminated", None]
+    began = time.monotonic()
+    with pytest.raises(ActivityLost, match="out of order"):
+        activity.run([FIRST], scope, scope)
+    assert time.monotonic() - began < AT_ONCE
+    assert len(provider.asked) == 1
+
+
+def test_results_are_asked_for_again_while_the_activity_lives(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.failures = [500, 404]
+    provider.end("b1", stdout="after all")
+    assert activity.run([FIRST], scope, scope).stdout == "after all"
+    assert provider.asked == [("b1", 0)] * 3
+
+
+def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
+    provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
+    provider.failures = [404] * 2
+    with pytest.raises(BatchLost, match="/bin/first"):
+        activity.run([SECOND], scope, scope, known_as=[FIRST])
+    assert provider.failures == []
+    provider.end("b2", stdout="next")
+    assert activity.run([SECOND], scope, scope, timeout=1.0).stdout == "next"
+
+
+def test_what_was_left_and_is_lost_does_not_fail_the_next_batch(
+    provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
+    with pytest.raises(BatchTimeout):
+        activity.run([FIRST], scope, scope, timeout=0.02)
+    provider.failures = [404] * 2
+    provider.end("b2", stdout="next")
+    assert activity.run([SECOND], scope, scope, timeout=1.0).stdout == "next"
+
+
+def test_an_activity_nobody_knows_is_not_alive(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope
+) -> None:
+    daemon.get(f"{ACTIVITY}/state", status=404)
+    assert not activity.alive(scope)
+
+
+# the end
+
+
+def test_an_activity_is_destroyed_within_the_time_it_is_given(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon.delete(ACTIVITY, json=None)
+    activity.destroy(scope, timeout=7.0)
+    assert "timeout=7.0" in (daemon.calls[0].request.url or "")
+    assert caplog.records == []
+
+
+def test_an_activity_that_is_not_destroyed_is_told_of(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon.delete(ACTIVITY, status=500, json={"message": "no way"})
+    with caplog.at_level(logging.WARNING, "simple_golem"):
+        activity.destroy(scope, timeout=1.0)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    for words in ("prov-1 (0xprov)", "act1", "no way"):
+        assert words in record.getMessage()
+
+
+def test_an_activity_that_ended_with_its_agreement_needs_no_destroying(
+    provider: FakeProvider, activity: Activity, scope: Scope
+) -> None:
+    provider.state = ["Terminated", None]
+    activity.await_end(scope)
+    # A DELETE would not be answered here.
+    assert activity.destroy(scope, timeout=1.0)
+
+
+def test_an_activity_that_is_about_to_end_or_does_not_end_is_destroyed(
+    provider: FakeProvider, daemon: responses.RequestsMock, activity: Activity, scope: Scope
+) -> None:
+    deleted = daemon.delete(ACTIVITY, json=None)
+    for state in (["Ready", "Terminated"], ["Ready", None], ["Unresponsive", None]):
+        provider.state = list(state)
+        activity.await_end(scope)
+        assert activity.destroy(scope, timeout=1.0)
+    assert deleted.call_count == 3
+
+
+def test_a_provider_that_does_not_tell_is_asked_only_once(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope
+) -> None:
+    asked = daemon.get(f"{ACTIVITY}/state", status=408, json={"message": "timeout"})
+    activity.await_end(scope)
+    assert asked.call_count == 1
+
+
+def test_an_end_is_not_awaited_in_a_scope_that_has_ended(activity: Activity, scope: Scope) -> None:
+    scope.cancel("no time left")
+    activity.await_end(scope)

@@ -1,0 +1,86 @@
+"""The judge: which offers are taken, why others are not, and what each is worth."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from simple_golem.model.offers.offer import Offer
+from simple_golem.model.offers.prices import COEFFICIENTS
+from simple_golem.model.offers.strategy import Strategy
+from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, Terms
+from tests.helpers.sample_offers import judge, offered, proposal_of
+
+
+def broken(offer: Offer) -> bool:
+    raise ZeroDivisionError(f"no idea of {offer.provider_name}")
+
+
+def test_an_ordinary_offer_is_taken() -> None:
+    proposal = proposal_of("p1", offered())
+    assert judge().objection(proposal, final=False) is None
+    assert judge().objection(proposal, final=True) is None
+    assert judge().worth(proposal) == pytest.approx(100 / (1.0801 + 1.01))
+
+
+def test_an_offer_that_can_not_be_paid_is_not_taken() -> None:
+    properties = {name: value for name, value in offered().items() if ".platform." not in name}
+    said = judge().objection(proposal_of("p1", properties), final=False)
+    assert said == "No common payment platform"
+
+
+def test_a_banned_provider_is_not_taken() -> None:
+    rules = judge(banned=("p1",))
+    said = rules.objection(proposal_of("p1", offered()), final=False)
+    assert said == "It has asked for more than was agreed"
+    assert rules.objection(proposal_of("p2", offered()), final=False) is None
+
+
+def test_the_strategys_objection_is_the_judges() -> None:
+    rules = judge(Strategy(block=["prov"]))
+    said = rules.objection(proposal_of("p1", offered()), final=False)
+    assert said == "On the list of blocked providers"
+
+
+def test_an_offer_without_a_linear_price_is_not_taken_and_worth_nothing() -> None:
+    proposal = proposal_of("p1", offered({COEFFICIENTS: [1]}))
+    assert judge().objection(proposal, final=False) == "No linear price model"
+    assert judge().worth(proposal) is None
+
+
+def test_a_filter_that_fails_takes_nobody_and_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    rules = judge(Strategy(accept=broken))
+    said = rules.objection(proposal_of("p1", offered()), final=False)
+    assert said == "The requestor's filter failed"
+    assert "no idea of prov" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "score", [broken, lambda offer: "high", lambda offer: True, lambda offer: float("nan")]
+)
+def test_a_score_that_fails_takes_nobody_and_is_told_of(
+    score: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = judge(Strategy(score=score))  # type: ignore[arg-type]
+    assert rules.worth(proposal_of("p1", offered())) is None
+    assert "`score` failed for prov" in caplog.text
+
+
+def test_an_offer_needs_its_start_price_and_what_ends_it_in_good_order() -> None:
+    proposal = proposal_of("p1", offered({COEFFICIENTS: [0.01, 0.1, 0.5]}))
+    assert judge(Strategy(expected_load=0)).needs(proposal) == Decimal("0.65")
+    assert judge(Strategy(expected_load=2)).needs(proposal) == Decimal("3.65")
+
+
+def test_terms_are_checked_in_what_could_become_an_agreement() -> None:
+    rules = judge(terms=Terms(debit_note_interval=60))
+    proposal = proposal_of("p1", offered({INTERVAL: 120}))
+    assert rules.objection(proposal, final=False) is None
+    said = rules.objection(proposal, final=True)
+    assert said == f"{INTERVAL} was to be 60, not 120"
+
+
+def test_a_provider_that_wants_its_notes_accepted_at_once_is_not_taken() -> None:
+    said = judge().objection(proposal_of("p1", offered({ACCEPT_TIMEOUT: 1})), final=False)
+    assert said == "Debit notes can't be accepted within 1 s"

@@ -1,0 +1,362 @@
+"""The journal: written line by line, read back after a kill, and gone once nothing is left to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+
+from simple_golem.background.file_lock import is_locked
+from simple_golem.engine.payment.account import Account
+from simple_golem.engine.payment.journal import (
+    FOLDER_VARIABLE,
+    Journal,
+    JournalOwner,
+    dead_journals,
+    journal_of,
+    read,
+    state_folder,
+)
+from simple_golem.model.offers.offer import Offer
+from tests.helpers.sample_offers import NOON, offered
+
+WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+SUSPENDED = {
+    "name": "Hello-1",
+    "agreement_id": "a1",
+    "activity_id": "act1",
+    "app_session_id": "s1",
+    "allocation_id": "al1",
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "state"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder
+
+
+def begun(session: str = "s1", whose: JournalOwner = WHOSE) -> Journal:
+    journal = Journal.begin(whose, session)
+    assert journal is not None
+    return journal
+
+
+def agreement(name: str = "a1") -> Mapping[str, Any]:
+    return Account.made(name, Offer.of("0xp", offered()), "Hello", "Hello-1", NOON).to_json()
+
+
+def lines(session: str = "s1") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in journal_of(session).read_text().splitlines()]
+
+
+def killed(journal: Journal) -> None:
+    """Let go of the lock as the end of the process does it, with the file as it is."""
+    assert journal._file is not None
+    os.close(journal._file)
+    journal._file = None
+    journal._lock.release()
+
+
+# writing
+
+
+def test_a_journal_says_whose_it_is_in_its_first_line() -> None:
+    journal = begun()
+    assert lines() == [
+        {
+            "is": "session",
+            "version": 1,
+            "id": "s1",
+            "api_url": "http://127.0.0.1:7465",
+            "node_id": "0xreq",
+            "platform": "erc20-hoodi-tglm",
+        }
+    ]
+    journal.close()
+
+
+def test_every_line_is_on_disk_at_once() -> None:
+    journal = begun()
+    journal.write("allocation planned", until=NOON.isoformat())
+    assert lines()[-1] == {"is": "allocation planned", "until": NOON.isoformat()}
+    journal.write("allocation", id="al1")
+    assert lines()[-1] == {"is": "allocation", "id": "al1"}
+    journal.close()
+
+
+def test_nobody_else_can_read_a_journal(folder: Path) -> None:
+    journal = begun()
+    assert journal.path.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
+    journal.close()
+
+
+def test_a_folder_that_can_not_be_written_to_is_told_of_and_the_session_goes_on(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.write_text("a file is in its place")
+    assert Journal.begin(WHOSE, "s1") is None
+    assert FOLDER_VARIABLE in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_a_disk_that_is_full_is_told_of_once_and_the_session_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = begun()
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        journal.write("allocation", id="al1")
+        journal.write("allocation", id="al2")
+    assert [record.message for record in caplog.records if "No space left" in record.message]
+    assert len(caplog.records) == 1
+    assert journal.record.allocations == ["al1", "al2"]
+    journal.close()
+
+
+def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, write = begun(), os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda file, data: write(file, data[:7]))
+        journal.write("allocation", id="al1")
+    found = read(journal.path)
+    assert found is not None
+    assert found.allocations == ["al1"]
+    journal.close()
+
+
+# the lock
+
+
+def test_a_journal_is_locked_as_long_as_its_session_lives() -> None:
+    journal = begun()
+    assert is_locked(journal.path.with_suffix(".lock"))
+    assert Journal.take_over(journal.path) is None
+    journal.write("allocation", id="al1")
+    journal.close()
+    taken = Journal.take_over(journal.path)
+    assert taken is not None
+    assert taken.record.allocations == ["al1"]
+    assert Journal.take_over(journal.path) is None
+    taken.close()
+
+
+def test_the_lock_ends_with_a_process_that_is_killed() -> None:
+    script = (
+        "import os, signal\n"
+        "from simple_golem.engine.payment.journal import Journal, JournalOwner\n"
+        f"journal = Journal.begin({WHOSE!r}, 's1')\n"
+        "journal.write('allocation', id='al1')\n"
+        "assert Journal.take_over(journal.path) is None\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert run.returncode == -9, run.stderr
+    taken = Journal.take_over(journal_of("s1"))
+    assert taken is not None
+    assert taken.record.allocations == ["al1"]
+    taken.write("allocation released", id="al1")
+    taken.close()
+
+
+def test_a_journal_that_is_none_is_not_taken_over(folder: Path) -> None:
+    folder.mkdir()
+    journal_of("s1").write_text("no journal\n")
+    assert Journal.take_over(journal_of("s1")) is None
+    assert not is_locked(journal_of("s1").with_suffix(".lock"))
+
+
+# reading
+
+
+def test_a_last_line_that_was_cut_off_is_left_out_and_what_follows_is_not() -> None:
+    journal = begun()
+    journal.write("allocation", id="al1")
+    killed(journal)
+    with journal.path.open("ab") as file:
+        file.write(b'{"is": "allocation", "i')
+    assert (found := read(journal.path)) is not None
+    assert found.allocations == ["al1"]
+    taken = Journal.take_over(journal.path)
+    assert taken is not None
+    taken.write("allocation", id="al2")
+    taken.close()
+    assert (found := read(journal.path)) is not None
+    assert found.allocations == ["al1", "al2"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "x",
+        "[]",
+        "7",
+        '"text"',
+        "{}",
+        '{"is": "agreement"}',
+        '{"is": "budget", "amount": "much"}',
+        "\udcff",
+    ],
+    ids=str,
+)
+def test_a_line_that_can_not_be_read_is_passed_over(line: str) -> None:
+    journal = begun()
+    killed(journal)
+    with journal.path.open("ab") as file:
+        file.write(line.encode(errors="surrogateescape") + b"\n")
+        file.write(b'{"is": "allocation", "id": "al1"}\n')
+    assert (found := read(journal.path)) is not None
+    assert found.allocations == ["al1"]
+
+
+def test_a_line_of_a_later_version_is_passed_over() -> None:
+    journal = begun()
+    journal.write("something new", id="x")
+    journal.write("allocation", id="al1")
+    assert (found := read(journal.path)) is not None
+    assert found == journal.record
+    journal.close()
+
+
+def test_what_is_not_there_is_no_journal() -> None:
+    assert read(journal_of("s1")) is None
+
+
+def test_all_that_a_session_wrote_is_read_back() -> None:
+    journal = begun()
+    for number in range(2):
+        journal.write("agreement", **agreement(f"a{number}"))
+        journal.write("activity", agreement=f"a{number}", id=f"act{number}", began=NOON.isoformat())
+    ended = (NOON + timedelta(seconds=9)).isoformat()
+    journal.write("activity ended", agreement="a1", id="act1", at=ended)
+    journal.write("agreement ended", id="a1")
+    journal.write("budget", amount="1.5")
+    journal.write("invoice answered", agreement="a0", paid="0.25")
+    killed(journal)
+    found = read(journal.path)
+    assert found == journal.record
+    assert found is not None
+    assert (found.whose, found.sessions, found.budget) == (WHOSE, ["s1"], Decimal("1.5"))
+    assert (found.open, found.owed, found.paid) == ({"a0"}, {"a1"}, Decimal("0.25"))
+    assert found.accounts["a1"].activities["act1"].seconds() == 9
+    assert found.accounts["a0"].prices == Offer.of("0xp", offered()).prices
+
+
+# what is left to do
+
+Step = Callable[[Journal], None]
+
+
+def write(kind: str, **what: Any) -> Step:
+    return lambda journal: journal.write(kind, **what)
+
+
+PLANNED = write("allocation planned", until=NOON.isoformat())
+ALLOCATED = write("allocation", id="al1")
+RELEASED = write("allocation released", id="al1")
+AGREED = write("agreement", **agreement())
+ENDED = write("agreement ended", id="a1")
+ACTIVE = write("activity", agreement="a1", id="act1", began=NOON.isoformat())
+ANSWERED = write("invoice answered", agreement="a1", paid="0.1")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [PLANNED],
+        [PLANNED, ALLOCATED],
+        [AGREED],
+        [AGREED, ACTIVE],
+        [AGREED, ACTIVE, ENDED],
+        [AGREED, ACTIVE, ANSWERED],
+        [AGREED, ACTIVE, write("suspended", **SUSPENDED), ENDED, ANSWERED, ALLOCATED],
+    ],
+    ids=["planned", "allocated", "agreed", "active", "owed", "not ended", "allocated still"],
+)
+def test_a_journal_with_something_left_to_do_is_kept(steps: list[Step]) -> None:
+    journal = begun()
+    for step in steps:
+        step(journal)
+    assert not journal.record.is_settled
+    journal.close()
+    assert journal.path.exists()
+    assert not is_locked(journal.path.with_suffix(".lock"))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [],
+        [PLANNED, write("allocation not made")],
+        [PLANNED, ALLOCATED, RELEASED],
+        [PLANNED, ALLOCATED, AGREED, ENDED, RELEASED],
+        [PLANNED, ALLOCATED, AGREED, ACTIVE, ENDED, ANSWERED, RELEASED],
+        [AGREED, ACTIVE, write("suspended", **SUSPENDED), write("resumed", id="a1"), ENDED, ANSWERED],
+    ],
+    ids=["nothing", "refused", "released", "no activity", "all", "resumed"],
+)
+def test_a_settled_journal_is_deleted_with_its_lock(folder: Path, steps: list[Step]) -> None:
+    journal = begun()
+    for step in steps:
+        step(journal)
+    journal.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_closing_twice_is_closing_once() -> None:
+    journal = begun()
+    journal.write("allocation", id="al1")
+    journal.close()
+    journal.close()
+    taken = Journal.take_over(journal.path)
+    assert taken is not None
+    taken.close()
+
+
+# whose journals
+
+
+def test_only_journals_of_the_same_daemon_identity_and_platform_are_ones_own(folder: Path) -> None:
+    assert list(dead_journals(WHOSE)) == []
+    others = {
+        "s2": JournalOwner("http://other", WHOSE.node_id, WHOSE.platform),
+        "s3": JournalOwner(WHOSE.api_url, "0xother", WHOSE.platform),
+        "s4": JournalOwner(WHOSE.api_url, WHOSE.node_id, "erc20-polygon-glm"),
+    }
+    for session, whose in {"s1": WHOSE, **others}.items():
+        journal = begun(session, whose)
+        journal.write("allocation", id="al1")
+        journal.close()
+    (folder / "other.txt").write_text("no journal")
+    (folder / "broken.jsonl").write_text("no journal")
+    assert list(dead_journals(WHOSE)) == [journal_of("s1")]
+
+
+def test_journals_are_in_the_users_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, "  ")
+    assert state_folder() == Path(platformdirs.user_state_dir("simple_golem")) / "sessions"
+
+
+def test_a_planned_allocation_is_known_by_its_end() -> None:
+    journal = begun()
+    until = datetime(2026, 11, 25, 4, 0, 0, 123456, tzinfo=timezone.utc)
+    journal.write("allocation planned", until=until.isoformat())
+    killed(journal)
+    assert (found := read(journal.path)) is not None
+    assert found.planned == [until]

@@ -1,0 +1,145 @@
+"""When a request is repeated: by what a repetition could do, against a real server on loopback."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from simple_golem.background.cancellation import ScopeEnded
+from simple_golem.errors import NoDaemon, YagnaError
+from simple_golem.yagna.transport.http import Http
+from simple_golem.yagna.transport.retry import Repeat, retrying
+from tests.helpers.loopback import Behaviour, Loopback, answer, hang_up
+from tests.unit.yagna.conftest import Impatient
+
+Serve = Callable[..., Loopback]
+Connect = Callable[[Loopback], Http]
+
+LOCKED = answer(500, {"message": "DB error: database is locked"})
+NO_ENDPOINT = answer(500, b"endpoint address not found", "text/plain")
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [hang_up, answer(502), answer(503), answer(504), answer(408), LOCKED, NO_ENDPOINT],
+    ids=["lost", "502", "503", "504", "408", "locked", "no endpoint"],
+)
+def test_what_is_safe_is_repeated_through_what_will_pass(
+    serve: Serve, connect: Connect, impatient: Impatient, passing: Behaviour
+) -> None:
+    server = serve(passing, passing, answer(200, "there"))
+    assert connect(server).request("GET", "/me", scope=impatient) == "there"
+    assert len(server.received) == 3
+    assert len(impatient.pauses) == 2
+
+
+@pytest.mark.parametrize("repeat", [Repeat.SAFE, Repeat.UNANSWERED, Repeat.UNSENT])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_was_refused_is_repeated_until_somebody_listens(
+    serve: Serve, connect: Connect, method: str, repeat: Repeat
+) -> None:
+    server = serve(answer(200, "there"), listening=False)
+    patience = Impatient(on_pause=server.listen)
+    assert connect(server).request(method, "/x", scope=patience, repeat=repeat) == "there"
+    assert len(patience.pauses) == 1
+    assert len(server.received) == 1
+
+
+def test_nothing_is_repeated_that_never_may(serve: Serve, connect: Connect, impatient: Impatient) -> None:
+    with pytest.raises(NoDaemon):
+        connect(serve(listening=False)).request("GET", "/me", scope=impatient, repeat=Repeat.NEVER)
+    for behaviour in (hang_up, answer(502), LOCKED):
+        server = serve(behaviour, answer(200, "there"))
+        with pytest.raises(YagnaError):
+            connect(server).request("GET", "/me", scope=impatient, repeat=Repeat.NEVER)
+        assert len(server.received) == 1
+    assert impatient.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status"),
+    [(hang_up, None), (answer(502), 502), (answer(503), 503), (LOCKED, 500)],
+    ids=["lost", "502", "503", "locked"],
+)
+def test_what_may_have_been_done_is_not_done_twice(
+    serve: Serve, connect: Connect, impatient: Impatient, behaviour: Behaviour, status: int | None
+) -> None:
+    server = serve(behaviour, answer(200, "twice"))
+    with pytest.raises(YagnaError) as caught:
+        connect(server).request("POST", "/exec", body={}, scope=impatient, repeat=Repeat.UNSENT)
+    assert caught.value.status == status
+    assert len(server.received) == 1
+    assert impatient.pauses == []
+
+
+def test_a_lost_answer_on_a_used_connection_is_not_asked_for_twice(
+    serve: Serve, connect: Connect, impatient: Impatient
+) -> None:
+    server = serve(answer(), hang_up, answer(200, "twice"))
+    http = connect(server)
+    http.request("GET", "/me")
+    with pytest.raises(YagnaError):
+        http.request("POST", "/exec", body={}, scope=impatient, repeat=Repeat.UNSENT)
+    assert [(request.method, request.connection) for request in server.received] == [("GET", 1), ("POST", 1)]
+
+
+def test_only_a_missing_answer_is_repeated_where_any_answer_is_final(
+    serve: Serve, connect: Connect, impatient: Impatient
+) -> None:
+    server = serve(hang_up, answer(408, {"message": "timeout"}), answer(200, "never asked for"))
+    with pytest.raises(YagnaError) as caught:
+        connect(server).request("POST", "/wait", scope=impatient, repeat=Repeat.UNANSWERED)
+    assert caught.value.status == 408
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 500])
+def test_what_the_daemon_refuses_for_good_is_not_repeated(
+    serve: Serve, connect: Connect, impatient: Impatient, status: int
+) -> None:
+    server = serve(answer(status, {"message": "no"}))
+    with pytest.raises(YagnaError) as caught:
+        connect(server).request("GET", "/x", scope=impatient)
+    assert caught.value.status == status
+    assert len(server.received) == 1
+
+
+def test_cancelling_the_scope_ends_the_repeating(serve: Serve, connect: Connect) -> None:
+    server = serve(answer(502))
+    scope = Impatient(on_pause=lambda: scope.cancel("enough") if len(scope.pauses) == 2 else None)
+    with pytest.raises(ScopeEnded, match="enough"):
+        connect(server).request("GET", "/me", scope=scope)
+    assert len(server.received) == 2
+
+
+def test_without_a_scope_the_pauses_are_waited_for(serve: Serve, connect: Connect) -> None:
+    server = serve(answer(502), answer(200, "there"))
+    began = time.monotonic()
+    assert connect(server).request("GET", "/me") == "there"
+    assert 0.04 < time.monotonic() - began < 1
+
+
+def test_the_pauses_grow_and_stay_below_their_limit(
+    serve: Serve, connect: Connect, impatient: Impatient
+) -> None:
+    server = serve(*[answer(502)] * 12, answer(200, "there"))
+    connect(server).request("GET", "/me", scope=impatient)
+    assert impatient.pauses[0] <= 0.1
+    assert impatient.pauses[0] < impatient.pauses[3] < impatient.pauses[5]
+    assert max(impatient.pauses) <= 2.05
+
+
+def test_the_repeating_ends_with_its_time_and_the_last_error(impatient: Impatient) -> None:
+    tries: list[int] = []
+
+    def refused() -> None:
+        tries.append(1)
+        time.sleep(0.02)
+        raise NoDaemon(f"try {len(tries)}")
+
+    with pytest.raises(NoDaemon) as caught:
+        retrying(Repeat.SAFE, impatient, seconds=0.05)(refused)
+    assert 2 <= len(tries) <= 4
+    assert str(caught.value) == f"try {len(tries)}"
