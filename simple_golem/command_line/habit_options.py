@@ -14,7 +14,7 @@ from ..local.provider.habits import Answer, FailingCommands, Price, ProviderHabi
 Change = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Spelling:
     """One habit: how its value is called (None: it has none), and what it changes."""
 

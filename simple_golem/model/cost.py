@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-from .base.value import Value
-
 # The user may have changed the thread's own context; amounts of GLM must be added exactly all the same.
 _EXACT = Context(prec=80)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Cost(Value):
+@dataclass(frozen=True, slots=True)
+class Cost:
     """An amount of money on a payment network.
 
     Attributes:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from .base.value import Value
 from .cost import Cost, plain
 from .offers.prices import EXACT
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CostEntry(Value):
+@dataclass(frozen=True, slots=True)
+class CostEntry:
     """One agreement.
 
     Attributes:
@@ -38,8 +37,8 @@ class CostEntry(Value):
     refused: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CostReport(Value):
+@dataclass(frozen=True, slots=True)
+class CostReport:
     """The cost of everything, agreement by agreement; `str()` is a table.
 
     Attributes:
@@ -70,7 +69,7 @@ class CostReport(Value):
 
     def to_json(self) -> str:
         """The report as JSON, with exact amounts as text."""
-        entries = [{**vars(entry), "amount": plain(entry.amount)} for entry in self.entries]
+        entries = [{**asdict(entry), "amount": plain(entry.amount)} for entry in self.entries]
         total: Mapping[str, Any] = {
             "amount": plain(self.total.amount),
             "currency": self.total.currency,

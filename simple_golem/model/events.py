@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal
 
-from .base.value import Value
 from .commands.commands import Command
 from .commands.results import Result
 from .service.states import ServiceState
@@ -17,8 +16,8 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Event(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
     """The base of all events.
 
     Attributes:
@@ -28,7 +27,7 @@ class Event(Value):
     at: datetime = field(default_factory=_now, compare=False)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BudgetAllocated(Event):
     """The session has begun: its budget is set aside."""
 
@@ -40,7 +39,7 @@ class BudgetAllocated(Event):
         return f"allocation {self.allocation_id} of {self.amount} GLM on {self.platform}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BudgetReleased(Event):
     """The session has ended: what was not spent is given back."""
 
@@ -50,7 +49,7 @@ class BudgetReleased(Event):
         return f"allocation {self.allocation_id} released"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class DemandPublished(Event):
     """A cluster's demand is on the market, for the first time or again."""
 
@@ -61,7 +60,7 @@ class DemandPublished(Event):
         return f"{self.cluster}: demand {self.demand_id} published"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class DemandWithdrawn(Event):
     """A cluster's demand was taken off the market."""
 
@@ -72,7 +71,7 @@ class DemandWithdrawn(Event):
         return f"{self.cluster}: demand {self.demand_id} withdrawn"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class ProposalReceived(Event):
     """A provider answers a demand; `draft` once it could become an agreement."""
 
@@ -86,7 +85,7 @@ class ProposalReceived(Event):
         return f"{self.cluster}: {self.provider_name} ({self.provider_id}) {what}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class ProposalRejected(Event):
     """A provider, or this library, turned a proposal down."""
 
@@ -97,14 +96,14 @@ class ProposalRejected(Event):
         return f"{self.cluster}: a proposal was rejected: {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class InstanceEvent(Event):
     """The base of what happens to one instance."""
 
     instance: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class AgreementMade(InstanceEvent):
     """A provider has approved an agreement."""
 
@@ -118,7 +117,7 @@ class AgreementMade(InstanceEvent):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class AgreementNotMade(InstanceEvent):
     """A provider did not approve an agreement."""
 
@@ -130,7 +129,7 @@ class AgreementNotMade(InstanceEvent):
         return f"{self.instance}: no agreement with {self.provider_name} ({self.provider_id}): {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class AgreementEnded(InstanceEvent):
     """An agreement was terminated, by the requestor or by the provider."""
 
@@ -143,7 +142,7 @@ class AgreementEnded(InstanceEvent):
         return f"{self.instance}: agreement {self.agreement_id} ended by {who}: {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class ActivityCreated(InstanceEvent):
     """The provider has created the activity."""
 
@@ -154,7 +153,7 @@ class ActivityCreated(InstanceEvent):
         return f"{self.instance}: activity {self.activity_id} on {self.provider_name}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class ActivityDestroyed(InstanceEvent):
     """The activity was destroyed, as far as the provider confirmed it."""
 
@@ -166,7 +165,7 @@ class ActivityDestroyed(InstanceEvent):
         return f"{self.instance}: activity {self.activity_id} {how}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class StateChanged(InstanceEvent):
     """An instance has gone from one state to another."""
 
@@ -177,7 +176,7 @@ class StateChanged(InstanceEvent):
         return f"{self.instance} is {self.new.value}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BatchStarted(InstanceEvent):
     """Commands are sent to the provider as one batch."""
 
@@ -187,7 +186,7 @@ class BatchStarted(InstanceEvent):
         return f"{self.instance}: {_listed(self.commands)} begun"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BatchEnded(InstanceEvent):
     """A batch has ended; `failure` says why it failed, None if it did not."""
 
@@ -199,7 +198,7 @@ class BatchEnded(InstanceEvent):
         return f"{self.instance}: {_listed(self.commands)} {self.failure or 'done'}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class TransferProgress(InstanceEvent):
     """A file is on its way; told now and then, and when all of it has passed.
 
@@ -218,7 +217,7 @@ class TransferProgress(InstanceEvent):
         return f"{self.instance}: {self.command!r}: {self.transferred}{whole} bytes"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class StartProgress(Event):
     """A cluster is on its way to have all its instances running; told with every step.
 
@@ -235,7 +234,7 @@ class StartProgress(Event):
         return f"{self.cluster}: {self.running} of {self.total} running"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class MethodCalled(InstanceEvent):
     """One of the service's own methods is called: deploy, start, run or shutdown."""
 
@@ -245,7 +244,7 @@ class MethodCalled(InstanceEvent):
         return f"{self.instance}: {self.method}()"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class InstanceFailed(InstanceEvent):
     """A life of an instance has failed; `respawned` if another one follows."""
 
@@ -257,7 +256,7 @@ class InstanceFailed(InstanceEvent):
         return f"{self.instance} {what} {self.failure}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class DebitNoteAccepted(Event):
     """A provider's debit note was accepted; `amount` is what its activity costs so far."""
 
@@ -270,7 +269,7 @@ class DebitNoteAccepted(Event):
         return f"debit note of {self.provider_id} over {self.amount} GLM accepted"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class InvoiceAccepted(Event):
     """A provider's invoice was accepted."""
 
@@ -283,7 +282,7 @@ class InvoiceAccepted(Event):
         return f"invoice of {self.provider_id} over {self.amount} GLM accepted"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class DebitNoteRefused(Event):
     """A provider's debit note asks for more than the agreed prices allow; its activity is destroyed."""
 
@@ -297,7 +296,7 @@ class DebitNoteRefused(Event):
         return f"debit note of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class InvoiceRefused(Event):
     """A provider's invoice asks for more than was agreed, and is not paid."""
 
@@ -311,7 +310,7 @@ class InvoiceRefused(Event):
         return f"invoice of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BudgetChanged(Event):
     """More was set aside on request."""
 
@@ -322,7 +321,7 @@ class BudgetChanged(Event):
         return f"allocation {self.allocation_id} is over {self.amount} GLM now"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class BudgetUsedUp(Event):
     """What is left of the budget is needed to end what runs: all clusters are stopped."""
 
@@ -333,7 +332,7 @@ class BudgetUsedUp(Event):
         return f"the budget of {self.budget} GLM is used up, with {self.spent} GLM accepted: all is stopped"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True)
 class CleanedUp(Event):
     """What an earlier session had left open was cleaned up."""
 

@@ -10,7 +10,6 @@ from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 from ..errors import BadBudget, BadSetting, GolemError, NoAppKey, UnknownNetwork
-from .base.value import Value
 from .cost import plain
 
 TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
@@ -26,8 +25,8 @@ _MOST_DECIMALS = 18
 _MOST_DIGITS = 18
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Settings(Value):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """Everything a Golem needs to know before it opens. `app_key` is a secret and not shown."""
 
     app_key: str = field(repr=False)

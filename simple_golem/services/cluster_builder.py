@@ -13,7 +13,6 @@ from ..engine.market.demand import Demand, Listing, demand_constraints, demand_p
 from ..engine.market.image_registry import locate
 from ..engine.market.proposal_rules import ProposalRules
 from ..engine.session import Session
-from ..model.base.value import Value
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
 from ..model.payload.payload import Payload, require_payload
@@ -24,8 +23,8 @@ from .cluster import Cluster, expiration_of, makers_of
 from .instance import ClusterContext, Member, Respawn
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ClusterBuilder(Value):
+@dataclass(frozen=True, slots=True)
+class ClusterBuilder:
     """A cluster to be: everything is checked, nothing is spent."""
 
     service_class: type[Service]

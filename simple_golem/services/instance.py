@@ -35,7 +35,6 @@ from ..errors import (
     StartTimeout,
     WaitTimeout,
 )
-from ..model.base.value import Value
 from ..model.commands.commands import Command, batch_of
 from ..model.commands.results import Results
 from ..model.cost import Cost
@@ -54,8 +53,8 @@ _ON_THEIR_WAY = (ServiceState.pending, ServiceState.starting)
 Member = tuple[Service, Callable[[], Service]]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Respawn(Value):
+@dataclass(frozen=True, slots=True)
+class Respawn:
     """When an instance begins a new life on another provider."""
 
     unstarted: bool
@@ -76,8 +75,8 @@ class Respawn(Value):
         return cls(unstarted, running, stop, wait)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ClusterContext(Value):
+@dataclass(frozen=True, slots=True)
+class ClusterContext:
     """What the instances of one cluster share."""
 
     session: Session

@@ -10,14 +10,13 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from ..model.base.value import Value
 from ..model.base.wire_time import parse_time
 
 Properties = Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Identity(Value):
+@dataclass(frozen=True, slots=True)
+class Identity:
     """Whom an app key acts for."""
 
     node_id: str
@@ -37,8 +36,8 @@ class ProposalState(str, Enum):
     EXPIRED = "Expired"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Proposal(Value):
+@dataclass(frozen=True, slots=True)
+class Proposal:
     """An offer on its way to an agreement."""
 
     proposal_id: str
@@ -62,16 +61,16 @@ class Proposal(Value):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ProposalRejected(Value):
+@dataclass(frozen=True, slots=True)
+class ProposalRejected:
     """The other side turned a proposal down."""
 
     proposal_id: str
     reason: str
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class AgreementProposed(Value):
+@dataclass(frozen=True, slots=True)
+class AgreementProposed:
     """Provider's side: a requestor wants this agreement."""
 
     agreement: Mapping[str, Any]
@@ -106,8 +105,8 @@ class AgreementState(str, Enum):
     TERMINATED = "Terminated"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Agreement(Value):
+@dataclass(frozen=True, slots=True)
+class Agreement:
     """An agreement as the daemon keeps it."""
 
     agreement_id: str
@@ -146,8 +145,8 @@ class Approval(Enum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class AgreementEvent(Value):
+@dataclass(frozen=True, slots=True)
+class AgreementEvent:
     """Something that happened to an agreement; `kind` is such as `AgreementTerminatedEvent`."""
 
     kind: str
@@ -167,8 +166,8 @@ class AgreementEvent(Value):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ActivityStatus(Value):
+@dataclass(frozen=True, slots=True)
+class ActivityStatus:
     """The state of an activity: now, and where it is going (None: nowhere)."""
 
     state: str
@@ -186,8 +185,8 @@ class ActivityStatus(Value):
         return "Terminated" not in (self.state, self.pending)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Allocation(Value):
+@dataclass(frozen=True, slots=True)
+class Allocation:
     """Funds set aside for one session."""
 
     allocation_id: str
@@ -213,8 +212,8 @@ class Allocation(Value):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Decorations(Value):
+@dataclass(frozen=True, slots=True)
+class Decorations:
     """What an allocation adds to a demand."""
 
     properties: Properties
@@ -225,8 +224,8 @@ class Decorations(Value):
         return cls({entry["key"]: entry["value"] for entry in wire["properties"]}, tuple(wire["constraints"]))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PaymentEvent(Value):
+@dataclass(frozen=True, slots=True)
+class PaymentEvent:
     """Something that happened to a debit note or an invoice; `document_id` is the one's it happened to."""
 
     kind: str
@@ -239,8 +238,8 @@ class PaymentEvent(Value):
         return cls(wire["eventType"], str(document_id), parse_time(wire["eventDate"]))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class DebitNote(Value):
+@dataclass(frozen=True, slots=True)
+class DebitNote:
     """What a provider has earned so far with one activity."""
 
     debit_note_id: str
@@ -270,8 +269,8 @@ class DebitNote(Value):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Invoice(Value):
+@dataclass(frozen=True, slots=True)
+class Invoice:
     """What a provider asks for one agreement."""
 
     invoice_id: str
@@ -297,8 +296,8 @@ class Invoice(Value):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Payment(Value):
+@dataclass(frozen=True, slots=True)
+class Payment:
     """What was really paid: one transfer, for any number of agreements and activities.
 
     Attributes:

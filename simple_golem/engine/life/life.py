@@ -21,7 +21,6 @@ from ...errors import (
     ServiceStopped,
     YagnaError,
 )
-from ...model.base.value import Value
 from ...model.commands.commands import Command
 from ...model.events import ActivityCreated, ActivityDestroyed, AgreementEnded, MethodCalled
 from ...model.offers.offer import Offer
@@ -47,8 +46,8 @@ _SLOW_START_SECONDS = 60.0
 _AFTERMATH_SECONDS = 0.5
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Outcome(Value):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """How a life ended.
 
     Attributes:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, OutOfBudget, YagnaError
-from ...model.base.value import Value
 from ...model.events import AgreementMade, AgreementNotMade
 from ...yagna.client import Yagna
 from ...yagna.values import AgreementState, Approval, Proposal
@@ -28,8 +27,8 @@ _AFTER_FAILURE = 0.5
 _PAUSE_SECONDS = 0.1
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Agreement(Value):
+@dataclass(frozen=True, slots=True)
+class Agreement:
     """An agreement in force, and whom it is with."""
 
     agreement_id: str

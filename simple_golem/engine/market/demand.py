@@ -16,7 +16,6 @@ from typing import Any
 from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...background.threads import EngineThread, WorkerPool
 from ...errors import GolemError, YagnaError
-from ...model.base.value import Value
 from ...model.cost import rounded
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalTurnedDown
@@ -72,8 +71,8 @@ def demand_constraints(payload: Payload, decorations: Decorations, settings: Set
     return "(&" + "\n  ".join(parts) + ")"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RatedProposal(Value):
+@dataclass(frozen=True, slots=True)
+class RatedProposal:
     """An offer, or an answer that could become an agreement.
 
     Attributes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from ...model.base.value import Value
 from ...model.offers.offer import Offer
 from ...model.offers.prices import Prices
 from ...model.offers.strategy import Strategy
@@ -29,8 +28,8 @@ class Funds(Protocol):
         """An agreement with a provider is being made, which needs so much."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ProposalRules(Value):
+@dataclass(frozen=True, slots=True)
+class ProposalRules:
     """The rules of one cluster.
 
     Attributes:

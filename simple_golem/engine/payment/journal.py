@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from ...background.file_lock import FileLock
-from ...model.base.value import Value
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
 from .account import Account, ActivityAccount
@@ -31,8 +30,8 @@ _LOCK_SUFFIX = ".lock"
 _VERSION = 1
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class JournalOwner(Value):
+@dataclass(frozen=True, slots=True)
+class JournalOwner:
     """To whom a journal belongs: only a session with the same daemon and identity can clean up after it."""
 
     api_url: str

@@ -26,7 +26,7 @@ class Packet:
     number: ClassVar[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hello(Packet):
     number: ClassVar[int] = 1
     name: str = ""
@@ -34,32 +34,32 @@ class Hello(Packet):
     instance_id: bytes = b""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegisterRequest(Packet):
     number: ClassVar[int] = 2
     service_id: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegisterReply(Packet):
     number: ClassVar[int] = 3
     code: int = 0
     message: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UnregisterRequest(Packet):
     number: ClassVar[int] = 4
     service_id: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UnregisterReply(Packet):
     number: ClassVar[int] = 5
     code: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CallRequest(Packet):
     number: ClassVar[int] = 6
     caller: str = ""
@@ -69,7 +69,7 @@ class CallRequest(Packet):
     no_reply: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CallReply(Packet):
     """`code` is 0, or 400 or 500 with an error text as `data`; `partial` says that more will follow."""
 
@@ -80,12 +80,12 @@ class CallReply(Packet):
     data: bytes = b""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ping(Packet):
     number: ClassVar[int] = 14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pong(Packet):
     number: ClassVar[int] = 15
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -30,7 +30,7 @@ class ChainRefusal(Exception):
     """The chain does not take a transaction, or has no answer to a question; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """What somebody has signed; amounts are in the smallest units of gas money, prices are per unit of gas.
 
@@ -59,7 +59,7 @@ class Transaction:
         return min(self.highest_price, BASE_FEE + self.tip)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mined:
     """A transaction that is on the chain for good.
 
@@ -75,7 +75,7 @@ class Mined:
     moved: tuple[str, int] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """GLM that went from one to another.
 
@@ -91,7 +91,7 @@ class Transfer:
     amount: Decimal
 
     def to_wire(self) -> Mapping[str, Any]:
-        return {**vars(self), "amount": str(self.amount)}
+        return {**asdict(self), "amount": str(self.amount)}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Transfer:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocalIdentity:
     """A name and node id, and the key as yagna's own keystore document."""
 

@@ -55,7 +55,7 @@ allowed-head-behind-secs = 120
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Network:
     name: str
     chain_id: int

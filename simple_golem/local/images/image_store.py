@@ -14,7 +14,7 @@ _BUILT_IN_FOLDER = Path(__file__).parent
 _HASH = re.compile(r"[0-9a-f]{56}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocalImage:
     """An image as the local registry and the exe-units know it.
 

@@ -12,7 +12,7 @@ from ...background.cancellation import checked_seconds
 from ...errors import LocalNetworkError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Price:
     """What a provider charges, in GLM.
 
@@ -45,7 +45,7 @@ class Answer(str, Enum):
     NEVER = "never"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FailingCommands:
     """The commands that fail, before they are executed.
 
@@ -60,7 +60,7 @@ class FailingCommands:
     stderr: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProviderHabits:
     """One provider's way of doing business; the defaults are those of an honest, friendly one.
 

@@ -90,7 +90,7 @@ def counter_properties(
     return {name: value for name, value in offer.items() if name not in _NEGOTIABLE} | terms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What provider and requestor have agreed on.
 

@@ -15,7 +15,7 @@ TASK_PACKAGE = "golem.srv.comp.task_package"
 MANIFEST = "golem.srv.comp.payload"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Package:
     """An image, and the manifest that names it, if one does.
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 from ..provider.habits import ProviderHabits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a network is to be like; the first line to the supervisor.
 
@@ -53,7 +53,7 @@ class Plan:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DaemonAddress:
     """Where a daemon's REST API is, and a key to it."""
 
@@ -61,7 +61,7 @@ class DaemonAddress:
     app_key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocalProvider:
     """A provider of a local network.
 
@@ -75,7 +75,7 @@ class LocalProvider:
     app_key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """What the supervisor says when the network is up."""
 

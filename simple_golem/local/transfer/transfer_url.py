@@ -14,7 +14,7 @@ class Unsupported(Exception):
     """A transfer that no exe-unit can make; the message is what a requestor is told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TransferUrl:
     """One end of a transfer.
 

@@ -14,14 +14,15 @@ from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
-from ..base.value import Value
 from .output import Stream, checked_stream
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
 
-class Command(Value, ABC):
+class Command(ABC):
     """One step of a batch; the base of all commands."""
+
+    __slots__ = ()
 
     @abstractmethod
     def to_exe_script(self) -> dict[str, Any]:
@@ -36,7 +37,7 @@ Commands: TypeAlias = Sequence[Command] | Command | None
 """What `deploy`, `start`, `run` and `shutdown` may return."""
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False)
 class Run(Command):
     """Runs a program in the runtime and waits for its end.
 
@@ -154,7 +155,7 @@ class Run(Command):
         return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class Deploy(Command):
     """Makes the runtime ready: its image, volumes, environment and network. The first command of an activity.
 
@@ -186,7 +187,7 @@ class Deploy(Command):
         return {"deploy": {name: value for name, value in parts.items() if value}}
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False)
 class Start(Command):
     """Starts the deployed runtime, with arguments if it takes any."""
 
@@ -202,7 +203,7 @@ class Start(Command):
         return f"Start({', '.join(map(repr, self.args))})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Terminate(Command):
     """Stops what runs and takes the activity back to where `Deploy` is expected."""
 
@@ -210,7 +211,7 @@ class Terminate(Command):
         return {"terminate": {}}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sign(Command):
     """Has a trusted runtime sign what it did."""
 
@@ -218,7 +219,7 @@ class Sign(Command):
         return {"sign": {}}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Transfer(Command):
     """Copies a file between the runtime and the world.
 

@@ -10,15 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from ...errors import BadJson, NoBytes, NoData, NotOneResult
-from ..base.value import Value
 from ..base.wire_time import parse_time
 from .commands import Command, Run
 
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Result(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
     """What one command answered; all fields are optional, so that a unit test can make one.
 
     Attributes:

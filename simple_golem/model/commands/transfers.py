@@ -22,6 +22,8 @@ class FileCommand(Command):
         remote: the absolute path on the provider's side.
     """
 
+    __slots__ = ()
+
     remote: str
 
     def to_exe_script(self) -> dict[str, Any]:
@@ -34,7 +36,7 @@ class FileCommand(Command):
         return f"{type(self).__name__}({', '.join(map(_shown, values))})"
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Upload(FileCommand):
     """Copies a file or a whole folder of this machine to the provider.
 
@@ -52,7 +54,7 @@ class Upload(FileCommand):
         _set(self, local=_local_path(local, "Upload.local"), remote=_remote_path(remote, "Upload.remote"))
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class UploadBytes(FileCommand):
     """Makes a file on the provider's side of bytes.
 
@@ -73,7 +75,7 @@ class UploadBytes(FileCommand):
         _set(self, data=bytes(data), remote=_file_path(remote, "UploadBytes.remote"))
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class UploadJson(FileCommand):
     """Makes a JSON file on the provider's side of a value.
 
@@ -98,7 +100,7 @@ class UploadJson(FileCommand):
         return json.dumps(self.value).encode()
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False)
 class UploadFromUrl(Command):
     """Has the provider fetch a file from the web.
 
@@ -123,8 +125,10 @@ class UploadFromUrl(Command):
 class DownloadCommand(FileCommand):
     """The base of those that bring a file back."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Download(DownloadCommand):
     """Copies a file or a whole folder of the provider to this machine.
 
@@ -146,7 +150,7 @@ class Download(DownloadCommand):
         return self.remote.endswith("/")
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class DownloadBytes(DownloadCommand):
     """Brings a file of the provider into memory: `execute(DownloadBytes("/golem/output/x")).data`.
 
@@ -160,7 +164,7 @@ class DownloadBytes(DownloadCommand):
         _set(self, remote=_file_path(remote, "DownloadBytes.remote"))
 
 
-@dataclass(frozen=True, eq=False, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class DownloadJson(DownloadCommand):
     """Brings the value of a JSON file of the provider: `execute(DownloadJson("/golem/output/x.json")).json`.
 

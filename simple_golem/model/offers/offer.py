@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..base.value import Value
 from ..cost import plain
 from .prices import Prices
 
@@ -15,8 +14,8 @@ PROVIDER_NAME = "golem.node.id.name"
 _MOST = 1e12
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Offer(Value):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """What a provider offers.
 
     Attributes:

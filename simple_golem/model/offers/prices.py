@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
-from ..base.value import Value
-
 MODEL = "golem.com.pricing.model"
 SCHEME = "golem.com.scheme"
 COEFFICIENTS = "golem.com.pricing.model.linear.coeffs"
@@ -24,8 +22,8 @@ _LARGEST, _SMALLEST = 30, -60
 EXACT = Context(prec=80)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Prices(Value):
+@dataclass(frozen=True, slots=True)
+class Prices:
     """The linear price model of an offer, in GLM.
 
     Attributes:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ...errors import BadStrategy
-from ..base.value import Value
 from ..cost import plain
 from ..settings import parse_amount
 from .offer import Offer
@@ -25,8 +24,8 @@ Score = Callable[[Offer], "float | None"]
 Filter = Callable[[Offer], bool]
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Strategy(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
     """Cheapest first, among those that cost no more, and are wanted; the defaults set no bounds.
 
     Args:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadTerms
-from ..base.value import Value
 
 INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
@@ -18,8 +17,8 @@ _SHORTEST_ACCEPT_SECONDS = 5.0
 _LONGEST_SECONDS = 10 * 365 * 86400.0
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Terms(Value):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
     """What is asked of providers; what is None is left to them.
 
     Args:

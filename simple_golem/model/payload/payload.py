@@ -10,7 +10,6 @@ from typing import Any
 
 from ...errors import BadPayload
 from ..base.frozen import FrozenDict
-from ..base.value import Value
 from ..commands.commands import Deploy, Start
 from .constraints import checked_constraints, constraint
 from .manifest import base64_of, checked_manifest, with_image
@@ -21,8 +20,8 @@ TASK_PACKAGE = "golem.srv.comp.task_package"
 _HASH = re.compile(r"[0-9a-f]{56}", re.ASCII)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ImageRequest(Value):
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
     """Names an image, by hash or tag; with a URL it need not be looked up in a registry."""
 
     hash: str | None = None
@@ -30,8 +29,8 @@ class ImageRequest(Value):
     url: str | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ImageLocation(Value):
+@dataclass(frozen=True, slots=True)
+class ImageLocation:
     """Where providers download an image, and the hash by which they check it.
 
     Raises:
@@ -46,8 +45,8 @@ class ImageLocation(Value):
         object.__setattr__(self, "url", checked_image_url(self.url))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Payload(Value):
+@dataclass(frozen=True, slots=True)
+class Payload:
     """What is asked of providers; most people get one from `vm.repo(...)`.
 
     Args:

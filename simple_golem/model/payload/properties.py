@@ -11,7 +11,6 @@ from typing import Any
 
 from ...errors import BadPayload
 from ..base.frozen import FrozenDict, freeze
-from ..base.value import Value
 
 NAME = re.compile(r"[\w.!?:@$\[\]-]+")
 
@@ -20,8 +19,8 @@ MANIFEST = "golem.srv.comp.payload"
 NODE_DESCRIPTOR = "golem.!exp.gap-31.v0.node.descriptor"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Kind(Value):
+@dataclass(frozen=True, slots=True)
+class Kind:
     """A type that values of a property have.
 
     Attributes:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..base.value import Value
 
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SuspendedInstance(Value):
+@dataclass(frozen=True, slots=True)
+class SuspendedInstance:
     """An instance that was left alive on its provider, without anybody who looks after it.
 
     All of it is text, so that it can be kept in a file: `dataclasses.asdict(suspended)`, and

@@ -10,7 +10,6 @@ from typing import Any
 
 from ...background.cancellation import Scope
 from ...errors import YagnaError
-from ...model.base.value import Value
 from ...model.base.wire_time import format_time, parse_time
 from ..transport.http import Http
 from ..transport.retry import Repeat
@@ -22,8 +21,8 @@ _PAYMENT = "/payment-api/v1"
 _STATE_SECONDS = 120.0
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ActivityEvent(Value):
+@dataclass(frozen=True, slots=True)
+class ActivityEvent:
     """A requestor wants an activity created or destroyed; `kind` is CreateActivity or DestroyActivity."""
 
     kind: str

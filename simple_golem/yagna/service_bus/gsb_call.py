@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...model.base.value import Value
-
 
 class SocketLost(Exception):
     """A WebSocket has ended or was never opened; the engine's own, never seen by a user.
@@ -20,8 +18,8 @@ class SocketLost(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class GsbRequest(Value):
+@dataclass(frozen=True, slots=True)
+class GsbRequest:
     """Somebody on the bus calls a service of ours.
 
     Attributes:

@@ -21,7 +21,7 @@ class NeverConnected(OSError):
     """Nobody was there to connect to, so nothing can have been sent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer, read to its end."""
 

@@ -8,13 +8,11 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...model.base.value import Value
-
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RuntimeEvent(Value):
+@dataclass(frozen=True, slots=True)
+class RuntimeEvent:
     """Something that a command of a batch did.
 
     Attributes:
