@@ -13,7 +13,13 @@ import pytest
 
 from simple_golem import errors, events
 
-PROMISED = ("simple_golem", "simple_golem.errors", "simple_golem.events", "simple_golem.local")
+PROMISED = (
+    "simple_golem",
+    "simple_golem.errors",
+    "simple_golem.events",
+    "simple_golem.local",
+    "simple_golem.testing",
+)
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = (CHECKOUT / "README.md", *sorted((CHECKOUT / "tutorials").glob("*.md")))
 SCRIPTS = sorted((CHECKOUT / "tutorials").glob("*.py"))

@@ -1,0 +1,176 @@
+"""The clocks that a fake daemon can go by: the real one, and one that a test moves by hand."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+logger = logging.getLogger(__name__)
+
+Action = Callable[[], object]
+
+
+class Appointment:
+    """Something that is to be done at a moment of a clock; may be cancelled until then."""
+
+    def __init__(self, at: float, action: Action) -> None:
+        self.at = at
+        self._action: Action | None = action
+
+    def cancel(self) -> None:
+        """Do it not, unless it is being done already."""
+        self._action = None
+
+    def do(self) -> None:
+        """Do it, once, unless it was cancelled."""
+        action, self._action = self._action, None
+        if action is not None:
+            action()
+
+
+class Clock:
+    """The real clock: waits take their time, and appointments are kept by a thread of its own.
+
+    The thread begins with the first appointment and ends with `close`.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._appointments: list[tuple[float, int, Appointment]] = []
+        self._numbers = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def now(self) -> datetime:
+        """The date and time, in UTC."""
+        return datetime.now(timezone.utc)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+        return time.monotonic()
+
+    def wait(self, condition: threading.Condition, until: float) -> None:
+        """Block until `condition`, which the caller holds, is notified, or `monotonic()` is `until`."""
+        condition.wait(min(max(0.0, until - self.monotonic()), threading.TIMEOUT_MAX))
+
+    def after(self, seconds: float, action: Action) -> Appointment:
+        """Have `action` called in `seconds` of this clock, on another thread; does not block."""
+        appointment = Appointment(self.monotonic() + seconds, action)
+        with self._changed:
+            heapq.heappush(self._appointments, (appointment.at, next(self._numbers), appointment))
+            self._changed.notify_all()
+            self._start_thread()
+        return appointment
+
+    def close(self) -> None:
+        """Keep no appointment any more; blocks until the one that is being kept is done."""
+        with self._changed:
+            self._closed = True
+            self._appointments.clear()
+            self._changed.notify_all()
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _start_thread(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="fake-yagna-clock", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while (appointment := self._next_due()) is not None:
+            do_safely(appointment)
+
+    def _next_due(self) -> Appointment | None:
+        """Block until an appointment is due; None once the clock is closed."""
+        with self._changed:
+            while not self._closed:
+                left = self._appointments[0][0] - self.monotonic() if self._appointments else None
+                if left is not None and left <= 0:
+                    return heapq.heappop(self._appointments)[2]
+                self._changed.wait(left)
+        return None
+
+
+class HandClock(Clock):
+    """A clock that stands still until a test moves it; appointments are kept by the thread that does.
+
+    Dates are those of the real clock plus what it was moved by, so that the library, which has a real clock,
+    finds nothing older than what it saw before.
+
+    Args:
+        start: the date to begin with; it then stands still, too.
+    """
+
+    def __init__(self, start: datetime | None = None) -> None:
+        super().__init__()
+        self._start = start
+        self._passed = 0.0
+        self._waiting: dict[threading.Condition, int] = {}
+        self._arrived = threading.Condition()
+
+    def now(self) -> datetime:
+        return (self._start or datetime.now(timezone.utc)) + timedelta(seconds=self._passed)
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    def wait(self, condition: threading.Condition, until: float) -> None:
+        with self._arrived:
+            self._waiting[condition] = self._waiting.get(condition, 0) + 1
+            self._arrived.notify_all()
+        try:
+            # Looked at after it is known who waits, so that no moving of the clock is missed.
+            if self._passed < until:
+                condition.wait()
+        finally:
+            with self._arrived:
+                self._waiting[condition] -= 1
+                if not self._waiting[condition]:
+                    del self._waiting[condition]
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass: what falls due is done in order, and who waited long enough wakes."""
+        until = self._passed + seconds
+        while True:
+            with self._changed:
+                due = bool(self._appointments) and self._appointments[0][0] <= until
+                appointment = heapq.heappop(self._appointments)[2] if due else None
+                self._passed = max(self._passed, appointment.at) if appointment else until
+            self._wake_all()
+            if appointment is None:
+                return
+            do_safely(appointment)
+
+    def wait_until_waiting(self, count: int = 1, timeout: float = 5.0) -> None:
+        """Block until at least `count` requests or commands wait for this clock, `timeout` real seconds.
+
+        Raises:
+            TimeoutError: there were fewer.
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: sum(self._waiting.values()) >= count, timeout):
+                raise TimeoutError(f"{sum(self._waiting.values())} wait for the clock, not {count}")
+
+    def _start_thread(self) -> None:
+        """The thread that moves the clock keeps the appointments."""
+
+    def _wake_all(self) -> None:
+        with self._arrived:
+            waiting = list(self._waiting)
+        for condition in waiting:
+            with condition:
+                condition.notify_all()
+
+
+def do_safely(appointment: Appointment) -> None:
+    """Keep one appointment; an error in it must not end the others."""
+    try:
+        appointment.do()
+    except Exception:
+        logger.exception("an appointment of a fake daemon failed")

@@ -1,0 +1,73 @@
+"""What a fake provider makes of a command that is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class CommandAnswer:
+    """How a command ends.
+
+    Attributes:
+        stdout, stderr: what it writes, text or bytes.
+        exit_code: other than 0 makes it a failure.
+        message: what the provider says of a failure; None: that of the exit code.
+        seconds: how long it takes after it has written that, by the clock of the fake daemon.
+    """
+
+    stdout: str | bytes = b""
+    stderr: str | bytes = b""
+    exit_code: int = 0
+    message: str | None = None
+    seconds: float = 0.0
+
+
+Answer: TypeAlias = Any
+"""What a command is answered: text or bytes (its stdout), a number (its exit code), a `CommandAnswer`, an
+exception (it fails with these words), None (it succeeds and writes nothing), or an iterator of pieces of its
+stdout, each of which is told as soon as it is there."""
+
+Answers: TypeAlias = Callable[[dict[str, Any]], Answer] | Mapping[str, Answer]
+"""Answers for `run` commands: a function of the command as it is in the ExeScript, such as
+`{"run": {"entry_point": "/bin/date", "args": []}}`, or a mapping of command lines, such as `"/bin/date -u"`,
+or of programs alone. The function is called on a thread of the activity and may block."""
+
+
+def pieces_of(answers: Answers | None, command: dict[str, Any]) -> Iterator[CommandAnswer]:
+    """What a `run` command does, step by step; the last step says how it ends."""
+    try:
+        answer = _answer(answers, command)
+        if isinstance(answer, Iterator):
+            for piece in answer:
+                yield _as_answer(piece)
+        else:
+            yield _as_answer(answer)
+    except Exception as error:  # noqa: BLE001 - whatever a test raises is how the command fails
+        yield _as_answer(error)
+
+
+def _answer(answers: Answers | None, command: dict[str, Any]) -> Answer:
+    if answers is None:
+        return None
+    if callable(answers):
+        return answers(command)
+    details = command["run"]
+    line = " ".join([details["entry_point"], *details.get("args", ())])
+    return answers.get(line, answers.get(details["entry_point"]))
+
+
+def _as_answer(answer: Answer) -> CommandAnswer:
+    if answer is None:
+        return CommandAnswer()
+    if isinstance(answer, CommandAnswer):
+        return answer
+    if isinstance(answer, BaseException):
+        return CommandAnswer(exit_code=-1, message=str(answer) or type(answer).__name__)
+    if isinstance(answer, int):
+        return CommandAnswer(exit_code=int(answer))
+    if isinstance(answer, (str, bytes)):
+        return CommandAnswer(stdout=answer)
+    raise TypeError(f"a command was answered {answer!r}: give text, bytes, an exit code or a CommandAnswer")

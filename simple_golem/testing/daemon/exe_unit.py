@@ -1,0 +1,273 @@
+"""The exe-unit of one activity: takes batches, and executes each on a thread of its own."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..command_answer import Answers, pieces_of
+from ..request import Call
+from .batch import Batch, Command
+from .records import Records
+from .world import World
+
+INITIALIZED, DEPLOYED, READY, TERMINATED = "Initialized", "Deployed", "Ready", "Terminated"
+StatePair = tuple[str, "str | None"]
+
+_EXPECTED = {INITIALIZED: ("deploy", DEPLOYED), DEPLOYED: ("start", READY)}
+_INVALID = {
+    INITIALIZED: "Activity is initialized - deploy() command is expected now",
+    DEPLOYED: "Activity is deployed - start() command is expected now",
+    READY: "Cannot send command after a successful start()",
+}
+_DEPLOYED_STDOUT = '{"valid": {"Ok": ""}, "vols": [], "startMode": "blocking"}'
+_UNEXPECTED = (
+    "Local service error: State error: Unexpected state: StatePair(Ready, Some(Terminated)), "
+    "expected StatePair(Ready, Some(Ready))"
+)
+# What takes its time and does nothing else. With `|| true` it is a pause before a command whose output is to
+# be streamed: it is over as soon as somebody listens.
+_SLEEP = re.compile(r"sleep ([0-9]+(?:\.[0-9]+)?)( \|\| true)?")
+_MOST_BATCHES = 200
+
+
+class ExeHabits(Protocol):
+    """How the provider of an activity executes commands."""
+
+    answers: Answers | None
+    command_seconds: float
+    deploy_error: str | None
+    start_error: str | None
+    transfer_error: str | None
+
+
+class CommandFailure(Exception):
+    """A command failed, with the words of the provider."""
+
+    def __init__(self, message: str, code: int = -1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+Transfer = Callable[[dict[str, Any], dict[str, bytes], Callable[[int, "int | None"], object], Call], object]
+
+
+class ExeUnit:
+    """What serves an activity, from its creation to its end.
+
+    Attributes:
+        state: as the daemon tells it.
+        files: what is in the container, by path.
+        serves: whether it is there.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        habits: ExeHabits,
+        transfer: Transfer,
+        on_state: Callable[[StatePair], object],
+        on_command: Callable[[Command], object],
+    ) -> None:
+        """Args:
+        transfer: executes a `transfer` command; raises `CommandFailure`.
+        on_state: called with each new state, holding the lock of the world.
+        on_command: called with each command that begins, likewise.
+        """
+        self.state: StatePair = (INITIALIZED, None)
+        self.files: dict[str, bytes] = {}
+        self.serves = True
+        self._world = world
+        self._habits = habits
+        self._transfer = transfer
+        self._on_state = on_state
+        self._on_command = on_command
+        self._batches: Records[Batch] = Records(lambda batch: batch.is_over, _MOST_BATCHES)
+        # Of transfers under way, and of waits: abandoned when the activity ends.
+        self._call = Call()
+        self._threads: set[threading.Thread] = set()
+
+    # --- with the lock of the world ---------------------------------------------------------------------
+
+    def exec(self, script: list[Command]) -> Batch:
+        """Take a batch; does not block."""
+        batch = Batch(self._world, self._world.hex_id(32), script)
+        self._batches.put(batch.batch_id, batch)
+        thread = threading.Thread(
+            target=self._run, args=(batch,), name=f"fake-exe-unit-{batch.batch_id[:8]}", daemon=True
+        )
+        self._threads.add(thread)
+        thread.start()
+        return batch
+
+    def find(self, batch_id: str) -> Batch | None:
+        return self._batches.get(batch_id)
+
+    def end(self) -> None:
+        """The activity ends in good order: what runs fails."""
+        if not self.serves:
+            return
+        self._cut_off()
+        for batch in self._batches.values():
+            if not batch.is_over:
+                batch.stop(_UNEXPECTED)
+        self._change((TERMINATED, None))
+
+    def die(self) -> None:
+        """The exe-unit is killed: nothing more is heard of what runs."""
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        self.serves = False
+        self._call.abandon("the activity has ended")
+        for batch in self._batches.values():
+            batch.changed.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Block until its threads have ended; not to be called with the lock."""
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+
+    def _change(self, state: StatePair) -> None:
+        self.state = state
+        self._on_state(state)
+
+    # --- the thread of a batch --------------------------------------------------------------------------
+
+    def _run(self, batch: Batch) -> None:
+        try:
+            for index, command in enumerate(batch.script):
+                with self._world.lock:
+                    if batch.is_over or not self.serves:
+                        return
+                    self._on_command(command)
+                    batch.begin(index)
+                code, message = self._executed(batch, index, command)
+                with self._world.lock:
+                    if batch.is_over or not self.serves:
+                        return
+                    batch.finish(index, code, message)
+                if code != 0:
+                    return
+        finally:
+            with self._world.lock:
+                self._threads.discard(threading.current_thread())
+                if self.serves and not batch.is_over:
+                    batch.end()
+
+    def _executed(self, batch: Batch, index: int, command: Command) -> tuple[int, str | None]:
+        name, details = next(iter(command.items()))
+        try:
+            if name == "sign":
+                raise CommandFailure("signing not supported: binary built without the 'sgx' feature")
+            if name == "terminate":
+                self._terminate(batch)
+                return 0, None
+            entered = self._enter(name)
+            try:
+                self._pause(batch, self._habits.command_seconds)
+                return self._perform(batch, index, name, details)
+            finally:
+                self._leave(entered)
+        except CommandFailure as failure:
+            return failure.code, str(failure)
+        except Exception as error:  # noqa: BLE001 - a defect shows as a failed command, not as silence
+            return -1, f"Runtime error: {type(error).__name__}: {error}"
+
+    def _perform(
+        self, batch: Batch, index: int, name: str, details: dict[str, Any]
+    ) -> tuple[int, str | None]:
+        error = {
+            "deploy": self._habits.deploy_error,
+            "start": self._habits.start_error,
+            "transfer": self._habits.transfer_error,
+        }.get(name)
+        if error is not None:
+            raise CommandFailure(error)
+        if name == "deploy":
+            self._write(batch, index, "stdout", _DEPLOYED_STDOUT)
+        elif name == "transfer":
+            self._transfer(details, self.files, self._reporter(batch, index, details), self._call)
+        elif name == "run":
+            return self._program(batch, index, batch.script[index])
+        return 0, None
+
+    def _program(self, batch: Batch, index: int, command: Command) -> tuple[int, str | None]:
+        args = command["run"].get("args", ())
+        sleep = _SLEEP.fullmatch(args[1]) if list(args[:1]) == ["-c"] and len(args) == 2 else None
+        if sleep is not None:
+            self._pause(batch, float(sleep[1]), until_heard=sleep[2] is not None)
+            return 0, None
+        code, message = 0, None
+        for piece in pieces_of(self._habits.answers, command):
+            self._write(batch, index, "stdout", piece.stdout)
+            self._write(batch, index, "stderr", piece.stderr)
+            self._pause(batch, piece.seconds)
+            code, message = piece.exit_code, piece.message
+        if code != 0 and message is None:
+            message = f"ExeScript command exited with code {code}"
+        return code, message
+
+    def _write(self, batch: Batch, index: int, stream: str, data: str | bytes) -> None:
+        if data:
+            with self._world.lock:
+                if not batch.is_over:
+                    batch.write(index, stream, data)
+
+    def _reporter(
+        self, batch: Batch, index: int, details: dict[str, Any]
+    ) -> Callable[[int, int | None], object]:
+        def report(count: int, total: int | None) -> None:
+            with self._world.lock:
+                if details.get("progress") is not None and not batch.is_over:
+                    batch.progress(index, count, total)
+
+        return report
+
+    def _pause(self, batch: Batch, seconds: float, until_heard: bool = False) -> None:
+        """Let time pass, until the activity ends."""
+        if seconds <= 0:
+            return
+
+        def is_over() -> bool:
+            return batch.is_over or not self.serves or (until_heard and batch.is_heard)
+
+        with self._world.lock:
+            self._world.wait(Call(), batch.changed, is_over, seconds)
+
+    # --- states -----------------------------------------------------------------------------------------
+
+    def _terminate(self, batch: Batch) -> None:
+        with self._world.lock:
+            for other in self._batches.values():
+                if other is not batch and not other.is_over:
+                    other.stop("Runtime error: the command was ended with its sandbox")
+            self._change((INITIALIZED, None))
+
+    def _enter(self, name: str) -> StatePair:
+        with self._world.lock:
+            current, pending = self.state
+            if pending is not None:
+                raise _state_error(f"Busy: StatePair({current}, Some({pending}))")
+            if current == READY and name not in ("deploy", "start"):
+                following = READY
+            elif current in _EXPECTED and name == _EXPECTED[current][0]:
+                following = _EXPECTED[current][1]
+            else:
+                default = f"This command is not allowed when activity is in the {current} state"
+                raise _state_error(_INVALID.get(current, default))
+            self._change((current, following))
+            return self.state
+
+    def _leave(self, entered: StatePair) -> None:
+        """As in the real exe-unit a command that failed has changed the state all the same."""
+        with self._world.lock:
+            if self.state == entered and self.serves:
+                self._change((str(entered[1]), None))
+
+
+def _state_error(message: str) -> CommandFailure:
+    return CommandFailure(f"Local service error: State error: {message}")
