@@ -47,7 +47,7 @@ def main() -> None:
 
 Measure = Callable[[list[Subject], argparse.Namespace], list[Row]]
 MEASURES: Mapping[str, Measure] = {
-    "imports": lambda subjects, options: measures.imports(subjects, options.rounds),
+    "imports": lambda subjects, options: measures.imports(subjects),
     "lives": lambda subjects, options: measures.lives(subjects, options.rounds),
     "round-trips": lambda subjects, options: measures.round_trips(subjects, options.rounds),
     "transfers": lambda subjects, options: measures.transfers(

@@ -1,4 +1,4 @@
-"""The processes that are measured: each run is one of its own, and so are its import and CPU time."""
+"""The processes that are measured: each run is one of its own, and so is its CPU time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,6 @@ class Subject:
             SubjectFailed: it failed, did not end, or wrote something to its standard error.
         """
         command = [self.python, str(SUBJECTS / self.script), *map(str, arguments)]
-        return self._run(command, network)
-
-    def _run(self, command: Sequence[str], network: Mapping[str, str]) -> Report:
         # The package that this process has is the one to be measured.
         package = {"PYTHONPATH": str(Path(simple_golem.__file__).parents[1])}
         environment = {**os.environ, **package, **network, **self.environment}
@@ -65,16 +62,6 @@ class Subject:
             raise SubjectFailed(f"{self.name} ended with {run.returncode}: {run.stderr or run.stdout}")
         report: Report = json.loads(run.stdout.splitlines()[-1])
         return report
-
-    def import_seconds(self, module: str) -> float:
-        """Seconds of processor time that importing `module` takes in a fresh interpreter."""
-        code = (
-            "import time, json; began = time.process_time(); "
-            f"import {module}; print(json.dumps({{'seconds': time.process_time() - began}}))"
-        )
-        # Twice: the first time may have had to compile it.
-        self._run([self.python, "-c", code], {})
-        return float(self._run([self.python, "-c", code], {})["seconds"])
 
 
 THE_FLOOR = Subject(FLOOR, "bare_floor.py")

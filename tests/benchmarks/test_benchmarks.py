@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
 import pytest
 
+import simple_golem
 from simple_golem.local.local_golem import LocalGolem
 
 from .books import Books
+from .imports import EVERYTHING, NoMeasure, import_milliseconds
 from .measures import one_round, transfers
-from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, Subject, SubjectFailed
+from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, SubjectFailed
 from .table import Goal, Row, markdown
 
 INSTANCES, BATCHES = 2, 2
 SMALL_FILE = 300_001
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a new interpreter has after a statement."""
+    code = f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(simple_golem.__file__).parents[1])}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(run.stdout))
 
 
 def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
@@ -26,6 +45,7 @@ def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
         assert len(report["round_trips"]) == INSTANCES * BATCHES
         assert 0 < report["first"] <= report["done"] <= report["closed"]
         assert report["cpu"] > 0
+    assert set(reports[SIMPLE_GOLEM]["modules"]) <= modules_after(EVERYTHING)
 
 
 def test_floor_and_library_carry_the_same_file_and_leave_nothing_behind() -> None:
@@ -41,8 +61,18 @@ def test_a_subject_that_fails_is_an_error_and_no_figure() -> None:
         THE_FLOOR.run({"YAGNA_PAYMENT_NETWORK": "hoodi", "YAGNA_SUBNET": "none"}, "not a number", 1)
 
 
-def test_an_import_takes_some_time() -> None:
-    assert Subject("json", "bare_floor.py").import_seconds("json") > 0
+def test_an_import_takes_longer_the_more_it_loads_and_a_bare_interpreter_is_subtracted() -> None:
+    statements = {"nothing": "pass", "little": "import json", "much": "import json, asyncio, email.mime.text"}
+    programs = {name: (sys.executable, statement) for name, statement in statements.items()}
+    took = import_milliseconds(programs, sys.executable, rounds=3)
+    assert {name: len(of_one) for name, of_one in took.items()} == dict.fromkeys(statements, 3)
+    nothing, little, much = (median(took[name]) for name in statements)
+    assert nothing < little < much
+
+
+def test_an_import_that_fails_is_an_error_and_no_figure() -> None:
+    with pytest.raises(NoMeasure, match="no_such_module"):
+        import_milliseconds({"none": (sys.executable, "import no_such_module")}, sys.executable, rounds=1)
 
 
 def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:

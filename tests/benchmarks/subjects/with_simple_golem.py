@@ -37,7 +37,7 @@ def main(instances: int, batches: int) -> None:
     with Golem(budget=50) as golem:
         params = [{"batches": batches, "watch": watch}] * instances
         golem.run_service(Echo, instance_params=params).wait()
-    watch.tell()
+    watch.tell(modules=[name for name in sys.modules if name.startswith("simple_golem")])
 
 
 if __name__ == "__main__":
