@@ -31,14 +31,13 @@ from ...model.commands.transfers import (
 from ...model.events import TransferProgress
 from ..event_dispatcher import Emit
 from . import folders as file_folders
+from .download_target import PartialFile, StreamTarget, check_target, open_target
 from .local_files import (
     FileEnd,
     Memory,
-    PartialFile,
     Progress,
     SinkEnd,
     SourceEnd,
-    check_target,
     found,
     open_to_send,
 )
@@ -61,7 +60,7 @@ class _Part:
     steps: list[Command] = field(default_factory=list)
     publication: Publication | None = None
     sink: SinkEnd | None = None
-    partial: PartialFile | None = None
+    target: PartialFile | StreamTarget | None = None
     memory: Memory | None = None
     lost_before: int = 0
 
@@ -164,14 +163,16 @@ class FileBatch:
             return part.sink
         path = found(command.local, repr(command))
         part.is_folder = command.is_folder
-        check_target(path, repr(command), part.is_folder)
-        # A folder that is there may be the only place that can be written to, or have a disk of its own.
-        place = path if part.is_folder and path.is_dir() else None
-        part.partial = PartialFile(path, repr(command), place)
-        self._open.callback(part.partial.discard)
-        self._open.callback(part.partial.file.close)
-        part.sink = SinkEnd(part.partial.file, str(path), progress)
+        part.target = self._folder(path, command) if part.is_folder else open_target(path, repr(command))
+        self._open.callback(part.target.discard)
+        part.sink = SinkEnd(part.target.file, str(path), progress)
         return part.sink
+
+    def _folder(self, path: Path, command: Download) -> PartialFile:
+        """The archive that a folder comes in."""
+        check_target(path, repr(command), is_folder=True)
+        # A folder that is there may be the only place that can be written to, or have a disk of its own.
+        return PartialFile(path, repr(command), path if path.is_dir() else None)
 
     def _publish(self, part: _Part, end: FileEnd | None) -> None:
         if end is None or not isinstance(part.command, FileCommand):
@@ -272,10 +273,10 @@ class FileBatch:
             raise TransferFailed(f"{part.command!r}: the provider never sent the end of the file")
         if part.memory is not None:
             return replace(result, downloaded=part.memory.content)
-        if part.partial is not None and part.is_folder:
-            file_folders.unpack_here(part.partial.path, part.partial.target, self._scope)
-        elif part.partial is not None:
-            part.partial.keep()
+        if isinstance(part.target, PartialFile) and part.is_folder:
+            file_folders.unpack_here(part.target.path, part.target.target, self._scope)
+        elif part.target is not None:
+            part.target.keep(self._scope)
         return result
 
 

@@ -7,7 +7,6 @@ import hashlib
 import io
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +80,7 @@ class SourceEnd:
                 self._file.seek(offset)
                 content = self._file.read(wanted)
             except (OSError, ValueError) as error:
-                raise self._failed(f"{self._name} can't be read: {_told(error)}") from error
+                raise self._failed(f"{self._name} can't be read: {reason_of(error)}") from error
         if len(content) != wanted:
             raise self._failed(f"{self._name} became shorter while it was sent")
         self._furthest = max(self._furthest, offset + wanted)
@@ -141,7 +140,7 @@ class SinkEnd:
         try:
             self._write_what_fits()
         except (OSError, ValueError) as error:
-            message = f"{self._name} can't be written: {_told(error)}"
+            message = f"{self._name} can't be written: {reason_of(error)}"
             self.trouble = BadLocalFile(message)
             raise Refusal("WriteError", message) from error
         self._on_progress(self._written, None)
@@ -166,7 +165,7 @@ class SinkEnd:
             self._file.truncate(self._written)
             self._file.flush()
         except (OSError, ValueError) as error:
-            message = f"{self._name} can't be written: {_told(error)}"
+            message = f"{self._name} can't be written: {reason_of(error)}"
             self.trouble = BadLocalFile(message)
             raise Refusal("WriteError", message) from error
         self.finished = True
@@ -178,60 +177,9 @@ class SinkEnd:
                 self._file.close()
             except OSError as error:  # a full disk may show only here
                 self.finished = False
-                self.trouble = self.trouble or BadLocalFile(f"{self._name} can't be written: {_told(error)}")
-
-
-class PartialFile:
-    """A file that has its name only once it is complete; until then it has another one beside it.
-
-    Attributes:
-        target: the name it is to have.
-        path: where it is until then.
-    """
-
-    def __init__(self, target: Path, what: str, place: Path | None = None) -> None:
-        """Make it, empty.
-
-        Args:
-            place: the folder that it is in until then, where that is another one than its own.
-
-        Raises:
-            BadLocalFile: it can't be made there.
-        """
-        self.target = target
-        try:
-            self.path = (place or target.parent) / f".{_beginning(target.name)}.{secrets.token_hex(4)}.part"
-            handle = os.open(
-                self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
-            )
-        except (OSError, UnicodeError) as error:
-            raise BadLocalFile(f"{what}: {target} can't be written: {_told(error)}") from error
-        # Unbuffered, so that a full disk shows with the chunk that finds it full.
-        self.file: BinaryIO = os.fdopen(handle, "r+b", buffering=0)
-
-    def keep(self) -> None:
-        """Give the file, which is closed, its name.
-
-        Raises:
-            BadLocalFile: that can't be done.
-        """
-        try:
-            self.path.replace(self.target)
-        except OSError as error:
-            self.discard()
-            raise BadLocalFile(f"{self.target} can't be written: {_told(error)}") from error
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("%s could not be removed: %s", self.path, error)
-
-
-def _beginning(name: str) -> str:
-    # It is bytes of which a file system takes 255.
-    return os.fsencode(name)[:80].decode(errors="ignore")
+                self.trouble = self.trouble or BadLocalFile(
+                    f"{self._name} can't be written: {reason_of(error)}"
+                )
 
 
 class Memory(io.BytesIO):
@@ -289,7 +237,7 @@ def found(local: str, what: str) -> Path:
             path.stat()
         return path
     except (OSError, UnicodeError) as error:
-        raise BadLocalFile(f"{what}: {local} can't be reached: {_told(error)}") from error
+        raise BadLocalFile(f"{what}: {local} can't be reached: {reason_of(error)}") from error
 
 
 def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
@@ -312,22 +260,10 @@ def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
     except OSError as error:
         if isinstance(error, BadLocalFile):
             raise
-        raise BadLocalFile(f"{what}: {path} can't be read: {_told(error)}") from error
+        raise BadLocalFile(f"{what}: {path} can't be read: {reason_of(error)}") from error
     return file, size
 
 
-def check_target(path: Path, what: str, is_folder: bool) -> None:
-    """Raise `BadLocalFile` unless a file, or a folder, can have this name."""
-    if path.is_dir() and not is_folder:
-        raise BadLocalFile(
-            f"{what}: {path} is a folder; name the file in it, or, if it is a whole folder that is to come, "
-            "write its path there with a / at the end"
-        )
-    if path.exists() and not path.is_dir() and is_folder:
-        raise BadLocalFile(f"{what}: {path} is a file, and what comes is a folder")
-    if not path.parent.is_dir():
-        raise BadLocalFile(f"{what}: there is no folder {path.parent}; make it first")
-
-
-def _told(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What the system says of an error, without the path, which the caller names."""
     return getattr(error, "strerror", None) or str(error)

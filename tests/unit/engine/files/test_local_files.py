@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simple_golem.engine.files.local_files import Memory, PartialFile, Refusal, SinkEnd, SourceEnd
+from simple_golem.engine.files.local_files import Memory, Refusal, SinkEnd, SourceEnd
 from simple_golem.errors import BadLocalFile
 
 CHUNK = 1000
@@ -189,40 +188,3 @@ def test_each_end_answers_its_own_questions_only():
         source(b"").asked("UploadChunk", {})
     with pytest.raises(Refusal, match="GetChunk"):
         SinkEnd(Memory(), "x", untold).asked("GetChunk", {})
-
-
-def test_a_partial_file_has_another_name_until_it_is_kept(tmp_path: Path):
-    target = tmp_path / "x"
-    target.write_text("old")
-    partial = PartialFile(target, "Download")
-    partial.file.write(b"new")
-    assert target.read_text() == "old"
-    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".part"}
-    partial.file.close()
-    partial.keep()
-    partial.discard()
-    assert target.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("name", ["\U0001f600" * 62, "漢" * 84, "a" * 255, "😀a" * 50], ids=len)
-def test_a_partial_file_of_a_long_name_has_one_that_is_no_longer(tmp_path: Path, name: str):
-    partial = PartialFile(tmp_path / name, "Download")
-    partial.file.close()
-    partial.keep()
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_a_partial_file_that_is_discarded_leaves_nothing(tmp_path: Path):
-    partial = PartialFile(tmp_path / "x", "Download")
-    partial.file.close()
-    partial.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_partial_file_is_as_readable_as_any_other(tmp_path: Path):
-    (tmp_path / "other").write_text("")
-    partial = PartialFile(tmp_path / "x", "Download")
-    partial.file.close()
-    partial.keep()
-    assert (tmp_path / "x").stat().st_mode == (tmp_path / "other").stat().st_mode
