@@ -137,6 +137,19 @@ __all__ = [
 class GolemError(Exception):
     """The base of every error that this library raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Python's own calls the class with the message alone, which a class that takes more refuses: raised
+        # in a `multiprocessing` worker, such an error stops the whole pool.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[GolemError], args: tuple[object, ...], state: dict[str, object]) -> GolemError:
+    """Make an error anew that was pickled or copied."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 # --- the parents ---------------------------------------------------------------------------------
 
@@ -301,6 +314,8 @@ class _ResultSoFar(Protocol):
 class CommandFailed(BatchError):
     """A command ended with an error on the provider.
 
+    It has what `subprocess.CalledProcessError` has, and more.
+
     Attributes:
         command: the command that failed, None if it is not known.
         results: the results of its batch so far, the failed one last.
@@ -319,6 +334,16 @@ class CommandFailed(BatchError):
         self.command = command
         self.results = tuple(results)
         self.provider = provider
+
+    @property
+    def stdout(self) -> str:
+        """What the failed command wrote to its standard output."""
+        return self.results[-1].stdout if self.results else ""
+
+    @property
+    def stderr(self) -> str:
+        """What the failed command wrote to its standard error."""
+        return self.results[-1].stderr if self.results else ""
 
     @property
     def exit_code(self) -> int | None:

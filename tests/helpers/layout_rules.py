@@ -263,7 +263,7 @@ def file_of(module: Module) -> str:
 
 
 def complaints(offenders: Iterable[Offender], known: Collection[tuple[str, str]] = ()) -> list[str]:
-    """A line for each offender that is not `known`, (where, rule), and for each known one that is repaired."""
+    """A line for each offender that is not `known` (where, rule), and each known one that is repaired."""
     found = sorted(set(offenders))
     places = {(one.where, one.rule) for one in found}
     return [

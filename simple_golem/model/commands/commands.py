@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
@@ -97,6 +99,25 @@ class Run(Command):
         object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
         object.__setattr__(self, "stream", checked_stream(stream))
         self._check_capture()
+
+    def __reduce__(self) -> tuple[partial[Run], tuple[str, ...]]:
+        # A function that can't go to another process stays here; its lines were given out here, too.
+        stream = self.stream if _can_be_pickled(self.stream) else False
+        again = partial(
+            type(self),
+            absolute=False,
+            binary=self.binary,
+            keep_first=self.keep_first,
+            keep_last=self.keep_last,
+            stream=stream,
+        )
+        return again, (self.program, *self.args)
+
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Run:
+        return self
 
     def _check_capture(self) -> None:
         if self.keep_last is None:
@@ -335,6 +356,14 @@ def _text_hint(value: object) -> str:
     if isinstance(value, bool):
         return "; write the word it should be, e.g. 'true'"
     return ""
+
+
+def _can_be_pickled(stream: Stream) -> bool:
+    try:
+        pickle.dumps(stream)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _looks_wrong(program: str, args: tuple[str, ...]) -> bool:

@@ -30,6 +30,10 @@ class OutputLine(str):
         line.is_stderr = is_stderr
         return line
 
+    def __getnewargs__(self) -> tuple[str, str, bool]:  # type: ignore[override]
+        # For pickle and copy: what `__new__` is called with.
+        return str(self), self.instance, self.is_stderr
+
     @property
     def printable(self) -> str:
         """The line with its instance before it, and with nothing in it that would disturb a terminal."""
