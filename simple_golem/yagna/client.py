@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from requests.adapters import BaseAdapter
+
 from .api.activity import ActivityApi
 from .api.bridge import BridgeApi
 from .api.gsb import GsbApi
@@ -19,6 +21,7 @@ class Yagna:
         api_url: where its REST API listens, such as `http://127.0.0.1:7465`.
         app_key: the key, which also says for which identity the calls act.
         market_url, activity_url, payment_url: whole URLs of APIs that live elsewhere.
+        adapter: carries the requests; the network unless a test hands in another one.
     """
 
     def __init__(
@@ -29,8 +32,9 @@ class Yagna:
         market_url: str | None = None,
         activity_url: str | None = None,
         payment_url: str | None = None,
+        adapter: BaseAdapter | None = None,
     ) -> None:
-        self.http = Http(api_url, app_key)
+        self.http = Http(api_url, app_key, adapter)
         self.identity = IdentityApi(self.http)
         self.market = MarketApi(self.http, market_url or "/market-api/v1")
         self.activity = ActivityApi(self.http, activity_url or "/activity-api/v1")

@@ -109,7 +109,6 @@ LOADED = [
     "simple_golem.yagna.service_bus.gsb_call",
     "simple_golem.yagna.transport",
     "simple_golem.yagna.transport.abandonable",
-    "simple_golem.yagna.transport.connections",
     "simple_golem.yagna.transport.event_stream",
     "simple_golem.yagna.transport.http",
     "simple_golem.yagna.transport.retry",

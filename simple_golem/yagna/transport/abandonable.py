@@ -1,4 +1,4 @@
-"""Requests that can be abandoned: shutting their socket down ends them at once, wherever they wait.
+"""Requests that another thread can abandon: shutting their socket down ends them at once, wherever they wait.
 
 Closing a `requests.Session` does not interrupt a request under way; `socket.shutdown` does.
 """
@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from requests import Response
 from requests.adapters import HTTPAdapter
@@ -18,27 +18,27 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from ...background.cancellation import Scope
-from .connections import Connections
 
-_under_way = threading.local()
+_thread = threading.local()
 
 
 class _Call:
-    """One request under way in this thread, and the socket that carries it."""
+    """One request that this thread has under way, and the socket that carries it."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def attach(self, carrier: socket.socket | None) -> None:
+    def attach(self, carrier: socket.socket) -> None:
+        """From here on `carrier` carries the request; it is shut down at once if the scope has ended."""
         with self._lock:
             self._socket = carrier
         if self._scope.cancelled:
             self.abandon()
 
     def abandon(self) -> None:
-        # Shut under the lock, so that `finish` waits for it, and the socket is nobody else's meanwhile.
+        # The socket is shut down under the lock: `detach` waits, so no other request can own it meanwhile.
         with self._lock:
             carrier, self._socket = self._socket, None
             if carrier is None:
@@ -46,10 +46,16 @@ class _Call:
             try:
                 carrier.shutdown(socket.SHUT_RDWR)
             except OSError:
-                return  # it has ended by itself in this very moment
+                return  # the connection has ended by itself in this moment
+
+    def detach(self, carrier: socket.socket | None) -> None:
+        """From here on `carrier` may carry another request."""
+        with self._lock:
+            if self._socket is carrier:
+                self._socket = None
 
     def finish(self) -> None:
-        """From here on the socket may carry somebody else's request."""
+        """Forget the socket, whichever it is."""
         with self._lock:
             self._socket = None
 
@@ -60,87 +66,112 @@ def abandonable(scope: Scope | None) -> Iterator[None]:
     if scope is None:
         yield
         return
-    call = _Call(scope)
-    _under_way.call = call
+    call, outer = _Call(scope), _current_call()
+    _thread.call = call
     forget = scope.on_cancel(call.abandon)
     try:
         yield
     finally:
         forget()
         call.finish()
-        _under_way.call = None
+        _thread.call = outer
 
 
-class _Plain(HTTPConnection):
-    def getresponse(self) -> Any:
-        _attach(self.sock)
-        return super().getresponse()
+def _current_call() -> _Call | None:
+    return getattr(_thread, "call", None)
 
 
-class _Secure(HTTPSConnection):
-    def getresponse(self) -> Any:
-        _attach(self.sock)
-        return super().getresponse()
+class _Connection(HTTPConnection):
+    """A connection that can be abandoned while it sends and while it waits for the answer.
+
+    Attributes:
+        answer_seconds: how long the daemon may take to read a request, and then to answer; None: any time.
+        sent_whole: whether the daemon read the last request to its end.
+    """
+
+    answer_seconds: float | None = None
+    sent_whole = True
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request; blocks until the daemon has read it."""
+        if self.sock is None:
+            self.connect()
+        # urllib3 allows no more seconds to send a long body than to connect.
+        self.timeout = self.answer_seconds
+        call = _current_call()
+        if call is not None:
+            call.attach(self.sock)
+        self.sent_whole = False
+        super().request(*args, **options)
+        self.sent_whole = True
 
 
-def _attach(carrier: socket.socket | None) -> None:
-    call: _Call | None = getattr(_under_way, "call", None)
-    if call is not None:
-        call.attach(carrier)
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
 
 
-def _let_go() -> None:
-    """The answer is read: the connection goes back to where other threads find it."""
-    call: _Call | None = getattr(_under_way, "call", None)
-    if call is not None:
-        call.finish()
+class _Pool(HTTPConnectionPool):
+    """The open connections to one daemon.
 
+    Attributes:
+        keeps_idle: False once the adapter is closed, when each connection ends with its request.
+    """
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+    ConnectionCls = _Connection
+    keeps_idle = True
+
+    def _make_request(self, conn: Any, *request: Any, **options: Any) -> Any:
+        conn.answer_seconds = options["timeout"].read_timeout
+        return super()._make_request(conn, *request, **options)
 
     def _put_conn(self, conn: Any) -> None:
-        _let_go()
+        if conn is not None:
+            call = _current_call()
+            if call is not None:
+                call.detach(conn.sock)
+            if not (conn.sent_whole and self.keeps_idle):
+                conn.close()
         super()._put_conn(conn)
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
+class _SecurePool(_Pool, HTTPSConnectionPool):
+    """The same over TLS."""
 
-    def _put_conn(self, conn: Any) -> None:
-        _let_go()
-        super()._put_conn(conn)
+    ConnectionCls = _SecureConnection
 
 
 class AbandonableAdapter(HTTPAdapter):
-    """The transport of the session to the daemon: many connections, none of them waited for, no retries."""
+    """The transport to the daemon: a connection for each request at once, none waited for, no retries."""
 
-    def __init__(self, connections: int) -> None:
-        self._pools: dict[tuple[str, str], Any] = {}
-        self._most_idle = connections
-        super().__init__(pool_connections=4, pool_maxsize=connections, pool_block=False, max_retries=0)
+    def __init__(self, most_idle: int) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            most_idle: how many idle connections to one daemon are kept open.
+        """
+        self._pools: dict[tuple[str, str], _Pool] = {}
+        self._closed = False
+        super().__init__(pool_connections=4, pool_maxsize=most_idle, pool_block=False, max_retries=0)
 
     def get_connection_with_tls_context(self, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
         """The pool for a URL: there are few, always with the same settings, so each is looked for once."""
         scheme, _, rest = request.url.partition("://")
         origin = scheme, rest.partition("/")[0]
-        if origin not in self._pools:
-            pool = self._pool_for(scheme, request, verify, *others, **more)
-            # Of two that were made at once the first is everybody's.
-            self._pools.setdefault(origin, pool)
-        return self._pools[origin]
-
-    def _pool_for(self, scheme: str, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
-        return super().get_connection_with_tls_context(request, verify, *others, **more)
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = cast(_Pool, super().get_connection_with_tls_context(request, verify, *others, **more))
+            pool.keeps_idle = not self._closed
+            self._pools[origin] = pool
+        return pool
 
     def close(self) -> None:
-        """Close what is idle; what is under way ends by itself."""
-        for pool in list(self._pools.values()):
-            pool.close()
+        """Close the idle connections; the others close when their request has ended."""
+        self._closed = True
+        self._pools.clear()
         super().close()
 
     def build_response(self, req: Any, resp: Any) -> Response:
-        """What is read of an answer; no cookies."""
+        """Only what is read of an answer: requests itself also collects cookies and copies the headers."""
         answer = Response()
         answer.status_code, answer.reason = resp.status, resp.reason
         answer.headers = resp.headers  # of another class, and as indifferent to case
@@ -149,13 +180,4 @@ class AbandonableAdapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-
-
-class WholeAnswers(AbandonableAdapter):
-    """The same for answers that are read to their end at once, in less time."""
-
-    def _pool_for(self, scheme: str, request: Any, verify: Any, *others: Any, **more: Any) -> Any:
-        if scheme == "http":
-            return Connections(request.url, self._most_idle, _attach, _let_go)
-        return super()._pool_for(scheme, request, verify, *others, **more)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}

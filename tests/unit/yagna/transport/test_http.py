@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from requests import PreparedRequest, Response
+from requests.adapters import BaseAdapter
 
 from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.errors import BadAppKey, GolemError, NoDaemon, YagnaError
@@ -82,6 +85,13 @@ def test_parameters_that_are_none_are_left_out_and_the_rest_is_escaped(
     server = serve(answer())
     connect(server).request("GET", "/x", params={"a": "1+1 &", "b": None, "c": 0})
     assert server.received[0].target == "/x?a=1%2B1+%26&c=0"
+
+
+def test_what_can_not_stand_in_a_url_is_escaped(serve: Serve, connect: Connect) -> None:
+    server = serve(answer(200, "fine"))
+    connect(server).request("GET", "/agreements/a b\r\nX: ü#?q=1")
+    assert server.received[0].target == "/agreements/a%20b%0D%0AX:%20%C3%BC%23?q=1"
+    assert "X" not in server.received[0].headers
 
 
 def test_a_body_is_json_also_where_it_is_null(serve: Serve, connect: Connect) -> None:
@@ -200,3 +210,26 @@ def test_a_request_in_a_scope_that_has_ended_is_not_made(serve: Serve, connect: 
     with pytest.raises(ScopeEnded, match="over"):
         connect(server).request("GET", "/me", scope=scope)
     assert server.received == []
+
+
+def test_another_adapter_may_carry_the_requests() -> None:
+    class Echo(BaseAdapter):
+        closed = False
+
+        def send(self, request: PreparedRequest, *args: object, **options: object) -> Response:
+            response = Response()
+            response.status_code, response.request = 200, request
+            response.raw = io.BytesIO(json.dumps([request.method, request.url, request.body]).encode())
+            response.headers["Content-Type"] = "text/plain"
+            return response
+
+        def close(self) -> None:
+            self.closed = True
+
+    adapter = Echo()
+    http = Http("http://yagna.test:1/", "the-key", adapter)
+    assert http.request("POST", "/x", body=[1]) == ["POST", "http://yagna.test:1/x", "[1]"]
+    pieces = http.stream("/s", accept="text/plain", silence=1.0, scope=Scope())
+    assert list(pieces) == [b'["GET", "http://yagna.test:1/s", null]']
+    http.close()
+    assert adapter.closed
