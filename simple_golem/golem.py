@@ -18,7 +18,7 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
-from .background.signals import SigtermAsExit, Terminated, shortening
+from .background.signals import EndSignals, Terminated, shortening
 from .background.threads import EngineThread, on_engine_thread
 from .engine.activity.health_check import HEALTH_MISSES, HEALTH_SECONDS
 from .engine.event_dispatcher import Listener
@@ -121,7 +121,7 @@ class Golem:
             )
         self._progress = progress
         self._progress_bar: ProgressBar | None = None
-        self._sigterm = SigtermAsExit()
+        self._end_signals = EndSignals()
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._listeners: list[Listener] = []
@@ -189,11 +189,11 @@ class Golem:
             self._raise_for_failures()
 
     def __enter__(self) -> Golem:
-        self._sigterm.take()
+        self._end_signals.handle()
         try:
             return self.open()
         except BaseException:
-            self._sigterm.give_back()
+            self._end_signals.restore()
             raise
 
     def __exit__(
@@ -206,7 +206,7 @@ class Golem:
                     ShutdownTimes.interrupted() if hurried else ShutdownTimes.ordinary(self._stop_grace)
                 )
         finally:
-            self._sigterm.give_back()
+            self._end_signals.restore()
         if error is None:
             self._raise_for_failures()
 

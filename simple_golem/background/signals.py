@@ -1,47 +1,51 @@
-"""What SIGTERM and Ctrl-C do to a `with Golem` in the main thread; nothing else here touches signals."""
+"""What Ctrl-C, SIGTERM and SIGHUP do to a `with Golem` in the main thread; no other module touches them."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGTERM_STATUS = 128 + signal.SIGTERM
+# What asks a process to end, beside Ctrl-C: `kill`, and a terminal that is closed. Windows has no SIGHUP.
+_END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Terminated(SystemExit):
-    """The process was asked to end by SIGTERM."""
+    """The process was asked to end by SIGTERM or SIGHUP; its status is 128 and the signal's number."""
 
 
-class SigtermAsExit:
-    """While it is taken, SIGTERM leaves the program like `sys.exit(143)`, through every `with` on the way."""
+class EndSignals:
+    """While they are handled, SIGTERM and SIGHUP leave the program through every `with` on the way.
+
+    A signal that is ignored stays ignored: `nohup` has a program go on when its terminal is closed.
+    """
 
     def __init__(self) -> None:
-        self._old: Any = None
-        self._taken = False
+        self._old: dict[int, Any] = {}
 
-    def take(self) -> None:
-        """Take SIGTERM over; in any thread but the main one this does nothing."""
+    def handle(self) -> None:
+        """Handle the signals from here on; in any thread but the main one this does nothing."""
         if _in_main_thread():
-            self._old = signal.signal(signal.SIGTERM, _exit)
-            self._taken = True
+            self._old = {number: signal.signal(number, _exit) for number in _not_ignored(_END_SIGNALS)}
 
-    def give_back(self) -> None:
-        """Put the handler back that was there before."""
-        if self._taken and _in_main_thread():
-            signal.signal(signal.SIGTERM, self._old)
-            self._taken = False
+    def restore(self) -> None:
+        """Put the handlers back that were there before."""
+        if _in_main_thread():
+            while self._old:
+                number, handler = self._old.popitem()
+                # None: a program that has Python inside it has set one that Python can't set again.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
 def shortening(shorten: Callable[[], None], *, told: bool) -> Iterator[None]:
-    """While closing, Ctrl-C and SIGTERM call `shorten` and raise nothing until it is done.
+    """While closing, Ctrl-C, SIGTERM and SIGHUP call `shorten` and raise nothing until it is done.
 
     Args:
-        hurry: called in the handler, so in the middle of anything: it must not wait for a lock.
+        shorten: called in the handler, so in the middle of anything: it must not wait for a lock.
         told: whether the program is ending by a signal already, so that it need not be raised after closing.
     """
     if not _in_main_thread():
@@ -53,18 +57,22 @@ def shortening(shorten: Callable[[], None], *, told: bool) -> Iterator[None]:
         received.append(number)
         shorten()
 
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, handle) for number in _not_ignored((signal.SIGINT, *_END_SIGNALS))}
     try:
         yield
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
     if received and not told:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(_SIGTERM_STATUS)
+        raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(128 + received[0])
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    raise Terminated(_SIGTERM_STATUS)
+    raise Terminated(128 + number)
+
+
+def _not_ignored(numbers: Iterable[int]) -> list[int]:
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _in_main_thread() -> bool:

@@ -175,12 +175,15 @@ def test_ctrl_c_releases_everything_within_seconds_and_shows_the_persons_traceba
     assert left_on(network) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
 @pytest.mark.parametrize("moment", ["opened", "run"])
-def test_sigterm_does_the_same_and_ends_with_status_143(network, run, moment):
+def test_a_kill_and_a_closed_terminal_do_the_same_and_tell_the_signal_by_the_status(
+    network, run, moment, number
+):
     script = run()
     script.wait_for(moment)
-    seconds = script.interrupt(signal.SIGTERM)
-    assert script.process.returncode == 128 + signal.SIGTERM, script.errors
+    seconds = script.interrupt(number)
+    assert script.process.returncode == 128 + number, script.errors
     assert seconds < 3 * PROMISED_SECONDS
     assert "Traceback" not in script.errors
     assert left_on(network) == []
