@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "model": ("errors",),
     "background": ("errors",),
     "events": VALUES,
-    "yagna": (*VALUES, "background"),
+    "yagna": (*VALUES, "background", "_version"),
     "engine": DAEMON,
     "progress": VALUES,
     "services": ENGINE,

@@ -32,6 +32,7 @@ LOADED = [
     "simple_golem.engine.cleanup",
     "simple_golem.engine.event_dispatcher",
     "simple_golem.engine.files",
+    "simple_golem.engine.files.download_target",
     "simple_golem.engine.files.file_batch",
     "simple_golem.engine.files.folders",
     "simple_golem.engine.files.local_files",
