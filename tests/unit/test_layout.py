@@ -52,6 +52,7 @@ MAY_IMPORT = {
     "command_line": (*ENGINE, "local", "_version"),
 }
 LOADED_LATE = {
+    ("model/commands/commands.py", "import pickle"): "it is there already where somebody pickles",
     ("engine/payment/journal.py", "import platformdirs"): "only a session that opens needs it",
     ("progress/progress_bar.py", "from .bar_line import BarLine"): "tqdm; only a terminal needs it",
     (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -359,6 +358,8 @@ def _text_hint(value: object) -> str:
 
 
 def _can_be_pickled(stream: Stream) -> bool:
+    import pickle
+
     try:
         pickle.dumps(stream)
     except (pickle.PicklingError, AttributeError, TypeError):
