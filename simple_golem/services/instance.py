@@ -18,8 +18,8 @@ from tenacity.wait import WaitBaseT
 from ..background.cancellation import Deadline, Scope, checked_seconds, wait_until
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
-from ..engine.life.life import Life, Outcome
-from ..engine.life.shutdown_alarm import LifeAbandoned
+from ..engine.life.life import Life
+from ..engine.life.life_state import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
 from ..engine.market.demand import Demand, Listing
 from ..engine.session import Session
@@ -480,10 +480,9 @@ class Instance:
     def stop_from_inside(self) -> None:
         self._end(ShutdownTimes.ordinary(self._context.stop_grace), "the service called stop()")
 
-    def agreed(self, agreement_id: str) -> None:
+    def has_agreement(self, agreement_id: str, provider: str) -> None:
+        """Its life has an agreement now; called on the life thread, which is named after the provider."""
         self._agreements.append(agreement_id)
-
-    def rename_thread(self, provider: str) -> None:
         threading.current_thread().name = f"{self.name}@{provider}"
 
     def life_abandoned(self, outcome: Outcome) -> None:

@@ -1,124 +1,87 @@
-"""Which part of its end a life is in, and what happens when that part takes too long."""
+"""The alarm for the part of its end that a life is in."""
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 
 from ...background.timer import TimedCall, Timer
 from ..shutdown_times import ShutdownPart, ShutdownTimes, earliest
 
-# Kept back from the time of a release for ending agreements, also those that others kept waiting.
+# The last seconds of a release are reserved for ending the agreement, so its alarm rings earlier.
 TERMINATE_SECONDS = 0.7
 
 
-class LifeAbandoned(Exception):
-    """The method of a user returned at last, but its life has ended without it."""
-
-
 class ShutdownAlarm:
-    """The one record of how far a life is, with an alarm for the part that it is in.
+    """Rings when the current part takes longer than any of the decided endings allows.
 
-    A life is in no part while the engine's own code runs: every wait of that can be cancelled.
+    While the engine's own code runs, a life is in no part: every wait of that code can be cancelled. Not safe
+    for threads by itself: `LifeState` owns it, and guards it with its lock.
 
     Args:
-        clock: keeps the alarm.
-        overdue: called on the timer's thread, once, when the time of a part is over; that of a release
-            somewhat before, so that an agreement can still be terminated.
+        timer: calls `ring` on its thread.
+        ring: called with the part that is overdue. It has to ask `is_due`, because the part may have ended
+            in the meantime.
     """
 
-    def __init__(self, timer: Timer, overdue: Callable[[ShutdownPart], None]) -> None:
+    def __init__(self, timer: Timer, ring: Callable[[ShutdownPart], object]) -> None:
         self._timer = timer
-        self._report_overdue = overdue
-        self._lock = threading.Lock()
+        self._ring = ring
         self._endings: list[ShutdownTimes] = []
         self._part: ShutdownPart | None = None
         self._limit = math.inf
-        self._alarm: TimedCall | None = None
-        self._concluded = False
-        self._abandoned = False
+        self._call: TimedCall | None = None
 
     @property
-    def abandoned(self) -> bool:
-        """Whether the life goes to its end without its own thread."""
-        return self._abandoned
+    def part(self) -> ShutdownPart | None:
+        """The part that the life is in."""
+        return self._part
 
     @property
-    def concluded(self) -> bool:
-        """Whether the agreement is being terminated, or is already."""
-        return self._concluded
+    def limit(self) -> float:
+        """When the current part has to be over, on the monotonic clock."""
+        return self._limit
 
     @property
-    def ending(self) -> bool:
-        """Whether an end was decided."""
+    def is_ending(self) -> bool:
+        """Whether an ending was decided."""
         return bool(self._endings)
 
-    def end(self, ending: ShutdownTimes) -> None:
-        """Apply the times of one more ending, from the part on that the life is in."""
-        with self._lock:
-            self._endings.append(ending)
-            if self._part is not None:
-                self._set_limit(min(self._limit, ending.limit(self._part)))
+    @property
+    def is_shortened(self) -> bool:
+        """Whether a signal decided one of the endings."""
+        return any(times.is_shortened for times in self._endings)
 
-    def begin(self, part: ShutdownPart | None, at_least: float = 0.0) -> None:
-        """From here on the life's own thread is in `part`, or in none.
+    def add(self, times: ShutdownTimes) -> None:
+        """Apply the times of one more ending, beginning with the current part."""
+        self._endings.append(times)
+        if self._part is not None:
+            self._set_limit(min(self._limit, times.limit(self._part)))
+
+    def enter(self, part: ShutdownPart | None, at_least: float = 0.0) -> None:
+        """Enter a part, or none.
 
         Args:
             part: which.
-            at_least: seconds that it gets in any case.
-
-        Raises:
-            LifeAbandoned: the life goes on without this thread.
+            at_least: seconds that it gets, even if its time is shorter or over.
         """
-        with self._lock:
-            if self._abandoned:
-                raise LifeAbandoned
-            self._set_part(part)
-            if at_least and self._limit != math.inf:
-                self._set_limit(max(self._limit, time.monotonic() + at_least))
-
-    def conclude(self) -> float:
-        """The last part begins: terminating and destroying; returns until when it may take."""
-        with self._lock:
-            self._concluded = True
-            if not self._endings:
-                self._endings.append(ShutdownTimes.ordinary())
-            self._set_part(ShutdownPart.RELEASE)
-            return self._limit
-
-    def concluded_at_last(self) -> None:
-        """Everything is done."""
-        with self._lock:
-            self._set_part(None)
-
-    def abandon(self, part: ShutdownPart) -> bool:
-        """Leave the life's own thread behind if it is in `part` still; whether it was."""
-        with self._lock:
-            if self._part is not part:
-                return False
-            self._abandoned = True
-            self._set_part(None)
-            return True
-
-    def _set_part(self, part: ShutdownPart | None) -> None:
         self._part = part
-        self._set_limit(earliest(self._endings, part) if part is not None else math.inf)
+        limit = earliest(self._endings, part) if part is not None else math.inf
+        self._set_limit(max(limit, time.monotonic() + at_least) if at_least else limit)
+
+    def is_due(self, part: ShutdownPart) -> bool:
+        """Whether the life is in `part`, and the alarm's time for it has come."""
+        return self._part is part and time.monotonic() >= self._rings_at()
 
     def _set_limit(self, limit: float) -> None:
         self._limit = limit
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
         part = self._part
-        if part is None or limit == math.inf:
-            return
-        at = limit - TERMINATE_SECONDS if part is ShutdownPart.RELEASE else limit
-        self._alarm = self._timer.call_at(at, lambda: self._ring(part))
+        if part is not None and limit != math.inf:
+            self._call = self._timer.call_at(self._rings_at(), lambda: self._ring(part))
 
-    def _ring(self, part: ShutdownPart) -> None:
-        with self._lock:
-            if self._part is not part:
-                return
-        self._report_overdue(part)
+    def _rings_at(self) -> float:
+        return self._limit - (TERMINATE_SECONDS if self._part is ShutdownPart.RELEASE else 0.0)

@@ -1,0 +1,100 @@
+"""Runs the batches of one life, wherever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Protocol
+
+from ...background.cancellation import Deadline, ScopeEnded
+from ...errors import ActivityLost, CommandFailed
+from ...model.commands.commands import Command
+from ...model.commands.failure import results_so_far
+from ...model.commands.results import Results
+from ...model.events import BatchEnded, BatchStarted
+from ..event_dispatcher import Emit
+from ..files.file_batch import FileBatch, has_files
+from ..files.publisher import FilePublisher
+from .batch_rules import RULES, BatchOrigin, BatchRules
+from .life_state import LifeState, LossKind
+
+
+class Named(Protocol):
+    """The instance, as its batches see it: its name may change."""
+
+    name: str
+
+
+class BatchRunner:
+    """Runs batches on the activity of one life, and tells of each by two events."""
+
+    def __init__(self, state: LifeState, instance: Named, files: FilePublisher, emit: Emit) -> None:
+        self._state = state
+        self._instance = instance
+        self._files = files
+        self._emit = emit
+
+    def run(
+        self, origin: BatchOrigin, commands: tuple[Command, ...], timeout: float | None = None
+    ) -> Results:
+        """Run commands as one batch after those sent before, and block until it has ended.
+
+        Args:
+            origin: where the batch comes from; `batch_rules` says what that means.
+            commands: one at least.
+            timeout: seconds at most; None waits as long as the life allows.
+
+        Raises:
+            CommandFailed: a command failed.
+            BatchTimeout: the batch took longer than `timeout`.
+            BatchLost: nothing is known of its end.
+            BaseException: what the rules of `origin` say, if the life ends or loses its activity.
+        """
+        rules = RULES[origin]
+        scope, unsent = rules.runs_until(self._state), rules.sent_until(self._state)
+        name = self._instance.name
+        if unsent.cancelled:
+            raise rules.if_late(name, commands[0], unsent.reason)
+        part = self._state.in_part(rules.part) if rules.part else nullcontext()
+        with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands):
+            activity = self._state.require_activity()
+            if not has_files(commands):
+                results = activity.run(commands, scope, unsent, timeout, name)
+            else:
+                deadline = Deadline(timeout)
+
+                def send(steps: tuple[Command, ...], known_as: tuple[Command, ...]) -> Results:
+                    left = None if timeout is None else deadline.remaining()
+                    return activity.run(steps, scope, unsent, left, name, known_as)
+
+                with FileBatch(commands, self._files, name, self._emit, scope, unsent) as files:
+                    results = files.run(send)
+            self._emit(BatchEnded(name, commands, results, None))
+            return results
+
+    @contextmanager
+    def _as_the_rules_say(self, rules: BatchRules, commands: tuple[Command, ...]) -> Iterator[None]:
+        """Give the caller what the rules say where the life ends, or has lost its activity."""
+        try:
+            yield
+        except ActivityLost as error:
+            self._state.lose(LossKind.ACTIVITY_GONE, error)
+            if rules.if_lost is None:
+                raise
+            raise rules.if_lost(self._instance.name, commands[0], str(error)) from error
+        except ScopeEnded as error:
+            if rules.if_cut is None:
+                raise
+            reason = rules.sent_until(self._state).reason
+            raise rules.if_cut(self._instance.name, commands[0], reason) from error
+
+    @contextmanager
+    def _told_by_events(self, commands: tuple[Command, ...]) -> Iterator[None]:
+        name = self._instance.name
+        self._emit(BatchStarted(name, commands))
+        try:
+            yield
+        except BaseException as error:
+            so_far = results_so_far(error) if isinstance(error, CommandFailed) else ()
+            self._emit(BatchEnded(name, commands, so_far, str(error) or type(error).__name__))
+            raise
