@@ -1,8 +1,9 @@
-"""What holds for all tests: none leaves a thread behind, or writes into the user's own folders."""
+"""For all tests: none leaves a thread or a process behind, and none writes into the user's own folders."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from simple_golem.background.cancellation import Deadline
+from tests.helpers.child_processes import running_children
 
-JOIN_SECONDS = 3.0
+# How long threads and processes may take to end after their test.
+END_SECONDS = 3.0
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -21,21 +24,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    """Fail a test after which a thread is still there that was not there before it."""
-    before = set(threading.enumerate())
+def nothing_is_left_running() -> Iterator[None]:
+    """Fail a test after which a thread or a child process still runs that did not run before it."""
+    threads, processes = set(threading.enumerate()), set(running_children())
     yield
-    deadline = Deadline(JOIN_SECONDS)
-    new = set(threading.enumerate()) - before
+    deadline = Deadline(END_SECONDS)
+    new = set(threading.enumerate()) - threads
     for thread in new:
         thread.join(deadline.remaining())
-    left = sorted(thread.name for thread in new if thread.is_alive())
-    assert not left, f"threads left behind: {left}"
+    left = [f"thread {thread.name}" for thread in new if thread.is_alive()]
+    while (children := new_children(processes)) and not deadline.passed:
+        time.sleep(0.01)
+    assert not left + children, f"left running: {', '.join(sorted(left + children))}"
+
+
+def new_children(before: set[int]) -> list[str]:
+    return [f"process {pid} ({text})" for pid, text in running_children().items() if pid not in before]
 
 
 @pytest.fixture(autouse=True)
 def journals_are_the_tests_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a session writes down goes to a folder of the tests; those on a network use the network's."""
+    """Sessions keep their journals in a folder of the tests; those on a network, in the network's folder."""
     monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path_factory.getbasetemp() / "journals"))
