@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "model": ("errors",),
     "background": ("errors",),
     "events": VALUES,
-    "yagna": (*VALUES, "background"),
+    "yagna": (*VALUES, "_version", "background"),
     "engine": DAEMON,
     "progress": VALUES,
     "services": ENGINE,
