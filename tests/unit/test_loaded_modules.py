@@ -121,7 +121,18 @@ LOADED = [
     "simple_golem.yagna.values",
 ]
 # Of the standard library; some of them not by each version of Python.
-LOADED_OF_OTHERS = {"decimal", "fcntl", "grp", "numbers", "pwd", "secrets", "shlex", "signal", "tarfile"}
+LOADED_OF_OTHERS = {
+    "decimal",
+    "fcntl",
+    "grp",
+    "numbers",
+    "pickle",
+    "pwd",
+    "secrets",
+    "shlex",
+    "signal",
+    "tarfile",
+}
 
 _CODE = """
 import sys, requests, tenacity
