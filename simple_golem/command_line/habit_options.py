@@ -8,8 +8,8 @@ from decimal import Decimal, DecimalException
 from typing import Any
 
 from ..errors import BadHabit
+from ..local.control.habits import Answer, FailingCommands, Price, ProviderHabits
 from ..local.daemon.identities import PROVIDERS
-from ..local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
 
 Change = Mapping[str, Any]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import GolemError, LocalNetworkError
+from ..local.control.habits import ProviderHabits
 from ..local.images.image_store import ImageStore
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
-from ..local.provider.habits import ProviderHabits
 from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
 from .habit_options import POSSIBLE_HABITS, spelled_habits

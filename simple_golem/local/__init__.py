@@ -1,10 +1,10 @@
 """The local Golem network: `LocalGolem` starts it, habits say how its providers behave."""
 
+from .control.chain_control import ChainControl
+from .control.habits import Answer, FailingCommands, Price, ProviderHabits
+from .control.messages import DaemonAddress, LocalProvider
+from .control.provider_control import ProviderControl
 from .local_golem import LocalGolem
-from .provider.habits import Answer, FailingCommands, Price, ProviderHabits
-from .supervisor.chain_control import ChainControl
-from .supervisor.messages import DaemonAddress, LocalProvider
-from .supervisor.provider_control import ProviderControl
 
 __all__ = [
     "Answer",

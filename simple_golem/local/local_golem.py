@@ -1,4 +1,4 @@
-"""`LocalGolem`: a whole Golem network on this machine, for as long as a `with` or a process lasts."""
+"""`LocalGolem`: a whole Golem network on this machine, in a `with` block or until its process ends."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from ..background.cancellation import Deadline, Scope
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
 from ..model.settings import parse_amount
 from ..yagna.client import Yagna
+from .control.chain_control import ChainControl
+from .control.habits import ProviderHabits, habits_of
+from .control.messages import DaemonAddress, LocalProvider, Plan, Report, send
+from .control.provider_control import ProviderControl
 from .daemon.daemon import find_yagna
 from .daemon.identities import PROVIDERS
 from .images.image_store import ImageStore
-from .provider.habits import ProviderHabits, habits_of
-from .supervisor.chain_control import ChainControl
-from .supervisor.messages import DaemonAddress, LocalProvider, Plan, Report, send
-from .supervisor.provider_control import ProviderControl
+from .machine.processes import await_or_kill
 
 DEFAULT_PROVIDERS = 4
 DEFAULT_SUBNET = "local"
@@ -39,9 +40,9 @@ DEFAULT_FUNDS = Decimal(1000)
 _NETWORK = "hoodi"
 _CHAIN_PACKAGES = {"rlp": "rlp", "eth_keys": "eth-keys", "eth_hash": "eth-hash", "Crypto": "pycryptodome"}
 _STOP_SECONDS = 10.0
-_LOOK_SECONDS = 0.1
+_INVOICE_POLL_SECONDS = 0.1
 _SUBNET = re.compile(r"[\w.-]+")
-# The supervisor is to find this very package, wherever it was imported from.
+# The supervisor must import this very package, wherever it was imported from.
 _SUPERVISOR = (
     "import sys; sys.path.append(sys.argv[1]); from simple_golem.local.supervisor.main import main; main()"
 )
@@ -49,15 +50,17 @@ _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 
 
 class LocalGolem:
-    """A Golem network with real daemons, local providers, and nothing else.
+    """A Golem network on this machine: two real daemons, local providers, and no connection to the outside.
 
-    Nothing of it outlives this process, however that ends.
+    Use it in a `with` statement, or call `start` and `stop`. The network never outlives the process that
+    started it: a supervisor process ends the network when that process ends, also when it is killed.
 
     Attributes:
-        near: the requestor's daemon.
-        far: the daemon of the providers.
-        providers: each with its name, node id and app key.
-        environment: what a script needs to use the network.
+        near: the URL and app key of the requestor's daemon.
+        far: the URL and app key of the providers' daemon.
+        providers: all providers, each with its name, node id and app key.
+        environment: the environment variables that a script needs to use the network.
+        chain: the handle of the chain, if the network has one.
     """
 
     def __init__(
@@ -69,25 +72,25 @@ class LocalGolem:
         chain: bool = False,
         funds: Decimal | int | str | None = None,
     ) -> None:
-        """Describe a network; nothing is started.
+        """Describe a network; starts nothing.
 
         Args:
-            providers: how many, or how each of them behaves.
-            subnet: where they offer from the beginning; a demand in another subnet is answered as well.
-            images: folders by the tag or hash that a payload asks for, beside the built-in images.
+            providers: the number of providers, 1 to 200, or a list with the habits of each provider.
+            subnet: the subnet of the providers' offers. They answer demands in other subnets as well.
+            images: additional images: the folder of each, by its tag or hash.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
-            chain: whether there is a chain, on which invoices are really paid. Without one a budget may be of
-                any size, and what was accepted is never settled.
-            funds: how much GLM the requestor has on the chain; by default 1000.
+            chain: True: the network has a chain, on which invoices are paid. False: a budget of any size is
+                accepted, and an accepted invoice is never settled.
+            funds: the requestor's GLM on the chain; 1000 by default.
 
         Raises:
-            LocalNetworkError: such a network can't be.
-            BadImage: an image has no folder.
-            BadSetting: the subnet can't be, or the funds.
+            LocalNetworkError: the number of providers or their habits are not valid.
+            BadImage: an image's folder does not exist.
+            BadSetting: the subnet or the funds are not valid.
         """
         if not _SUBNET.fullmatch(subnet):
             raise BadSetting(
-                f"a subnet is made of letters, digits, dots, dashes, and underscores: not {subnet!r}"
+                f"a subnet is made of letters, digits, dots, dashes and underscores, not {subnet!r}"
             )
         self._habits = habits_of(providers, MOST_PROVIDERS)
         self._subnet = subnet
@@ -100,12 +103,17 @@ class LocalGolem:
         self._asking = threading.Lock()
 
     def start(self) -> LocalGolem:
-        """Start the network; blocks until it is ready, a second or two, some more at the very first time.
+        """Start the network; blocks until it is ready.
+
+        This takes 1 to 2 seconds, and some seconds more at the very first start on a machine.
+
+        Returns:
+            The network itself.
 
         Raises:
-            UnsupportedPlatform: this machine can't have one.
-            NamespacesForbidden: this user may not have one here.
-            LocalNetworkError: it does not start; the message says why.
+            UnsupportedPlatform: a local network can't run on this machine.
+            NamespacesForbidden: the kernel does not let this user make namespaces.
+            LocalNetworkError: the network is up already, or did not start; the message says why.
         """
         if self._process is not None:
             raise LocalNetworkError("this local network has been started already")
@@ -131,7 +139,10 @@ class LocalGolem:
         return self
 
     def stop(self) -> None:
-        """End the network and every process of it; blocks for less than a second as a rule, 10 s at most."""
+        """Stop the network and all its processes; does nothing if it is not up.
+
+        Blocks for less than a second as a rule, for 10 seconds at most.
+        """
         process, self._process, self._report = self._process, None, None
         if process is None:
             return
@@ -141,12 +152,8 @@ class LocalGolem:
         try:
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it has ended already
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            pass  # the supervisor has ended already
+        await_or_kill(process, _STOP_SECONDS)
         process.stdout.close()
 
     def __enter__(self) -> LocalGolem:
@@ -159,21 +166,24 @@ class LocalGolem:
 
     @property
     def near(self) -> DaemonAddress:
-        return self._up().near
+        return self._report_if_up().near
 
     @property
     def far(self) -> DaemonAddress:
-        return self._up().far
+        return self._report_if_up().far
 
     @property
     def providers(self) -> tuple[LocalProvider, ...]:
-        return tuple(self._up().providers)
+        return tuple(self._report_if_up().providers)
 
     def provider(self, name: str) -> ProviderControl:
-        """The provider of this name (`prov-1` is the first), to be told what to do next.
+        """Return the handle of a provider, which can make it misbehave; does not block.
+
+        Args:
+            name: the provider's name; the first one is `prov-1`.
 
         Raises:
-            LocalNetworkError: there is none of this name, or the network is not up.
+            LocalNetworkError: there is no provider of this name, or the network is not up.
         """
         for provider in self.providers:
             if provider.name == name:
@@ -183,51 +193,54 @@ class LocalGolem:
 
     @property
     def environment(self) -> dict[str, str]:
-        report = self._up()
+        report = self._report_if_up()
         return {
             "YAGNA_APPKEY": report.near.app_key,
             "YAGNA_API_URL": report.near.api_url,
             "YAGNA_SUBNET": self._subnet,
             "YAGNA_PAYMENT_NETWORK": _NETWORK,
             "GOLEM_REGISTRY_URL": report.registry_url,
-            # What sessions on this network leave open ends with it, and is of no use to any other.
+            # Agreements of this network end with it: a later cleanup must not look for them.
             "SIMPLE_GOLEM_STATE": report.journals,
         }
 
     @property
     def chain(self) -> ChainControl:
-        """The chain of this network, to be asked and changed.
+        """The handle of the chain, which reads and changes balances.
 
         Raises:
-            LocalNetworkError: it has none, or is not up.
+            LocalNetworkError: the network has no chain, or is not up.
         """
         return ChainControl(self._chain_url(), self._ask)
 
     def _chain_url(self) -> str:
-        url = self._up().chain_url
+        url = self._report_if_up().chain_url
         if url is None:
             raise LocalNetworkError("this local network has no chain: make it with LocalGolem(chain=True)")
         return url
 
     def pay_now(self) -> None:
-        """Have the requestor's daemon pay at once what it has accepted, and not only within six seconds.
+        """Make the requestor's daemon pay all accepted invoices now, instead of within 6 seconds.
 
-        Does not wait for the payments.
+        Returns at once, before the payments are made.
 
         Raises:
-            LocalNetworkError: the network has no chain.
+            LocalNetworkError: the network has no chain, or is not up.
         """
         self._chain_url()
         self._ask({"do": "pay"})
 
     def settle(self, timeout: float = 30.0) -> bool:
-        """Have all that was accepted paid now; blocks until it is, `timeout` seconds at most.
+        """Make the requestor's daemon pay all accepted invoices, and block until they are settled.
+
+        Args:
+            timeout: the longest time to block, in seconds.
 
         Returns:
             Whether every accepted invoice is settled.
 
         Raises:
-            LocalNetworkError: the network has no chain.
+            LocalNetworkError: the network has no chain, or is not up.
         """
         deadline, scope = Deadline(timeout), Scope()
         near = Yagna(self.near.api_url, self.near.app_key)
@@ -236,37 +249,52 @@ class LocalGolem:
             while any(invoice.status == "ACCEPTED" for invoice in near.payment.invoices()):
                 if deadline.passed:
                     return False
-                scope.wait(_LOOK_SECONDS)
+                scope.wait(_INVOICE_POLL_SECONDS)
         finally:
             near.close()
         return True
 
     def guard(self, pid: int) -> None:
-        """Have a child process ended, politely first, if this process dies before it."""
+        """Make the supervisor end a child process if this process ends before it; returns at once.
+
+        The child gets SIGTERM, and SIGKILL after 5 seconds. Only the child of the latest call is ended.
+
+        Args:
+            pid: the id of the child process.
+
+        Raises:
+            LocalNetworkError: there is no such process, or the network is not up.
+        """
         self._ask({"do": "guard", "pid": pid})
 
     def kill_requestor_daemon(self) -> None:
-        """End the requestor's daemon as by `kill -9`."""
+        """Kill the requestor's daemon, as `kill -9` does; blocks until it has ended."""
         self._ask({"do": "kill"})
 
     def restart_requestor_daemon(self) -> None:
-        """Start the requestor's daemon again, with the same ports and state; blocks until it is ready."""
+        """Start the requestor's daemon again, with the same ports and data.
+
+        Blocks until the daemon answers: about a second, 30 seconds at most.
+
+        Raises:
+            LocalNetworkError: the daemon did not start, or the network is not up.
+        """
         self._ask({"do": "restart"})
 
     def freeze_providers_daemon(self) -> None:
-        """Make all providers unreachable, as if their network were cut: requests to them just take time."""
+        """Make all providers unreachable, as if their network were down, until `thaw_providers_daemon`."""
         self._ask({"do": "freeze"})
 
     def thaw_providers_daemon(self) -> None:
-        """Make them reachable again, with all they had."""
+        """Make all providers reachable again; their agreements and activities go on."""
         self._ask({"do": "thaw"})
 
     def wait(self) -> None:
-        """Block until the network has ended by itself, which it should not."""
+        """Block until the supervisor ends by itself, which is an error."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.read()
 
-    def _up(self) -> Report:
+    def _report_if_up(self) -> Report:
         if self._report is None:
             raise LocalNetworkError("this local network is not up")
         return self._report
@@ -282,7 +310,7 @@ class LocalGolem:
             except BrokenPipeError:
                 line = b""
         if not line:
-            raise LocalNetworkError("the supervisor of the local network has died; it says why on stderr")
+            raise LocalNetworkError("the supervisor of the local network has ended; its stderr says why")
         answer: Mapping[str, Any] = json.loads(line)
         if "error" in answer:
             kind = getattr(errors, answer["error"], LocalNetworkError)
@@ -294,15 +322,15 @@ def _funds(chain: bool, funds: object) -> str | None:
     if not chain and funds is None:
         return None
     if not chain:
-        raise BadSetting("funds are on a chain, and this network has none: add --chain, or chain=True")
+        raise BadSetting("funds need a chain, and this network has none: add --chain, or chain=True")
     return str(parse_amount(DEFAULT_FUNDS if funds is None else funds, "funds", BadSetting, zero=True))
 
 
 def check_chain() -> None:
-    """Raise an error that says what to install, if what a chain needs is not here.
+    """Check that the packages of the chain are installed.
 
     Raises:
-        LocalNetworkError: a package is missing.
+        LocalNetworkError: a package is missing; the message says what to install.
     """
     missing = [name for module, name in _CHAIN_PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
@@ -313,10 +341,10 @@ def check_chain() -> None:
 
 
 def check_machine() -> None:
-    """Raise an error that says what to do, if no local network can be on this machine.
+    """Check that a local network can run on this machine.
 
     Raises:
-        UnsupportedPlatform: not Linux on a processor that golem-node is built for.
+        UnsupportedPlatform: it is not Linux on x86_64 or aarch64; the message says what to do.
         LocalNetworkError: the package golem-node is not installed.
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import ProviderHabits
 
 from .books import Books
 from .imports import EVERYTHING, import_milliseconds, installed_package

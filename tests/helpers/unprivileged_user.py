@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a sandbox is made of, which needs no other packages.
-_LOCAL = ("machine/process_handle", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
+_LOCAL = ("machine/processes", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
 _PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))
 _NOBODY = 65534
 

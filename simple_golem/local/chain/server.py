@@ -1,15 +1,19 @@
-"""A tiny chain that the daemon takes for an Ethereum node: JSON-RPC in front of a ledger."""
+"""A small chain that the daemon takes for an Ethereum node: a JSON-RPC server in front of a ledger.
+
+It is our own code for three reasons. A test node of Ethereum (anvil, hardhat) is a program of its own, not a
+Python package. `eth-tester` with `py-evm` installs 32 packages and has no JSON-RPC server.
+And yagna asks for twelve methods and one token contract only, which take these few lines.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ...background.threads import EngineThread
 from ..machine.folders import runtime_folder
+from ..machine.json_server import JsonServer, Request
 from ..machine.ports import hold_ports
 from .ledger import (
     BASE_FEE,
@@ -32,87 +36,62 @@ _BLOOM = "0x" + "00" * 256
 _NO_HASH = "0x" + "00" * 32
 _NOBODY = "0x" + "00" * 20
 _GAS_LIMIT = 30_000_000
-_NO_METHOD, _REFUSED, _BAD_REQUEST = -32601, -32000, -32602
+_NOT_JSON_RPC, _NO_METHOD, _REFUSED, _BAD_REQUEST = -32700, -32601, -32000, -32602
 
 
 class Chain:
-    """A JSON-RPC server on a port of its own, which can be stopped and started: the ledger stays.
+    """A JSON-RPC server on a port of its own; it can be stopped and started, and keeps its ledger.
 
     Attributes:
-        ledger: what everybody owns.
-        url: where it listens.
+        ledger: the balances and transactions.
+        url: the URL of the server.
     """
 
     def __init__(self) -> None:
-        """Begin to listen; does not block."""
+        """Start to listen; does not block.
+
+        Raises:
+            LocalNetworkError: there is no free port.
+        """
         self.ledger = Ledger()
-        # Held also while it is down, so that it can come back to where the daemons look for it.
+        # Held also while the server is stopped: the daemons know only this port.
         (self._port,) = hold_ports(1, runtime_folder() / "ports")
         self.url = f"http://127.0.0.1:{self._port.number}"
-        self._server: _Server | None = None
+        self._server: JsonServer | None = None
         self.start()
 
     def start(self) -> None:
-        """Listen again; nothing happens if it does already."""
-        if self._server is not None:
-            return
-        self._server = _Server(self._port.number, self.ledger)
-        self._thread = EngineThread("chain", self._server.serve_forever, 0.1).start()
+        """Start to listen again; does nothing if the server listens already."""
+        if self._server is None:
+            self._server = JsonServer("chain", self._answer, self._port.number)
 
     def stop(self) -> None:
-        """Answer nobody until `start`; blocks for a moment."""
+        """Stop to listen until `start`; blocks for about 0.1 s."""
         server, self._server = self._server, None
-        if server is None:
-            return
-        server.shutdown()
-        self._thread.join(1.0)
-        server.server_close()
+        if server is not None:
+            server.close()
 
     def close(self) -> None:
+        """Stop to listen for good, and release the port; blocks for about 0.1 s."""
         self.stop()
         self._port.release()
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, port: int, ledger: Ledger) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.ledger = ledger
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        # A daemon that was killed in the middle of a question; a traceback on stderr helps nobody.
-        logger.info("a question to the chain came to nothing", exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    # A client that sends nothing must not keep a thread for ever.
-    timeout = 10.0
-
-    def do_POST(self) -> None:
-        question = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.dumps(answer(self.server.ledger, question)).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        logger.debug(format, *args)
+    def _answer(self, request: Request) -> tuple[int, object]:
+        if request.method != "POST":
+            return 405, {"message": f"the method is POST, not {request.method}"}
+        return 200, answer(self.ledger, request.body)
 
 
 def answer(ledger: Ledger, question: bytes) -> Mapping[str, Any]:
-    """The JSON-RPC answer to a request, whatever it is."""
+    """Return the JSON-RPC answer to a request; every error becomes an error answer."""
     try:
         request = json.loads(question)
         number, method, parameters = request.get("id"), request["method"], request.get("params", [])
     except (ValueError, AttributeError, KeyError):
-        return _error(None, -32700, "this is no JSON-RPC request")
+        return _error(None, _NOT_JSON_RPC, "this is no JSON-RPC request")
     handle = _METHODS.get(method) if isinstance(method, str) else None
     if handle is None:
-        logger.warning("the chain was asked for %s, which it does not have", method)
+        logger.warning("the chain does not have the method %s", method)
         return _error(number, _NO_METHOD, f"the method {method} does not exist/is not available")
     try:
         return {"jsonrpc": "2.0", "id": number, "result": handle(ledger, parameters)}
@@ -172,7 +151,7 @@ def _height(ledger: Ledger, name: str) -> int:
 def _call(ledger: Ledger, parameters: Sequence[Any]) -> str:
     to, data = _asked(parameters[0])
     if to != TOKEN:
-        return "0x"  # as where there is no contract
+        return "0x"  # as an address without a contract answers
     if data[:4] == _BALANCE_OF and len(data) == 36:
         return _word(ledger.glm_of("0x" + data[16:].hex()))
     _check_transfer(ledger, parameters[0])
@@ -189,7 +168,7 @@ def _estimate_gas(ledger: Ledger, parameters: Sequence[Any]) -> str:
 def _check_transfer(ledger: Ledger, call: Mapping[str, Any]) -> None:
     asked = transfer_asked(_asked(call)[1])
     if asked is None:
-        raise ChainRefusal("execution reverted: this token has balanceOf and transfer alone")
+        raise ChainRefusal("execution reverted: this token has only balanceOf and transfer")
     if ledger.glm_of(call.get("from") or _NOBODY) < asked[1]:
         raise ChainRefusal("execution reverted: ERC20: transfer amount exceeds balance")
 
@@ -236,7 +215,7 @@ def _position(mined: Mined) -> Mapping[str, Any]:
 
 
 def _logs(mined: Mined) -> list[Mapping[str, Any]]:
-    """The token tells of a transfer in a log, which is what a payee's daemon looks for."""
+    """The log entry of a transfer; the payee's daemon looks for it."""
     if mined.moved is None:
         return []
     recipient, amount = mined.moved

@@ -1,4 +1,4 @@
-"""Where the local network keeps things: locks and state in a temporary folder, its template in a cache."""
+"""The folders of local networks: a cache folder for the template, a temporary folder for locks and state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+import platformdirs
+
 from ...background.file_lock import FileLock, is_locked, locked
 from ...errors import LocalNetworkError
 
@@ -15,7 +17,14 @@ _LOCK = "lock"
 
 
 def runtime_folder() -> Path:
-    """The user's own folder for locks and for the state of the networks that are up."""
+    """Return the user's folder for locks and for the state of running networks; makes it if it is missing.
+
+    It is in the system's temporary folder, not in `platformdirs.user_runtime_path`. That one is missing in
+    containers and under `sudo`, and is meant for small files: the daemons write databases and logs here.
+
+    Raises:
+        LocalNetworkError: another user owns the folder.
+    """
     folder = Path(tempfile.gettempdir()) / f"simple-golem-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
@@ -25,9 +34,8 @@ def runtime_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder, or the runtime folder where there is no place for one."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "simple_golem"
+    """Return the user's cache folder; where it can't be written to, a folder in the runtime folder."""
+    folder = platformdirs.user_cache_path("simple_golem", appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -36,14 +44,14 @@ def cache_folder() -> Path:
 
 
 class StateFolder:
-    """The folder of one network, under a lock while the network lives.
+    """The folder of one running network, protected by a lock.
 
-    Making one removes those that networks left which could not remove their own.
+    Making one also removes the folders of networks that were killed.
     """
 
     def __init__(self) -> None:
         networks = _made(runtime_folder() / "networks")
-        # A new folder must not be taken for an abandoned one before its own lock is there.
+        # Under a common lock: a new folder without its own lock yet would look abandoned.
         with locked(networks / _LOCK):
             for folder in networks.glob("net-*"):
                 if not is_locked(folder / _LOCK):
@@ -52,7 +60,7 @@ class StateFolder:
             self._lock = FileLock(self.path / _LOCK)
 
     def remove(self) -> None:
-        """Delete the folder and all that is in it."""
+        """Delete the folder with its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 

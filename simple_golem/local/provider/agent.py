@@ -10,8 +10,8 @@ from typing import Any
 from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
+from ..control.habits import ProviderHabits
 from .agreement import AgreementLife
-from .habits import ProviderHabits
 from .negotiator import Negotiator
 from .offer import offer_properties
 from .served_activity import MakeExeUnit

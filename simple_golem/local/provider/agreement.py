@@ -14,8 +14,8 @@ from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError, NoDaemon, YagnaError
 from ...yagna.api.provider import ActivityEvent
 from ...yagna.client import Yagna
+from ..control.habits import Answer, ProviderHabits
 from .delayed_calls import DelayedCalls
-from .habits import Answer, ProviderHabits
 from .offer import Terms
 from .served_activity import MakeExeUnit, ServedActivity
 from .usage import ProviderUsage

@@ -10,12 +10,12 @@ from typing import Any
 
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
+from ..control.habits import ProviderHabits
 from ..exe_unit.exe_batch import Command
 from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
 from ..exe_unit.runtime import CommandError
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox_maker import SandboxMaker
-from .habits import ProviderHabits
 from .package import Package
 from .served_activity import ExeUnitLike, StateReport
 

@@ -11,7 +11,7 @@ from ...background.threads import EngineThread
 from ...errors import NoDaemon, YagnaError
 from ...yagna.api.provider import ProviderApi
 from ...yagna.values import AgreementProposed, Proposal
-from .habits import Answer, ProviderHabits
+from ..control.habits import Answer, ProviderHabits
 from .offer import CAPABILITIES, counter_properties, offer_constraints
 from .package import demand_refusal
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from .habits import ProviderHabits
+from ..control.habits import ProviderHabits
 from .package import Package
 
 SUBNET = "golem.node.debug.subnet"

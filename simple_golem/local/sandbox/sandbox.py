@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ...background.cancellation import Deadline
 from ...errors import LocalNetworkError, NamespacesForbidden, SandboxGone
-from ..machine.process_handle import has_ended
+from ..machine.processes import has_ended
 from .sandbox_maker import SandboxMaker
 
 # What a command finds; the first folder has nothing but python3, the interpreter of the network itself.

@@ -1,7 +1,7 @@
-"""The process that owns a whole local network, and ends it when its starter is gone, however that came.
+"""The supervisor: the process that runs a local network, and ends it when the network's owner ends.
 
-It runs in a session of its own, so that a terminal's Ctrl-C does not reach the daemons before a script has
-released what it holds. It is told what to do on its standard input, and answers on its standard output.
+It runs in a session of its own: Ctrl-C in a terminal must not reach the daemons before the script has
+released what it holds. It reads orders from its standard input, and writes answers to its standard output.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError
+from ..control.messages import DaemonAddress, LocalProvider, Plan, Report, send
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.data_template import Template
 from ..daemon.identities import REQUESTOR
 from ..daemon.payment_config import PLATFORM, prepare_to_pay
 from ..images.image_store import ImageStore
 from ..machine.folders import StateFolder
-from ..machine.process_handle import has_ended
+from ..machine.processes import has_ended
 from ..provider.agent import ProviderAgent
 from ..sandbox.sandbox import Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
-from .chain_control import carry_out_chain_order
-from .messages import DaemonAddress, LocalProvider, Plan, Report, send
-from .provider_control import carry_out_order
+from .orders import carry_out_chain_order, carry_out_provider_order
 from .providers import Providers
 
 if TYPE_CHECKING:
@@ -41,24 +40,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 3.0
-# So many providers on one machine may not get to report each second, and would be taken for dead.
-_CROWD = 32
-_PATIENCE_WITH_A_CROWD = {"UNRESPONSIVE_LIMIT_SECONDS": "60", "INACTIVITY_LIMIT_SECONDS": "120"}
-# A script that outlives the tool that ran it has this long to release what it holds.
-_SCRIPT_SECONDS = 5.0
-_WARM_UP = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
+# With more providers than this, usage reports can take longer than the daemon's usual limits.
+_MANY_PROVIDERS = 32
+_LIMITS_FOR_MANY_PROVIDERS = {"UNRESPONSIVE_LIMIT_SECONDS": "60", "INACTIVITY_LIMIT_SECONDS": "120"}
+# How long a script may release what it holds, after the tool that ran it was killed.
+_SCRIPT_EXIT_SECONDS = 5.0
+_FIRST_DEMAND = ({"golem.node.debug.subnet": "warm-up"}, "(golem.node.debug.subnet=warm-up)")
 
 
 class Supervisor:
-    """A network from its start to its end."""
+    """Runs a local network from its start to its end."""
 
     def __init__(self, plan: Plan, scope: Scope) -> None:
-        """Start it; blocks until the offers of all providers are out.
+        """Start the network; blocks until all providers are about to publish their offers.
+
+        Args:
+            plan: describes the network.
+            scope: cancelled when the owner ends; it interrupts the start.
 
         Raises:
-            LocalNetworkError: it can't be started here; nothing is left of it.
-            ScopeEnded: `scope` was cancelled meanwhile; nothing is left of it either.
+            LocalNetworkError: the network could not start; no folder is left.
+            ScopeEnded: `scope` was cancelled; no folder is left.
         """
+        self._script: int | None = None
         images = ImageStore.with_options(plan.images)
         self._sandboxes = SandboxMaker()
         Sandbox.check(self._sandboxes)
@@ -70,20 +74,20 @@ class Supervisor:
             template.copy_to("far", self._state.path / "far")
             self._chain = _chain_with(plan.funds)
             chain_url = None if self._chain is None else self._chain.url
-            far_settings = _PATIENCE_WITH_A_CROWD if len(plan.habits) > _CROWD else {}
+            far_settings = _LIMITS_FOR_MANY_PROVIDERS if len(plan.habits) > _MANY_PROVIDERS else {}
             self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url, far_settings)
             self._prepare_to_pay()
-            self._providers = self._open_for_business(plan, template, images)
+            self._providers = self._start_providers(plan, template, images)
         except BaseException:
-            # What has been started ends with this process.
+            # The processes that were started end with this process.
             self._state.remove()
             raise
         self.report = self._report(template)
 
-    def _open_for_business(self, plan: Plan, template: Template, images: ImageStore) -> Providers:
-        # A daemon hears of offers from its first demand on, and of older ones only later.
+    def _start_providers(self, plan: Plan, template: Template, images: ImageStore) -> Providers:
+        # A daemon receives offers only after its first demand. Without it the first offers would come late.
         market = self._daemons.near.client.market
-        market.unsubscribe(market.publish_demand(*_WARM_UP))
+        market.unsubscribe(market.publish_demand(*_FIRST_DEMAND))
         return Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images, self._sandboxes)
 
     def _report(self, template: Template) -> Report:
@@ -102,11 +106,11 @@ class Supervisor:
         )
 
     def kill_requestor_daemon(self) -> None:
-        """End the near daemon as by `kill -9`."""
+        """Kill the near daemon, as `kill -9` does."""
         self._daemons.near.kill()
 
     def start_requestor_daemon(self) -> None:
-        """Start the near daemon again, with the same ports and state; blocks until it is ready."""
+        """Start the near daemon again, with the same ports and data; blocks until it is ready."""
         self._daemons.near.start()
         self._daemons.near.wait_ready()
         self._prepare_to_pay()
@@ -116,34 +120,51 @@ class Supervisor:
             prepare_to_pay(self._daemons.near.client, REQUESTOR.node_id)
 
     def freeze_providers_daemon(self) -> None:
-        """Cut the way to all providers, in both directions."""
+        """Make all providers unreachable."""
         self._daemons.far.freeze()
 
     def thaw_providers_daemon(self) -> None:
-        """Open it again."""
+        """Make all providers reachable again."""
         self._daemons.far.thaw()
 
     def provider(self, name: str) -> ProviderAgent:
-        """The agent of a provider; LocalNetworkError if there is none of this name."""
+        """Return the agent of a provider; raises LocalNetworkError if there is no provider of this name."""
         return self._providers.agent(name)
 
     def pay_now(self) -> None:
-        """Have the near daemon pay at once what it has accepted."""
+        """Make the near daemon pay all accepted invoices now."""
         self._daemons.near.client.payment.pay_now(PLATFORM)
 
     @property
     def chain(self) -> Chain:
-        """The network's chain; LocalNetworkError if it has none."""
+        """The network's chain; raises LocalNetworkError if the network has none."""
         if self._chain is None:
             raise LocalNetworkError("the local network has no chain")
         return self._chain
 
+    def guard_script(self, pid: int) -> None:
+        """Remember a script, which `end_script` ends.
+
+        Raises:
+            ProcessLookupError: there is no such process.
+        """
+        self._script = os.pidfd_open(pid)
+
+    def end_script(self) -> None:
+        """Send SIGTERM to the script if it still runs; kill it if it has not ended 5 seconds later."""
+        if self._script is None or has_ended(self._script, 0.0):
+            return
+        logger.info("the tool that ran the script has ended; the script is ended too")
+        signal.pidfd_send_signal(self._script, signal.SIGTERM)
+        if not has_ended(self._script, _SCRIPT_EXIT_SECONDS):
+            signal.pidfd_send_signal(self._script, signal.SIGKILL)
+
     def close(self) -> None:
-        """End everything; blocks 3 seconds at most, and 3 more for a process that does not obey."""
-        # With the daemons gone no thread of the providers waits for an answer.
+        """End all processes and threads, and remove the folder; blocks for 6 seconds at most."""
+        # The daemons first: then no thread of a provider waits for an answer any more.
         self._daemons.close()
         if not self._providers.close(_CLOSE_SECONDS):
-            logger.warning("not all of the providers' threads have ended")
+            logger.warning("some threads of the providers have not ended in time")
         if self._chain is not None:
             self._chain.close()
         self._sandboxes.close()
@@ -153,32 +174,32 @@ class Supervisor:
 def _chain_with(funds: str | None) -> Chain | None:
     if funds is None:
         return None
-    # Not imported before it is wanted: it needs further packages, which take a while.
+    # Imported late: its packages take time to load, and are not installed for every user.
     chain: Chain = importlib.import_module("..chain.server", __package__).Chain()
     carry_out_chain_order(chain, {"order": "set funds", "address": REQUESTOR.node_id, "glm": funds})
     return chain
 
 
 def log_to(path: os.PathLike[str]) -> None:
-    """Have everything logged to this file."""
+    """Write all log lines of this process to a file."""
     logging.basicConfig(
         filename=path, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(threadName)s %(message)s"
     )
 
 
 def main() -> None:
-    """Serve whoever started this process, until that one says so or is gone."""
-    signal.signal(signal.SIGTERM, _leave)
+    """Run a network until its owner closes the pipe or ends."""
+    signal.signal(signal.SIGTERM, _exit)
     orders, answers = sys.stdin.buffer, sys.stdout.buffer
     line = orders.readline()
     if not line:
-        return  # the starter was gone before it could say what it wants
+        return  # the owner ended before it sent a plan
     plan = Plan.from_wire(json.loads(line))
-    starter = _process_handle(plan.starter)
-    gone = Scope()
-    EngineThread("starter", watch, starter, orders, gone).start()
+    owner = os.pidfd_open(plan.starter)
+    owner_ended = Scope()
+    EngineThread("owner", watch_owner, owner, orders, owner_ended).start()
     try:
-        supervisor = Supervisor(plan, gone)
+        supervisor = Supervisor(plan, owner_ended)
     except ScopeEnded:
         return
     except (GolemError, OSError) as error:
@@ -186,60 +207,66 @@ def main() -> None:
         return
     try:
         send(answers, {"report": supervisor.report.to_wire()})
-        script = serve(supervisor, starter, orders, answers)
-        end_script(script)
+        serve(supervisor, owner, orders, answers)
+        supervisor.end_script()
     except BrokenPipeError:
-        logger.info("the starter is gone")
+        logger.info("the owner has ended")
     finally:
         supervisor.close()
 
 
-def watch(starter: int, orders: IO[bytes], gone: Scope) -> None:
-    """Cancel `gone` when the starter has ended, or has closed its end of the pipe."""
+def watch_owner(owner: int, orders: IO[bytes], owner_ended: Scope) -> None:
+    """Cancel `owner_ended` when the owner has ended, or has closed its end of the pipe."""
     poll = select.poll()
-    poll.register(starter, select.POLLIN)
-    poll.register(orders, 0)  # no more than its end, which is always told
+    poll.register(owner, select.POLLIN)
+    poll.register(orders, 0)  # only the end of the pipe, which is always reported
     poll.poll()
-    gone.cancel("the starter is gone")
+    owner_ended.cancel("the owner has ended")
 
 
-def serve(supervisor: Supervisor, starter: int, orders: IO[bytes], answers: IO[bytes]) -> int | None:
-    """Do what is ordered until the starter is gone; returns a handle of the script that it ran, if it did."""
-    script: int | None = None
+def serve(supervisor: Supervisor, owner: int, orders: IO[bytes], answers: IO[bytes]) -> None:
+    """Carry out orders until the owner has ended, or has closed its end of the pipe.
+
+    Args:
+        supervisor: the running network.
+        owner: the descriptor of the owner's process.
+        orders: the stream of orders.
+        answers: the stream of answers.
+    """
     poll = select.poll()
     poll.register(orders, select.POLLIN)
-    poll.register(starter, select.POLLIN)
+    poll.register(owner, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
-        # A forked child of the starter can hold the other end of the pipe open: its own end counts as well.
-        line = b"" if starter in ready else orders.readline()
+        # The end of the pipe is not enough: a child process of the owner can hold the pipe open.
+        line = b"" if owner in ready else orders.readline()
         if not line:
-            return script
-        order = json.loads(line)
-        if order["do"] == "guard":
-            script = _process_handle(order["pid"])
-        send(answers, _obey(supervisor, order))
+            return
+        send(answers, _carry_out(supervisor, json.loads(line)))
 
 
-def _obey(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]:
+def _carry_out(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        if order["do"] == "kill":
-            supervisor.kill_requestor_daemon()
-        elif order["do"] == "restart":
-            supervisor.start_requestor_daemon()
-        elif order["do"] == "freeze":
-            supervisor.freeze_providers_daemon()
-        elif order["do"] == "thaw":
-            supervisor.thaw_providers_daemon()
-        elif order["do"] == "provider":
-            carry_out_order(supervisor.provider(order["name"]), order)
+        if order["do"] == "provider":
+            carry_out_provider_order(supervisor.provider(order["name"]), order)
         elif order["do"] == "chain":
             return {"answer": carry_out_chain_order(supervisor.chain, order)}
-        elif order["do"] == "pay":
-            supervisor.pay_now()
+        elif order["do"] == "guard":
+            supervisor.guard_script(order["pid"])
+        else:
+            _NETWORK_ORDERS[order["do"]](supervisor)
     except (GolemError, OSError) as error:
         return _failure(error)
     return {"done": order["do"]}
+
+
+_NETWORK_ORDERS: Mapping[str, Callable[[Supervisor], None]] = {
+    "kill": Supervisor.kill_requestor_daemon,
+    "restart": Supervisor.start_requestor_daemon,
+    "freeze": Supervisor.freeze_providers_daemon,
+    "thaw": Supervisor.thaw_providers_daemon,
+    "pay": Supervisor.pay_now,
+}
 
 
 def _failure(error: Exception) -> Mapping[str, Any]:
@@ -247,20 +274,5 @@ def _failure(error: Exception) -> Mapping[str, Any]:
     return {"error": kind.__name__, "message": str(error)}
 
 
-def end_script(script: int | None) -> None:
-    """Ask a script that is still there to end, and make it end if it does not."""
-    if script is None or has_ended(script, 0.0):
-        return
-    logger.info("the script has lost the tool that ran it")
-    signal.pidfd_send_signal(script, signal.SIGTERM)
-    if not has_ended(script, _SCRIPT_SECONDS):
-        signal.pidfd_send_signal(script, signal.SIGKILL)
-
-
-def _process_handle(pid: int) -> int:
-    """A descriptor that stands for this very process, also when its number has gone to another."""
-    return os.pidfd_open(pid)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""All that the providers of a local network have in common, from the bus to the registry."""
+"""All providers of a local network, and what they share: the usage reports, the image registry, subnets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
+from ..control.habits import ProviderHabits
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.identities import PROVIDERS, LocalIdentity
 from ..images.image_registry import Registry
 from ..images.image_store import ImageStore
 from ..provider.agent import ProviderAgent
 from ..provider.exe_unit_factory import ExeUnits
-from ..provider.habits import ProviderHabits
 from ..provider.usage import UsageReporter
 from ..sandbox.sandbox_maker import SandboxMaker
 from .subnets import SubnetWatch
 
 
 class Providers:
-    """The agents of all providers, and the threads that serve them together."""
+    """The agents of all providers, and the threads that they share."""
 
     def __init__(
         self,
@@ -31,15 +31,15 @@ class Providers:
         images: ImageStore,
         sandboxes: SandboxMaker,
     ) -> None:
-        """Open for business in `subnet`; returns when every offer is on its way.
+        """Start all providers; does not wait until their offers are published.
 
         Args:
-            daemons: of the network, ready.
-            app_keys: of each provider's identity on the far daemon, by its name.
-            habits: of each provider; as many as there are to be.
-            subnet: where they offer from the beginning.
-            images: what their activities can be deployed with.
-            sandboxes: makes the private roots of their activities.
+            daemons: the running daemons of the network.
+            app_keys: the app keys of the providers' identities on the far daemon, by provider name.
+            habits: the habits of each provider.
+            subnet: the subnet of the first offers.
+            images: the images that activities can be deployed with.
+            sandboxes: makes the private roots of the activities.
         """
         self._sandboxes = sandboxes
         self._scope = Scope()
@@ -82,19 +82,23 @@ class Providers:
         )
 
     def agent(self, name: str) -> ProviderAgent:
-        """The agent of the provider of this name; LocalNetworkError if there is none."""
+        """Return the agent of a provider; raises LocalNetworkError if there is no provider of this name."""
         for agent in self.agents:
             if agent.name == name:
                 return agent
         raise LocalNetworkError(f"the local network has no provider {name}")
 
     def close(self, timeout: float) -> bool:
-        """End all activities and threads; True if that took less than `timeout` seconds.
+        """End all activities and threads, without any request to the daemons.
 
-        Nothing is said to the daemons, which are about to end as well.
+        Args:
+            timeout: the longest time to wait for the threads, in seconds.
+
+        Returns:
+            Whether all threads have ended in time.
         """
         left = Deadline(timeout)
-        self._scope.cancel("the network is going down")
+        self._scope.cancel("the network ends")
         ended = [agent.join(left.remaining()) for agent in self.agents]
         ended.append(self._subnets.join(left.remaining()))
         ended.append(self._reporter.join(left.remaining()))

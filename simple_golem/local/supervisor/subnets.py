@@ -1,4 +1,4 @@
-"""Has the providers answer demands in any subnet: it watches which ones are asked for."""
+"""Makes the providers offer in every subnet that a demand of the requestor names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..provider.offer import SUBNET
 
 logger = logging.getLogger(__name__)
 
-_INTERVAL_SECONDS = 0.5
-# Offers in a subnet that nobody asks for any more are withdrawn after this time.
-_KEPT_SECONDS = 120.0
-# What would mean something in a constraint; no subnet of any network has it.
+_DEMAND_POLL_SECONDS = 0.5
+# Offers in a subnet that no demand names any more are withdrawn after this time.
+_UNUSED_SUBNET_SECONDS = 120.0
+# Characters with a meaning in constraints; no subnet of any network has one in its name.
 _NO_NAME = re.compile(r"[()*\\=\s]|^$")
 
 
 class SubnetWatch:
-    """A thread that looks at the demands of the near daemon, and opens and closes subnets."""
+    """A thread that reads the demands of the near daemon, and opens and closes subnets."""
 
     def __init__(
         self,
@@ -34,13 +34,14 @@ class SubnetWatch:
         open_subnet: Callable[[str], None],
         close_subnet: Callable[[str], None],
     ) -> None:
-        """Open the network's own subnet, which stays open, and begin to watch; does not block.
+        """Open the network's own subnet for good, and start the thread; does not block.
 
         Args:
             near: the requestor's daemon.
             own: the network's own subnet.
-            scope: of the network.
-            open_subnet, close_subnet: called with a name; always by the same thread but for the first.
+            scope: the scope of the network; the thread ends with it.
+            open_subnet: publishes offers in a subnet; first called here, later by the thread.
+            close_subnet: withdraws the offers in a subnet; called by the thread.
         """
         self._near = near
         self._own = own
@@ -54,15 +55,15 @@ class SubnetWatch:
         return self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._scope.wait(_INTERVAL_SECONDS):
+        while not self._scope.wait(_DEMAND_POLL_SECONDS):
             try:
-                self._follow(self._asked_for())
+                self._follow(self._subnets_of_demands())
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
                 logger.info("the near daemon's demands can't be read: %s", error)
 
-    def _asked_for(self) -> set[str]:
+    def _subnets_of_demands(self) -> set[str]:
         demands = self._near.market.demands(scope=self._scope)
         names = {demand["properties"].get(SUBNET) for demand in demands}
         return {name for name in names if isinstance(name, str) and not _NO_NAME.search(name)} - {self._own}
@@ -74,6 +75,6 @@ class SubnetWatch:
             self._open(subnet)
         self._last_asked.update(dict.fromkeys(asked_for, now))
         for subnet, last in list(self._last_asked.items()):
-            if now - last > _KEPT_SECONDS:
+            if now - last > _UNUSED_SUBNET_SECONDS:
                 del self._last_asked[subnet]
                 self._close(subnet)

@@ -1,12 +1,19 @@
-"""Files in the private root of an activity, as an end of a transfer."""
+"""The ends of a transfer inside an activity: a file, or a folder that is transferred as an archive."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from ..sandbox.sandbox import Sandbox
+from ..sandbox.sandbox import PYTHON, Sandbox, SandboxProcess
+from . import archiver
 from .gftp import CHUNK_BYTES
+from .transfer_url import Unsupported
+
+_PROGRAM = Path(archiver.__file__).read_text(encoding="utf-8")
 
 
 class ContainerSource:
@@ -42,3 +49,116 @@ class ContainerSink:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+class ArchiveSource:
+    """Packs a folder of the container, or those of its files that were asked for."""
+
+    size: int | None = None  # nobody knows it before it is packed
+
+    def __init__(self, sandbox: Sandbox, path: str, details: Mapping[str, Any]) -> None:
+        """Args: details: of the transfer; its format, depth and fileset are of use here."""
+        includes, excludes = _patterns(details.get("fileset"))
+        request = {
+            "pack": True,
+            "path": path,
+            "format": _format(details),
+            "depth": details.get("depth"),
+            "includes": includes,
+            "excludes": excludes,
+        }
+        self._process = sandbox.popen(_command(request))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Raises OSError when there is no such folder, or it can't be packed."""
+        while data := self._process.read(CHUNK_BYTES):
+            yield data
+        _check(self._process)
+
+    def close(self) -> None:
+        self._process.close()
+
+
+class ArchiveSink:
+    """Unpacks an archive into a folder of the container, which is made if it is not there."""
+
+    def __init__(self, sandbox: Sandbox, path: str, details: Mapping[str, Any]) -> None:
+        """Args: details: of the transfer; its format is of use here."""
+        request = {"pack": False, "path": path, "format": _format(details)}
+        reader, self._writer = os.pipe()
+        try:
+            self._process = sandbox.popen(_command(request), stdin=reader)
+        except BaseException:
+            os.close(self._writer)
+            raise
+        finally:
+            os.close(reader)
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError when it can't be unpacked."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._writer, left) :]
+            except BrokenPipeError:
+                self.finish()  # which tells why it ended
+                raise
+
+    def finish(self) -> None:
+        """Block until all is unpacked; raises OSError when it can't be."""
+        self._let_go()
+        _check(self._process)
+
+    def close(self) -> None:
+        self._let_go()
+        self._process.close()
+
+    def _let_go(self) -> None:
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
+
+
+def _command(request: Mapping[str, Any]) -> list[str]:
+    return [PYTHON, "-I", "-S", "-c", _PROGRAM, json.dumps(request)]
+
+
+def _check(process: SandboxProcess) -> None:
+    said = bytearray()
+    code = process.wait(lambda data: None, said.extend)
+    if code == 0:
+        return
+    try:
+        failure = json.loads(said)
+    except ValueError:
+        raise OSError(f"the archiver ended with {code}: {said.decode(errors='replace')[-500:]}") from None
+    if failure["errno"] is None:
+        raise OSError(failure["error"])
+    raise OSError(failure["errno"], failure["error"])
+
+
+def _format(details: Mapping[str, Any]) -> str:
+    named = str(details["format"])
+    if named.lower() not in archiver.FORMATS:
+        raise Unsupported(f"Invalid output format: {named}")
+    return named.lower()
+
+
+def _patterns(fileset: object) -> tuple[list[str], list[str]]:
+    """The globs of a fileset that are to be included, and those to be excluded."""
+    if fileset is None:
+        return [], []
+    if isinstance(fileset, str):
+        return [fileset], []
+    if isinstance(fileset, Mapping):
+        return _list(fileset.get("includes")), _list(fileset.get("excludes"))
+    if isinstance(fileset, (list, tuple)):
+        pairs = [_patterns(entry) for entry in fileset]
+        return [glob for pair in pairs for glob in pair[0]], [glob for pair in pairs for glob in pair[1]]
+    raise Unsupported(f"Glob error: {fileset!r} is no fileset")
+
+
+def _list(globs: object) -> list[str]:
+    if globs is None:
+        return []
+    return [str(glob) for glob in globs] if isinstance(globs, (list, tuple)) else [str(globs)]

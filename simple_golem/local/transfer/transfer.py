@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
 from ..sandbox.sandbox import Sandbox
-from .container_archive import ArchiveSink, ArchiveSource
-from .container_files import ContainerSink, ContainerSource
+from .container_files import ArchiveSink, ArchiveSource, ContainerSink, ContainerSource
 from .gftp import GftpError, GftpFile
 from .progress import Report, Reporter
 from .transfer_url import TransferUrl, Unsupported

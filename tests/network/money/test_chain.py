@@ -15,8 +15,8 @@ import pytest
 from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import AllocationRefused
+from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Invoice
 from tests.network.helpers.processes import Tool

@@ -15,8 +15,8 @@ import pytest
 
 from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.events import CleanedUp, InvoiceAccepted
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna

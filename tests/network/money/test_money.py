@@ -16,8 +16,8 @@ import pytest
 
 from simple_golem import Golem, Instance, Run, Service, ServiceFailed
 from simple_golem.errors import BadBudget, NotRunning, OutOfBudget, Overcharged
+from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.model.events import (
     BudgetChanged,
     BudgetUsedUp,

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import ProviderHabits
 from tests.network.helpers.published import PublishedFile
 from tests.network.helpers.requestor import READY, Requestor
 

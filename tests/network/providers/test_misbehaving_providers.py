@@ -16,9 +16,9 @@ import pytest
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.background.threads import EngineThread
 from simple_golem.errors import LocalNetworkError, YagnaError
+from simple_golem.local.control.habits import Answer, FailingCommands, Price, ProviderHabits
+from simple_golem.local.control.provider_control import ProviderControl
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
-from simple_golem.local.supervisor.provider_control import ProviderControl
 from simple_golem.yagna.transport.retry import Repeat
 from simple_golem.yagna.values import ActivityStatus, Approval, Proposal, ProposalRejected, ProposalState
 from tests.network.helpers.processes import ROOT, TOOL, Family, environment

@@ -11,8 +11,8 @@ import tenacity
 
 from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed
 from simple_golem.errors import ActivityFailed, ActivityLost, BatchLost, GolemError
+from simple_golem.local.control.habits import Answer, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Answer, ProviderHabits
 from tests.network.helpers.leftovers import left_on
 
 GOOD = ProviderHabits()

@@ -19,8 +19,8 @@ import pytest
 from simple_golem import CommandFailed, Golem, Run, Service
 from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.events import StartProgress
 from tests.helpers.terminal import run_in_terminal, seen
 from tests.network.helpers.gate import Gate, Streams

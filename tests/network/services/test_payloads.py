@@ -10,8 +10,8 @@ import pytest
 
 from simple_golem import Golem, Payload, Run, Service, vm
 from simple_golem.errors import YagnaError
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.model.commands.commands import Deploy, Start
 from simple_golem.model.events import BatchEnded, Event
 from simple_golem.model.payload.constraints import constraint

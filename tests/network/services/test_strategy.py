@@ -10,8 +10,8 @@ import pytest
 
 from simple_golem import Golem, Service, vm
 from simple_golem.errors import BadPayload, BadStrategy, BadTerms
+from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.model.events import ProposalRejected
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import Terms

@@ -140,7 +140,7 @@ class Demands:
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> Demands:
-    monkeypatch.setattr(subnets_module, "_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(subnets_module, "_DEMAND_POLL_SECONDS", 0.01)
     return Demands()
 
 
@@ -179,7 +179,7 @@ def test_a_subnet_that_nobody_asks_for_any_more_is_closed_after_a_while(
     near.subnets = []
     near.wait_until_followed()
     assert changes == ["+local", "+public"]
-    monkeypatch.setattr(subnets_module, "_KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(subnets_module, "_UNUSED_SUBNET_SECONDS", 0.0)
     near.wait_until_followed()
     assert changes == ["+local", "+public", "-public"]
 

@@ -13,8 +13,8 @@ import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError, YagnaError
+from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.provider.agent import ProviderAgent
-from simple_golem.local.provider.habits import Price, ProviderHabits
 from simple_golem.local.provider.served_activity import StateReport
 from simple_golem.local.provider.usage import UsageReporter
 from simple_golem.yagna.api.provider import ActivityEvent

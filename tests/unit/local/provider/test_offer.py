@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadSetting, LocalNetworkError, UnsupportedPlatform
+from simple_golem.local.control.habits import Price, ProviderHabits, habits_of
+from simple_golem.local.control.messages import DaemonAddress, LocalProvider, Plan, Report
 from simple_golem.local.daemon.daemon import find_yagna
 from simple_golem.local.daemon.identities import HUB, PROVIDERS, REQUESTOR
 from simple_golem.local.local_golem import LocalGolem, check_machine
-from simple_golem.local.provider.habits import Price, ProviderHabits, habits_of
 from simple_golem.local.provider.offer import Terms, counter_properties, offer_properties
-from simple_golem.local.supervisor.messages import DaemonAddress, LocalProvider, Plan, Report
 
 INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 PAYMENT = "golem.com.scheme.payu.payment-timeout-sec?"

@@ -17,10 +17,10 @@ import pytest
 from flatbuffers import flexbuffers
 
 from simple_golem.errors import BusError
+from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.exe_unit.exe_unit import ExeUnit
 from simple_golem.local.images.image_store import ImageStore
 from simple_golem.local.provider.exe_unit_factory import _CommandHabits
-from simple_golem.local.provider.habits import ProviderHabits
 from simple_golem.local.transfer import transfer as transfer_module
 from simple_golem.local.transfer.archiver import FORMATS, pattern
 from simple_golem.local.transfer.gftp import CALLS_AT_ONCE, CHUNK_BYTES

@@ -18,12 +18,13 @@ from simple_golem.errors import BadSetting, LocalNetworkError
 from simple_golem.local import local_golem as network_module
 from simple_golem.local.chain.ledger import Ledger
 from simple_golem.local.chain.server import Chain
+from simple_golem.local.control.chain_control import ChainControl
+from simple_golem.local.control.messages import DaemonAddress, Plan, Report
 from simple_golem.local.daemon.daemon import YagnaDaemon
 from simple_golem.local.daemon.identities import REQUESTOR
 from simple_golem.local.daemon.payment_config import payment_config
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.supervisor.chain_control import ChainControl, carry_out_chain_order
-from simple_golem.local.supervisor.messages import DaemonAddress, Plan, Report
+from simple_golem.local.supervisor.orders import carry_out_chain_order
 
 URL = "http://127.0.0.1:4567"
 

@@ -14,15 +14,16 @@ from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.command_line.habit_options import _SPELLINGS, spelled_habits
 from simple_golem.command_line.main import main
 from simple_golem.errors import BadHabit, BadWaitTime, LocalNetworkError
+from simple_golem.local.control.habits import Answer, FailingCommands, Price, ProviderHabits
+from simple_golem.local.control.messages import LocalProvider
+from simple_golem.local.control.provider_control import ProviderControl
 from simple_golem.local.exe_unit.runtime import CommandError
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.local.provider.agent import ProviderAgent
 from simple_golem.local.provider.delayed_calls import DelayedCalls
 from simple_golem.local.provider.exe_unit_factory import _CommandHabits
-from simple_golem.local.provider.habits import Answer, FailingCommands, Price, ProviderHabits
 from simple_golem.local.provider.usage import ProviderUsage, UsageReporter
-from simple_golem.local.supervisor.messages import LocalProvider
-from simple_golem.local.supervisor.provider_control import ProviderControl, carry_out_order
+from simple_golem.local.supervisor.orders import carry_out_provider_order
 
 EVERYTHING_WRONG = ProviderHabits(
     price=Price(Decimal("0.1"), Decimal("0.2"), Decimal("0.3")),
@@ -353,7 +354,7 @@ def test_what_a_provider_is_told_reaches_its_agent(
     def ask(message: Mapping[str, Any]) -> None:
         order = json.loads(json.dumps(message))
         assert (order["do"], order["name"]) == ("provider", "prov-2")
-        carry_out_order(cast(ProviderAgent, agent), order)
+        carry_out_provider_order(cast(ProviderAgent, agent), order)
 
     tell(ProviderControl(LocalProvider("prov-2", "0x2", "key"), ask))
     assert agent.told == [told]
@@ -361,7 +362,7 @@ def test_what_a_provider_is_told_reaches_its_agent(
 
 def test_an_order_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(LocalNetworkError, match="can't be told to dance"):
-        carry_out_order(cast(ProviderAgent, ToldAgent()), {"order": "dance"})
+        carry_out_provider_order(cast(ProviderAgent, ToldAgent()), {"order": "dance"})
 
 
 def test_no_provider_can_be_told_anything_while_the_network_is_down() -> None:

@@ -1,26 +1,29 @@
-"""What the supervisor of a local network and its starter say to each other: one JSON document a line."""
+"""The messages between a network's owner and its supervisor: one JSON document on each line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from ..provider.habits import ProviderHabits
+from .habits import ProviderHabits
+
+# Sends an order to the supervisor and blocks for its answer.
+Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a network is to be like; the first line to the supervisor.
+    """What the network consists of; the first message to the supervisor.
 
     Attributes:
-        starter: the process whose end is the network's end.
+        starter: the id of the process that owns the network. The network ends when this process ends.
         habits: one entry for each provider.
-        subnet: where the providers offer from the beginning.
-        images: `TAG_OR_HASH=FOLDER`, each.
-        daemon_settings: further environment variables of the requestor's daemon.
-        funds: how much GLM the requestor has on the network's chain; None where there is no chain.
+        subnet: the subnet of the providers' first offers.
+        images: the additional images, each as `TAG_OR_HASH=FOLDER`.
+        daemon_settings: additional environment variables of the requestor's daemon.
+        funds: the requestor's GLM on the chain; None: the network has no chain.
     """
 
     starter: int
@@ -55,7 +58,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class DaemonAddress:
-    """Where a daemon's REST API is, and a key to it."""
+    """How to reach a daemon.
+
+    Attributes:
+        api_url: the URL of its REST API.
+        app_key: a valid app key.
+    """
 
     api_url: str
     app_key: str
@@ -66,8 +74,9 @@ class LocalProvider:
     """A provider of a local network.
 
     Attributes:
-        name, node_id: as its offers show them.
-        app_key: a key of its identity on the far daemon.
+        name: the provider's name, as in its offers.
+        node_id: the provider's node id, as in its offers.
+        app_key: an app key of the provider's identity on the far daemon.
     """
 
     name: str
@@ -77,7 +86,16 @@ class LocalProvider:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the supervisor says when the network is up."""
+    """Describes a network that is ready; the supervisor's first message.
+
+    Attributes:
+        near: the requestor's daemon.
+        far: the providers' daemon.
+        registry_url: the URL of the image registry.
+        journals: the folder for the journals of sessions on this network.
+        providers: all providers, in the order of their numbers.
+        chain_url: the URL of the chain's JSON-RPC server; None: the network has no chain.
+    """
 
     near: DaemonAddress
     far: DaemonAddress
@@ -102,6 +120,10 @@ class Report:
 
 
 def send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Write one message; `BrokenPipeError` if nobody listens any more."""
+    """Write one message.
+
+    Raises:
+        BrokenPipeError: the other process no longer reads.
+    """
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()

@@ -1,0 +1,102 @@
+"""The base of the local network's HTTP servers: a function from a request to a JSON answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from ...background.threads import EngineThread
+
+logger = logging.getLogger(__name__)
+
+_SHUTDOWN_POLL_SECONDS = 0.1
+_JOIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to a `JsonServer`.
+
+    Attributes:
+        method: `GET` or `POST`.
+        target: the path with the query.
+        body: the body, empty if there is none.
+    """
+
+    method: str
+    target: str
+    body: bytes
+
+
+# Returns the status code of the answer, and the JSON value of its body.
+Answer = Callable[[Request], tuple[int, object]]
+
+
+class JsonServer:
+    """A web server on 127.0.0.1; it answers each request on a thread of its own.
+
+    Attributes:
+        url: the URL of the server.
+    """
+
+    def __init__(self, name: str, answer: Answer, port: int = 0) -> None:
+        """Start to listen; does not block.
+
+        Args:
+            name: the name for threads and log lines.
+            answer: returns the answer to a request; called by several threads at once.
+            port: 0 for any free port.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        self._server = _Server(name, answer, port)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = EngineThread(name, self._server.serve_forever, _SHUTDOWN_POLL_SECONDS).start()
+
+    def close(self) -> None:
+        """Stop to listen; blocks for about 0.1 s, for 1 s at most."""
+        self._server.shutdown()
+        self._thread.join(_JOIN_SECONDS)
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, name: str, answer: Answer, port: int) -> None:
+        self.name = name
+        self.answer = answer
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # For example a client that was killed. The base class would print a traceback to stderr.
+        logger.info("%s: a request was not answered", self.name, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    # A client that sends nothing must not occupy a thread for ever.
+    timeout = 10.0
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, document = self.server.answer(Request(self.command, self.path, body))
+        answer = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        logger.debug("%s: %s", self.server.name, format % args)
