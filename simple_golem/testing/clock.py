@@ -18,13 +18,22 @@ Action = Callable[[], object]
 class Appointment:
     """Something that is to be done at a moment of a clock; may be cancelled until then."""
 
-    def __init__(self, at: float, action: Action) -> None:
+    def __init__(self, at: float, action: Action, clock: Clock | None = None) -> None:
+        """Args: clock: the one that is told when it is cancelled."""
         self.at = at
         self._action: Action | None = action
+        self._clock = clock
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be done."""
+        return self._action is not None
 
     def cancel(self) -> None:
         """Do it not, unless it is being done already."""
         self._action = None
+        if self._clock is not None:
+            self._clock.forget_cancelled()
 
     def do(self) -> None:
         """Do it, once, unless it was cancelled."""
@@ -36,7 +45,7 @@ class Appointment:
 class Clock:
     """The real clock: waits take their time, and appointments are kept by a thread of its own.
 
-    The thread begins with the first appointment and ends with `close`.
+    There is a thread as long as there are appointments, until `close`.
     """
 
     def __init__(self) -> None:
@@ -60,12 +69,19 @@ class Clock:
 
     def after(self, seconds: float, action: Action) -> Appointment:
         """Have `action` called in `seconds` of this clock, on another thread; does not block."""
-        appointment = Appointment(self.monotonic() + seconds, action)
+        appointment = Appointment(self.monotonic() + seconds, action, self)
         with self._changed:
             heapq.heappush(self._appointments, (appointment.at, next(self._numbers), appointment))
             self._changed.notify_all()
             self._start_thread()
         return appointment
+
+    def forget_cancelled(self) -> None:
+        """Appointments were cancelled: keep no place for them."""
+        with self._changed:
+            self._appointments = [one for one in self._appointments if one[2].is_open]
+            heapq.heapify(self._appointments)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Keep no appointment any more; blocks until the one that is being kept is done."""
@@ -87,13 +103,14 @@ class Clock:
             do_safely(appointment)
 
     def _next_due(self) -> Appointment | None:
-        """Block until an appointment is due; None once the clock is closed."""
+        """Block until an appointment is due; None once there is none any more, which ends the thread."""
         with self._changed:
-            while not self._closed:
-                left = self._appointments[0][0] - self.monotonic() if self._appointments else None
-                if left is not None and left <= 0:
+            while self._appointments:
+                left = self._appointments[0][0] - self.monotonic()
+                if left <= 0:
                     return heapq.heappop(self._appointments)[2]
                 self._changed.wait(left)
+            self._thread = None
         return None
 
 

@@ -229,6 +229,8 @@ class Agreements:
         if agreement.state == "Proposal":
             text = f"{name} should be confirmed, before waiting for approval."
             return FakeAnswer.of_message(text, 400)
+        if agreement.state == "Expired":
+            return FakeAnswer.of_message(f"{name} expired.", 410)
         if agreement.state == "Terminated":
             return FakeAnswer.of_message(f"{name} terminated.", 400)
         if not is_decided and agreement.state == "Pending":

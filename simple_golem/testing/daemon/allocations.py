@@ -130,7 +130,7 @@ class Allocations:
         if timeout is not None and timeout <= self._world.clock.now():
             return FakeAnswer.of_message("New allocation timeout is in the past", 400)
         if total is not None and total < allocation.spent:
-            text = "New allocation amount is smaller than the amount already spent"
+            text = "New allocation would be smaller than the already spent amount"
             return FakeAnswer.of_message(text, 400)
         allocation.total = allocation.total if total is None else total
         allocation.timeout = timeout or allocation.timeout

@@ -11,7 +11,7 @@ from ..request import Call
 
 
 class HangUps:
-    """One thread that watches the sockets of requests that wait; it begins with the first of them."""
+    """One thread that watches the sockets of requests that wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,8 +21,9 @@ class HangUps:
         self._waker.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._watched: dict[socket.socket, Call] = {}
-        self._thread: threading.Thread | None = None
         self._closed = False
+        self._thread = threading.Thread(target=self._run, name="fake-yagna-hang-ups", daemon=True)
+        self._thread.start()
 
     def watch(self, connection: socket.socket, call: Call) -> None:
         """Abandon `call` when the client hangs up, from now on."""
@@ -31,9 +32,6 @@ class HangUps:
                 return
             self._watched[connection] = call
             self._selector.register(connection, selectors.EVENT_READ, call)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="fake-yagna-hang-ups", daemon=True)
-                self._thread.start()
         self._wake()
 
     def forget(self, connection: socket.socket) -> None:
@@ -46,10 +44,8 @@ class HangUps:
         """End the thread; blocks until it has ended."""
         with self._lock:
             self._closed = True
-            thread = self._thread
         self._wake()
-        if thread is not None:
-            thread.join()
+        self._thread.join()
         self._selector.close()
         self._woken.close()
         self._waker.close()

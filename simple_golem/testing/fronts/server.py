@@ -158,7 +158,10 @@ class _Connection:
             if answer.stream is not None:
                 self._send_stream(answer, answer.stream)
                 return
-            self._socket.sendall(_head(answer, f"content-length: {len(answer.body)}") + answer.body)
+            is_last = request.headers.get("connection", "").lower() == "close"
+            self._socket.sendall(_head(answer, f"content-length: {len(answer.body)}", is_last) + answer.body)
+            if is_last:
+                return
 
     def _watch(self, call: Call) -> None:
         self._hang_ups.watch(self._socket, call)
@@ -199,12 +202,14 @@ class _Connection:
             stream.close()
 
 
-def _head(answer: FakeAnswer, length: str) -> bytes:
-    kind = "" if answer.content_type is None else f"content-type: {answer.content_type}\r\n"
-    if answer.status == 204:
-        length = ""
-    line = f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Said')}\r\n"
-    return f"{line}{kind}{length}{chr(13) + chr(10) if length else ''}\r\n".encode()
+def _head(answer: FakeAnswer, length: str, is_last: bool = False) -> bytes:
+    lines = [
+        f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Said')}",
+        *([] if answer.status == 204 else [length]),
+        *([] if answer.content_type is None else [f"content-type: {answer.content_type}"]),
+        *(["connection: close"] if is_last else []),
+    ]
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 def _bound(port: int) -> socket.socket:
