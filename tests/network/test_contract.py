@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from simple_golem.local.local_golem import LocalGolem
-from simple_golem.local.provider.habits import Answer, ProviderHabits
+from simple_golem.local import Answer, LocalGolem, ProviderHabits
 from tests.contract.activities import ActivityContract, BatchContract, StreamContract
 from tests.contract.agreements import AgreementContract
 from tests.contract.buyer import (

@@ -10,15 +10,15 @@ from decimal import Decimal
 from ..clock import Clock
 from ..fake_provider import FakeProvider
 from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .activities import Activities
-from .agreements import Agreements
-from .allocations import Allocations
-from .bus import Bus
-from .documents import Document, Payments
-from .market import Market
-from .provider_desk import ProviderDesk, Providers, Trade
+from .activity.activities import Activities
+from .files.bus import Bus
+from .files.transfers import Transfers
+from .market.agreements import Agreements
+from .market.demands import Market
+from .money.allocations import Allocations
+from .money.documents import Document, Payments
+from .provider.desk import ProviderDesk, Providers, Trade
 from .routes import Handler, Routes, daemon_routes
-from .transfers import Transfers
 from .world import World
 
 logger = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..request import Call, FakeAnswer, FakeRequest
-from .activities import Activities
-from .agreements import Agreements
-from .allocations import Allocations
-from .bus import Bus
-from .documents import Payments
-from .market import Market
+from .activity.activities import Activities
+from .files.bus import Bus
+from .market.agreements import Agreements
+from .market.demands import Market
+from .money.allocations import Allocations
+from .money.documents import Payments
 
 Handler = Callable[..., FakeAnswer]
 _ANY = "*"

@@ -13,7 +13,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ...yagna.service_bus.flexbuffers import BadFlexBuffer, decode, encode
-from ..daemon.bus import Service
+from ..daemon.files.bus import Service
 
 logger = logging.getLogger(__name__)
 

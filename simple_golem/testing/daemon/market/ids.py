@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..request import FakeAnswer, Refused
+from ...request import FakeAnswer, Refused
 
 _SUBSCRIPTION = re.compile(r"[0-9a-f]{32}-[0-9a-f]{64}")
 _PROPOSAL = re.compile(r"[RP]-[0-9a-f]{64}")

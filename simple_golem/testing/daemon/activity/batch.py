@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..request import Call
+from ...request import Call
+from ..wire import date_text
+from ..world import World
 from .output import Captured, CapturedOutput
-from .wire import date_text
-from .world import World
 
 Command = dict[str, Any]
 PING_SECONDS = 15.0

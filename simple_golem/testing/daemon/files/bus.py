@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .wire import bad_json, json_body
-from .world import World
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..wire import bad_json, json_body
+from ..world import World
 
 _CALL_SECONDS = 60.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..fake_provider import FakeProvider
+from ...fake_provider import FakeProvider
 
 SUBNET = "golem.node.debug.subnet"
 _PLATFORMS = (

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..records import Records
+from ..wire import date_text, flat, json_body, number_of, reason_body, seconds_of, short_date_text
+from ..world import World
 from .constraints import matches, undefined
 from .ids import check_proposal, check_subscription
-from .records import Records
-from .wire import date_text, flat, json_body, number_of, reason_body, seconds_of, short_date_text
-from .world import World
 
 SUBSCRIPTION_SECONDS = 3600.0
 # How long the daemon tries to reach another one.

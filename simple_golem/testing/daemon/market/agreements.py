@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .ids import is_proposal, not_hexadecimal
-from .market import NETWORK_SECONDS, Market, Proposal, most_events
-from .records import EventLog, Records
-from .wire import (
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..records import EventLog, Records
+from ..wire import (
     bad_json,
     bad_query,
     date_of,
@@ -21,7 +19,9 @@ from .wire import (
     reason_body,
     seconds_of,
 )
-from .world import World
+from ..world import World
+from .demands import NETWORK_SECONDS, Market, Proposal, most_events
+from .ids import is_proposal, not_hexadecimal
 
 _STATES = ("Proposal", "Pending", "Cancelled", "Rejected", "Approved", "Expired", "Terminated")
 _OPEN = ("Proposal", "Pending", "Approved")

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .records import Records
-from .wire import amount_of, bad_json, date_of, date_text, json_body, needed, number_of, read_date
-from .world import World
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..records import Records
+from ..wire import amount_of, bad_json, date_of, date_text, json_body, needed, number_of, read_date
+from ..world import World
 
 _URL = "/payment-api/v1/allocations"
 _TEN_YEARS = timedelta(days=3650)

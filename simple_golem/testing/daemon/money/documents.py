@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .activities import Activity
-from .agreements import Agreement
-from .allocations import Allocation, Allocations
-from .records import MOST_RECORDS, EventLog, Records
-from .wire import (
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..activity.activities import Activity
+from ..market.agreements import Agreement
+from ..records import MOST_RECORDS, EventLog, Records
+from ..wire import (
     amount_of,
     bad_json,
     date_of,
@@ -25,7 +24,8 @@ from .wire import (
     seconds_of,
     short_date_text,
 )
-from .world import World
+from ..world import World
+from .allocations import Allocation, Allocations
 
 _DEFAULT_SECONDS = 5.0
 _DEFAULT_EVENTS = ("RECEIVED", "CANCELLED")

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..command_answer import Answers, pieces_of
-from ..request import Call
+from ...command_answer import Answers, pieces_of
+from ...request import Call
+from ..records import Records
+from ..world import World
 from .batch import Batch, Command
-from .records import Records
-from .world import World
 
 INITIALIZED, DEPLOYED, READY, TERMINATED = "Initialized", "Deployed", "Ready", "Terminated"
 StatePair = tuple[str, "str | None"]

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from ..request import Call, ConnectionDropped
+from ...request import Call, ConnectionDropped
+from ..activity.exe_unit import CommandFailure
+from ..world import World
 from .bus import Bus, BusError
-from .exe_unit import CommandFailure
-from .world import World
 
 CHUNK_BYTES = 40 * 1024
 _RETRY_SECONDS = (2.0, 4.0)

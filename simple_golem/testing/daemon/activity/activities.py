@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..request import Call, FakeAnswer, FakeRequest, Refused
-from .agreements import Agreement, Agreements
+from ...request import Call, FakeAnswer, FakeRequest, Refused
+from ..market.agreements import Agreement, Agreements
+from ..market.ids import not_hexadecimal
+from ..records import Records
+from ..wire import json_body, needed, number_of, seconds_of
+from ..world import World
 from .batch import Batch, Command
 from .exe_unit import TERMINATED, ExeUnit, StatePair
-from .ids import not_hexadecimal
-from .records import Records
-from .wire import json_body, needed, number_of, seconds_of
-from .world import World
 
 _DEFAULT_SECONDS = 5.0
 _COMMANDS = ("sign", "deploy", "start", "run", "transfer", "terminate")

@@ -10,13 +10,16 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from ..clock import Appointment
-from ..fake_provider import FakeProvider
-from .activities import Activities, Activity
-from .agreements import Agreement, Agreements
-from .documents import Payments
-from .exe_unit import READY, TERMINATED, ExeUnit, StatePair
-from .market import Demand, Market, Offer, Proposal
+from ...clock import Appointment
+from ...fake_provider import FakeProvider
+from ..activity.activities import Activities, Activity
+from ..activity.exe_unit import READY, TERMINATED, ExeUnit, StatePair
+from ..files.transfers import Transfers
+from ..market.agreements import Agreement, Agreements
+from ..market.demands import Demand, Market, Offer, Proposal
+from ..money.documents import Payments
+from ..records import MOST_RECORDS
+from ..world import World
 from .offer import (
     SUBNET,
     counter_properties,
@@ -25,9 +28,6 @@ from .offer import (
     offer_properties,
     payment_timeout,
 )
-from .records import MOST_RECORDS
-from .transfers import Transfers
-from .world import World
 
 UNRESPONSIVE_SECONDS = 5.0
 DESTROYED_SECONDS = 10.0
