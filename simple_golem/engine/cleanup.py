@@ -15,7 +15,7 @@ from ..model.offers.prices import EXACT
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementState, Invoice
 from .event_dispatcher import Emit
-from .market.demand import SESSION_MARK
+from .market.demand_properties import SESSION_MARK
 from .payment.account import Account
 from .payment.journal import Journal, JournalOwner, dead_journals
 from .payment.ledger import account_of

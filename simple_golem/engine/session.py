@@ -29,8 +29,10 @@ from .activity.health_check import HealthCheck
 from .cleanup import clean_up
 from .event_dispatcher import EventDispatcher
 from .files.publisher import FilePublisher
-from .market.agreement import AgreementMaker, Chooser
+from .market.agreement import AgreementMaker
+from .market.chooser import Chooser
 from .market.demand import Demand
+from .market.providers import Providers
 from .payment.budget import COVERED, Budget, BudgetWatch
 from .payment.journal import JournalOwner, dead_journals, journal_of
 from .payment.ledger import Books, Ledger, account_of
@@ -80,7 +82,8 @@ class Session:
         self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
         self._health_workers = WorkerPool("golem-look", _HEALTH_WORKERS)
         self.files = FilePublisher(self.yagna)
-        self.chooser = Chooser()
+        self.providers = Providers()
+        self.chooser = Chooser(self.providers)
         self.events = EventDispatcher()
         self.emit = self.events.emit
         self.agreements = AgreementMaker(self.yagna, self.app_session_id, self.emit)
@@ -278,7 +281,7 @@ class Session:
     def _overcharged(self, agreement_id: str, error: Overcharged) -> None:
         account = self.ledger.find(agreement_id)
         if account is not None:
-            self.chooser.ban(account.provider_id)
+            self.providers.ban(account.provider_id)
         watcher = self._watched.get(agreement_id)
         if watcher is not None:
             watcher.overcharged(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial, reduce
 from types import TracebackType
 from typing import Any
@@ -14,18 +14,17 @@ from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
-from ..errors import BadInstanceCount, BadWaitTime, GolemError, NotRunning, ServiceFailed, WaitTimeout
+from ..errors import BadInstanceCount, GolemError, NotRunning, ServiceFailed, WaitTimeout
 from ..model.commands.commands import Command
 from ..model.commands.results import Results
 from ..model.cost import Cost
 from ..model.service.service import Service, made_for
+from ..model.service.service_class import service_factories
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .instance import ClusterContext, Instance, Member, refuse_on_engine_thread
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 _FIRST_WARNING_SECONDS = 10.0
 _NEXT_WARNING_SECONDS = 60.0
@@ -247,7 +246,7 @@ class Cluster:
         """
         makers = [
             partial(made_for, self._context.payload, make)
-            for make in makers_of(self._class, num_instances, instance_params)
+            for make in service_factories(self._class, num_instances, instance_params)
         ]
         # Users' constructors run under no lock, and none is started if one raises.
         new = self._make([(make(), make) for make in makers])
@@ -387,59 +386,14 @@ class Cluster:
         """What providers have answered so far, in words."""
         demand = self._context.demand
         subnet = self._context.session.settings.subnet_tag
-        seen, rejections = demand.answers()
-        report = f"{seen} offer{'' if seen == 1 else 's'} seen in the subnet {subnet!r}"
-        if not seen:
+        summary = demand.offers.summary()
+        report = f"{summary.seen} offer{'' if summary.seen == 1 else 's'} seen in the subnet {subnet!r}"
+        if not summary.seen:
             asked = "is that the right subnet, and does the payload ask for what anybody has?"
             return f"{report}: {asked}"
-        report += f", {self._context.session.chooser.busy(demand)} busy"
-        rejected = "".join(f", {number} rejected because: {why}" for why, number in rejections)
+        report += f", {summary.occupied} busy"
+        rejected = "".join(f", {number} rejected because: {why}" for why, number in summary.rejections)
         return report + rejected
-
-
-def expiration_of(value: datetime | timedelta | None) -> datetime:
-    """When a cluster ends (UTC), from what a user gave: a moment, a time from now, or None (180 minutes)."""
-    now = datetime.now(timezone.utc)
-    if value is None:
-        return now + DEFAULT_EXPIRATION
-    if isinstance(value, timedelta):
-        try:
-            moment = now + value
-        except OverflowError as error:
-            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
-    elif isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise BadWaitTime(
-                f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
-                "or give a timedelta"
-            )
-        moment = value.astimezone(timezone.utc)
-    else:
-        raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
-    if moment <= now:
-        raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
-    return moment
-
-
-def makers_of(
-    cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
-) -> list[Callable[[], Service]]:
-    """What makes the service of each instance, or `BadInstanceCount`."""
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-        raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
-    if params is None:
-        return [cls] * (1 if number is None else number)
-    if isinstance(params, (str, Mapping)) or not isinstance(params, Sequence):
-        raise BadInstanceCount(f"instance_params is {params!r}: give a list with a dict for each instance")
-    for one in params:
-        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
-            raise BadInstanceCount(f"instance_params has {one!r}: give a dict of constructor arguments")
-    wanted = len(params) if number is None else number
-    if not params or len(params) != wanted:
-        raise BadInstanceCount(
-            f"instance_params has {len(params)} entries for {wanted} instances: give one for each"
-        )
-    return [partial(cls, **one) for one in params]
 
 
 def failed(instances: Sequence[Instance], what: str) -> ServiceFailed:

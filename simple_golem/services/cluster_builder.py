@@ -1,31 +1,36 @@
-"""What `run_service` and `resume_service` were asked for: checked, and made a cluster."""
+"""Checks the arguments of `run_service` and `resume_service`, and makes a cluster of them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from ..engine.market.demand import Demand, Listing, demand_constraints, demand_properties
+from ..engine.market.demand import Demand
+from ..engine.market.demand_properties import demand_constraints, demand_properties
 from ..engine.market.image_registry import locate
+from ..engine.market.listing import Listing
 from ..engine.market.proposal_rules import ProposalRules
 from ..engine.session import Session
+from ..errors import BadWaitTime
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
 from ..model.payload.payload import Payload, require_payload
 from ..model.service.service import Service, made_for
-from ..model.service.service_class import check_service_class, payload_of
+from ..model.service.service_class import check_service_class, payload_of, service_factories
 from ..model.service.suspended import SuspendedInstance
-from .cluster import Cluster, expiration_of, makers_of
+from .cluster import Cluster
 from .instance import ClusterContext, Member, Respawn
+
+_DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterBuilder:
-    """A cluster to be: everything is checked, nothing is spent."""
+    """The checked arguments of a cluster; nothing is spent yet."""
 
     service_class: type[Service]
     members: Sequence[Member]
@@ -53,19 +58,40 @@ class ClusterBuilder:
         start_timeout: float | None = None,
         adopted: Sequence[SuspendedInstance] = (),
     ) -> ClusterBuilder:
-        """Check what a user gave, look the image up, and make the user's objects on the caller's thread."""
+        """Check the arguments, look the image up, and make the user's objects; blocks for the image registry.
+
+        Args:
+            registry_url: where images are looked up.
+            service_class, num_instances, instance_params, payload, expiration, start_timeout: as the user
+                gave them to `run_service`.
+            strategy, terms, respawn: checked already.
+            adopted: the suspended instances that go on, for `resume_service`.
+
+        Raises:
+            BadService, BadInstanceCount, BadPayload, BadWaitTime: one of the arguments makes no sense.
+            UnknownImage, RegistryError: the image could not be looked up.
+            Exception: whatever the constructor of the service raises.
+        """
         checked = check_service_class(service_class)
-        makers = makers_of(checked, num_instances, instance_params)
+        factories = service_factories(checked, num_instances, instance_params)
         wanted = require_payload(payload if payload is not None else payload_of(checked))
         ends = expiration_of(expiration)
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, registry_url))
-        makers = [partial(made_for, wanted, make) for make in makers]
-        members = [(make(), make) for make in makers]
+        factories = [partial(made_for, wanted, make) for make in factories]
+        members = [(make(), make) for make in factories]
         return cls(checked, members, wanted, ends, strategy, terms, respawn, start_timeout, adopted)
 
     def cluster(self, session: Session, stop_grace: float) -> Cluster:
-        """The cluster, with nothing on the market yet; asks the daemon how to pay."""
+        """Return the cluster; nothing is published yet. Blocks for two requests to the daemon.
+
+        Args:
+            session: what the cluster belongs to.
+            stop_grace: seconds that a batch may take to end when the cluster is stopped.
+
+        Raises:
+            AllocationRefused: the budget can't be kept until the expiration.
+        """
         session.budget.cover(self.expiration)
         decorations = session.budget.decorations()
         settings = session.settings
@@ -73,18 +99,17 @@ class ClusterBuilder:
             self.strategy,
             self.terms,
             settings.payment_platform,
-            session.chooser.is_banned,
-            session.chooser.is_free,
-            session.budget,
+            session.providers.is_banned,
         )
         make_demand = partial(
             Demand,
             session.yagna,
             session.counter_workers,
-            session.chooser.changed,
             demand_properties(self.payload, decorations, settings, self.expiration, session.app_session_id),
             demand_constraints(self.payload, decorations, settings),
             rules,
+            session.providers,
+            session.budget,
             self.service_class.__name__,
             session.emit,
         )
@@ -99,3 +124,34 @@ class ClusterBuilder:
             self.payload,
         )
         return Cluster(context, self.service_class, self.members, self.expiration, self.adopted)
+
+
+def expiration_of(value: datetime | timedelta | None) -> datetime:
+    """Return when a cluster ends (UTC).
+
+    Args:
+        value: a moment, a time from now, or None for 180 minutes from now.
+
+    Raises:
+        BadWaitTime: it is something else, or is past.
+    """
+    now = datetime.now(timezone.utc)
+    if value is None:
+        return now + _DEFAULT_EXPIRATION
+    if isinstance(value, timedelta):
+        try:
+            moment = now + value
+        except OverflowError as error:
+            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise BadWaitTime(
+                f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
+                "or give a timedelta"
+            )
+        moment = value.astimezone(timezone.utc)
+    else:
+        raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
+    if moment <= now:
+        raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
+    return moment

@@ -21,7 +21,8 @@ from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.life import Life
 from ..engine.life.life_state import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
-from ..engine.market.demand import Demand, Listing
+from ..engine.market.demand import Demand
+from ..engine.market.listing import Listing
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (

@@ -1,17 +1,18 @@
-"""Offers as providers make them, and the rules by which a test's cluster takes them."""
+"""Offers as providers make them, and the rules by which a test's cluster accepts them."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
 from simple_golem.background.threads import WorkerPool
-from simple_golem.engine.event_dispatcher import EventDispatcher
+from simple_golem.engine.event_dispatcher import Emit, EventDispatcher
 from simple_golem.engine.market.demand import Demand
+from simple_golem.engine.market.offer_book import RatedProposal
 from simple_golem.engine.market.proposal_rules import ProposalRules
+from simple_golem.engine.market.providers import Providers
 from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, MODEL, SCHEME, USAGE_VECTOR
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import Terms
@@ -44,48 +45,52 @@ def proposal_of(
 
 
 class Purse:
-    """What is left of a budget, for whoever reserves first."""
+    """A budget of which nothing is spent but what is reserved."""
 
-    def __init__(self, amount: Decimal) -> None:
-        self.amount = amount
+    def __init__(self, amount: str = "1") -> None:
+        self.amount = Decimal(amount)
         self.reserved: dict[str, Decimal] = {}
 
     def left(self) -> Decimal:
         return self.amount - sum(self.reserved.values())
 
-    def reserve(self, provider_id: str, amount: Decimal) -> None:
+    def reserve(self, provider_id: str, amount: Decimal) -> bool:
+        if amount > self.left():
+            return False
         self.reserved[provider_id] = amount
+        return True
 
 
-def judge(
-    strategy: Strategy | None = None,
-    terms: Terms | None = None,
-    *,
-    banned: tuple[str, ...] = (),
-    funds: str = "1",
+def rated(provider: str, worth: float = 1.0, needs: str = "0") -> RatedProposal:
+    """What a provider has offered or answered, rated."""
+    return RatedProposal("d1", proposal_of(provider, {}), worth, Decimal(needs))
+
+
+def rules_of(
+    strategy: Strategy | None = None, terms: Terms | None = None, *, banned: tuple[str, ...] = ()
 ) -> ProposalRules:
-    return ProposalRules(
-        strategy or Strategy(),
-        terms or Terms(),
-        PLATFORM,
-        banned.__contains__,
-        lambda provider_id: True,
-        Purse(Decimal(funds)),
-    )
+    return ProposalRules(strategy or Strategy(), terms or Terms(), PLATFORM, banned.__contains__)
 
 
 def demand_of(
     yagna: Yagna,
     workers: WorkerPool,
-    changed: threading.Condition,
     properties: Mapping[str, Any] | None = None,
-    rules: ProposalRules | None = None,
-    name: str = "1",
     constraints: str = "()",
+    *,
+    rules: ProposalRules | None = None,
+    providers: Providers | None = None,
+    purse: Purse | None = None,
+    emit: Emit | None = None,
 ) -> Demand:
-    demand = Demand(
-        yagna, workers, changed, properties or {}, constraints, rules or judge(), name, EventDispatcher().emit
+    return Demand(
+        yagna,
+        workers,
+        properties or {},
+        constraints,
+        rules or rules_of(),
+        providers or Providers(),
+        purse or Purse(),
+        "Hello",
+        emit or EventDispatcher().emit,
     )
-    # Nobody is countered as long as no instance looks for a provider.
-    demand.wanted = 1
-    return demand

@@ -81,7 +81,7 @@ class ProviderLease:
         finally:
             if life.agreement is None:
                 self._session.budget.let_go(proposal.issuer_id)
-                self._session.chooser.give_back(proposal.issuer_id, failed=not life.stop.cancelled)
+                self._session.chooser.release(proposal.issuer_id, failed=not life.stop.cancelled)
         return life.agreement
 
     def create_activity(self) -> None:
@@ -125,7 +125,7 @@ class ProviderLease:
         agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
         life.agreement = agreement
         activity.provider = str(agreement)
-        session.chooser.take(kept.provider_id)
+        session.chooser.occupy(kept.provider_id)
         self._instance.has_agreement(kept.agreement_id, name)
         session.watch(kept.agreement_id, self._watch)
         session.payments.expect_invoice(kept.agreement_id, str(agreement))
@@ -181,7 +181,7 @@ class ProviderLease:
             session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, False, reason))
         confirmed = self._destroy(self._life.activity, ended, until)
         session.ledger.agreement_ended(agreement.agreement_id, certain=ended and confirmed)
-        session.chooser.give_back(agreement.provider_id, failed=outcome.elsewhere)
+        session.chooser.release(agreement.provider_id, failed=outcome.elsewhere)
 
     def _destroy(self, activity: Activity | None, agreement_ended: bool, until: float) -> bool:
         """Destroy the activity, unless it is gone; whether it is certain that it does not exist any more."""

@@ -1,0 +1,19 @@
+"""The market: a demand is published, offers are rated and countered, and an agreement is made of the best.
+
+* `Listing` has one `Demand` on the market at a time, and publishes a new one after the old one was withdrawn.
+* `Demand` publishes, reads and withdraws. It has an `OfferBook`, which knows who has offered and answered.
+* `Chooser` takes the best provider from a book, or waits. `Providers` knows who is occupied, in all clusters.
+* `AgreementMaker` turns the chosen proposal into an `Agreement`.
+
+Order of locks: a thread that holds one of these locks takes only locks further down in the list.
+
+1. `Listing._lock`: held while a demand is published.
+2. `Demand._lock`: held while a demand is published, so that it is not withdrawn at the same time.
+3. `Chooser._lock`: the books that are waited at. Held alone.
+4. `OfferBook._changed`: offers, answers and rejections of one cluster.
+5. `Providers._lock`: who is occupied, who is banned, and who has failed.
+6. `Budget._reserving`: GLM that agreements in the making need.
+7. `Ledger.lock`: the accounts of the agreements.
+
+No request is sent, no event is emitted and no code of the user runs while one of the locks 3 to 7 is held.
+"""

@@ -1,4 +1,4 @@
-"""Where an image can be downloaded: asked of Golem's registry, with an HTTP session of its own."""
+"""Where an image can be downloaded, according to Golem's image registry."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ from ...errors import BadPayload, RegistryError, UnknownImage
 from ...model.payload.payload import ImageLocation, ImageRequest
 
 logger = logging.getLogger(__name__)
-_TIMEOUT = (5.0, 10.0)
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
+_ATTEMPTS = 3
 
 
 def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
-    """Ask the registry (`GET /v1/image/info`) where `image` is; blocks for half a minute at most.
+    """Return where an image can be downloaded; asks the registry (`GET /v1/image/info`) if need be.
+
+    Blocks for 45 seconds at most.
+
+    Args:
+        image: its tag, or its hash. With hash and URL the registry is not asked.
+        registry_url: the address of the registry.
 
     Raises:
-        UnknownImage: the registry does not have it.
-        RegistryError: the registry does not answer, or not with what a registry answers.
+        UnknownImage: the registry does not have the image.
+        RegistryError: the registry does not answer, or its answer makes no sense.
     """
     if image.url is not None and image.hash is not None:
         return ImageLocation(hash=image.hash, url=image.url)
-    asked = {"hash": image.hash} if image.hash is not None else {"tag": image.tag}
-    answer = _ask(registry_url.rstrip("/") + "/v1/image/info", {**asked, "count": "true"})
-    (what,) = asked.values()
+    query = {"hash": image.hash} if image.hash is not None else {"tag": image.tag}
+    answer = _ask(registry_url.rstrip("/") + "/v1/image/info", {**query, "count": "true"})
+    (what,) = query.values()
     if answer.status_code == 404:
-        words = _own_words(answer) or ": it is not there; check the spelling of its tag or hash"
-        raise UnknownImage(f"the registry at {registry_url} does not know {what}{words}")
+        message = _message_of(answer) or ": check the spelling of its tag or hash"
+        raise UnknownImage(f"the registry at {registry_url} does not know {what}{message}")
     try:
         answer.raise_for_status()
         info = answer.json()
@@ -37,13 +45,13 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
     except (requests.exceptions.RequestException, KeyError, TypeError, BadPayload) as error:
         raise RegistryError(
             f"the registry at {registry_url} answered {answer.status_code} when asked for {what}"
-            f"{_own_words(answer)}"
+            f"{_message_of(answer)}"
         ) from error
     logger.debug("image %s is %s at %s", what, location.hash, location.url)
     return location
 
 
-def _is_passing(answer: requests.Response) -> bool:
+def _is_temporary(answer: requests.Response) -> bool:
     return answer.status_code >= 500
 
 
@@ -54,15 +62,15 @@ def _last_answer(state: tenacity.RetryCallState) -> requests.Response:
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception_type(RegistryError) | tenacity.retry_if_result(_is_passing),
-    stop=tenacity.stop_after_attempt(3),
+    retry=tenacity.retry_if_exception_type(RegistryError) | tenacity.retry_if_result(_is_temporary),
+    stop=tenacity.stop_after_attempt(_ATTEMPTS),
     wait=tenacity.wait_exponential(multiplier=0.2, max=2.0),
     retry_error_callback=_last_answer,
 )
 def _ask(url: str, params: dict[str, Any]) -> requests.Response:
     try:
         with requests.Session() as session:
-            return session.get(url, params=params, timeout=_TIMEOUT)
+            return session.get(url, params=params, timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS))
     except requests.exceptions.RequestException as error:
         raise RegistryError(
             f"the image registry at {url} does not answer: check the network, "
@@ -70,7 +78,8 @@ def _ask(url: str, params: dict[str, Any]) -> requests.Response:
         ) from error
 
 
-def _own_words(answer: requests.Response) -> str:
+def _message_of(answer: requests.Response) -> str:
+    """Return the error message of an answer, after a colon; an empty text if there is none."""
     try:
         body = answer.json()
     except requests.exceptions.JSONDecodeError:

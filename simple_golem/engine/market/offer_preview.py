@@ -1,4 +1,4 @@
-"""A look at the market, without committing to anything."""
+"""Which offers are on the market: they are read, and none is answered."""
 
 from __future__ import annotations
 
@@ -16,17 +16,25 @@ from ...model.settings import Settings
 from ...yagna.client import Yagna
 from ...yagna.values import Proposal, ProposalState
 
+# The preview ends when no new offer has arrived for this time.
 _QUIET_SECONDS = 1.0
-_LIVES_FOR = timedelta(minutes=30)
+_DEMAND_LIFETIME = timedelta(minutes=30)
 
 
 def offers_on_market(
     settings: Settings, payload: Payload, seconds: float, strategy: Strategy
 ) -> tuple[Offer, ...]:
-    """Look at the market through a connection of its own; the best by `strategy` come first."""
+    """Return the offers that match a payload, best first; blocks for `seconds` at most.
+
+    Args:
+        settings: the daemon and the subnet; the connection is closed at the end.
+        payload: what an offer has to match.
+        seconds: how long offers are collected.
+        strategy: rates them. Those that it refuses come last.
+    """
     yagna = Yagna(settings.api_url, settings.app_key, market_url=settings.market_url)
     try:
-        found = look_at_market(yagna, settings, payload, seconds, Scope())
+        found = collect_offers(yagna, settings, payload, seconds, Scope())
     finally:
         yagna.close()
     return tuple(sorted(found, key=lambda offer: -_worth(strategy, offer)))
@@ -37,19 +45,22 @@ def _worth(strategy: Strategy, offer: Offer) -> float:
     return -math.inf if worth is None else worth
 
 
-def look_at_market(
+def collect_offers(
     yagna: Yagna, settings: Settings, payload: Payload, seconds: float, scope: Scope
 ) -> tuple[Offer, ...]:
-    """Publish a demand, collect the offers that match it, and withdraw it; nothing is answered.
+    """Publish a demand, collect the offers that match it, and withdraw it; blocks for `seconds` at most.
 
     Args:
-        yagna, settings: the daemon, and where on the market to look.
-        payload: what is asked for.
-        seconds: how long to collect at most; it ends earlier when a second has brought nothing new.
-        scope: cancelling it ends the look.
+        yagna, settings: the daemon, and the subnet.
+        payload: what an offer has to match.
+        seconds: how long offers are collected; less if no new one has arrived for a second.
+        scope: cancelling it ends the collecting.
 
     Returns:
-        The offers, one for each provider.
+        The newest offer of each provider.
+
+    Raises:
+        ScopeEnded: `scope` was cancelled.
     """
     demand_id = yagna.market.publish_demand(_properties(payload, settings), _constraints(payload, settings))
     try:
@@ -61,19 +72,19 @@ def look_at_market(
 def _collect(yagna: Yagna, demand_id: str, seconds: float, scope: Scope) -> Mapping[str, Offer]:
     found: dict[str, Offer] = {}
     left = Deadline(seconds)
-    news = time.monotonic()
-    while not left.passed and not (found and time.monotonic() - news > _QUIET_SECONDS):
+    newest_at = time.monotonic()
+    while not left.passed and not (found and time.monotonic() - newest_at > _QUIET_SECONDS):
         scope.check()
         poll = min(left.remaining(), _QUIET_SECONDS)
         for event in yagna.market.demand_events(demand_id, timeout=poll, scope=scope):
             if isinstance(event, Proposal) and event.state is ProposalState.INITIAL:
-                news = news if event.issuer_id in found else time.monotonic()
+                newest_at = newest_at if event.issuer_id in found else time.monotonic()
                 found[event.issuer_id] = Offer.of(event.issuer_id, event.properties)
     return found
 
 
 def _properties(payload: Payload, settings: Settings) -> dict[str, Any]:
-    until = datetime.now(timezone.utc) + _LIVES_FOR
+    until = datetime.now(timezone.utc) + _DEMAND_LIFETIME
     return {
         "golem.srv.comp.expiration": int(until.timestamp() * 1000),
         "golem.node.debug.subnet": settings.subnet_tag,
@@ -82,6 +93,6 @@ def _properties(payload: Payload, settings: Settings) -> dict[str, Any]:
 
 
 def _constraints(payload: Payload, settings: Settings) -> str:
-    offered = f"(golem.com.payment.platform.{settings.payment_platform}.address=*)"
-    parts = [*payload.constraints, f"(golem.node.debug.subnet={settings.subnet_tag})", offered]
+    payable = f"(golem.com.payment.platform.{settings.payment_platform}.address=*)"
+    parts = [*payload.constraints, f"(golem.node.debug.subnet={settings.subnet_tag})", payable]
     return "(&" + "\n  ".join(parts) + ")"

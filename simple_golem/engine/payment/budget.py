@@ -135,22 +135,32 @@ class Budget:
     def left(self) -> Decimal:
         """GLM that are neither spent, nor foreseen to be, nor needed to end what runs."""
         with self._reserving:
-            now = time.monotonic()
-            if self._outlook is None or now - self._outlook[0] > _SAME_OUTLOOK_SECONDS:
-                self._outlook = now, self._needed()
-            needed = self._outlook[1]
-            for amount in self._reserved.values():
-                needed = EXACT.add(needed, amount)
+            return self._left_locked()
+
+    def _left_locked(self) -> Decimal:
+        now = time.monotonic()
+        if self._outlook is None or now - self._outlook[0] > _SAME_OUTLOOK_SECONDS:
+            self._outlook = now, self._needed()
+        needed = self._outlook[1]
+        for amount in self._reserved.values():
+            needed = EXACT.add(needed, amount)
         return max(Decimal(0), EXACT.subtract(self.total, needed))
 
     def _needed(self) -> Decimal:
         cost, per_second = self._ledger.outlook()
         return EXACT.add(cost, EXACT.multiply(per_second, RESERVE_SECONDS))
 
-    def reserve(self, provider_id: str, amount: Decimal) -> None:
-        """An agreement with a provider is being made, of which the ledger does not know yet."""
+    def reserve(self, provider_id: str, amount: Decimal) -> bool:
+        """Reserve GLM for an agreement that is being made, which the ledger does not know yet.
+
+        Returns:
+            False if less than `amount` is left; nothing is reserved then.
+        """
         with self._reserving:
+            if amount > self._left_locked():
+                return False
             self._reserved[provider_id] = amount
+            return True
 
     def let_go(self, provider_id: str) -> None:
         """It was made, and the ledger knows of it, or it was not."""

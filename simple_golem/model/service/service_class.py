@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from ...errors import BadCommandList, BadService
+from ...errors import BadCommandList, BadInstanceCount, BadService
 from ..commands.commands import Command, as_commands
 from .service import METHODS, Service
 
@@ -47,6 +50,36 @@ def payload_of(cls: type[Service]) -> object:
             "write @staticmethod above it, and strike out `self`"
         )
     return cls.get_payload()
+
+
+def service_factories(
+    cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
+) -> list[Callable[[], Service]]:
+    """Return for each instance what makes its service: the class with the arguments of its constructor.
+
+    Args:
+        cls: the service.
+        number: how many instances; None if `params` says it, or for 1.
+        params: the keyword arguments for each instance; None if the constructor needs none.
+
+    Raises:
+        BadInstanceCount: the number makes no sense, or does not match `params`.
+    """
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
+    if params is None:
+        return [cls] * (1 if number is None else number)
+    if isinstance(params, (str, Mapping)) or not isinstance(params, Sequence):
+        raise BadInstanceCount(f"instance_params is {params!r}: give a list with a dict for each instance")
+    for one in params:
+        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
+            raise BadInstanceCount(f"instance_params has {one!r}: give a dict of constructor arguments")
+    wanted = len(params) if number is None else number
+    if not params or len(params) != wanted:
+        raise BadInstanceCount(
+            f"instance_params has {len(params)} entries for {wanted} instances: give one for each"
+        )
+    return [partial(cls, **one) for one in params]
 
 
 def commands_from(class_name: str, method_name: str, value: object) -> tuple[Command, ...]:

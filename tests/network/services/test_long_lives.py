@@ -20,7 +20,7 @@ class Idle(Service):
 def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monkeypatch: pytest.MonkeyPatch):
     """A demand lives one hour in a daemon; in this one, four seconds."""
     # Its end is noticed with that of a poll.
-    monkeypatch.setattr("simple_golem.engine.market.demand._POLL_SECONDS", 2.0)
+    monkeypatch.setattr("simple_golem.engine.market.demand._OFFER_POLL_SECONDS", 2.0)
     settings = {"DEFAULT_SUBSCRIPTION_TTL": f"{DEMAND_SECONDS}s"}
     published, renewed = [], threading.Event()
     with LocalGolem(providers=2, daemon_settings=settings) as network:

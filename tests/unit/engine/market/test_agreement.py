@@ -1,11 +1,9 @@
-"""Choosing providers and making agreements: nobody twice at once, nothing left half made."""
+"""Making agreements of proposals: none is left half made."""
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,238 +11,20 @@ import requests
 import responses
 
 from simple_golem.background.cancellation import Scope, ScopeEnded
-from simple_golem.background.threads import EngineThread, WorkerPool
 from simple_golem.engine.event_dispatcher import EventDispatcher
-from simple_golem.engine.market.agreement import Agreement, AgreementMaker, Chooser
-from simple_golem.engine.market.demand import Demand, RatedProposal
-from simple_golem.model.offers.strategy import Strategy
+from simple_golem.engine.market.agreement import Agreement, AgreementMaker
+from simple_golem.model.events import AgreementMade, AgreementNotMade, Event
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
-from tests.helpers.sample_offers import demand_of, judge, proposal_of
-from tests.unit.conftest import API, eventually, posted
+from tests.helpers.sample_offers import proposal_of
+from tests.unit.conftest import API, posted
 
-AT_ONCE = 0.3
 AGREEMENTS = "/market-api/v1/agreements"
 LOST = requests.exceptions.ConnectionError("Remote end closed connection without response")
 
 
 def draft(provider: str) -> Proposal:
     return proposal_of(provider, {"golem.node.id.name": f"the {provider}"})
-
-
-@pytest.fixture
-def chooser() -> Chooser:
-    return Chooser()
-
-
-@pytest.fixture
-def demand(yagna: Yagna, workers: WorkerPool, chooser: Chooser) -> Demand:
-    return demand_of(yagna, workers, chooser.changed)
-
-
-def answered(demand: Demand, chooser: Chooser, *providers: str, worth: float = 1.0) -> None:
-    """As the demand's reader does it."""
-    with chooser.changed:
-        for provider in providers:
-            demand.seen.add(provider)
-            demand.drafts[provider] = RatedProposal(draft(provider), worth)
-        chooser.changed.notify_all()
-
-
-def choosing(chooser: Chooser, demand: Demand, scope: Scope) -> EngineThread:
-    def choose() -> Proposal | None:
-        try:
-            return chooser.choose(demand, scope)
-        except ScopeEnded:
-            return None
-
-    return EngineThread("choosing", choose).start()
-
-
-# choosing
-
-
-def test_a_provider_that_has_answered_is_chosen(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    answered(demand, chooser, "p1")
-    assert chooser.choose(demand, scope) == draft("p1")
-    assert demand.drafts == {}
-
-
-def test_choosing_waits_for_the_first_answer(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.03)
-    answered(demand, chooser, "p1")
-    assert thread.join(5)
-    assert thread.result == draft("p1")
-
-
-def test_no_provider_is_chosen_twice_at_once(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    answered(demand, chooser, "p1")
-    chooser.choose(demand, scope)
-    answered(demand, chooser, "p1")
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.03)
-    answered(demand, chooser, "p2")
-    assert thread.join(5)
-    assert thread.result == draft("p2")
-
-
-def test_many_choose_side_by_side_and_none_the_same(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    threads = [choosing(chooser, demand, scope) for _ in range(10)]
-    names = [f"p{number}" for number in range(10)]
-    for name in names:
-        answered(demand, chooser, name)
-    chosen = []
-    for thread in threads:
-        assert thread.join(5)
-        assert isinstance(thread.result, Proposal)
-        chosen.append(thread.result.issuer_id)
-    assert sorted(chosen) == names
-
-
-def test_a_provider_busy_for_one_demand_is_busy_for_another(
-    chooser: Chooser, demand: Demand, yagna: Yagna, workers: WorkerPool, scope: Scope
-) -> None:
-    other = demand_of(yagna, workers, chooser.changed, name="2")
-    answered(demand, chooser, "p1")
-    answered(other, chooser, "p1", "p2")
-    assert chooser.choose(demand, scope).issuer_id == "p1"
-    assert chooser.choose(other, scope).issuer_id == "p2"
-    assert (chooser.busy(demand), chooser.busy(other)) == (1, 2)
-
-
-def test_a_provider_given_back_is_chosen_again(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    answered(demand, chooser, "p1")
-    chooser.choose(demand, scope)
-    answered(demand, chooser, "p1")
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.03)
-    chooser.give_back("p1", failed=False)
-    assert thread.join(5)
-    assert thread.result == draft("p1")
-
-
-def test_a_provider_that_failed_comes_later(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chooser.give_back("p1", failed=True)
-    for _ in range(20):
-        answered(demand, chooser, "p1", "p2")
-        assert chooser.choose(demand, scope).issuer_id == "p2"
-        chooser.give_back("p2", failed=False)
-
-
-def test_a_provider_that_failed_is_better_than_none_and_one_failure_better_than_two(
-    chooser: Chooser, demand: Demand, scope: Scope
-) -> None:
-    for provider in ("p1", "p1", "p2"):
-        chooser.give_back(provider, failed=True)
-    answered(demand, chooser, "p1", "p2")
-    assert [chooser.choose(demand, scope).issuer_id for _ in range(2)] == ["p2", "p1"]
-
-
-def test_equals_are_chosen_by_chance(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chosen = set()
-    for _ in range(200):
-        answered(demand, chooser, "p1", "p2", "p3")
-        provider = chooser.choose(demand, scope).issuer_id
-        chooser.give_back(provider, failed=False)
-        chosen.add(provider)
-    assert chosen == {"p1", "p2", "p3"}
-
-
-def test_the_best_is_chosen_first(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    for provider, worth in (("p1", 1.0), ("p2", 3.0), ("p3", 2.0)):
-        answered(demand, chooser, provider, worth=worth)
-    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p3", "p1"]
-
-
-def test_a_failure_halves_what_a_provider_is_worth(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chooser.give_back("p1", failed=True)
-    answered(demand, chooser, "p1", worth=3.0)
-    answered(demand, chooser, "p2", worth=2.0)
-    answered(demand, chooser, "p3", worth=1.0)
-    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p1", "p3"]
-
-
-def test_a_failure_makes_a_negative_score_worse(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chooser.give_back("p1", failed=True)
-    answered(demand, chooser, "p1", worth=-1.0)
-    answered(demand, chooser, "p2", worth=-1.5)
-    answered(demand, chooser, "p3", worth=-3.0)
-    assert [chooser.choose(demand, scope).issuer_id for _ in range(3)] == ["p2", "p1", "p3"]
-
-
-def test_a_failure_counts_also_where_all_scores_are_zero(
-    chooser: Chooser, demand: Demand, scope: Scope
-) -> None:
-    chooser.give_back("p1", failed=True)
-    for _ in range(20):
-        answered(demand, chooser, "p1", "p2", worth=0.0)
-        assert chooser.choose(demand, scope).issuer_id == "p2"
-        chooser.give_back("p2", failed=False)
-
-
-def test_a_banned_provider_is_never_chosen_again(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chooser.ban("p1")
-    answered(demand, chooser, "p1", worth=9.0)
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.03)
-    answered(demand, chooser, "p2")
-    assert thread.join(5)
-    assert thread.result == draft("p2")
-    assert (chooser.is_banned("p1"), chooser.is_banned("p2")) == (True, False)
-
-
-def test_the_choice_waits_until_the_first_offers_are_answered(
-    chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
-) -> None:
-    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=2)))
-    for provider in ("p1", "p2"):
-        demand._collecting.offered(provider)
-    answered(demand, chooser, "p1")
-    demand._collecting.answered("p1")
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.1)
-    with chooser.changed:
-        demand._collecting.answered("p2")
-    answered(demand, chooser, "p2", worth=2.0)
-    assert thread.join(AT_ONCE)
-    assert thread.result == draft("p2")
-
-
-def test_the_choice_waits_for_the_first_offers_no_longer_than_it_was_told(
-    chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
-) -> None:
-    demand = demand_of(yagna, workers, chooser.changed, rules=judge(Strategy(collect_seconds=0.2)))
-    for provider in ("p1", "silent"):
-        demand._collecting.offered(provider)
-    answered(demand, chooser, "p1")
-    began = time.monotonic()
-    assert chooser.choose(demand, scope) == draft("p1")
-    assert 0.15 < time.monotonic() - began < 0.2 + AT_ONCE
-
-
-def test_cancelling_ends_the_choosing_at_once(chooser: Chooser, demand: Demand) -> None:
-    scope = Scope()
-    thread = choosing(chooser, demand, scope)
-    assert not thread.join(0.03)
-    began = time.monotonic()
-    scope.cancel()
-    assert thread.join(5)
-    assert time.monotonic() - began < AT_ONCE
-    assert thread.result is None
-
-
-def test_nobody_is_taken_in_a_scope_that_has_ended(chooser: Chooser, demand: Demand) -> None:
-    answered(demand, chooser, "p1")
-    scope = Scope()
-    scope.cancel()
-    with pytest.raises(ScopeEnded):
-        chooser.choose(demand, scope)
-    assert list(demand.drafts) == ["p1"]
-    assert chooser.busy(demand) == 0
-
-
-# making an agreement
 
 
 @pytest.fixture
@@ -419,13 +199,28 @@ def test_an_agreement_that_is_not_terminated_is_told_of(
         assert words in caplog.text
 
 
-def test_the_choosers_condition_may_be_held_by_who_cancels(chooser: Chooser, demand: Demand) -> None:
-    scope = Scope()
-    thread = choosing(chooser, demand, scope)
-    eventually(lambda: scope._callbacks)
-    canceller = threading.Thread(target=scope.cancel)
-    with chooser.changed:
-        canceller.start()
-    canceller.join(5)
-    assert not canceller.is_alive()
-    assert thread.join(5)
+def test_an_agreement_that_can_not_be_cancelled_is_told_of(
+    daemon: responses.RequestsMock, maker: AgreementMaker, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_time = Scope()
+    no_time.cancel("no time left")
+    said(daemon, "confirm", 204)
+    said(daemon, "wait", 500, "broken")
+    said(daemon, "cancel", 500, "broken")
+    assert maker.make(draft("p1"), "Hello-1", scope, no_time) is None
+    assert "the agreement a1 could not be cancelled: no time left" in caplog.text
+
+
+def test_why_there_is_no_agreement_is_an_event(
+    daemon: responses.RequestsMock, yagna: Yagna, scope: Scope, release: Scope
+) -> None:
+    events: list[Event] = []
+    daemon.post(f"{API}{AGREEMENTS}", json="a1")
+    said(daemon, "confirm", 204)
+    said(daemon, "wait", 410, "Rejected")
+    said(daemon, "wait", 204)
+    maker = AgreementMaker(yagna, "s1", events.append)
+    for _ in range(2):
+        maker.make(draft("p1"), "Hello-1", scope, release)
+    assert [type(one) for one in events] == [AgreementNotMade, AgreementMade]
+    assert "Rejected" in str(events[0])

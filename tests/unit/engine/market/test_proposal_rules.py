@@ -1,4 +1,4 @@
-"""The judge: which offers are taken, why others are not, and what each is worth."""
+"""Which offers and answers are accepted, why others are not, and how they are rated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, Terms
-from tests.helpers.sample_offers import judge, offered, proposal_of
+from tests.helpers.sample_offers import offered, proposal_of, rules_of
 
 
 def broken(offer: Offer) -> bool:
@@ -19,38 +19,38 @@ def broken(offer: Offer) -> bool:
 
 def test_an_ordinary_offer_is_taken() -> None:
     proposal = proposal_of("p1", offered())
-    assert judge().objection(proposal, final=False) is None
-    assert judge().objection(proposal, final=True) is None
-    assert judge().worth(proposal) == pytest.approx(100 / (1.0801 + 1.01))
+    assert rules_of().objection(proposal, final=False) is None
+    assert rules_of().objection(proposal, final=True) is None
+    assert rules_of().worth(proposal) == pytest.approx(100 / (1.0801 + 1.01))
 
 
 def test_an_offer_that_can_not_be_paid_is_not_taken() -> None:
     properties = {name: value for name, value in offered().items() if ".platform." not in name}
-    said = judge().objection(proposal_of("p1", properties), final=False)
+    said = rules_of().objection(proposal_of("p1", properties), final=False)
     assert said == "No common payment platform"
 
 
 def test_a_banned_provider_is_not_taken() -> None:
-    rules = judge(banned=("p1",))
+    rules = rules_of(banned=("p1",))
     said = rules.objection(proposal_of("p1", offered()), final=False)
     assert said == "It has asked for more than was agreed"
     assert rules.objection(proposal_of("p2", offered()), final=False) is None
 
 
-def test_the_strategys_objection_is_the_judges() -> None:
-    rules = judge(Strategy(block=["prov"]))
+def test_the_objection_of_the_strategy_counts() -> None:
+    rules = rules_of(Strategy(block=["prov"]))
     said = rules.objection(proposal_of("p1", offered()), final=False)
     assert said == "On the list of blocked providers"
 
 
 def test_an_offer_without_a_linear_price_is_not_taken_and_worth_nothing() -> None:
     proposal = proposal_of("p1", offered({COEFFICIENTS: [1]}))
-    assert judge().objection(proposal, final=False) == "No linear price model"
-    assert judge().worth(proposal) is None
+    assert rules_of().objection(proposal, final=False) == "No linear price model"
+    assert rules_of().worth(proposal) is None
 
 
 def test_a_filter_that_fails_takes_nobody_and_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    rules = judge(Strategy(accept=broken))
+    rules = rules_of(Strategy(accept=broken))
     said = rules.objection(proposal_of("p1", offered()), final=False)
     assert said == "The requestor's filter failed"
     assert "no idea of prov" in caplog.text
@@ -62,19 +62,25 @@ def test_a_filter_that_fails_takes_nobody_and_is_told_of(caplog: pytest.LogCaptu
 def test_a_score_that_fails_takes_nobody_and_is_told_of(
     score: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rules = judge(Strategy(score=score))  # type: ignore[arg-type]
+    rules = rules_of(Strategy(score=score))  # type: ignore[arg-type]
     assert rules.worth(proposal_of("p1", offered())) is None
     assert "`score` failed for prov" in caplog.text
 
 
 def test_an_offer_needs_its_start_price_and_what_ends_it_in_good_order() -> None:
     proposal = proposal_of("p1", offered({COEFFICIENTS: [0.01, 0.1, 0.5]}))
-    assert judge(Strategy(expected_load=0)).needs(proposal) == Decimal("0.65")
-    assert judge(Strategy(expected_load=2)).needs(proposal) == Decimal("3.65")
+    assert rules_of(Strategy(expected_load=0)).needs(proposal) == Decimal("0.65")
+    assert rules_of(Strategy(expected_load=2)).needs(proposal) == Decimal("3.65")
+
+
+def test_an_offer_without_prices_needs_nothing() -> None:
+    properties = offered()
+    del properties[COEFFICIENTS]
+    assert rules_of().needs(proposal_of("p1", properties)) == 0
 
 
 def test_terms_are_checked_in_what_could_become_an_agreement() -> None:
-    rules = judge(terms=Terms(debit_note_interval=60))
+    rules = rules_of(terms=Terms(debit_note_interval=60))
     proposal = proposal_of("p1", offered({INTERVAL: 120}))
     assert rules.objection(proposal, final=False) is None
     said = rules.objection(proposal, final=True)
@@ -82,5 +88,5 @@ def test_terms_are_checked_in_what_could_become_an_agreement() -> None:
 
 
 def test_a_provider_that_wants_its_notes_accepted_at_once_is_not_taken() -> None:
-    said = judge().objection(proposal_of("p1", offered({ACCEPT_TIMEOUT: 1})), final=False)
+    said = rules_of().objection(proposal_of("p1", offered({ACCEPT_TIMEOUT: 1})), final=False)
     assert said == "Debit notes can't be accepted within 1 s"

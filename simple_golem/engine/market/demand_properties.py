@@ -1,0 +1,50 @@
+"""What a demand says on the market: its properties and its constraints."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ...model.payload.payload import Payload
+from ...model.settings import Settings
+from ...yagna.values import Decorations
+
+# Cleaning up finds the demands of a killed session on the daemon by this property.
+SESSION_MARK = "simple_golem.session"
+# Providers refuse agreements of less than 5 minutes by default.
+_SHORTEST_AGREEMENT = timedelta(minutes=6)
+
+
+def demand_properties(
+    payload: Payload, decorations: Decorations, settings: Settings, expiration: datetime, app_session_id: str
+) -> dict[str, Any]:
+    """Return the properties of a cluster's demand.
+
+    Args:
+        payload: its properties are added to those of the demand.
+        decorations: what the payment driver adds.
+        settings: the subnet.
+        expiration: when the agreements end, an aware datetime; 6 minutes from now at the earliest.
+        app_session_id: the session, for a later clean-up.
+    """
+    until = max(expiration, datetime.now(timezone.utc) + _SHORTEST_AGREEMENT)
+    return {
+        "golem.srv.comp.expiration": int(until.timestamp() * 1000),
+        SESSION_MARK: app_session_id,
+        "golem.srv.caps.multi-activity": True,
+        "golem.node.debug.subnet": settings.subnet_tag,
+        "golem.node.id.name": "simple_golem",
+        **payload.properties,
+        **decorations.properties,
+    }
+
+
+def demand_constraints(payload: Payload, decorations: Decorations, settings: Settings) -> str:
+    """Return the constraints that an offer has to fulfil, as one expression."""
+    parts = [
+        *payload.constraints,
+        f"(golem.node.debug.subnet={settings.subnet_tag})",
+        "(golem.com.pricing.model=linear)",
+        *decorations.constraints,
+    ]
+    return "(&" + "\n  ".join(parts) + ")"

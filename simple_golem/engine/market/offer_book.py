@@ -1,0 +1,339 @@
+"""What one demand has received: the best answer, the next offer to counter, and the rejections."""
+
+from __future__ import annotations
+
+import bisect
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from ...errors import OutOfBudget
+from ...model.cost import rounded
+from ...yagna.values import Proposal
+from .awaited_answers import ANSWER_SECONDS, AwaitedAnswers
+from .providers import Providers, Rank
+
+# How many more offers are countered than instances look for a provider.
+_SPARE_PROVIDERS = 3
+_MOST_FREQUENT_REASONS = 2
+
+
+class Funds(Protocol):
+    """A budget, and what is left of it."""
+
+    def left(self) -> Decimal:
+        """Return the GLM that nothing else needs."""
+
+    def reserve(self, provider_id: str, amount: Decimal) -> bool:
+        """Reserve GLM for an agreement in the making; False, and nothing is reserved, if less is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedProposal:
+    """An offer, or an answer that could become an agreement.
+
+    Attributes:
+        demand_id: the demand that it belongs to.
+        proposal: what the provider has sent.
+        worth: the strategy's score.
+        needs: GLM that must be left to take it.
+    """
+
+    demand_id: str
+    proposal: Proposal
+    worth: float
+    needs: Decimal = Decimal(0)
+
+    @property
+    def provider_id(self) -> str:
+        return self.proposal.issuer_id
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nobody can be taken now: look again after `seconds` (None: no limit), or when the book has changed."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSummary:
+    """How many providers have offered, how many of them are occupied, and the most frequent rejections."""
+
+    seen: int
+    occupied: int
+    rejections: tuple[tuple[str, int], ...]
+
+
+class OfferBook:
+    """The offers of one cluster's demand; used by any thread.
+
+    Methods whose names end in `_locked` are called with the lock held; all others take it themselves.
+
+    Args:
+        collect_seconds: how long answers are collected before the first choice.
+        providers: those of the Golem.
+        funds: the budget that all clusters share.
+        on_rejection: called with the reason of each rejection, of either side, with no lock held.
+    """
+
+    def __init__(
+        self,
+        collect_seconds: float,
+        providers: Providers,
+        funds: Funds,
+        on_rejection: Callable[[str], object],
+    ) -> None:
+        self._providers = providers
+        self._funds = funds
+        self._on_rejection = on_rejection
+        # A plain lock: a method that takes it, called with the lock held, would hang in the first test.
+        self._changed = threading.Condition(threading.Lock())
+        self._version = 0
+        self._buyers = 0
+        self._seen: set[str] = set()
+        # Have offered, and their prices were not looked at yet.
+        self._unrated: set[str] = set()
+        # Rated offers, best first; each is removed when it is countered.
+        self._uncountered: list[RatedProposal] = []
+        self._drafts: dict[str, RatedProposal] = {}
+        # The latest known GLM of each provider that could be taken, whether it has answered or not.
+        self._needs: dict[str, Decimal] = {}
+        self._too_dear: set[str] = set()
+        self._answers = AwaitedAnswers(collect_seconds)
+        self._rejections: Counter[str] = Counter()
+        self._unreported: list[str] = []
+
+    # --- what providers send ---------------------------------------------------------------------------
+
+    def proposal_received(self, provider_id: str) -> None:
+        """Note that a provider has sent something."""
+        with self._changed:
+            self._seen.add(provider_id)
+
+    def offer_received(self, provider_id: str) -> None:
+        """Note an offer that will be rated: the first choice waits for it."""
+        with self._changed:
+            self._seen.add(provider_id)
+            self._unrated.add(provider_id)
+            self._answers.offer_received(provider_id)
+
+    def add_offer(self, offer: RatedProposal) -> list[RatedProposal]:
+        """Keep a rated offer until it is countered; it replaces an older one of the same provider.
+
+        Returns:
+            The offers that have to be countered now, as of `next_to_counter`.
+        """
+        with self._reporting():
+            self._rated_locked(offer)
+            self._remove_uncountered_locked({offer.provider_id})
+            bisect.insort(self._uncountered, offer, key=lambda one: -one.worth)
+            chosen = self._next_to_counter_locked()
+            # Else nothing changes for those that wait: many offers arrive, and many may wait.
+            if self._drafts or offer not in chosen:
+                self._notify_locked()
+            return chosen
+
+    def add_draft(self, draft: RatedProposal) -> None:
+        """Keep an answer that could become an agreement; it replaces an older one of the same provider."""
+        with self._changed:
+            self._rated_locked(draft)
+            self._drafts[draft.provider_id] = draft
+            self._notify_locked()
+
+    def turned_down(self, provider_id: str, reason: str) -> None:
+        """Note that this side has rejected a provider's proposal, or could not counter it."""
+        with self._reporting():
+            self._unrated.discard(provider_id)
+            self._needs.pop(provider_id, None)
+            self._answers.settled(provider_id)
+            self._reject_locked(reason)
+            self._notify_locked()
+
+    def countered(self, provider_id: str, counter_id: str) -> None:
+        """Note the id of the counter-proposal that a provider was sent."""
+        with self._changed:
+            self._answers.countered(provider_id, counter_id)
+
+    def counter_rejected(self, counter_id: str, reason: str) -> None:
+        """Note that a provider has rejected a counter-proposal."""
+        with self._reporting():
+            self._answers.counter_rejected(counter_id)
+            self._reject_locked(reason)
+            self._notify_locked()
+
+    def clear(self) -> None:
+        """Forget offers and answers: the demand that they belong to does not exist any more."""
+        with self._changed:
+            self._uncountered.clear()
+            self._drafts.clear()
+
+    def _rated_locked(self, one: RatedProposal) -> None:
+        self._seen.add(one.provider_id)
+        self._unrated.discard(one.provider_id)
+        self._needs[one.provider_id] = one.needs
+        self._answers.settled(one.provider_id)
+
+    def _remove_uncountered_locked(self, provider_ids: set[str]) -> None:
+        self._uncountered = [one for one in self._uncountered if one.provider_id not in provider_ids]
+
+    # --- what a chooser asks ---------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change that a chooser has to know of."""
+        return self._version
+
+    def wait_for_change(self, version: int, seconds: float | None) -> None:
+        """Block until the book is newer than `version`, for `seconds` at most (None: no limit)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != version, seconds)
+
+    def wake(self) -> None:
+        """Have those that wait look again: something outside of the book has changed."""
+        with self._changed:
+            self._notify_locked()
+
+    @contextmanager
+    def buying(self) -> Iterator[None]:
+        """Count one more instance that looks for a provider; no offer is countered while there is none."""
+        with self._changed:
+            self._buyers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._buyers -= 1
+
+    def next_to_counter(self) -> list[RatedProposal]:
+        """Return the best offers: as many as are needed and some to spare; each is returned once.
+
+        An offer is not countered while enough better ones have been answered, or can be expected to be.
+        """
+        with self._reporting():
+            return self._next_to_counter_locked()
+
+    def _next_to_counter_locked(self) -> list[RatedProposal]:
+        if not self._uncountered or not self._buyers:
+            return []
+        left = self._funds.left()
+        enough = self._buyers + _SPARE_PROVIDERS
+        rivals = self._rivals_locked(left)
+        chosen: list[RatedProposal] = []
+        for offer in self._uncountered:
+            if not self._can_pay_locked(offer, left):
+                continue
+            if sum(worth >= offer.worth for worth in rivals) >= enough:
+                break
+            rivals.append(offer.worth)
+            self._answers.countering(offer.provider_id, offer.worth)
+            chosen.append(offer)
+        self._remove_uncountered_locked({one.provider_id for one in chosen})
+        return chosen
+
+    def _rivals_locked(self, left: Decimal) -> list[float]:
+        """Return the worth of those that can be taken, or are expected to answer."""
+        free = [self._drafts[provider] for provider in self._ranks_locked()]
+        payable = [one.worth for one in free if self._can_pay_locked(one, left)]
+        return self._answers.expected() + payable
+
+    def _ranks_locked(self) -> dict[str, Rank]:
+        """Return the rank of each provider that has answered and is free."""
+        return self._providers.ranks({provider: one.worth for provider, one in self._drafts.items()})
+
+    def take_best(self) -> Proposal | Pause:
+        """Take the best provider that is free and can be paid, or return how long to wait for one.
+
+        Of several that are equally good a random one is taken. The GLM that it needs are reserved.
+
+        Raises:
+            OutOfBudget: none of those that have offered can be paid from what is left of the budget.
+        """
+        with self._reporting():
+            ranks = self._ranks_locked()
+            best = max((self._drafts[provider].worth for provider in ranks), default=None)
+            seconds = self._answers.seconds_to_first_choice(best)
+            if seconds > 0:
+                return Pause(seconds)
+            for provider in sorted(ranks, key=lambda one: (ranks[one], random.random()), reverse=True):
+                if self._take_locked(self._drafts[provider]):
+                    return self._drafts.pop(provider).proposal
+            objection = self._budget_objection_locked()
+            if objection is not None:
+                raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
+            # After this time others may have to be countered in the place of those that do not answer.
+            return Pause(ANSWER_SECONDS if self._uncountered else None)
+
+    def _take_locked(self, draft: RatedProposal) -> bool:
+        if not self._can_pay_locked(draft, self._funds.left()):
+            return False
+        provider = draft.provider_id
+        return self._providers.occupy_if(provider, lambda: self._funds.reserve(provider, draft.needs))
+
+    def _can_pay_locked(self, one: RatedProposal, left: Decimal) -> bool:
+        """Return whether `left` GLM are enough; if not, this is a rejection, once for each provider."""
+        if one.needs <= left:
+            return True
+        if one.provider_id not in self._too_dear:
+            self._too_dear.add(one.provider_id)
+            self._reject_locked(_too_dear(one.needs, left))
+        return False
+
+    def _budget_objection_locked(self) -> str | None:
+        """Return why none of those that have offered can be paid; None if one can, or may be."""
+        if not self._needs or self._unrated:
+            return None
+        least, left = min(self._needs.values()), self._funds.left()
+        return _too_dear(least, left) if least > left else None
+
+    # --- what is reported ------------------------------------------------------------------------------
+
+    def summary(self) -> OfferSummary:
+        """Return what providers have answered so far."""
+        with self._changed:
+            rejections = tuple(self._rejections.most_common(_MOST_FREQUENT_REASONS))
+            return OfferSummary(len(self._seen), self._providers.count_occupied(self._seen), rejections)
+
+    def drafts(self) -> dict[str, RatedProposal]:
+        """Return the answers that could become agreements, by provider id."""
+        with self._changed:
+            return dict(self._drafts)
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How often each reason was given, by either side."""
+        with self._changed:
+            return Counter(self._rejections)
+
+    def _reject_locked(self, reason: str) -> None:
+        self._rejections[reason] += 1
+        self._unreported.append(reason)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Hold the lock, and report rejections once it is released: listeners may be slow."""
+        reasons: list[str] = []
+        try:
+            with self._changed:
+                try:
+                    yield
+                finally:
+                    reasons, self._unreported = self._unreported, []
+        finally:
+            for reason in reasons:
+                self._on_rejection(reason)
+
+    def _notify_locked(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+
+def _too_dear(needs: Decimal, left: Decimal) -> str:
+    return (
+        f"Starting and ending would cost {rounded(needs)} GLM, and {rounded(left)} GLM of the budget are left"
+    )

@@ -1,0 +1,88 @@
+"""What one Golem knows about providers: who is occupied, who has failed, and who is banned."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+_TRUST_AFTER_FAILURE = 0.5
+
+# Compared as it is: a provider with a higher rank is taken first.
+Rank = tuple[float, float]
+
+
+class Providers:
+    """The providers of all clusters; one object for each Golem, used by any thread.
+
+    A provider is occupied while it has an agreement with this Golem, or is asked for one. So no provider is
+    asked for two instances at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._occupied: set[str] = set()
+        self._banned: set[str] = set()
+        self._trust: dict[str, float] = {}
+
+    def ranks(self, worths: Mapping[str, float]) -> dict[str, Rank]:
+        """Return the rank of each free provider among these.
+
+        Args:
+            worths: the strategy's score of each provider, by provider id.
+        """
+        with self._lock:
+            return {
+                provider_id: _rank(worth, self._trust.get(provider_id, 1.0))
+                for provider_id, worth in worths.items()
+                if self._is_free_locked(provider_id)
+            }
+
+    def occupy_if(self, provider_id: str, may_be_paid: Callable[[], bool]) -> bool:
+        """Occupy a provider if it is free and `may_be_paid()`; return whether it is occupied now.
+
+        `may_be_paid` is called with the lock held, so that nobody sees the provider occupied in vain.
+        """
+        with self._lock:
+            if not self._is_free_locked(provider_id) or not may_be_paid():
+                return False
+            self._occupied.add(provider_id)
+            return True
+
+    def occupy(self, provider_id: str) -> None:
+        """Occupy a provider that has an agreement with this Golem already."""
+        with self._lock:
+            self._occupied.add(provider_id)
+
+    def release(self, provider_id: str, *, failed: bool) -> None:
+        """Note that a provider has no agreement with this Golem any more.
+
+        Args:
+            provider_id: the provider, which may be free already.
+            failed: True lowers its rank from now on.
+        """
+        with self._lock:
+            self._occupied.discard(provider_id)
+            if failed:
+                self._trust[provider_id] = self._trust.get(provider_id, 1.0) * _TRUST_AFTER_FAILURE
+
+    def ban(self, provider_id: str) -> None:
+        """Never occupy this provider again."""
+        with self._lock:
+            self._banned.add(provider_id)
+
+    def is_banned(self, provider_id: str) -> bool:
+        """Return whether a provider was banned."""
+        with self._lock:
+            return provider_id in self._banned
+
+    def count_occupied(self, provider_ids: Iterable[str]) -> int:
+        """Return how many of these providers are occupied."""
+        with self._lock:
+            return sum(provider_id in self._occupied for provider_id in provider_ids)
+
+    def _is_free_locked(self, provider_id: str) -> bool:
+        return provider_id not in self._occupied and provider_id not in self._banned
+
+
+def _rank(worth: float, trust: float) -> Rank:
+    return (worth * trust if worth > 0 else worth / trust), trust
