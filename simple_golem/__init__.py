@@ -1,5 +1,8 @@
 """Run services on the Golem Network from plain, blocking Python."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 from .errors import CommandFailed, GolemError, ServiceFailed, ServiceStopped
 from .golem import Golem
@@ -26,8 +29,10 @@ from .model.payload.payload import Payload
 from .model.service.service import Service
 from .model.service.states import ServiceState
 from .model.service.suspended import SuspendedInstance
-from .services.cluster import Cluster
-from .services.instance import Instance
+
+if TYPE_CHECKING:
+    from .services.cluster import Cluster
+    from .services.instance import Instance
 
 __all__ = [
     "Cluster",
@@ -64,3 +69,18 @@ __all__ = [
     "constraint",
     "vm",
 ]
+
+# Loaded with the engine, when a Golem is opened or when somebody names them: only type hints do so earlier.
+_LOADED_WHEN_NAMED = {"Cluster": "services.cluster", "Instance": "services.instance"}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LOADED_WHEN_NAMED.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_WHEN_NAMED})

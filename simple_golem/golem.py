@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import atexit
 import logging
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+# Only the engine needs it, which is loaded when a Golem is opened. But it takes 0.1 seconds, and nobody
+# expects them there.
+import requests  # noqa: F401
 import tenacity
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
 from .background.signals import EndSignals, Terminated, shortening
-from .background.threads import EngineThread, on_engine_thread
-from .engine.activity.health_check import HEALTH_MISSES, HEALTH_SECONDS
-from .engine.event_dispatcher import Listener
-from .engine.market.offer_preview import offers_on_market
-from .engine.session import Session
-from .engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, STOP_GRACE_SECONDS, ShutdownTimes
+from .background.threads import on_engine_thread
+from .engine.shutdown_times import STOP_GRACE_SECONDS, ShutdownTimes
 from .errors import (
     BadInstanceCount,
     BadListener,
     BadSetting,
     GolemError,
     NotRunning,
-    OutOfBudget,
     ServiceFailed,
 )
-from .model.cost import Cost, plain
+from .model.cost import Cost
 from .model.cost_report import CostReport
 from .model.offers.offer import Offer
 from .model.offers.strategy import Score, Strategy, require_strategy
@@ -43,19 +40,18 @@ from .model.payload import vm
 from .model.payload.payload import Payload, require_payload
 from .model.service.service import Service
 from .model.service.suspended import SuspendedInstance
-from .model.settings import Settings, parse_budget
-from .progress.progress_bar import ProgressBar
-from .services.cluster import Cluster, failed
-from .services.cluster_builder import ClusterBuilder
-from .services.instance import Instance, Respawn
+from .model.settings import HEALTH_MISSES, HEALTH_SECONDS, Settings, parse_budget
+
+if TYPE_CHECKING:
+    from .engine.event_dispatcher import Listener
+    from .services.cluster import Cluster
+    from .services.instance import Instance
+    from .services.open_golem import OpenGolem
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
 DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
-_THREADS_JOIN_SECONDS = 2.0
-# How long a wait in the main thread may be without looking at signals, where a platform needs that.
-_SLICE_SECONDS = 0.5
 # Strong references: one that was dropped without being closed must be closed at the end of the program.
 _open_golems: set[Golem] = set()
 
@@ -120,14 +116,10 @@ class Golem:
                 "health_interval takes seconds, more than 0, and health_misses a number from 1 on"
             )
         self._progress = progress
-        self._progress_bar: ProgressBar | None = None
         self._end_signals = EndSignals()
         self._lock = threading.Lock()
-        self._session: Session | None = None
+        self._opened: OpenGolem | None = None
         self._listeners: list[Listener] = []
-        self._clusters: list[Cluster] = []
-        self._closing: EngineThread | None = None
-        self._ending: ShutdownTimes | None = None
         self._closed = False
 
     # --- open and close -------------------------------------------------------------------------------
@@ -142,32 +134,37 @@ class Golem:
             BadAppKey: the daemon does not know the key.
             AllocationRefused: there are not enough funds, or the payment network does not answer.
         """
+        # The engine takes 45 ms to load: only programs that open a Golem pay for it.
+        from .services.open_golem import OpenGolem
+
         with self._lock:
             if self._closed:
                 raise NotRunning("this Golem was closed; make a new one")
-            if self._session is not None:
-                self._session.check_process()
+            if self._opened is not None:
+                self._opened.session.check_process()
                 return self
             for other in list(_open_golems):
                 logger.warning(
                     "another Golem is open in this process, with %s: each has its own budget and providers",
                     ", ".join(instance.name for instance in other.instances) or "no instances",
                 )
-            self._session = Session(self._settings, self._health_interval, self._health_misses)
-            self._session.budget_watch.on_end = self._budget_is_used_up
-            for listener in self._listeners:
-                self._session.events.add(listener)
-            if self._progress and ProgressBar.is_possible():
-                self._progress_bar = ProgressBar(sys.stderr)
-                self._session.events.add(self._progress_bar)
+            self._opened = OpenGolem(
+                self._settings,
+                stop_grace=self._stop_grace,
+                health_interval=self._health_interval,
+                health_misses=self._health_misses,
+                listeners=self._listeners,
+                progress=self._progress,
+                on_closed=partial(_open_golems.discard, self),
+            )
         try:
-            self._session.open(self._budget)
+            self._opened.open(self._budget)
         except BaseException as error:
             # Ctrl-C in the middle: what was made by then is released; else there is nothing to release.
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self._finish(ShutdownTimes.interrupted())
             with self._lock:
-                self._session = None
+                self._opened = None
             raise
         _open_golems.add(self)
         return self
@@ -211,105 +208,20 @@ class Golem:
             self._raise_for_failures()
 
     def _finish(self, ending: ShutdownTimes) -> None:
-        """Close in the times of `ending`; the work is done on an engine thread, which this one joins."""
+        """Close in the times of `ending`; a Golem that was never opened can't be opened any more."""
         with self._lock:
-            session = self._session
-            if session is None or (self._closed and self._closing is None):
-                self._closed = True
-                return
-            session.check_process()
-            closing = self._closing
-            first = closing is None
-            if closing is None:
-                self._closed = True
-                self._ending = ending
-                closing = self._closing = EngineThread("golem-closer", self._close, session, ending)
-                # The interpreter at its end makes no threads any more.
-                here = not closing.started()
-        if first and here:
-            closing.run_here()
-        elif not first and closing.alive:
-            self._shorten(ending)
-        if on_engine_thread():
-            return
-        try:
-            self._join(closing)
-        except BaseException:
-            self._shorten(ShutdownTimes.interrupted())
-            self._join(closing)
-            raise
-
-    @staticmethod
-    def _join(closing: EngineThread) -> None:
-        while not closing.join(_SLICE_SECONDS):
-            pass
-
-    def _close(self, session: Session, ending: ShutdownTimes) -> None:
-        if ending.is_shortened:
-            session.shorten(ending)
-            self._say_that_it_stops()
-        else:
-            self._warn_of_what_never_ran()
-        self._end_clusters(ending)
-        session.withdraw_demands()
-        for cluster in self._clusters:
-            cluster.wait()
-        session.close(ending)
-        if self._progress_bar is not None:
-            self._progress_bar.close()
-        for name in [name for cluster in self._clusters for name in cluster.join(_THREADS_JOIN_SECONDS)]:
-            logger.warning("the thread %s has not ended; it was left behind", name)
-        _open_golems.discard(self)
-
-    def _say_that_it_stops(self) -> None:
-        alive = [one.name for one in self.instances if not one.state.is_final]
-        if alive:
-            logger.warning(
-                "interrupted: stopping %d instance%s and paying what is owed, for five seconds at most; "
-                "another Ctrl-C leaves without paying",
-                len(alive),
-                "" if len(alive) == 1 else "s",
-            )
-
-    def _warn_of_what_never_ran(self) -> None:
-        for cluster in self._clusters:
-            if cluster.is_untouched:
-                logger.warning(
-                    "%r is stopped before anything of it ran (%s): wait for it inside the `with`, e.g. by "
-                    "cluster.wait(60) or cluster.wait_until_running()",
-                    cluster,
-                    cluster.market_report(),
-                )
-
-    def _end_clusters(self, ending: ShutdownTimes) -> None:
-        for cluster in self._clusters:
-            cluster.end(ending, "the Golem is being closed")
-
-    def _shorten(self, ending: ShutdownTimes) -> None:
-        """Shorten a closing that is under way."""
-        self._end_clusters(ending)
-        session = self._session
-        if session is None:
-            return
-        if ending.is_shortened:
-            self._ending = ending
-        session.shorten(ending)
+            self._closed = True
+            opened = self._opened
+        if opened is not None:
+            opened.close(ending)
 
     def _raise_for_failures(self) -> None:
-        if not self._raise_failures:
-            return
-        broken = [one for one in self.instances if one.failure is not None]
-        if any(not one.failure_told for one in broken):
-            raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
+        if self._raise_failures and self._opened is not None:
+            self._opened.raise_for_failures()
 
     def _shorten_by_signal(self) -> None:
-        """From a signal handler, in the middle of anything: the timer's thread does the rest."""
-        hurried = self._ending is not None and self._ending.is_shortened
-        ending = ShutdownTimes.aborted() if hurried else ShutdownTimes.interrupted()
-        self._ending = ending
-        session = self._session
-        if session is not None:
-            session.timer.call_in(0.0, partial(self._shorten, ending))
+        if self._opened is not None:
+            self._opened.shorten_by_signal()
 
     # --- telling what happens -------------------------------------------------------------------------
 
@@ -329,8 +241,8 @@ class Golem:
             raise BadListener(f"{listener!r} can't be called: give a function that takes an event")
         with self._lock:
             self._listeners.append(listener)
-            if self._session is not None:
-                self._session.events.add(listener)
+            if self._opened is not None:
+                self._opened.session.events.add(listener)
         return listener
 
     # --- running services -----------------------------------------------------------------------------
@@ -375,21 +287,16 @@ class Golem:
             UnknownImage, RegistryError: the image can't be found.
             Exception: whatever the constructor of the service raises; nothing is spent then.
         """
-        return self._run(
-            ClusterBuilder.checked(
-                self._opened().settings.registry_url,
-                service_class,
-                num_instances,
-                instance_params,
-                payload,
-                expiration,
-                strategy=self._strategy if strategy is None else require_strategy(strategy),
-                terms=self._terms if terms is None else require_terms(terms),
-                respawn=Respawn.checked(
-                    respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait
-                ),
-                start_timeout=checked_seconds(start_timeout, "start_timeout"),
-            )
+        return self._open_one().run_service(
+            service_class,
+            num_instances,
+            instance_params,
+            payload,
+            expiration,
+            strategy=self._strategy if strategy is None else require_strategy(strategy),
+            terms=self._terms if terms is None else require_terms(terms),
+            respawn=(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),
+            start_timeout=checked_seconds(start_timeout, "start_timeout"),
         )
 
     def resume_service(
@@ -422,64 +329,17 @@ class Golem:
         kept = list(suspended)
         if not kept or not all(isinstance(one, SuspendedInstance) for one in kept):
             raise BadInstanceCount(f"suspended is {suspended!r}: give what cluster.suspend() returned")
-        respawn = Respawn.checked(
-            respawn_running, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT
+        return self._open_one().run_service(
+            service_class,
+            len(kept),
+            instance_params,
+            payload,
+            expiration,
+            strategy=self._strategy,
+            terms=self._terms,
+            respawn=(respawn_running, respawn_running, DEFAULT_RESPAWN_STOP, DEFAULT_RESPAWN_WAIT),
+            adopted=kept,
         )
-        return self._run(
-            ClusterBuilder.checked(
-                self._opened().settings.registry_url,
-                service_class,
-                len(kept),
-                instance_params,
-                payload,
-                expiration,
-                strategy=self._strategy,
-                terms=self._terms,
-                respawn=respawn,
-                adopted=kept,
-            )
-        )
-
-    def _run(self, order: ClusterBuilder) -> Cluster:
-        session = self._opened()
-        if session.budget_watch.is_used_up:
-            raise OutOfBudget(
-                f"the budget of {plain(session.budget.total)} GLM is used up: call golem.top_up(amount) first"
-            )
-        cluster: Cluster = session.on_worker(self._launch, session, order)
-        return cluster
-
-    def _launch(self, session: Session, order: ClusterBuilder) -> Cluster:
-        cluster = order.cluster(session, self._stop_grace)
-        # As long as nothing lives: what can't be resumed must not be ended with this cluster.
-        session.adopt(order.adopted)
-        with self._lock:
-            if self._closed:
-                raise NotRunning("this Golem is being closed")
-            self._clusters.append(cluster)
-        try:
-            cluster.open_market()
-        except GolemError:
-            cluster.end(ShutdownTimes.aborted(), "the demand could not be published")
-            with self._lock:
-                self._clusters.remove(cluster)
-            raise
-        finally:
-            # Also where it was ended already: closing may be waiting for what would never have lived.
-            cluster.begin()
-        self._arrange_end(session, cluster)
-        return cluster
-
-    def _arrange_end(self, session: Session, cluster: Cluster) -> None:
-        left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
-        begin = max(left - self._stop_grace - EXPIRATION_RESERVE_SECONDS, left / 2)
-
-        def expire() -> None:
-            if not cluster.wait(0):
-                logger.info("%r has reached its expiration and is stopped", cluster)
-                cluster.end(ShutdownTimes.ordinary(self._stop_grace), "the expiration is near")
-
-        session.timer.call_in(begin, expire)
 
     # --- money -------------------------------------------------------------------------------------------
 
@@ -495,21 +355,7 @@ class Golem:
             NotRunning: the Golem is not open.
         """
         more = parse_budget(amount, "amount")
-        session = self._opened()
-        total: Decimal = session.on_worker(session.budget.top_up, more)
-        session.budget_watch.topped_up()
-        session.payments.topped_up()
-        session.chooser.topped_up()
-        return total
-
-    def _budget_is_used_up(self) -> None:
-        """From the engine: stop everything in good order, the first cluster first."""
-        session = self._session
-        if session is None:
-            return
-        error = OutOfBudget(f"the budget is used up: {session.budget_watch.told()}")
-        for cluster in self.clusters:
-            cluster.cut_off(ShutdownTimes.out_of_budget(self._stop_grace), error)
+        return self._open_one().top_up(more)
 
     def offers(self, payload: Payload | None = None, timeout: float = 5.0) -> tuple[Offer, ...]:
         """Look at what is on the market, cheapest first, without committing to anything.
@@ -528,23 +374,26 @@ class Golem:
             for offer in golem.offers(vm.repo(min_mem_gib=4)):
                 print(offer.provider_name, offer.prices.per_hour)
         """
+        # As in `open`: it needs the engine.
+        from .engine.market.offer_preview import offers_on_market
+
         wanted = vm.repo() if payload is None else require_payload(payload)
         seconds = checked_seconds(timeout, "timeout", allow_none=False) or 0.0
         return offers_on_market(self._settings, wanted, seconds, self._strategy)
 
-    def _opened(self) -> Session:
-        session = self._session
-        if session is None or self._closed:
+    def _open_one(self) -> OpenGolem:
+        opened = self._opened
+        if opened is None or self._closed:
             raise NotRunning(
                 "this Golem is closed; make a new one"
                 if self._closed
                 else "this Golem is not open: write `with Golem(budget=1) as golem:`, or call golem.open()"
             )
-        session.check_process()
-        return session
+        opened.session.check_process()
+        return opened
 
     def __repr__(self) -> str:
-        if self._session is None:
+        if self._opened is None:
             return "<Golem: not open>"
         state = "closed" if self._closed else "open"
         return f"<Golem: {state}, {len(self.instances)} instances, cost {self.cost}>"
@@ -554,29 +403,29 @@ class Golem:
     @property
     def clusters(self) -> tuple[Cluster, ...]:
         """All clusters of this Golem, in the order of their start."""
-        return tuple(self._clusters)
+        return tuple(self._opened.clusters) if self._opened is not None else ()
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """All instances of all clusters."""
-        return tuple(instance for cluster in self._clusters for instance in cluster.instances)
+        return self._opened.instances if self._opened is not None else ()
 
     @property
     def budget(self) -> Decimal:
         """GLM that may be spent, with all that was topped up."""
-        return self._session.budget.total if self._session is not None else self._budget
+        return self._opened.session.budget.total if self._opened is not None else self._budget
 
     @property
     def cost(self) -> Cost:
         """What was spent so far: invoices accepted, and debit notes of what has no invoice yet."""
         settings = self._settings
-        spent = self._session.ledger.cost() if self._session is not None else Decimal(0)
+        spent = self._opened.session.ledger.cost() if self._opened is not None else Decimal(0)
         return Cost(spent, settings.currency, settings.payment_network, settings.is_test_money)
 
     @property
     def cost_report(self) -> CostReport:
         """The same, agreement by agreement: printed it is a table, `to_json()` is for programs."""
-        accounts = self._session.ledger.accounts() if self._session is not None else ()
+        accounts = self._opened.session.ledger.accounts() if self._opened is not None else ()
         return CostReport(tuple(account.entry() for account in accounts), self.cost)
 
 

@@ -20,6 +20,10 @@ DEFAULT_SUBNET = "public"
 DEFAULT_DRIVER = "erc20"
 DEFAULT_NETWORK = "hoodi"
 DEFAULT_REGISTRY_URL = "https://registry.golem.network"
+# How often an activity that answers nothing else is asked for its state, and how many times without an answer
+# make its instance unresponsive.
+HEALTH_SECONDS = 10.0
+HEALTH_MISSES = 3
 
 _MOST_DECIMALS = 18
 _MOST_DIGITS = 18

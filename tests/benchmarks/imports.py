@@ -16,8 +16,8 @@ from pathlib import Path
 import simple_golem
 
 EVERYTHING = (
-    "import simple_golem, simple_golem.engine.session, simple_golem.engine.market.offer_preview, "
-    "simple_golem.events, simple_golem.services.cluster_builder, simple_golem.progress.progress_bar"
+    "import simple_golem, simple_golem.engine.market.offer_preview, "
+    "simple_golem.events, simple_golem.services.open_golem"
 )
 """Loads what an open Golem needs, however much of it `import simple_golem` leaves for later."""
 

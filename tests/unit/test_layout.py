@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "yagna": (*VALUES, "_version", "background"),
     "engine": DAEMON,
     "progress": VALUES,
-    "services": ENGINE,
-    "golem": (*ENGINE, "services", "progress"),
+    "services": (*ENGINE, "progress"),
+    "golem": (*ENGINE, "services"),
     "__init__": (*VALUES, "_version", "services", "golem"),
     # Only the command line knows the local network, and nothing knows the tests' daemon.
     "local": DAEMON,
@@ -52,6 +52,13 @@ MAY_IMPORT = {
     "command_line": (*ENGINE, "local", "_version"),
 }
 LOADED_LATE = {
+    # The engine takes 45 ms, half as long as requests and tenacity.
+    ("golem.py", "from .services.open_golem import OpenGolem"): "only a Golem that opens needs the engine",
+    (
+        "golem.py",
+        "from .engine.market.offer_preview import offers_on_market",
+    ): "the engine, for a look at the market without an open Golem",
+    ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",
     ("model/commands/commands.py", "import pickle"): "it is there already where somebody pickles",
     ("engine/payment/journal.py", "import platformdirs"): "only a session that opens needs it",
     ("progress/progress_bar.py", "from .bar_line import BarLine"): "tqdm; only a terminal needs it",

@@ -15,8 +15,6 @@ from .activity import Activity
 
 logger = logging.getLogger(__name__)
 
-HEALTH_SECONDS = 10.0
-HEALTH_MISSES = 3
 _ANSWER_SECONDS = 5.0
 # So many activities are asked less often.
 _MANY = 50
