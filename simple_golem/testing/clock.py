@@ -117,11 +117,9 @@ class Clock:
 class HandClock(Clock):
     """A clock that stands still until a test moves it; appointments are kept by the thread that does.
 
-    Dates are those of the real clock plus what it was moved by, so that the library, which has a real clock,
-    finds nothing older than what it saw before.
-
     Args:
-        start: the date to begin with; it then stands still, too.
+        start: the date to begin with, which moves with it. None: dates are those of the real clock, so that a
+            library with a real clock agrees with the daemon on what is over.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
@@ -132,7 +130,9 @@ class HandClock(Clock):
         self._arrived = threading.Condition()
 
     def now(self) -> datetime:
-        return (self._start or datetime.now(timezone.utc)) + timedelta(seconds=self._passed)
+        if self._start is None:
+            return datetime.now(timezone.utc)
+        return self._start + timedelta(seconds=self._passed)
 
     def monotonic(self) -> float:
         return self._passed

@@ -222,6 +222,11 @@ class FakeYagna:
         """
         return self._daemon.leftovers()
 
+    @property
+    def requests_under_way(self) -> int:
+        """How many requests wait, streams included."""
+        return self._daemon.world.calls_under_way
+
     def wait_for(self, fulfilled: Callable[[], object], timeout: float = _WAIT_SECONDS) -> None:
         """Block until `fulfilled()` holds, which is looked at after each request; real seconds.
 
