@@ -70,13 +70,13 @@ class World:
         began = self.clock.monotonic()
         try:
             while not fulfilled():
-                call.waits(condition)
-                call.check()
                 passed = self.clock.monotonic() - began
                 if passed >= seconds:
                     return False
                 if passed >= call.patience:
                     raise ReadTimedOut(f"no answer in {call.patience:g} s")
+                call.waits(condition)
+                call.check()
                 self.clock.wait(condition, began + min(seconds, call.patience))
             return True
         finally:
