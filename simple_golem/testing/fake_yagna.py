@@ -74,7 +74,6 @@ class FakeYagna:
         self._down = False
         self._port = port
         self._server: LoopbackServer | None = None
-        self._adapters: list[FakeYagnaAdapter] = []
 
     # --- the one way in ---------------------------------------------------------------------------------
 
@@ -133,11 +132,9 @@ class FakeYagna:
 
     # --- its fronts -------------------------------------------------------------------------------------
 
-    def adapter(self, attach: Callable[[Call | None], object] | None = None) -> FakeYagnaAdapter:
-        """An adapter to be mounted on a `requests.Session`; see `FakeYagnaAdapter` for `attach`."""
-        adapter = FakeYagnaAdapter(self.answer, attach)
-        self._adapters.append(adapter)
-        return adapter
+    def adapter(self) -> FakeYagnaAdapter:
+        """An adapter to be mounted on a `requests.Session`, or given to the library's own client."""
+        return FakeYagnaAdapter(self.answer)
 
     def serve(self) -> str:
         """Listen on loopback; returns the URL. A second call does nothing more."""

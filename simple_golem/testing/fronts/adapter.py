@@ -13,6 +13,7 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
 
+from ...yagna.transport.abandonable import attach_carrier
 from ..request import (
     Call,
     ConnectionDropped,
@@ -33,14 +34,15 @@ class FakeYagnaAdapter(BaseAdapter):
 
     Args:
         answer: answers a request.
-        attach: called with each request when it begins, and with None when it ends. What it is given can be
-            shut down like a socket, by any thread, which abandons the request.
+        attach: called with each request when it begins. What it is given can be shut down like a socket, by
+            any thread, which abandons the request. By default the library's own requests are attached, and so
+            are abandoned with their scope.
     """
 
-    def __init__(self, answer: AnswerFunction, attach: Callable[[Call | None], object] | None = None) -> None:
+    def __init__(self, answer: AnswerFunction, attach: Callable[[Call], object] = attach_carrier) -> None:
         super().__init__()
         self._answer = answer
-        self._attach = attach or _nothing
+        self._attach = attach
         self._calls: set[Call] = set()
 
     def send(
@@ -73,7 +75,6 @@ class FakeYagnaAdapter(BaseAdapter):
             raise requests.exceptions.ReadTimeout(str(error), request=request) from error
         finally:
             self._calls.discard(call)
-            self._attach(None)
         response = _as_response(answer, request, call)
         if not stream:
             _ = response.content
@@ -152,7 +153,3 @@ def _read_timeout(timeout: Any) -> float:
 def _refused(request: requests.PreparedRequest, error: Exception) -> MaxRetryError:
     reason = NewConnectionError(None, f"Connection refused: {error}")  # type: ignore[arg-type]
     return MaxRetryError(None, request.url or "", reason)  # type: ignore[arg-type]
-
-
-def _nothing(call: Call | None) -> None:
-    """Nobody wants to know of the requests under way."""

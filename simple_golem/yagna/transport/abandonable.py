@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from requests import Response
 from requests.adapters import HTTPAdapter
@@ -22,15 +22,21 @@ from ...background.cancellation import Scope
 _thread = threading.local()
 
 
+class Carrier(Protocol):
+    """What carries a request, such as a socket: shutting it down ends the request."""
+
+    def shutdown(self, how: int, /) -> object: ...
+
+
 class _Call:
     """One request that this thread has under way, and the socket that carries it."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._socket: Carrier | None = None
 
-    def attach(self, carrier: socket.socket) -> None:
+    def attach(self, carrier: Carrier) -> None:
         """From here on `carrier` carries the request; it is shut down at once if the scope has ended."""
         with self._lock:
             self._socket = carrier
@@ -48,7 +54,7 @@ class _Call:
             except OSError:
                 return  # the connection has ended by itself in this moment
 
-    def detach(self, carrier: socket.socket | None) -> None:
+    def detach(self, carrier: Carrier | None) -> None:
         """From here on `carrier` may carry another request."""
         with self._lock:
             if self._socket is carrier:
@@ -77,6 +83,13 @@ def abandonable(scope: Scope | None) -> Iterator[None]:
         _thread.call = outer
 
 
+def attach_carrier(carrier: Carrier) -> None:
+    """Have `carrier` shut down if the request that this thread has under way is abandoned."""
+    call = _current_call()
+    if call is not None:
+        call.attach(carrier)
+
+
 def _current_call() -> _Call | None:
     return getattr(_thread, "call", None)
 
@@ -98,9 +111,7 @@ class _Connection(HTTPConnection):
             self.connect()
         # urllib3 allows no more seconds to send a long body than to connect.
         self.timeout = self.answer_seconds
-        call = _current_call()
-        if call is not None:
-            call.attach(self.sock)
+        attach_carrier(self.sock)
         self.sent_whole = False
         super().request(*args, **options)
         self.sent_whole = True

@@ -6,12 +6,15 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 import requests
 from urllib3.exceptions import NewConnectionError
 
+from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.errors import NoDaemon
 from simple_golem.testing import (
     Call,
     ConnectionDropped,
@@ -19,9 +22,11 @@ from simple_golem.testing import (
     FakeProvider,
     FakeRequest,
     FakeYagna,
+    FakeYagnaAdapter,
     Fault,
     HandClock,
 )
+from simple_golem.yagna.client import Yagna
 from tests.contract.buyer import ACTIVITY, HONEST, MARKET, PAYMENT, STREAM, Buyer, shell
 
 from .conftest import Meanwhile
@@ -122,15 +127,45 @@ def test_a_client_that_hangs_up_waits_no_longer(served: Buyer, yagna: FakeYagna,
 def test_an_adapter_s_request_can_be_abandoned_by_any_thread(
     yagna: FakeYagna, clock: HandClock, session: requests.Session
 ) -> None:
-    begun: list[Call | None] = []
-    session.mount("http://", yagna.adapter(begun.append))
+    begun: list[Call] = []
+    session.mount("http://", FakeYagnaAdapter(yagna.answer, begun.append))
     waiting = waits(Buyer(session, "http://in-memory", {}), clock)
     (call,) = begun
-    assert call is not None
     call.shutdown(socket.SHUT_RDWR)
     assert isinstance(waiting.outcome(), requests.exceptions.ConnectionError)
-    assert begun == [call, None]
     assert yagna.requests_under_way == 0
+
+
+def test_the_library_s_requests_are_abandoned_with_their_scope(yagna: FakeYagna, clock: HandClock) -> None:
+    library = Yagna("http://in-memory", yagna.app_key, adapter=yagna.adapter())
+    assert library.identity.me().node_id == yagna.node_id
+    scope = Scope()
+    now = datetime.now(timezone.utc)
+    waiting = Meanwhile(lambda: library.payment.invoice_events(now, timeout=60, scope=scope))
+    clock.wait_until_waiting()
+    scope.cancel("enough")
+    assert isinstance(waiting.outcome(), ScopeEnded)
+    yagna.go_down()
+    with pytest.raises(NoDaemon):
+        library.identity.me()
+    library.close()
+
+
+def test_the_library_s_streams_are_abandoned_with_their_scope(
+    client: Buyer, yagna: FakeYagna, clock: HandClock
+) -> None:
+    _, activity_id = client.hire()
+    batch = client.execute(activity_id, shell("sleep 40", STREAM))
+    clock.wait_until_waiting()
+    library = Yagna("http://in-memory", yagna.app_key, adapter=yagna.adapter())
+    scope = Scope()
+    events = library.activity.events(activity_id, batch.rpartition("/")[2], scope=scope)
+    reading = Meanwhile(lambda: list(events))
+    clock.wait_until_waiting(2)
+    scope.cancel("enough")
+    assert isinstance(reading.outcome(), ScopeEnded)
+    assert yagna.requests_under_way == 0
+    library.close()
 
 
 def test_a_session_that_is_closed_abandons_its_requests(client: Buyer, clock: HandClock) -> None:
