@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -23,7 +22,9 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import check_service_class, payload_of, service_factories
 from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster
-from .instance import ClusterContext, Member, Respawn
+from .cluster_context import ClusterContext
+from .instance_lives import Member
+from .respawn import Respawn
 
 _DEFAULT_EXPIRATION = timedelta(minutes=180)
 
@@ -117,11 +118,11 @@ class ClusterBuilder:
         context = ClusterContext(
             session,
             listing,
-            threading.Condition(),
             self.respawn,
             stop_grace,
             self.start_timeout,
             self.payload,
+            self.service_class.__name__,
         )
         return Cluster(context, self.service_class, self.members, self.expiration, self.adopted)
 

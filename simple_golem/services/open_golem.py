@@ -30,9 +30,11 @@ from ..model.service.service import Service
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..progress.progress_bar import ProgressBar
-from .cluster import Cluster, failed
+from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
-from .instance import Instance, Respawn
+from .cluster_reports import service_failed
+from .instance import Instance
+from .respawn import Respawn
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +155,7 @@ class OpenGolem:
             raise
         finally:
             # Also where it was ended already: closing may be waiting for what would never have lived.
-            cluster.begin()
+            cluster.start()
         self._end_before_expiration(cluster)
         return cluster
 
@@ -279,4 +281,4 @@ class OpenGolem:
         """Raise `ServiceFailed` if instances failed and that was not yet raised."""
         broken = [one for one in self.instances if one.failure is not None]
         if any(not one.failure_told for one in broken):
-            raise failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
+            raise service_failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -42,8 +43,6 @@ class LivingInstance(LeasingInstance, WatchedInstance, LinkedInstance, Protocol)
 
     stop_scope: Scope
 
-    def life_abandoned(self, outcome: Outcome) -> None: ...
-
 
 class Life:
     """One life: the user's object, one agreement, one activity.
@@ -53,6 +52,7 @@ class Life:
         demand: where a provider is looked for.
         service: the user's object, new for each life.
         instance: whose life it is.
+        on_abandoned: called by a worker with the outcome, where the life has ended without its thread.
         suspended: what an earlier session left alive, None to start anew.
 
     Attributes:
@@ -65,12 +65,15 @@ class Life:
         demand: Demand,
         service: Service,
         instance: LivingInstance,
+        *,
+        on_abandoned: Callable[[Outcome], object],
         suspended: SuspendedInstance | None = None,
     ) -> None:
         self.service = service
         self._session = session
         self._demand = demand
         self._instance = instance
+        self._on_abandoned = on_abandoned
         self._suspended = suspended
         self._class_name = type(service).__name__
         self._doing = "the search for a provider"
@@ -273,7 +276,7 @@ class Life:
         self._session.workers.post(self._conclude_without_thread, outcome)
 
     def _conclude_without_thread(self, outcome: Outcome) -> None:
-        self._instance.life_abandoned(self._conclude(outcome))
+        self._on_abandoned(self._conclude(outcome))
 
     # --- what the log says ----------------------------------------------------------------------------
 

@@ -1,0 +1,91 @@
+"""What the instances of one cluster share: settings, and the condition under which their states change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..background.cancellation import wait_until
+from ..engine.market.demand import Demand
+from ..engine.market.listing import Listing
+from ..engine.session import Session
+from ..model.events import StartProgress
+from ..model.payload.payload import Payload
+from ..model.service.states import ServiceState
+from .respawn import Respawn
+
+_NOT_STARTED = (ServiceState.pending, ServiceState.starting)
+
+
+class StatefulInstance(Protocol):
+    """An instance, as it is counted."""
+
+    @property
+    def state(self) -> ServiceState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContext:
+    """What the instances of one cluster share.
+
+    The states of all instances change under one condition, which stands first in the order of locks (see
+    `engine.life`). Methods whose name ends in `_locked` are called with it held; all others take it.
+
+    Attributes:
+        changed: is notified of each change of a state.
+        living: the instances that have not ended.
+        changes: all changes of states, in their order.
+    """
+
+    session: Session
+    listing: Listing
+    respawn: Respawn
+    stop_grace: float
+    start_timeout: float | None
+    payload: Payload
+    class_name: str
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    living: set[StatefulInstance] = field(default_factory=set)
+    changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)
+
+    @property
+    def demand(self) -> Demand:
+        """The demand that is on the market for them at present."""
+        return self.listing.demand
+
+    def wait_until(self, fulfilled: Callable[[], bool], seconds: float | None) -> bool:
+        """Block until `fulfilled()`, which is asked after each change, or for `seconds`; its last answer.
+
+        Args:
+            fulfilled: is called with the condition held.
+            seconds: how long at most; None is no limit.
+        """
+        with self.changed:
+            return wait_until(self.changed, fulfilled, seconds)
+
+    def add_living(self, instances: Collection[StatefulInstance]) -> None:
+        """Count instances that are about to start."""
+        with self.changed:
+            self.living.update(instances)
+            self._emit_progress_locked()
+
+    def remove_living(self, instance: StatefulInstance) -> None:
+        """Count an instance no more; the last one takes the demand off the market."""
+        with self.changed:
+            self.living.discard(instance)
+            if not self.living:
+                # In one step with finding that nobody is left, so that a `spawn` sees it.
+                self.session.withdraw(self.demand)
+
+    def state_changed_locked(self, instance: StatefulInstance, state: ServiceState) -> None:
+        """Record that an instance has entered a state, and wake all who wait."""
+        self.changes.append((instance, state))
+        self.changed.notify_all()
+        self._emit_progress_locked()
+
+    def _emit_progress_locked(self) -> None:
+        # With the lock held, so that of several events the last one has the latest numbers.
+        running = sum(one.state not in _NOT_STARTED for one in self.living)
+        self.session.emit(StartProgress(self.class_name, running, len(self.living)))

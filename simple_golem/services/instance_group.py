@@ -1,0 +1,107 @@
+"""The instances of one cluster, and which of them are where."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from ..errors import NotRunning
+from ..model.service.states import ServiceState
+from ..model.service.suspended import SuspendedInstance
+from .cluster_context import ClusterContext
+from .instance import Instance
+from .instance_lives import Member
+
+
+class InstanceGroup:
+    """Makes and numbers the instances of a cluster, until it is closed.
+
+    Attributes:
+        name: the name of their class.
+    """
+
+    def __init__(self, context: ClusterContext) -> None:
+        self.name = context.class_name
+        self._context = context
+        self._changed = context.changed
+        self._closed = False
+        self._numbered = 0
+        self._instances: tuple[Instance, ...] = ()
+
+    def make(
+        self, members: Sequence[Member], suspended: Sequence[SuspendedInstance] = ()
+    ) -> tuple[Instance, ...]:
+        """Make instances that are not started yet; the first of them take up those that are suspended."""
+        with self._changed:
+            first = self._numbered + 1
+            self._numbered += len(members)
+        taken_up = itertools.chain(suspended, itertools.repeat(None))
+        return tuple(
+            Instance(self._context, f"{self.name}-{number}", member, one)
+            for number, (member, one) in enumerate(zip(members, taken_up, strict=False), first)
+        )
+
+    def add(self, instances: Sequence[Instance]) -> None:
+        """Add instances that were made.
+
+        Raises:
+            NotRunning: the cluster was stopped, or has expired.
+        """
+        with self._changed:
+            if self._closed:
+                raise NotRunning(f"the cluster of {self.name} has been stopped: run the service once more")
+            self._instances = (*self._instances, *instances)
+
+    def close(self) -> tuple[Instance, ...]:
+        """Add no more instances; returns all there are."""
+        with self._changed:
+            self._closed = True
+            return self._instances
+
+    @property
+    def all(self) -> tuple[Instance, ...]:
+        """All instances, those that have ended included."""
+        return self._instances
+
+    @property
+    def not_stopped(self) -> tuple[Instance, ...]:
+        """All but those that somebody has stopped."""
+        return self._those(lambda one: one.failure is not None or not one.was_stopped)
+
+    @property
+    def got_through(self) -> tuple[Instance, ...]:
+        """Those that are running, or have ended by themselves after they ran."""
+        return self._those(lambda one: one.got_through)
+
+    @property
+    def ended_too_early(self) -> tuple[Instance, ...]:
+        """Those that have ended, and won't get through any more."""
+        return self._those(lambda one: one.state.is_final and not one.got_through)
+
+    @property
+    def running(self) -> tuple[Instance, ...]:
+        """Those in the state running."""
+        return self._those(lambda one: one.state is ServiceState.running)
+
+    @property
+    def pending(self) -> tuple[Instance, ...]:
+        """Those that look for a provider."""
+        return self._those(lambda one: one.state is ServiceState.pending)
+
+    @property
+    def not_ending(self) -> tuple[Instance, ...]:
+        """Those that have not ended, and are not to end."""
+        return self._those(lambda one: not one.record.is_ending)
+
+    @property
+    def have_ended(self) -> bool:
+        """Whether all have ended."""
+        return all(one.state.is_final for one in self._instances)
+
+    @property
+    def states(self) -> str:
+        """The states of all, in words."""
+        return ", ".join(f"{one.name} {one.state.value}" for one in self._instances)
+
+    def _those(self, are_wanted: Callable[[Instance], bool]) -> tuple[Instance, ...]:
+        return tuple(one for one in self._instances if are_wanted(one))

@@ -1,0 +1,143 @@
+"""Life after life of one instance, on its life thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import tenacity
+
+from ..engine.life.life import Life
+from ..engine.life.life_state import LifeAbandoned, Outcome
+from ..engine.life.service_link import ServiceLink
+from ..engine.life.user_traceback import error_text, user_lines
+from ..model.events import InstanceFailed
+from ..model.service.service import Service
+from ..model.service.states import ServiceState
+from ..model.service.suspended import SuspendedInstance
+from .cluster_context import ClusterContext
+from .instance_record import InstanceRecord
+
+logger = logging.getLogger(__name__)
+
+# A provider was lost while the instance was running; it looks for another one after this pause.
+_RESPAWN_PAUSE_SECONDS = 1.0
+
+# The service of an instance's first life, and what makes those of the others.
+Member = tuple[Service, Callable[[], Service]]
+
+
+class InstanceLives:
+    """The lives of one instance: one after the other, as often as the respawn rules allow.
+
+    Attributes:
+        service: the user's object of the present life.
+        link: what that object calls; None before the first life.
+    """
+
+    def __init__(
+        self,
+        context: ClusterContext,
+        record: InstanceRecord,
+        member: Member,
+        suspended: SuspendedInstance | None,
+    ) -> None:
+        self.service, self._make_service = member
+        self.link: ServiceLink | None = None
+        self._context = context
+        self._record = record
+        self._suspended = suspended
+
+    def live(self) -> None:
+        """Live until the end of the last life; the target of the life thread."""
+        try:
+            outcome = self._live_as_often_as_allowed()
+        except LifeAbandoned:
+            return
+        except BaseException as error:  # noqa: BLE001 - a constructor of the user's, or their respawn_stop
+            logger.error("%s failed:\n%s", self._record.name, user_lines(error))
+            outcome = Outcome(error, False, False)
+        self._finish(outcome)
+
+    def _live_as_often_as_allowed(self) -> Outcome:
+        while True:
+            outcome: Outcome = self._live_until_one_has_run()
+            if not (outcome.ran and self._may_respawn(outcome)):
+                return outcome
+            self._announce_respawn(outcome)
+            self._record.enter(ServiceState.pending)
+            self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
+
+    def _live_until_one_has_run(self) -> Outcome:
+        """Lives until one has reached running, or the limit of the respawn rules is reached."""
+
+        def sleep(seconds: float) -> None:
+            self._record.stop_scope.wait(seconds)
+
+        def announce(state: tenacity.RetryCallState) -> None:
+            if state.outcome is not None:
+                self._announce_respawn(state.outcome.result())
+            self._record.enter(ServiceState.pending)
+
+        def last(state: tenacity.RetryCallState) -> Outcome:
+            outcome: Outcome = state.outcome.result()  # type: ignore[union-attr]
+            return outcome
+
+        respawn = self._context.respawn
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda outcome: not outcome.ran and self._may_respawn(outcome)),
+            stop=respawn.stop,
+            wait=respawn.wait,
+            sleep=sleep,
+            before_sleep=announce,
+            retry_error_callback=last,
+        )(self._live_once)
+
+    def _live_once(self) -> Outcome:
+        if self.link is not None:
+            if self._record.stop_scope.cancelled:
+                return Outcome(self._record.failure, False, False)
+            self.service = self._make_service()
+        suspended, self._suspended = self._suspended, None
+        life = Life(
+            self._context.session,
+            self._context.demand,
+            self.service,
+            self._record,
+            on_abandoned=self._finish,
+            suspended=suspended,
+        )
+        self.link = life.link
+        self._record.begin_life(life)
+        outcome = life.live()
+        self._record.failure = outcome.failure
+        return outcome
+
+    def _may_respawn(self, outcome: Outcome) -> bool:
+        is_ending = self._record.stop_scope.cancelled or self._record.state is ServiceState.stopping
+        if is_ending or not outcome.elsewhere:
+            return False
+        return self._context.respawn.running if outcome.ran else self._context.respawn.unstarted
+
+    def _announce_respawn(self, outcome: Outcome) -> None:
+        logger.warning("%s is started again on another provider", self._record.name)
+        self._context.session.emit(
+            InstanceFailed(self._record.name, error_text(outcome.failure), respawned=True)
+        )
+
+    def _finish(self, outcome: Outcome) -> None:
+        """The last life is over; on a worker, where the life thread was left behind."""
+        record = self._record
+        cut_off_by = record.cut_off_by
+        record.failure = outcome.failure or cut_off_by
+        if outcome.failure is None and cut_off_by is not None:
+            logger.error("%s: %s", record.name, cut_off_by)
+        if outcome.elsewhere:
+            logger.error("%s has failed and is not started again", record.name)
+        if record.failure is not None:
+            self._context.session.emit(
+                InstanceFailed(record.name, error_text(record.failure), respawned=False)
+            )
+        self._context.remove_living(record)
+        record.suspended = outcome.suspended
+        record.enter(ServiceState.suspended if outcome.suspended else ServiceState.terminated)
