@@ -1,4 +1,4 @@
-"""One thread that does small things at given times: it ends graces and expirations, and warns who waits."""
+"""One thread that calls functions at given times: at the end of a grace or an expiration, for a warning."""
 
 from __future__ import annotations
 
@@ -15,32 +15,40 @@ logger = logging.getLogger(__name__)
 
 Action = Callable[[], object]
 
+# The longest wait that every platform allows is shorter than the longest expiration.
+_LONGEST_WAIT_SECONDS = 3600.0
+
 
 class TimedCall:
-    """One thing to be done at one time; `cancel` takes it back."""
+    """One call at one time; `cancel` withdraws it."""
 
     def __init__(self, at: float, action: Action) -> None:
         self.at = at
         self._action: Action | None = action
 
     def cancel(self) -> None:
+        """Withdraw the call; does nothing once it was made."""
         self._action = None
 
-    def keep(self) -> None:
+    def make(self) -> None:
+        """Make the call, once, unless it was withdrawn; an error in it is logged."""
         action, self._action = self._action, None
         if action is None:
             return
         try:
             action()
         except Exception:
-            # The appointments after this one are kept all the same.
-            logger.exception("what was to be done at this time failed")
+            # The later calls are made all the same.
+            logger.exception("a call of the timer failed")
 
 
 class Timer:
-    """Calls actions on its own thread at times of the monotonic clock; an action signals and never blocks.
+    """Calls functions on its own thread at times of the monotonic clock.
 
-    Appointments are handed over through a `SimpleQueue`, so that even a signal handler may make one.
+    A function that is called must not block, because all later ones wait for it. Calls are handed over
+    through a `SimpleQueue`, so that even a signal handler can ask for one.
+
+    The thread ends when `close` is called.
     """
 
     def __init__(self) -> None:
@@ -48,20 +56,28 @@ class Timer:
         self._thread = EngineThread("golem-timer", self._run)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def call_at(self, at: float, action: Action) -> TimedCall:
-        """Have `action` called when the monotonic clock shows `at`, or soon if that is past."""
-        appointment = TimedCall(at, action)
-        self._inbox.put(appointment)
-        return appointment
+        """Have `action` called when the monotonic clock shows `at`, or soon if that has passed."""
+        call = TimedCall(at, action)
+        self._inbox.put(call)
+        return call
 
     def call_in(self, seconds: float, action: Action) -> TimedCall:
         """Have `action` called in `seconds`."""
         return self.call_at(time.monotonic() + seconds, action)
 
     def close(self, timeout: float) -> bool:
-        """Drop what is still to come and join the thread; False if it is held up."""
+        """Drop all calls that are not due, and join the thread.
+
+        Args:
+            timeout: seconds to wait for it at most.
+
+        Returns:
+            Whether the thread has ended; False if a call blocks it.
+        """
         self._inbox.put(None)
         return self._thread.join(timeout)
 
@@ -69,13 +85,16 @@ class Timer:
         order = itertools.count()
         waiting: list[tuple[float, int, TimedCall]] = []
         while True:
-            pause = waiting[0][0] - time.monotonic() if waiting else None
             try:
-                appointment = self._inbox.get(timeout=None if pause is None else max(0.0, min(pause, 3600.0)))
+                call = self._inbox.get(timeout=_seconds_until(waiting[0][0]) if waiting else None)
             except queue.Empty:
                 if waiting and waiting[0][0] <= time.monotonic():
-                    heapq.heappop(waiting)[2].keep()
+                    heapq.heappop(waiting)[2].make()
                 continue
-            if appointment is None:
+            if call is None:
                 return
-            heapq.heappush(waiting, (appointment.at, next(order), appointment))
+            heapq.heappush(waiting, (call.at, next(order), call))
+
+
+def _seconds_until(moment: float) -> float:
+    return max(0.0, min(moment - time.monotonic(), _LONGEST_WAIT_SECONDS))

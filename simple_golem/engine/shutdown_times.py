@@ -1,4 +1,4 @@
-"""How long the parts of an end may take: the one place with all those seconds."""
+"""How long each part of an end may take: all those limits, in one place."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from enum import Enum
 STOP_GRACE_SECONDS = 10.0
 EXPIRATION_RESERVE_SECONDS = 60.0
 _INVOICE_SECONDS = 15.0
-# What terminating an agreement and destroying its activity need in the worst case, kept back for them.
+# Ending an agreement and destroying its activity take so long in the worst case; the time is reserved.
 RELEASE_RESERVE_SECONDS = 1.5
 
 
 class ShutdownPart(Enum):
-    """What an end consists of, in this order."""
+    """The parts of an end, in their order."""
 
     BATCH = "a batch under way ends"
     METHOD = "the method that is running returns"
@@ -25,12 +25,15 @@ class ShutdownPart(Enum):
 
 
 class ShutdownTimes:
-    """One decision to end something, and until when each part of that may take.
+    """One decision to end something, with the time limit of each part.
 
     Args:
-        seconds: for each part, counted from the beginning of the part, or, if `since_begun`, of the ending.
-        since_begun: which of the two.
-        timeout: seconds for the whole; the last 1.5 of them belong to terminating and destroying.
+        seconds: the limit of each part, counted from the beginning of that part.
+        since_begun: counts all limits from the moment of the decision instead.
+        timeout: seconds for the whole; the last 1.5 of them are reserved for the release.
+
+    Attributes:
+        begun: the moment of the decision, on the monotonic clock.
     """
 
     def __init__(
@@ -47,18 +50,18 @@ class ShutdownTimes:
 
     @property
     def is_shortened(self) -> bool:
-        """Whether it was decided by a signal."""
+        """Whether a signal decided it."""
         return self._since_begun
 
     @property
     def last_moment(self) -> float:
-        """When the whole has to be over, on the monotonic clock; infinity if each part has its own time."""
+        """When the whole has to be over, on the monotonic clock; infinity if only the parts have limits."""
         if self._since_begun:
             return self.begun + self._seconds[ShutdownPart.INVOICES]
         return self._until
 
     def limit(self, part: ShutdownPart) -> float:
-        """When `part`, beginning now, has to be over, on the monotonic clock."""
+        """When `part`, if it begins now, has to be over, on the monotonic clock."""
         start = self.begun if self._since_begun else time.monotonic()
         until = self._until
         if part in (ShutdownPart.BATCH, ShutdownPart.METHOD, ShutdownPart.SHUTDOWN):
@@ -67,7 +70,12 @@ class ShutdownTimes:
 
     @classmethod
     def ordinary(cls, stop_grace: float = STOP_GRACE_SECONDS, timeout: float | None = None) -> ShutdownTimes:
-        """`stop()`, the end of `with`, `close()`, the expiration."""
+        """The limits for `stop()`, the end of `with`, `close()` and the expiration.
+
+        Args:
+            stop_grace: seconds that a batch may go on.
+            timeout: seconds for the whole; None if only the parts have limits.
+        """
         seconds = {
             ShutdownPart.BATCH: stop_grace,
             ShutdownPart.METHOD: 5.0,
@@ -79,7 +87,10 @@ class ShutdownTimes:
 
     @classmethod
     def out_of_budget(cls, stop_grace: float) -> ShutdownTimes:
-        """What was kept back of the budget lasts for 15 seconds, and some have passed until that is known."""
+        """The limits for the end of the budget, of which a reserve for 15 seconds is left.
+
+        All parts together take less than that, because some seconds pass before the end is noticed.
+        """
         seconds = {
             ShutdownPart.BATCH: min(stop_grace, 4.0),
             ShutdownPart.METHOD: 2.0,
@@ -91,7 +102,7 @@ class ShutdownTimes:
 
     @classmethod
     def by_provider(cls) -> ShutdownTimes:
-        """The provider has ended the agreement, but the activity still answers."""
+        """The limits for a life that has lost its provider."""
         seconds = {
             ShutdownPart.BATCH: 0.0,
             ShutdownPart.METHOD: 1.0,
@@ -103,7 +114,7 @@ class ShutdownTimes:
 
     @classmethod
     def interrupted(cls) -> ShutdownTimes:
-        """Ctrl-C or SIGTERM: seconds since then."""
+        """The limits for Ctrl-C and SIGTERM, in seconds since the signal."""
         seconds = {
             ShutdownPart.BATCH: 1.0,
             ShutdownPart.METHOD: 1.0,
@@ -115,11 +126,11 @@ class ShutdownTimes:
 
     @classmethod
     def aborted(cls) -> ShutdownTimes:
-        """A second Ctrl-C: nothing but terminating and destroying."""
+        """The limits for a second Ctrl-C: only the release gets any time."""
         seconds = dict.fromkeys(ShutdownPart, 0.0) | {ShutdownPart.RELEASE: RELEASE_RESERVE_SECONDS}
         return cls(seconds, since_begun=True)
 
 
 def earliest(endings: list[ShutdownTimes], part: ShutdownPart) -> float:
-    """When `part`, beginning now, has to be over, if all of `endings` were decided."""
+    """When `part`, if it begins now, has to be over, if all of `endings` were decided."""
     return min((ending.limit(part) for ending in endings), default=math.inf)

@@ -25,10 +25,10 @@ class HandTimer(Timer):
         due = sorted((call for call in self.calls if call.at <= now), key=lambda call: call.at)
         self.calls = [call for call in self.calls if call.at > now]
         for call in due:
-            call.keep()
+            call.make()
 
     def ring_all(self) -> None:
         """Make all calls now, whatever their time is."""
         calls, self.calls = self.calls, []
         for call in calls:
-            call.keep()
+            call.make()

@@ -6,8 +6,8 @@ The parts, each of which imports only those above it:
 * `life_state` is the record of the life: what it has, and how far its end is. Any thread may use it.
 * `batch_rules` is the table of what differs between the callers of a batch; `batch_runner` runs a batch.
 * `service_link` is what the user's service object calls: `execute`, `wait`, `stop`.
-* `provider_lease` gets the agreement and the activity, and releases them.
 * `provider_watch` receives what the provider does by itself.
+* `provider_lease` gets the agreement and the activity, and releases them.
 * `life` is the sequence of all of it, on the life thread of the instance.
 
 **Threads.** The life thread calls the user's methods and waits for the provider. Other threads only end the
@@ -15,12 +15,18 @@ life, through `LifeState`: the user's thread and the timer (`end`), the health c
 agreement events (`lose`), the helper thread of the instance (batches from outside). No method of `LifeState`
 blocks.
 
-**Order of locks.** A thread that holds a lock takes only locks that stand further down:
+**Order of locks.** Each line names the classes whose objects have a lock. A thread that holds one takes only
+locks of the lines below it:
 
-1. the condition of a cluster's states (`services.instance_states`);
-2. the locks of a session: demand, event queue, worker pools;
-3. the lock of `LifeState`.
+1. `ClusterContext`
+2. `Listing`
+3. `Session`, `Demand`
+4. `OfferBook`
+5. `Providers`
+6. `Budget`
+7. `Ledger`
 
-No code outside `LifeState` runs while its lock is held. Scopes are cancelled after the lock was released,
-because a cancelled scope calls code that takes locks of its own.
+All other locks come last, that of `LifeState` among them: a thread that holds one takes no other lock.
+Therefore `LifeState` cancels its scopes after it has released its lock, because a scope calls code that takes
+locks. `tests/unit/engine/life/test_lock_order.py` runs services and compares.
 """

@@ -1,4 +1,4 @@
-"""Whose lines an error comes from: what a log shows a user of a failure in their own code."""
+"""The part of a traceback that lies in the user's code: what a log shows of a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
 
 
 def user_lines(error: BaseException) -> str:
-    """The traceback of `error` with the user's own lines alone, and its message."""
+    """Return the traceback of `error` without the lines of this package, and its message."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -25,26 +25,26 @@ def user_lines(error: BaseException) -> str:
 
 
 def whereabouts(thread_ident: int | None) -> str:
-    """The innermost line outside this package at which a thread is at present."""
+    """Return the innermost line outside this package that a thread executes at present."""
     frame = sys._current_frames().get(thread_ident or 0)
     summary = traceback.extract_stack(frame) if frame is not None else []
     own = [entry for entry in summary if not entry.filename.startswith(_PACKAGE)]
     mine = [entry for entry in own if f"{os.sep}threading.py" not in entry.filename]
     if not mine:
-        return "a place unknown"
+        return "an unknown place"
     last = mine[-1]
     return f"{last.filename}:{last.lineno} ({last.line})"
 
 
 def error_text(error: BaseException | None) -> str:
-    """The text of an error, also of one whose own `__str__` fails."""
+    """Return type and message of an error, even if its `__str__` fails; empty for None."""
     if error is None:
         return ""
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 
 def keep_user_lines(error: BaseException) -> None:
-    """Drop this package's own frames from the traceback of `error`, so that it shows the user's alone."""
+    """Remove the frames of this package from the traceback of `error`."""
     kept: TracebackType | None = None
     for trace in reversed(list(_walk(error.__traceback__))):
         if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):

@@ -50,5 +50,5 @@ def test_a_thread_that_waits_is_found_at_the_users_line() -> None:
 
 
 def test_a_thread_that_is_no_more_is_nowhere() -> None:
-    assert whereabouts(None) == "a place unknown"
-    assert whereabouts(-1) == "a place unknown"
+    assert whereabouts(None) == "an unknown place"
+    assert whereabouts(-1) == "an unknown place"
