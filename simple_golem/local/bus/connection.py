@@ -1,4 +1,4 @@
-"""One connection to a service bus: packets in, packets out, until either side ends it."""
+"""One connection to a service bus: sends and receives packets until one side ends it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,25 @@ _FLUSH_SECONDS = 1.0
 
 
 class Link:
-    """A connection with a writer of its own, so that whoever reads is never held up by a send.
+    """A connection with a thread that writes, so that sending never blocks the reading thread.
 
-    The bus stops reading from those who do not read from it: a reader that also writes could wait for ever.
+    The bus stops reading from a client that does not read: a thread that does both could block for ever.
     """
 
     def __init__(self, host: str, port: int, name: str) -> None:
-        """Connect; blocks 5 seconds at most. Raises OSError when nobody answers."""
+        """Connect; blocks for 5 seconds at most.
+
+        Args:
+            host: the host of the bus.
+            port: the port of the bus.
+            name: the name of the client, for the thread.
+
+        Raises:
+            OSError: there is no bus at this address.
+        """
         self._socket = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
         self._socket.settimeout(None)
-        # Packets are small, and each is waited for: they must not be held back to be sent together.
+        # Packets are small, and somebody waits for each: they must not be collected before they are sent.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming = self._socket.makefile("rb")
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
@@ -30,15 +39,15 @@ class Link:
         self._writer.start()
 
     def send(self, packet: Packet) -> None:
-        """Hand over a packet to be sent after those before it; never blocks. After the end it is dropped."""
+        """Queue a packet; never blocks. After the end of the connection the packet is dropped."""
         self._outgoing.put(to_frame(packet))
 
     def receive(self) -> Packet | None:
-        """Block for the next packet; None for one of a kind that is of no use here.
+        """Block for the next packet; None for a packet of an unknown kind.
 
         Raises:
             ConnectionError: the connection has ended.
-            ValueError: what came is not of the bus.
+            ValueError: the bytes are not a packet.
         """
         return from_frame(self._read(frame_length(self._read(4))))
 
@@ -57,20 +66,20 @@ class Link:
         self.cut()
 
     def cut(self) -> None:
-        """End the connection at once; what was handed over and not sent yet is lost."""
+        """End the connection at once; packets in the queue are lost."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # it has ended already
 
     def close(self) -> None:
-        """Send what was handed over, a second at most, and end the connection; wakes who reads."""
+        """Send the queued packets and end the connection; blocks for 2 seconds at most. Wakes the reader."""
         self._outgoing.put(None)
         if not self._writer.join(_FLUSH_SECONDS):
             self.cut()
             self._writer.join(_FLUSH_SECONDS)
 
     def dispose(self) -> None:
-        """Give the descriptors back; only for the one who reads, and after `close`."""
+        """Close the descriptors; to be called by the reading thread, after `close`."""
         self._incoming.close()
         self._socket.close()

@@ -1,6 +1,7 @@
-"""The wire format of a yagna's service bus: protobuf packets in frames, flexbuffers for what they carry.
+"""The wire format of yagna's service bus: protobuf packets in frames, with flexbuffers as payload.
 
-The few messages are so small that their protobuf is written out by hand here.
+The nine messages use two of protobuf's wire types only. Encoding them takes 60 lines here; the package
+`protobuf` would need a compiler and generated code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 from ...yagna.service_bus.flexbuffers import decode, encode
 
-# A frame longer than this is not one of the bus; the daemon's own limit is far below it.
+# A longer frame is an error; the daemon's own limit is far below.
 LONGEST_FRAME = 1 << 30
 
 _LENGTH = struct.Struct(">I")
@@ -21,7 +22,7 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 
 
 class Packet:
-    """The base of what can be sent over the bus; a subclass's fields are numbered from 1 in their order."""
+    """The base of all packets; the fields of a subclass are numbered from 1, in their order."""
 
     number: ClassVar[int]
 
@@ -71,7 +72,12 @@ class CallRequest(Packet):
 
 @dataclass(frozen=True, slots=True)
 class CallReply(Packet):
-    """`code` is 0, or 400 or 500 with an error text as `data`; `partial` says that more will follow."""
+    """A reply, or a part of one.
+
+    Attributes:
+        code: 0 for success; 400 or 500 for an error, with its text in `data`.
+        partial: whether more parts will follow.
+    """
 
     number: ClassVar[int] = 7
     request_id: str = ""
@@ -107,24 +113,24 @@ _PACKETS: dict[int, type[Packet]] = {
 
 
 def to_frame(packet: Packet) -> bytes:
-    """The bytes of one packet as they go over the socket, its length first."""
+    """Encode a packet, with its length first."""
     body = _field(packet.number, _message(packet))
     return _LENGTH.pack(len(body)) + body
 
 
 def frame_length(header: bytes) -> int:
-    """The length of the packet that follows the four bytes of `header`."""
+    """Return the length of the packet that follows the four bytes of `header`."""
     length: int = _LENGTH.unpack(header)[0]
     if length > LONGEST_FRAME:
-        raise ValueError(f"a frame of {length} bytes")
+        raise ValueError(f"a frame of {length} bytes is too long")
     return length
 
 
 def from_frame(body: bytes) -> Packet | None:
-    """The packet in a frame; None for one of a kind that is of no use here.
+    """Decode the packet in a frame; None for a packet of an unknown kind.
 
     Raises:
-        ValueError: these bytes are no packet.
+        ValueError: the bytes are not a packet.
     """
     for number, value in _fields(body):
         kind = _PACKETS.get(number)
@@ -134,33 +140,33 @@ def from_frame(body: bytes) -> Packet | None:
 
 
 def to_payload(value: object) -> bytes:
-    """`value` (None, bool, int, float, str, bytes, list, dict) as the flexbuffers that the bus carries."""
+    """Encode a value (None, bool, int, float, str, bytes, list, dict) as flexbuffers."""
     return encode(value)
 
 
 def from_payload(data: bytes) -> object:
-    """The value in a payload, which a daemon may have compressed.
+    """Decode the value in a payload, which a daemon may have compressed.
 
     Raises:
-        BadFlexBuffer: there is none in it.
+        BadFlexBuffer: the payload is not valid flexbuffers.
     """
     data = inflated(data)
     return decode(data) if data else None
 
 
 def inflated(data: bytes) -> bytes:
-    """A payload as it was before a daemon may have compressed it."""
+    """Decompress a payload, if it is compressed."""
     try:
         return zlib.decompress(data)
     except zlib.error:
-        return data  # not compressed, as it is in the central mode of the daemon's net
+        return data  # not compressed: so it is in the central mode of the daemon's net
 
 
 def _message(packet: Packet) -> bytes:
     parts = []
     for number, field in enumerate(fields(packet), start=1):  # type: ignore[arg-type]
         value = getattr(packet, field.name)
-        if value:  # protobuf leaves out what has its default
+        if value:  # protobuf leaves out fields with their default value
             parts.append(_field(number, value.encode() if isinstance(value, str) else value))
     return b"".join(parts)
 
@@ -181,12 +187,12 @@ def _parsed(kind: type[Packet], body: bytes) -> Packet:
 
 
 def _like(default: object, value: bytes | int) -> bytes | int | str:
-    """`value` as the type that its field has."""
+    """Convert a value to the type of its field."""
     if isinstance(value, bytes) and isinstance(default, (bytes, str)):
         return value.decode() if isinstance(default, str) else value
     if isinstance(value, int) and isinstance(default, int):
         return bool(value) if isinstance(default, bool) else value
-    raise ValueError("a field is of another type than its message says")
+    raise ValueError("a field has the wrong type")
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, bytes | int]]:
@@ -199,11 +205,11 @@ def _fields(body: bytes) -> Iterator[tuple[int, bytes | int]]:
         elif key & 7 == _LENGTH_DELIMITED:
             length, at = _read_varint(body, at)
             if at + length > len(body):
-                raise ValueError("a field longer than its message")
+                raise ValueError("a field is longer than its message")
             yield key >> 3, body[at : at + length]
             at += length
         else:
-            raise ValueError(f"a field of wire type {key & 7}, which the bus does not use")
+            raise ValueError(f"wire type {key & 7} is not supported")
 
 
 def _varint(value: int) -> bytes:
@@ -219,7 +225,7 @@ def _read_varint(body: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(body) or shift > 63:
-            raise ValueError("a number that does not end")
+            raise ValueError("a number does not end")
         byte = body[at]
         at += 1
         value |= (byte & 0x7F) << shift

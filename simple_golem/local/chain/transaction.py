@@ -1,4 +1,4 @@
-"""Signed transactions, as a wallet sends them: taken apart, and their signer found."""
+"""Decodes signed transactions, and finds their signers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from eth_utils.exceptions import ValidationError
 
 from .ledger import ChainRefusal, Transaction
 
-# The kind that yagna sends, of EIP-1559: a tip for the miner, and a limit for the whole price of gas.
+# The kind that yagna sends (EIP-1559): with a tip for the miner and a limit of the price of gas.
 _KIND = b"\x02"
 _SIGNED, _ALL = 9, 12
-_LIST = 8  # of addresses that are used; the only field that is a list
+_LIST = 8  # the access list, the only field that is a list
 
 
 def decoded(raw: bytes) -> Transaction:
-    """Read a transaction as it comes over the wire.
+    """Decode a transaction.
 
     Raises:
-        ChainRefusal: it is none of this kind, or its signature is no good.
+        ChainRefusal: it is of another kind, or its signature is not valid.
     """
     if raw[:1] != _KIND:
-        raise ChainRefusal("transaction type not supported: this chain takes those of EIP-1559 alone")
+        raise ChainRefusal("transaction type not supported: this chain takes only EIP-1559")
     try:
         fields = rlp.decode(raw[1:])
     except rlp.DecodingError as error:

@@ -1,4 +1,4 @@
-"""The images that local providers have: folders that are laid over an activity's `/golem`."""
+"""The images of local providers: folders whose files are copied to an activity's `/golem`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _HASH = re.compile(r"[0-9a-f]{56}")
 
 @dataclass(frozen=True, slots=True)
 class LocalImage:
-    """An image as the local registry and the exe-units know it.
+    """An image of the local registry.
 
     Attributes:
-        hash: 56 hexadecimal digits, as a sha3-224 has them.
-        tag: the name it is asked for by, None if it has only a hash.
-        folder: what is copied over the activity's `/golem`; None for an image with nothing of its own.
+        hash: the sha3-224 of the image, 56 hexadecimal digits.
+        tag: the image's name; None if it has only a hash.
+        folder: the files for the activity's `/golem`; None: the image has no files of its own.
     """
 
     hash: str
@@ -30,7 +30,7 @@ class LocalImage:
 
     @property
     def size(self) -> int:
-        """Bytes in all files of the folder."""
+        """The size of all files of the folder, in bytes."""
         if self.folder is None:
             return 0
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
@@ -39,7 +39,7 @@ class LocalImage:
         return f"{self.tag} ({self.hash})" if self.tag else self.hash
 
 
-# The hashes are those that the images have in Golem's own registry.
+# With the hashes that these images have in Golem's own registry.
 BUILT_IN = (
     LocalImage("529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4", "golem/alpine:latest"),
     LocalImage("d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376", "golem/hello-world:latest"),
@@ -59,33 +59,33 @@ class ImageStore:
 
     @classmethod
     def with_options(cls, options: Iterable[str] = ()) -> ImageStore:
-        """The built-in images, and those of `--image` options, which win over them.
+        """Make a store of the built-in images and of additional ones, which replace built-in ones.
 
         Args:
-            options: each `TAG_OR_HASH=FOLDER`, as the command line tool takes them.
+            options: the additional images, each as `TAG_OR_HASH=FOLDER`, as on the command line.
 
         Raises:
-            BadImage: an option is not of that form, or its folder is not there.
+            BadImage: an option does not have this form, or its folder does not exist.
         """
         images = list(BUILT_IN)
         for option in options:
             name, equals, folder = option.partition("=")
             if not (name and equals and folder):
                 raise BadImage(f"--image {option}: write it as TAG_OR_HASH=FOLDER")
-            images = _laid_over(images, name, _checked_folder(option, folder))
+            images = _with_image(images, name, _checked_folder(option, folder))
         return cls(images)
 
     def lookup(self, *, hash: str | None = None, tag: str | None = None) -> LocalImage | None:
-        """The image of this hash, or else of this tag; None if there is none."""
+        """Return the image with this hash or tag; None if there is none."""
         for image in self._images:
             if (hash is not None and image.hash == hash.lower()) or (tag is not None and image.tag == tag):
                 return image
         return None
 
     def missing(self, name: str) -> str:
-        """What to tell somebody who asked for the image `name`, which is not here."""
+        """The error message for an image that is not in the store."""
         known = ", ".join(str(image) for image in self._images)
-        return f"no image {name} here; there are: {known}. Another is given by --image {name}=FOLDER"
+        return f"no image {name} here; there are: {known}. Add it with --image {name}=FOLDER"
 
     def __iter__(self) -> Iterator[LocalImage]:
         return iter(self._images)
@@ -98,8 +98,8 @@ def _checked_folder(option: str, folder: str) -> Path:
     return path
 
 
-def _laid_over(images: list[LocalImage], name: str, folder: Path) -> list[LocalImage]:
-    """`images` with the one called `name` given this folder, or a new one added."""
+def _with_image(images: list[LocalImage], name: str, folder: Path) -> list[LocalImage]:
+    """`images` with the folder of the image `name` replaced, or with a new image added."""
     lowered = name.lower()
     if any(name == image.tag or lowered == image.hash for image in images):
         return [

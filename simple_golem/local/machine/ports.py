@@ -1,7 +1,7 @@
-"""TCP ports that no two local networks share.
+"""TCP ports for local networks; no two networks get the same port.
 
-yagna can't reach a hub whose port has more than four digits, so the kernel's own free ports are of no use.
-A port is held by a lock on a file of its own, which ends with the process that holds it.
+yagna can't connect to a hub on a port with five digits, and the kernel gives only such ports. A lock on a
+file reserves a port; the lock ends with its process.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from ...background.file_lock import FileLock
 from ...errors import LocalNetworkError
 
-# The ports that a user's own yagna takes unless told otherwise.
+# The default ports of the user's own yagna.
 _YAGNA_DEFAULTS = (7464, 7465)
 CANDIDATES = tuple(port for port in range(4000, 10000) if port not in _YAGNA_DEFAULTS)
 
 
 class HeldPort:
-    """A port that belongs to this process until `release`, or until the process ends."""
+    """A port that is reserved for this process until `release`, or until the process ends."""
 
     def __init__(self, number: int, lock: FileLock) -> None:
         self.number = number
@@ -31,15 +31,15 @@ class HeldPort:
 
 
 def hold_ports(count: int, folder: Path, candidates: Iterable[int] | None = None) -> list[HeldPort]:
-    """Find ports of at most four digits that nobody uses, and hold them.
+    """Find free ports with four digits, and reserve them.
 
     Args:
-        count: how many.
-        folder: where the lock files are; shared by all networks of a user.
-        candidates: the ports to try, in this order; by default all of them, in a random one.
+        count: the number of ports.
+        folder: the folder of the lock files, which all networks of a user share.
+        candidates: the ports to try, in this order; by default all ports, in random order.
 
     Raises:
-        LocalNetworkError: there are not as many.
+        LocalNetworkError: there are not enough free ports.
     """
     folder.mkdir(parents=True, exist_ok=True)
     held: list[HeldPort] = []
@@ -67,7 +67,7 @@ def _try_to_hold(number: int, folder: Path) -> HeldPort | None:
 
 def _in_use(number: int) -> bool:
     with socket.socket() as probe:
-        # As yagna does; without it a port is "in use" for a minute after its last connection.
+        # As yagna does. Without it a port counts as used for a minute after its last connection.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))

@@ -1,10 +1,9 @@
-"""The first process of an activity: makes its private root, starts its commands, ends them all at its end.
+"""The first process of a sandbox: makes the private root, starts commands, and kills them all at its end.
 
-Run as a program of its own by `sandbox_maker.py`, with the standard library alone, so that it forks safely.
-The program itself only makes such processes, by forking, which is much quicker than to start Python for each;
-it ends when its owner closes the socket that the requests come over. Each process has a control socket, whose
-other end its owner holds too: when that is closed, however its owner ended, the process ends, and being the
-first of its process namespace it takes every other one along.
+It runs as a program of its own, with the standard library only, so that it can fork safely.
+`sandbox_maker.py` starts it. The program forks once for each sandbox, and ends when its owner closes the socket for requests.
+Each sandbox has a control socket. When its other end is closed, also because the owner was killed, the first
+process ends. The kernel then kills all other processes in the sandbox's process namespace.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-NEW_ROOT = (
-    "/sys"  # any folder that is always there and of no use here: the new root is put together on top of it
-)
+# The new root is mounted here. Any folder will do that always exists and that is not needed here.
+NEW_ROOT = "/sys"
 READ_ONLY = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu")
 GOLEM = ("golem/work", "golem/input", "golem/output", "golem/resource", "golem/run")
 WRITABLE = ("root", "home", "mnt", "media", "srv", "run/lock", "var/log", "var/lib", "var/cache", "dev/pts")
@@ -45,7 +43,7 @@ MOUNT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 MOUNT_OPTIONS |= {"noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME}
 MNT_DETACH = 2
 NO_INPUT = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
-# Those that are not at their default in this process: Python sees to that.
+# The signals that Python or this program handles; a command gets their default handling.
 OWN_SIGNALS = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, CAP_SYS_ADMIN = 1, 24, 21
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
@@ -54,7 +52,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SetupFailed(Exception):
-    """A step of making the private root failed; what it was, and the error number."""
+    """A step of making the private root failed."""
 
     def __init__(self, step: str, number: int) -> None:
         super().__init__(f"{step}: {os.strerror(number)}")
@@ -63,7 +61,7 @@ class SetupFailed(Exception):
 
 
 def call(step: str, function: Any, *args: Any) -> None:
-    """Make a call into the C library, and turn its failure into `SetupFailed`."""
+    """Call a function of the C library; raises `SetupFailed` if it fails."""
     if function(*args) == -1:
         raise SetupFailed(step, ctypes.get_errno())
 
@@ -78,7 +76,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def enter_namespaces() -> None:
-    """Leave the host's namespaces; inside, this user is root, and is nobody else."""
+    """Move this process to new namespaces; inside, the user is root."""
     user, group = os.geteuid(), os.getegid()
     kinds = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     call("unshare", libc.unshare, kinds)
@@ -91,7 +89,7 @@ def enter_namespaces() -> None:
 
 
 def make_root(settings: dict[str, Any]) -> None:
-    """Put together a root of its own for the activity, and leave the host's for good."""
+    """Build the private root, and leave the host's root for good."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
     mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
@@ -120,7 +118,7 @@ def make_root(settings: dict[str, Any]) -> None:
 
 
 def show_folder(path: str) -> None:
-    """Have the host's folder, or link, in the new root as well."""
+    """Mount a folder of the host in the new root, or copy a link."""
     if os.path.lexists(NEW_ROOT + path):
         return
     if os.path.islink(path):
@@ -131,7 +129,7 @@ def show_folder(path: str) -> None:
 
 
 def make_read_only(folders: list[str]) -> None:
-    """Make what is shown read-only; a remount covers one mount only, and must repeat its other flags."""
+    """Make the mounted folders read-only. Each mount needs a remount of its own, with its other flags."""
     shown = tuple(f"{NEW_ROOT}{folder}" for folder in folders)
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split() for line in file]
@@ -143,7 +141,7 @@ def make_read_only(folders: list[str]) -> None:
 
 
 def name_hosts(hostname: str, hosts: dict[str, str]) -> None:
-    """Give the root an /etc/hosts of its own, which may be written to."""
+    """Give the root a writable /etc/hosts of its own."""
     lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {hostname}"]
     lines += [f"{address} {name}" for name, address in hosts.items()]
     own, shown = f"{NEW_ROOT}/run/hosts", f"{NEW_ROOT}/etc/hosts"
@@ -172,7 +170,7 @@ def link_python(interpreter: str) -> None:
 
 
 def lay_over(image: str) -> None:
-    """Copy the image's files over /golem; what begins like a program is made one (a wheel loses that)."""
+    """Copy the image's files to /golem. Scripts become executable: a wheel does not keep that flag."""
     golem = f"{NEW_ROOT}/golem"
     shutil.copytree(image, golem, symlinks=True, dirs_exist_ok=True)
     for folder, _, names in os.walk(golem):
@@ -197,7 +195,7 @@ def bring_up_loopback() -> None:
 
 
 class Command:
-    """A process that somebody waits for at the other end of `connection`, and the pipes of its output."""
+    """A running command: the socket of its caller, and the pipes of its output."""
 
     def __init__(self, connection: socket.socket, pipes: list[int]) -> None:
         self.connection = connection
@@ -206,10 +204,10 @@ class Command:
 
 
 class Init:
-    """Serves requests, reaps processes, and reads on what is written after a command's end.
+    """Serves requests, reaps processes, and reads output that comes after a command's end.
 
-    A request is a socket of its own: the request comes over it and is answered there. What is written into a
-    command's pipes after its answer was taken is thrown away, so that children in the background can go on.
+    Each request has a socket of its own for the request and its answer. Output after the end of a command is
+    read and dropped, so that its child processes in the background do not block.
     """
 
     def __init__(self, control: socket.socket) -> None:
@@ -232,11 +230,11 @@ class Init:
     def accept(self) -> None:
         _, descriptors, _, _ = socket.recv_fds(self.control, 1, 6, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
-            os._exit(0)  # the owner is gone
+            os._exit(0)  # the owner has ended
         connection = socket.socket(fileno=descriptors[0])
         line = read_line(connection)
         if not line.endswith(b"\n"):
-            # Who asked has ended before it was said what.
+            # The caller ended before it had sent the request.
             for descriptor in (connection.detach(), *descriptors[1:]):
                 os.close(descriptor)
             return
@@ -245,7 +243,7 @@ class Init:
             self.start(connection, request, descriptors[1:])
             return
         if request["ask"] == "open":
-            hand_over(connection, request)
+            send_open_file(connection, request)
         else:
             answer_to(connection, ANSWERS[request["ask"]](request))
         connection.close()
@@ -261,7 +259,7 @@ class Init:
             answer_to(connection, {"exit": failure.number})
         for descriptor in (out_writer, err_writer, *stdin):
             os.close(descriptor)
-        self.selector.register(connection, selectors.EVENT_READ, lambda: self.left(command))
+        self.selector.register(connection, selectors.EVENT_READ, lambda: self.release(command))
 
     def reap(self, wake_reader: int) -> None:
         os.read(wake_reader, 4096)
@@ -278,8 +276,8 @@ class Init:
                 code = os.waitstatus_to_exitcode(status)
                 answer_to(command.connection, {"exit": code if code >= 0 else 128 - code})
 
-    def left(self, command: Command) -> None:
-        """Nobody waits for the command any longer."""
+    def release(self, command: Command) -> None:
+        """The caller no longer waits: kill the command if it runs, and drop its further output."""
         self.selector.unregister(command.connection)
         command.connection.close()
         if command.pid is not None:
@@ -295,7 +293,7 @@ class Init:
 
 
 class NotStarted(Exception):
-    """A command could not be started; what its standard error and its exit code say of that."""
+    """A command could not be started; has the text for stderr and the exit code."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -303,7 +301,7 @@ class NotStarted(Exception):
 
 
 def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
-    """Start a command in a session of its own; returns its number."""
+    """Start a command in a session of its own; returns its process id."""
     program = request["argv"][0] if request["argv"] else ""
     try:
         os.chdir(request["cwd"])
@@ -342,7 +340,7 @@ def make_folder(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_file(path: str, mode: str) -> int:
-    """A descriptor of a regular file; nothing else is opened, that could keep this process waiting."""
+    """Open a regular file; other kinds of files could block this process, and are refused."""
     if mode == "w":
         os.makedirs(os.path.dirname(path), exist_ok=True)
     flags = os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_CREAT
@@ -359,12 +357,12 @@ def open_file(path: str, mode: str) -> int:
     return descriptor
 
 
-def hand_over(connection: socket.socket, request: dict[str, Any]) -> None:
-    """Answer with an open file, or with the number of the error."""
+def send_open_file(connection: socket.socket, request: dict[str, Any]) -> None:
+    """Answer with the descriptor of an open file, or with an error number."""
     try:
         descriptor = open_file(request["path"], request["mode"])
     except ValueError:
-        answer_to(connection, {"errno": errno.EINVAL})  # no path has a zero byte
+        answer_to(connection, {"errno": errno.EINVAL})  # the path has a zero byte
         return
     except OSError as error:
         answer_to(connection, {"errno": error.errno})
@@ -372,13 +370,13 @@ def hand_over(connection: socket.socket, request: dict[str, Any]) -> None:
     try:
         socket.send_fds(connection, [b"{}"], [descriptor])
     except OSError:
-        pass  # whoever asked has gone
+        pass  # the caller has ended
     finally:
         os.close(descriptor)
 
 
-def tell_cpu(_: dict[str, Any]) -> dict[str, Any]:
-    """The seconds of processor time of all that ran in here, this process aside."""
+def cpu_seconds(_: dict[str, Any]) -> dict[str, Any]:
+    """The processor time of all processes in the sandbox, without this one, in seconds."""
     ticks = 0
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -386,12 +384,12 @@ def tell_cpu(_: dict[str, Any]) -> dict[str, Any]:
                 with open(f"/proc/{name}/stat") as file:
                     times = file.read().rpartition(")")[2].split()[11:15]
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it has just ended, and is in its parent's figures
+                continue  # it has just ended, and its parent has its time now
             ticks += sum(int(time) for time in (times[2:] if name == "1" else times))
     return {"cpu": ticks / os.sysconf("SC_CLK_TCK")}
 
 
-ANSWERS = {"make_folder": make_folder, "cpu": tell_cpu}
+ANSWERS = {"make_folder": make_folder, "cpu": cpu_seconds}
 
 
 def read_line(connection: socket.socket) -> bytes:
@@ -405,23 +403,23 @@ def answer_to(connection: socket.socket, answer: dict[str, Any]) -> None:
     try:
         connection.sendall(json.dumps(answer).encode())
     except OSError:
-        pass  # whoever asked has gone
+        pass  # the caller has ended
 
 
-# --- the beginning -----------------------------------------------------------------------------------
+# --- the start -----------------------------------------------------------------------------------
 
 
 def main() -> None:
-    """Make what is asked for, one after the other, until the owner is gone."""
+    """Make sandboxes until the owner has ended."""
     requests = socket.socket(fileno=int(sys.argv[1]))
-    # Who made them ends them, and asks for nothing of their ends: none of them remains as a zombie.
+    # The kernel removes ended child processes at once: nobody waits for them here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.umask(0o022)
     gc.freeze()
     while True:
         settings, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
         if not descriptors:
-            return  # the owner is gone
+            return  # the owner has ended
         control = socket.socket(fileno=descriptors[0])
         try:
             is_child = os.fork() == 0
@@ -430,12 +428,12 @@ def main() -> None:
             is_child = False
         if is_child:
             requests.close()
-            begin(control, json.loads(settings))
+            hold_sandbox(control, json.loads(settings))
         control.close()
 
 
-def begin(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
-    """Be the process on the host that holds a sandbox, as long as that lives."""
+def hold_sandbox(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
+    """Run the process on the host that holds a sandbox; ends with the sandbox."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -443,15 +441,15 @@ def begin(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
         handle = os.pidfd_open(os.getpid())
         socket.send_fds(control, [json.dumps({"pid": os.getpid()}).encode()], [handle])
         os.close(handle)
-        live(control, settings)
+        run_sandbox(control, settings)
         code = 0
-    except BaseException:  # noqa: BLE001 - this process goes no further
+    except BaseException:  # noqa: BLE001 - this process ends here
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def live(control: socket.socket, settings: dict[str, Any]) -> None:
+def run_sandbox(control: socket.socket, settings: dict[str, Any]) -> None:
     try:
         enter_namespaces()
         child = os.fork()  # only a child is in the new process namespace
@@ -469,7 +467,7 @@ def live(control: socket.socket, settings: dict[str, Any]) -> None:
     except OSError as error:
         control.send(json.dumps({"step": str(error), "errno": error.errno}).encode())
         return
-    # Commands are root in here as in a VM, but what is read-only shall stay so.
+    # Commands run as root, as in a VM, but must not remount read-only folders.
     libc.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
     init = Init(control)
     control.send(b"{}")

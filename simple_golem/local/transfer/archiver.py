@@ -1,7 +1,7 @@
-"""Packs a folder to its output, or unpacks its input into one: a program of its own, run inside a container.
+"""Packs a folder to stdout, or unpacks stdin into a folder: a program that runs inside an activity.
 
-It has nothing but the standard library, and is handed over as text. Whatever links and names there are, it
-sees the container only.
+It uses only the standard library, and its text is passed to Python there. It runs inside because an archive
+may be hostile: links and names in it lead only to files of the activity.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-# The formats that the real exe-unit has, and who opens the compressed ones.
+# The formats of the real exe-unit, with the module, class and settings of each compression.
 TAR_FORMATS = {
     "tar": None,
     "tar.gz": ("gzip", "GzipFile", {"compresslevel": 6}),
@@ -53,7 +53,7 @@ def fail(text: str, number: int | None) -> None:
 
 def pack(request: dict[str, Any], out: BinaryIO) -> None:
     root = request["path"]
-    os.listdir(root)  # that it is no folder, or not there, is an error by itself
+    os.listdir(root)  # fails if it is not a folder
     names = list(selected(root, request["depth"], request["includes"], request["excludes"]))
     if not names:
         raise OSError(errno.EINVAL, "invalid data: no file to transfer")
@@ -71,7 +71,7 @@ def pack(request: dict[str, Any], out: BinaryIO) -> None:
 
 
 def selected(root: str, depth: int | None, includes: list[str], excludes: list[str]) -> Iterator[str]:
-    """The files and folders under `root`, by their relative names, that the patterns ask for."""
+    """Yield the relative names of the files and folders under `root` that the patterns select."""
     included = [pattern(text) for text in includes or ["**/*"]]
     excluded = [pattern(text) for text in excludes]
     for folder, folders, files in os.walk(root):
@@ -88,7 +88,7 @@ def selected(root: str, depth: int | None, includes: list[str], excludes: list[s
 
 
 def pattern(glob: str) -> re.Pattern[str]:
-    """A glob as the real exe-unit reads it: `*` stays in a folder, `**` does not, `{a,b}` is either."""
+    """Translate a glob as the real exe-unit does: `*` stays in a folder, `**` does not, `{a,b}` is either."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\]|\{|\}|,)", glob)
     open_braces, text = 0, ""
     for part in parts:
@@ -112,7 +112,7 @@ def unpack(request: dict[str, Any], source: BinaryIO) -> None:
     root = request["path"]
     os.makedirs(root, exist_ok=True)
     if request["format"] in ZIP_FORMATS:
-        # The index of a zip is at its end: all of it is needed before the first file.
+        # The index of a zip is at its end: the whole archive is needed before the first file.
         with tempfile.TemporaryFile(dir=root) as whole:
             shutil.copyfileobj(source, whole)
             with zipfile.ZipFile(whole) as archive:
@@ -128,11 +128,11 @@ def unpack(request: dict[str, Any], source: BinaryIO) -> None:
                     raise PermissionError(errno.EACCES, f"unsafe tar entry type rejected: {member.name}")
                 put(root, member.name, member.isdir(), tar.extractfile(member), member.mode & 0o777)
         while stream.read(65536):
-            pass  # what pads the archive is taken in as well
+            pass  # read the padding of the archive, so that its writer does not block
 
 
 def put(root: str, name: str, is_folder: bool, content: Any, mode: int) -> None:
-    """Make one file or folder of an archive."""
+    """Write one file or folder of an archive."""
     if name.startswith("/") or ".." in name.split("/"):
         raise PermissionError(errno.EACCES, f"unsafe archive path rejected: {name}")
     path = os.path.join(root, name)
@@ -147,7 +147,7 @@ def put(root: str, name: str, is_folder: bool, content: Any, mode: int) -> None:
 
 
 def opened(format: str, stream: BinaryIO, mode: str) -> Any:
-    """`stream` with what is written to it compressed, or what is read from it decompressed."""
+    """Wrap `stream`: compress what is written to it, or decompress what is read from it."""
     how = TAR_FORMATS[format]
     if how is None:
         return stream

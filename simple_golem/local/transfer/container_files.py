@@ -17,10 +17,10 @@ _PROGRAM = Path(archiver.__file__).read_text(encoding="utf-8")
 
 
 class ContainerSource:
-    """Reads a file of the container."""
+    """Reads a file of the activity."""
 
     def __init__(self, sandbox: Sandbox, path: str) -> None:
-        """Raises OSError when there is no such file."""
+        """Open the file; raises OSError if there is no such file."""
         self._file = sandbox.open_file(path, "r")
         self.size: int | None = os.fstat(self._file).st_size
 
@@ -33,10 +33,10 @@ class ContainerSource:
 
 
 class ContainerSink:
-    """Writes a file of the container anew."""
+    """Writes a file of the activity; replaces an existing one."""
 
     def __init__(self, sandbox: Sandbox, path: str) -> None:
-        """Raises OSError when it can't be written."""
+        """Open the file; raises OSError if it can't be written."""
         self._file = sandbox.open_file(path, "w")
 
     def write(self, data: bytes) -> None:
@@ -45,19 +45,28 @@ class ContainerSink:
             left = left[os.write(self._file, left) :]
 
     def finish(self) -> None:
-        """All is there: the root of an activity is memory."""
+        """Nothing to do: the root of an activity is in memory."""
 
     def close(self) -> None:
         os.close(self._file)
 
 
 class ArchiveSource:
-    """Packs a folder of the container, or those of its files that were asked for."""
+    """Packs a folder of the activity, or selected files of it, into an archive."""
 
-    size: int | None = None  # nobody knows it before it is packed
+    size: int | None = None  # not known before all is packed
 
     def __init__(self, sandbox: Sandbox, path: str, details: Mapping[str, Any]) -> None:
-        """Args: details: of the transfer; its format, depth and fileset are of use here."""
+        """Start to pack.
+
+        Args:
+            sandbox: the activity's root.
+            path: the folder.
+            details: the fields of the transfer; format, depth and fileset are used.
+
+        Raises:
+            Unsupported: the format or the fileset is not valid.
+        """
         includes, excludes = _patterns(details.get("fileset"))
         request = {
             "pack": True,
@@ -70,7 +79,7 @@ class ArchiveSource:
         self._process = sandbox.popen(_command(request))
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises OSError when there is no such folder, or it can't be packed."""
+        """Yield the archive; raises OSError if the folder does not exist or can't be packed."""
         while data := self._process.read(CHUNK_BYTES):
             yield data
         _check(self._process)
@@ -80,10 +89,19 @@ class ArchiveSource:
 
 
 class ArchiveSink:
-    """Unpacks an archive into a folder of the container, which is made if it is not there."""
+    """Unpacks an archive into a folder of the activity; makes the folder if it is missing."""
 
     def __init__(self, sandbox: Sandbox, path: str, details: Mapping[str, Any]) -> None:
-        """Args: details: of the transfer; its format is of use here."""
+        """Start to unpack.
+
+        Args:
+            sandbox: the activity's root.
+            path: the folder.
+            details: the fields of the transfer; only format is used.
+
+        Raises:
+            Unsupported: the format is not valid.
+        """
         request = {"pack": False, "path": path, "format": _format(details)}
         reader, self._writer = os.pipe()
         try:
@@ -95,25 +113,25 @@ class ArchiveSink:
             os.close(reader)
 
     def write(self, data: bytes) -> None:
-        """Raises OSError when it can't be unpacked."""
+        """Write the next bytes of the archive; raises OSError if it can't be unpacked."""
         left = memoryview(data)
         while left:
             try:
                 left = left[os.write(self._writer, left) :]
             except BrokenPipeError:
-                self.finish()  # which tells why it ended
+                self.finish()  # raises the error of the archiver
                 raise
 
     def finish(self) -> None:
-        """Block until all is unpacked; raises OSError when it can't be."""
-        self._let_go()
+        """Block until the archive is unpacked; raises OSError if it can't be unpacked."""
+        self._close_writer()
         _check(self._process)
 
     def close(self) -> None:
-        self._let_go()
+        self._close_writer()
         self._process.close()
 
-    def _let_go(self) -> None:
+    def _close_writer(self) -> None:
         if self._writer >= 0:
             os.close(self._writer)
             self._writer = -1
@@ -124,14 +142,14 @@ def _command(request: Mapping[str, Any]) -> list[str]:
 
 
 def _check(process: SandboxProcess) -> None:
-    said = bytearray()
-    code = process.wait(lambda data: None, said.extend)
+    stderr = bytearray()
+    code = process.wait(lambda data: None, stderr.extend)
     if code == 0:
         return
     try:
-        failure = json.loads(said)
+        failure = json.loads(stderr)
     except ValueError:
-        raise OSError(f"the archiver ended with {code}: {said.decode(errors='replace')[-500:]}") from None
+        raise OSError(f"the archiver ended with {code}: {stderr.decode(errors='replace')[-500:]}") from None
     if failure["errno"] is None:
         raise OSError(failure["error"])
     raise OSError(failure["errno"], failure["error"])
@@ -145,7 +163,7 @@ def _format(details: Mapping[str, Any]) -> str:
 
 
 def _patterns(fileset: object) -> tuple[list[str], list[str]]:
-    """The globs of a fileset that are to be included, and those to be excluded."""
+    """The globs of a fileset: those to include, and those to exclude."""
     if fileset is None:
         return [], []
     if isinstance(fileset, str):
@@ -155,7 +173,7 @@ def _patterns(fileset: object) -> tuple[list[str], list[str]]:
     if isinstance(fileset, (list, tuple)):
         pairs = [_patterns(entry) for entry in fileset]
         return [glob for pair in pairs for glob in pair[0]], [glob for pair in pairs for glob in pair[1]]
-    raise Unsupported(f"Glob error: {fileset!r} is no fileset")
+    raise Unsupported(f"Glob error: {fileset!r} is not a fileset")
 
 
 def _list(globs: object) -> list[str]:

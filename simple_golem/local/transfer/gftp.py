@@ -1,4 +1,4 @@
-"""Golem's file transfer over the service bus, from the side of an exe-unit: one published file of a node."""
+"""Golem's file transfer over the service bus (gftp), on the side of an exe-unit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CHUNK_BYTES = 40 * 1024
 CALLS_AT_ONCE = 8
 
 _URL = re.compile(r"gftp://(0x[0-9a-fA-F]{40})/([^/?#]+)")
-_ANSWER_SECONDS = 60.0
+_ANSWER_TIMEOUT_SECONDS = 60.0
 
 
 class GftpError(Exception):
-    """A transfer over gftp failed, as the message says.
+    """A transfer over gftp failed.
 
     Attributes:
-        lasting: whether it would fail again: the publisher refused; else it was not to be reached.
+        lasting: True: the publisher refused, and would refuse again. False: it could not be reached.
     """
 
     def __init__(self, message: str, *, lasting: bool = True) -> None:
@@ -34,16 +34,17 @@ class GftpError(Exception):
 
 
 class GftpFile:
-    """The file behind one gftp URL, to be read or to be written in chunks, several of them under way."""
+    """The file behind one gftp URL; reads or writes it in chunks, with several requests at a time."""
 
     def __init__(self, bus: Bus, node_id: str, url: str, scope: Scope) -> None:
         """Args:
-            node_id: whose calls these are.
+            bus: the service bus.
+            node_id: the node id of the caller.
             url: `gftp://<node id>/<hash>`.
             scope: cancelling it ends every wait.
 
         Raises:
-            GftpError: the URL is not of that form.
+            GftpError: the URL does not have this form.
         """
         parts = _URL.fullmatch(url)
         if parts is None:
@@ -55,66 +56,66 @@ class GftpFile:
         self._written = 0
 
     def size(self) -> int:
-        """Ask for the number of bytes of a published file."""
+        """Return the size of the published file in bytes; blocks for the answer."""
         answer = self._ask("GetMetadata", {})
         if not isinstance(answer, dict) or not isinstance(answer.get("fileSize"), int):
-            raise GftpError(f"GSB error: no metadata of a file: {answer!r}")
+            raise GftpError(f"GSB error: the answer has no metadata of a file: {answer!r}")
         return int(answer["fileSize"])
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """The content of a published file of `size` bytes, in order."""
+        """Yield the content of the published file, of `size` bytes, in order."""
         offsets = range(0, size, CHUNK_BYTES)
         for offset in offsets[:CALLS_AT_ONCE]:
-            self._begin("GetChunk", {"offset": offset, "size": CHUNK_BYTES})
+            self._send("GetChunk", {"offset": offset, "size": CHUNK_BYTES})
         for index, offset in enumerate(offsets):
-            content = _content_of(self._oldest())
+            content = _content_of(self._oldest_answer())
             if len(content) != min(CHUNK_BYTES, size - offset):
-                raise GftpError(f"gftp error: {len(content)} bytes came of the chunk at {offset}")
+                raise GftpError(f"gftp error: the chunk at {offset} has {len(content)} bytes")
             if index + CALLS_AT_ONCE < len(offsets):
-                self._begin("GetChunk", {"offset": offsets[index + CALLS_AT_ONCE], "size": CHUNK_BYTES})
+                self._send("GetChunk", {"offset": offsets[index + CALLS_AT_ONCE], "size": CHUNK_BYTES})
             yield content
 
     def write(self, data: bytes) -> None:
-        """Send the next bytes; blocks while more than enough are under way."""
+        """Send the next bytes; blocks while 8 chunks are unanswered."""
         for start in range(0, len(data), CHUNK_BYTES):
             piece = data[start : start + CHUNK_BYTES]
             while len(self._under_way) >= CALLS_AT_ONCE:
-                self._oldest()
-            self._begin("UploadChunk", {"chunk": {"offset": self._written, "content": piece}})
-            # Hashed while it is under way.
+                self._oldest_answer()
+            self._send("UploadChunk", {"chunk": {"offset": self._written, "content": piece}})
+            # Hashed while the chunk is on its way.
             self._hash.update(piece)
             self._written += len(piece)
 
     def finish(self) -> None:
-        """Say that all has been sent, and what hash it has; blocks until that is confirmed."""
+        """Send the hash of the file, as the end of the upload; blocks until the publisher confirms."""
         while self._under_way:
-            self._oldest()
+            self._oldest_answer()
         self._ask("UploadFinished", {"hash": self._hash.hexdigest()})
 
     def abandon(self) -> None:
-        """Wait no longer for what is under way."""
+        """Give up all unanswered requests."""
         while self._under_way:
             self._under_way.popleft().abandon("the transfer was given up")
 
     def _ask(self, message: str, payload: dict[str, Any]) -> Any:
-        self._begin(message, payload)
-        return self._oldest()
+        self._send(message, payload)
+        return self._oldest_answer()
 
-    def _begin(self, message: str, payload: dict[str, Any]) -> None:
+    def _send(self, message: str, payload: dict[str, Any]) -> None:
         try:
             self._under_way.append(
                 self._bus.begin_call(
                     f"{self._address}/{message}",
                     encode(payload),
                     caller=self._node_id,
-                    timeout=_ANSWER_SECONDS,
+                    timeout=_ANSWER_TIMEOUT_SECONDS,
                 )
             )
         except BusError as error:
             raise GftpError(f"GSB error: {error}", lasting=False) from error
 
-    def _oldest(self) -> Any:
-        """Block for the answer to the call that has been under way for longest."""
+    def _oldest_answer(self) -> Any:
+        """Block for the answer to the oldest unanswered request."""
         pending = self._under_way.popleft()
         forget = self._scope.on_cancel(lambda: pending.abandon("the transfer was given up"))
         try:
@@ -124,7 +125,7 @@ class GftpFile:
         finally:
             forget()
         if not data:
-            # A daemon answers with nothing at all for an address that nobody serves.
+            # The daemon answers with an empty payload if no service has this address.
             raise GftpError(f"GSB error: endpoint address not found: {self._address}")
         try:
             return _checked(decode(inflated(data)))
@@ -134,19 +135,19 @@ class GftpFile:
 
 def _checked(answer: object) -> object:
     if isinstance(answer, dict) and "Err" in answer:
-        raise GftpError(f"gftp error: {_told(answer['Err'])}")
+        raise GftpError(f"gftp error: {_error_text(answer['Err'])}")
     return answer["Ok"] if isinstance(answer, dict) and "Ok" in answer else answer
 
 
 def _content_of(answer: object) -> bytes:
     content = answer.get("content") if isinstance(answer, dict) else None
     if not isinstance(content, (bytes, bytearray)):
-        raise GftpError("GSB error: what came is no chunk of a file")
+        raise GftpError("GSB error: the answer has no chunk of a file")
     return bytes(content)
 
 
-def _told(error: object) -> str:
-    """An error of the publisher, which comes as its kind, or as a mapping of that to its text."""
+def _error_text(error: object) -> str:
+    """The text of a publisher's error, which is its kind, or a mapping of the kind to a text."""
     if isinstance(error, dict) and len(error) == 1:
         kind, text = next(iter(error.items()))
         return f"{kind}: {text}"

@@ -1,4 +1,4 @@
-"""The progress of a command, told as often as its `progress` asks for."""
+"""Reports the progress of a command, as often as the command's `progress` field asks for."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ Report = Callable[[Mapping[str, Any]], object]
 
 _DEFAULT_SECONDS = 1.0
 _DURATION = re.compile(r"([0-9.]+)\s*(ns|us|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS_PER_UNIT = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Reporter:
-    """Tells how far a command is: when some time has passed, or some bytes; nothing, if nobody asked."""
+    """Reports progress after some time or some bytes; reports nothing if the requestor did not ask for it."""
 
     def __init__(self, asked: Mapping[str, Any] | None, report: Report) -> None:
-        """Args: asked: `{"updateInterval": "300ms", "updateStep": 1048576}`; None for no reports."""
+        """Args:
+        asked: such as `{"updateInterval": "300ms", "updateStep": 1048576}`; None for no reports.
+        report: called with each report.
+        """
         self._report = report if asked is not None else None
         self._interval = _seconds((asked or {}).get("updateInterval"))
         self._step: int | None = (asked or {}).get("updateStep")
         self._last_time, self._last_count = time.monotonic(), 0
 
     def passed(self, count: int, total: int | None) -> None:
-        """So many bytes have passed, of so many, if that is known."""
+        """Note that `count` bytes of `total` have been transferred; None: the total is unknown."""
         if self._report is None:
             return
         now = time.monotonic()
@@ -35,7 +38,7 @@ class Reporter:
             self._report(_progress(None, count, total))
 
     def message(self, text: str) -> None:
-        """Say something in words."""
+        """Report a message."""
         if self._report is not None:
             self._report(_progress(text, 0, None))
 
@@ -45,10 +48,12 @@ def _progress(message: str | None, count: int, total: int | None) -> Mapping[str
 
 
 def _seconds(interval: object) -> float:
-    """A duration as it is written, or as flexbuffers carry it."""
+    """A duration in seconds, from a text such as `300ms`, a number, or the mapping in flexbuffers."""
     if isinstance(interval, Mapping):
         return float(interval.get("secs", 0)) + float(interval.get("nanos", 0)) * 1e-9
     if isinstance(interval, (int, float)):
         return float(interval)
     parts = _DURATION.findall(interval) if isinstance(interval, str) else []
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts) if parts else _DEFAULT_SECONDS
+    return (
+        sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts) if parts else _DEFAULT_SECONDS
+    )

@@ -1,4 +1,4 @@
-"""The `transfer` command of an exe-unit: bytes from one URL to another, a chunk at a time."""
+"""The `transfer` command of an exe-unit: copies bytes from one URL to another, in chunks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
+
+import tenacity
 
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
@@ -20,16 +22,17 @@ from .web_files import WebError, WebSink, WebSource
 logger = logging.getLogger(__name__)
 Passed = Callable[[int, float], object]
 
-# As the real exe-unit: what failed because somebody was not to be reached is tried again, twice.
-_RETRY_SECONDS = (2.0, 4.0)
+# As the real exe-unit: it tries three times, with pauses of 2 and 4 seconds.
+_TRIES = 3
+_RETRY_WAIT = tenacity.wait_exponential(multiplier=2.0)
 
 
 class TransferFailed(Exception):
-    """A transfer failed; the message is what a requestor is told of it."""
+    """A transfer failed; the requestor gets the message."""
 
 
 class Source(Protocol):
-    """Where bytes come from."""
+    """The end of a transfer that bytes are read from."""
 
     size: int | None
 
@@ -39,7 +42,7 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where bytes go to; it is whole only once it is finished."""
+    """The end of a transfer that bytes are written to; it is complete only after `finish`."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -53,10 +56,11 @@ class Transfers:
 
     def __init__(self, bus: Bus, node_id: str, scope: Scope, on_passed: Passed | None = None) -> None:
         """Args:
-        node_id: the provider's, whose calls those over the bus are.
-        scope: of the activity; cancelling it ends every transfer.
-        on_passed: called with the bytes of a transfer that have passed, and the seconds that took; may
-            wait, or break the transfer off with an OSError.
+        bus: the service bus, for gftp.
+        node_id: the provider's node id, the caller of all calls over the bus.
+        scope: the scope of the activity; cancelling it ends every transfer.
+        on_passed: called after each chunk with the bytes so far and the seconds so far. It may wait, or
+            break off the transfer with an OSError.
         """
         self._bus = bus
         self._node_id = node_id
@@ -64,39 +68,53 @@ class Transfers:
         self._on_passed = on_passed
 
     def transfer(self, sandbox: Sandbox, details: Mapping[str, Any], on_progress: Report) -> None:
-        """Block until all has been transferred.
+        """Carry out a transfer; blocks until it is complete.
 
         Args:
-            sandbox: where `container:` is.
-            details: as in the ExeScript: from, to, format, depth, fileset, progress.
-            on_progress: called with what the requestor asked to be told meanwhile.
+            sandbox: the activity's root, for `container:` URLs.
+            details: the command's fields in the ExeScript: from, to, format, depth, fileset, progress.
+            on_progress: called with the progress reports that the requestor asked for.
 
         Raises:
-            TransferFailed: it failed, for good.
+            TransferFailed: it failed, after three tries if the publisher could not be reached.
         """
         reporter = Reporter(details.get("progress"), on_progress)
-        for seconds in (*_RETRY_SECONDS, None):
-            try:
-                self._try(sandbox, details, reporter)
-                return
-            except GftpError as error:
-                if error.lasting or seconds is None or self._scope.cancelled:
-                    raise TransferFailed(str(error)) from error
-                logger.warning("a transfer is tried again in %g s: %s", seconds, error)
-                self._scope.wait(seconds)
-            except (WebError, Unsupported) as error:
-                raise TransferFailed(str(error)) from error
-            except OSError as error:
-                raise TransferFailed(f"IO error: {told(error)}") from error
+        try:
+            self._retrying()(self._try, sandbox, details, reporter)
+        except (GftpError, WebError, Unsupported) as error:
+            raise TransferFailed(str(error)) from error
+        except OSError as error:
+            raise TransferFailed(f"IO error: {error_text(error)}") from error
+
+    def _retrying(self) -> tenacity.Retrying:
+        def may_help(error: BaseException) -> bool:
+            return isinstance(error, GftpError) and not error.lasting and not self._scope.cancelled
+
+        def log(state: tenacity.RetryCallState) -> None:
+            logger.warning(
+                "a transfer failed and is tried again: %s", state.outcome and state.outcome.exception()
+            )
+
+        def pause(seconds: float) -> None:
+            self._scope.wait(seconds)
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(may_help),
+            stop=tenacity.stop_after_attempt(_TRIES),
+            wait=_RETRY_WAIT,
+            sleep=pause,
+            before_sleep=log,
+            reraise=True,
+        )
 
     def _try(self, sandbox: Sandbox, details: Mapping[str, Any], reporter: Reporter) -> None:
         with ExitStack() as open_ends:
             source_url, sink_url = TransferUrl.parse(details["from"]), TransferUrl.parse(details["to"])
             source = open_ends.enter_context(closing(self._source(sandbox, source_url, details)))
             sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, details)))
-            self._pump(source, sink, reporter)
+            self._copy(source, sink, reporter)
 
-    def _pump(self, source: Source, sink: Sink, reporter: Reporter) -> None:
+    def _copy(self, source: Source, sink: Sink, reporter: Reporter) -> None:
         passed, begun = 0, time.monotonic()
         for data in source.chunks():
             if self._scope.cancelled:
@@ -149,8 +167,8 @@ class _GftpSink:
         self.close: Callable[[], None] = file.abandon
 
 
-def told(error: OSError) -> str:
-    """An error of the operating system as the real exe-unit writes it."""
+def error_text(error: OSError) -> str:
+    """The text of an operating system's error, as the real exe-unit writes it."""
     if error.errno is None or error.strerror is None:
         return str(error)
     return f"{error.strerror} (os error {error.errno})"

@@ -1,4 +1,4 @@
-"""The URLs of a transfer, read as the real exe-unit reads them."""
+"""The URLs of a transfer, parsed as the real exe-unit parses them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Unsupported(Exception):
-    """A transfer that no exe-unit can make; the message is what a requestor is told."""
+    """No exe-unit can carry out this transfer; the requestor gets the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class TransferUrl:
     """One end of a transfer.
 
     Attributes:
-        text: all of it.
+        text: the whole URL.
         scheme: `container`, `gftp`, `http` or `https`.
-        path: its path, with what was written as %20 and the like decoded.
+        path: the path of the URL, with escapes such as `%20` decoded.
     """
 
     text: str
@@ -30,10 +30,10 @@ class TransferUrl:
 
     @classmethod
     def parse(cls, text: str) -> TransferUrl:
-        """Read it; without a scheme it is a path of the container.
+        """Parse a URL; a text without a scheme is a path in the container.
 
         Raises:
-            Unsupported: it has another scheme, or is none.
+            Unsupported: the text is not a URL, or has another scheme.
         """
         whole = text if _HAS_SCHEME.match(text) else f"container:{text}"
         try:
@@ -42,7 +42,7 @@ class TransferUrl:
             raise Unsupported(f"URL parse error: {error}") from error
         if parts.scheme not in _SCHEMES:
             raise Unsupported(f"Unsupported scheme: {parts.scheme}")
-        # What comes after a ? or a # is no part of a path: whoever means them writes %3F and %23.
+        # A path with ? or # in it is written with %3F or %23; what follows a plain ? or # is not used.
         path = unquote(parts.path)
         if parts.scheme == "container" and not path.startswith("/"):
             raise Unsupported(f"IO error: path not found in container: {path}")

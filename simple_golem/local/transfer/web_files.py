@@ -1,4 +1,4 @@
-"""Files on a web server, as an end of a transfer."""
+"""The ends of a transfer on a web server."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from ...yagna.transport.abandonable import AbandonableAdapter, abandonable
 from .gftp import CHUNK_BYTES
 
 _CONNECT_SECONDS = 10.0
-_SILENT_SECONDS = 60.0
+_READ_TIMEOUT_SECONDS = 60.0
 
 
 class WebError(Exception):
-    """A web server was not there, refused, or broke off; the message is what a requestor is told."""
+    """A web server was not reachable, refused, or ended the connection; the requestor gets the message."""
 
 
 class WebSource:
-    """Gets a file, redirects included."""
+    """Reads a file with GET, and follows redirects."""
 
     def __init__(self, url: str, scope: Scope) -> None:
-        """Raises WebError when the server does not give it."""
+        """Send the request; blocks for the headers of the answer.
+
+        Raises:
+            WebError: the server is not reachable, or refused.
+        """
         self._open = ExitStack()
         session = self._open.enter_context(requests.Session())
         for scheme in ("http://", "https://"):
             session.mount(scheme, AbandonableAdapter(1))
         self._open.enter_context(abandonable(scope))
         try:
-            timeouts = (_CONNECT_SECONDS, _SILENT_SECONDS)
+            timeouts = (_CONNECT_SECONDS, _READ_TIMEOUT_SECONDS)
             headers = {"Accept-Encoding": "identity"}
             self._response = session.get(url, stream=True, timeout=timeouts, headers=headers)
             self._open.callback(self._response.close)
@@ -57,17 +61,21 @@ class WebSource:
 
 
 class WebSink:
-    """Puts a file, as it comes, in pieces whose sum nobody knows before."""
+    """Writes a file with PUT, in chunks: the size is not known in advance."""
 
     def __init__(self, url: str, scope: Scope) -> None:
-        """Raises WebError when there is no server."""
+        """Connect and send the headers; blocks for 10 seconds at most.
+
+        Raises:
+            WebError: the server is not reachable.
+        """
         parts = urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._forget = _nothing
         try:
             self._connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_SECONDS)
             self._connection.connect()
-            self._connection.sock.settimeout(_SILENT_SECONDS)
+            self._connection.sock.settimeout(_READ_TIMEOUT_SECONDS)
             self._forget = scope.on_cancel(self._break_off)
             self._connection.putrequest(
                 "PUT", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
@@ -106,7 +114,7 @@ class WebSink:
         try:
             self._connection.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it has ended by itself
+            pass  # the connection has ended already
 
 
 def _refused(status: int, reason: str) -> WebError:

@@ -57,7 +57,7 @@ def test_a_maker_that_has_ended_says_what_to_do() -> None:
 def test_what_is_too_long_to_be_asked_for_is_refused_and_harms_nothing() -> None:
     maker = SandboxMaker()
     hosts = {f"host-{number}": "127.0.0.1" for number in range(100_000)}
-    with pytest.raises(LocalNetworkError, match="asks for too much"):
+    with pytest.raises(LocalNetworkError, match="settings are too long"):
         Sandbox(hosts=hosts, maker=maker)
     with Sandbox(maker=maker) as sandbox:
         assert output_of(sandbox, "/bin/echo", "fine") == (0, "fine\n")

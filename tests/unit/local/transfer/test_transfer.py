@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tenacity
 from flatbuffers import flexbuffers
 
 from simple_golem.errors import BusError
@@ -154,7 +155,7 @@ def activity() -> Iterator[Activity]:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer_module, "_RETRY_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(transfer_module, "_RETRY_WAIT", tenacity.wait_fixed(0.01))
 
 
 # --- files -------------------------------------------------------------------------------------------
