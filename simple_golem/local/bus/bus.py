@@ -47,7 +47,7 @@ RawHandler = Callable[[str, str, bytes], bytes]
 _BAD_REQUEST, _CONFLICT, _FAILURE = 400, 409, 500
 _CALL_THREADS = 1024
 _FIRST_RECONNECT_SECONDS, _LONGEST_RECONNECT_SECONDS = 0.05, 1.0
-_CLOSE_SECONDS = 2.0
+_THREADS_END_SECONDS = 2.0
 
 
 class PendingCall:
@@ -146,7 +146,7 @@ class Bus:
         Args:
             service_id: the prefix of the addresses.
             handler: called with the caller, the address and the bytes of the payload; returns the bytes of
-                the reply. It runs on the reading thread, which keeps the calls in order, so it must not block.
+                the reply. It runs on the reading thread, in the order of the calls, and must not block.
             timeout: the longest time to block, in seconds.
 
         Raises:
@@ -258,8 +258,8 @@ class Bus:
             self._changed.notify_all()
         if link is not None:
             link.close()
-        self._reader.join(_CLOSE_SECONDS)
-        for stuck in self._workers.close(_CLOSE_SECONDS):
+        self._reader.join(_THREADS_END_SECONDS)
+        for stuck in self._workers.close(_THREADS_END_SECONDS):
             logger.warning("%s did not end in time and is abandoned", stuck)
 
     # --- the reading thread ------------------------------------------------------------------------

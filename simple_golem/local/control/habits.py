@@ -1,4 +1,4 @@
-"""How a local provider behaves: what it charges, what it takes on, where it lets requestors down."""
+"""`ProviderHabits`: the prices, limits and faults of a local provider."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...errors import LocalNetworkError
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a provider charges, in GLM.
+    """The prices of a provider, in GLM.
 
     Attributes:
-        per_second: for each second that an activity exists.
-        per_cpu_second: for each second of processor time that its commands take.
-        start: once for each activity.
+        per_second: the price of each second of an activity.
+        per_cpu_second: the price of each second of processor time.
+        start: the fixed price of an activity.
     """
 
     per_second: Decimal = Decimal("0.0001")
@@ -28,17 +28,23 @@ class Price:
 
     @property
     def coefficients(self) -> list[float]:
-        """As an offer has them: in the order of the usage vector, the fixed price last."""
+        """The prices in the order of an offer: as in its usage vector, then the fixed price."""
         return [float(self.per_second), float(self.per_cpu_second), float(self.start)]
 
     def of(self, usage: Sequence[float]) -> Decimal:
-        """The price of `usage`: seconds, and seconds of processor time, both to the millisecond."""
+        """Return the price of a usage in GLM; `usage` has the seconds and the seconds of processor time."""
         seconds, cpu_seconds = (Decimal(round(counter * 1000)) / 1000 for counter in usage)
         return self.start + seconds * self.per_second + cpu_seconds * self.per_cpu_second
 
 
 class Answer(str, Enum):
-    """What a provider says to something that it is asked for."""
+    """How a provider answers a request.
+
+    Attributes:
+        YES: it accepts.
+        NO: it refuses.
+        NEVER: it does not answer.
+    """
 
     YES = "yes"
     NO = "no"
@@ -47,12 +53,12 @@ class Answer(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class FailingCommands:
-    """The commands that fail, before they are executed.
+    """Commands that fail without being executed.
 
     Attributes:
-        containing: those whose program or arguments contain this text; "" is in all of them.
-        exit_code: what they exit with.
-        stderr: what they write.
+        containing: a command fails if its program or arguments contain this text; "": all commands fail.
+        exit_code: the exit code of these commands.
+        stderr: the output of these commands to stderr.
     """
 
     containing: str = ""
@@ -62,48 +68,50 @@ class FailingCommands:
 
 @dataclass(frozen=True, slots=True)
 class ProviderHabits:
-    """One provider's way of doing business; the defaults are those of an honest, friendly one.
+    """How one local provider behaves; the defaults are those of a correct provider.
 
     Attributes:
-        price: what it charges.
-        most_agreements: how many it has at a time; more are turned down.
-        runtime: the name of its runtime; whatever it is called, it is the same sandbox.
-        gpu: the model of the graphics card that it says it has, with `gpu_mem_gib` GiB; None: none. There is
-            none in the sandbox.
-        claims: capabilities that its offer has although nothing stands behind them, e.g. `("inet",)`.
-        cpu_threads, mem_gib, storage_gib: what its offer says it has.
+        price: its prices.
+        most_agreements: how many agreements it has at a time; it refuses more.
+        runtime: the name of its runtime in its offer. The sandbox is the same for every name.
+        gpu: the model of the graphics card in its offer; None: no card. The sandbox never has one.
+        gpu_mem_gib: the memory of that card in its offer, in GiB.
+        claims: additional capabilities in its offer, which it does not really have, e.g. `("inet",)`.
+        cpu_threads: the number of threads in its offer.
+        mem_gib: the memory in its offer, in GiB.
+        storage_gib: the disk space in its offer, in GiB.
         proposals: its answer to a counter-proposal.
         agreements: its answer to an agreement.
-        approves_after: seconds from the agreement to its approval.
-        activities: its answer when an activity is to be created; NO is an activity that ends at once.
-        creates_after: seconds from the request to the activity.
-        reason: what it says with every NO.
-        deploy_error: the message with which every deploy fails; None: none does.
-        failing_commands: which of the `run` commands fail; None: none does.
-        command_delay: seconds before each command, be it deploy, start, run or another.
-        disk_mib: MiB that fit into an activity's root; None: as much as into the machine's memory.
-        transfer_speed: KiB that a transfer moves in a second, at most; None: as many as it can.
-        cuts_transfers_after: bytes after which every transfer breaks off; None: none does.
-        streams: whether the output of commands can be followed as it comes.
-        silent_after: seconds from the creation of an activity until its usage is no longer reported, so that
-            the daemon finds it unresponsive after 5 s, and is to destroy it after 10 s; None: never.
-        silent_for: seconds until it is reported again; None: for good.
-        terminates_after: seconds from an activity's first being ready until the provider terminates the
-            agreement; None: it does not.
+        approves_after: seconds until it approves an agreement.
+        activities: its answer to the creation of an activity; with NO the activity ends at once.
+        creates_after: seconds until it creates an activity.
+        reason: the reason that it gives with every NO, and when it terminates an agreement.
+        deploy_error: the message with which every deploy fails; None: deploy works.
+        failing_commands: the `run` commands that fail; None: no command fails.
+        command_delay: seconds before each command, also before deploy and start.
+        disk_mib: the size of an activity's root in MiB; None: half of the machine's memory.
+        transfer_speed: the highest speed of transfers in KiB per second; None: no limit.
+        cuts_transfers_after: every transfer breaks off after this number of bytes; None: none breaks off.
+        streams: whether the output of commands can be streamed.
+        silent_after: seconds from the creation of an activity until the provider stops its usage reports. The
+            daemon marks the activity as unresponsive after 5 s without reports, and asks the provider to
+            destroy it after 10 s. None: the reports never stop.
+        silent_for: seconds until the reports resume; None: they do not.
+        terminates_after: seconds until the provider terminates the agreement, counted from when its first
+            activity is ready; None: it does not.
         keeps_activity: whether the activity goes on when the provider has terminated the agreement.
-        dies_after: seconds from an activity's first being ready until the provider is gone, without a word;
-            None: it stays.
-        destroys: whether it destroys an activity when it is asked to; one that does not ends it with the
-            agreement.
-        debit_note_interval: seconds between two debit notes, whatever was agreed; None: as agreed.
-        insists_on_interval: the debit note interval that it answers with, whatever was asked for; None: the
-            one that was.
-        overcharge: the factor by which it charges more than its price.
+        dies_after: seconds until the provider dies without notice, counted from when its first activity is
+            ready; None: it does not die.
+        destroys: whether it destroys an activity on request; if not, the activity ends with the agreement.
+        debit_note_interval: seconds between two debit notes, instead of the agreed interval; None: as agreed.
+        insists_on_interval: the debit note interval in its counter-proposal, in seconds, whatever the demand
+            says; None: as in the demand.
+        overcharge: the factor by which it charges more than its prices.
         invoices: whether it sends an invoice.
-        invoices_after: seconds from the end of the agreement to the invoice; it is busy meanwhile.
+        invoices_after: seconds from the end of the agreement to the invoice; the provider is busy meanwhile.
 
     Raises:
-        BadWaitTime: one of the seconds can't be a number of seconds.
+        BadWaitTime: a number of seconds is not valid.
     """
 
     price: Price = Price()
@@ -148,11 +156,11 @@ class ProviderHabits:
         checked_seconds(self.insists_on_interval, "insists_on_interval")
 
     def charge(self, usage: Sequence[float]) -> Decimal:
-        """What it charges for `usage`, which need not be what it is worth."""
+        """Return what it charges for a usage, in GLM, with the overcharge."""
         return self.price.of(usage) * self.overcharge
 
     def to_wire(self) -> Mapping[str, Any]:
-        """As JSON can carry it to another process."""
+        """Convert to a JSON value."""
         price = {name: str(value) for name, value in asdict(self.price).items()}
         answers = {name: getattr(self, name).value for name in _ANSWERS}
         return {**asdict(self), **answers, "price": price, "overcharge": str(self.overcharge)}
@@ -173,17 +181,21 @@ _ANSWERS = ("proposals", "agreements", "activities")
 
 
 def habits_of(providers: int | Sequence[ProviderHabits], most: int) -> list[ProviderHabits]:
-    """One entry for each provider of a network that was asked for as a number, or as their habits.
+    """Return the habits of each provider of a network.
+
+    Args:
+        providers: the number of providers with default habits, or the habits of each.
+        most: the largest number of providers.
 
     Raises:
-        LocalNetworkError: there are none, or more than `most`.
+        LocalNetworkError: there are no providers, or more than `most`.
     """
-    nonsense = LocalNetworkError(f"providers is how many, or a list of ProviderHabits, not {providers!r}")
+    wrong_type = LocalNetworkError(f"providers is a number or a list of ProviderHabits, not {providers!r}")
     if isinstance(providers, bool) or not isinstance(providers, (int, Sequence)):
-        raise nonsense
+        raise wrong_type
     habits = [ProviderHabits()] * providers if isinstance(providers, int) else list(providers)
     if not all(isinstance(entry, ProviderHabits) for entry in habits):
-        raise nonsense
+        raise wrong_type
     if not 1 <= len(habits) <= most:
         count = providers if isinstance(providers, int) else len(habits)
         raise LocalNetworkError(f"a local network has 1 to {most} providers, not {count}")

@@ -1,4 +1,4 @@
-"""One yagna process that talks to nobody outside of this machine."""
+"""Runs one yagna process that connects to nothing outside this machine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from pathlib import Path
 from ...background.cancellation import Deadline, Scope
 from ...errors import BadAppKey, LocalNetworkError, NoDaemon, PortTaken, YagnaError
 from ...yagna.client import Yagna
+from ..machine.processes import await_or_kill
 from .payment_config import write_payment_config
 
 logger = logging.getLogger(__name__)
 
 GOLEM_NODE = "golem-node"
 INSTALL_HINT = "pip install 'simple_golem[local]'"
-# A local network has a chain of its own in the place of this one, or none.
+# The local chain takes the place of this chain.
 _OWN_CHAIN = "HOODI"
 _OTHER_CHAINS = ("MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "POLYGON", "MUMBAI", "AMOY")
 _NOBODY = "http://127.0.0.1:1"
-_READY_SECONDS = 30.0
-_POLL_SECONDS = 0.02
-_POLITE_SECONDS = 2.0
-_LOG_LINES = 5
+_READY_TIMEOUT_SECONDS = 30.0
+_READY_POLL_SECONDS = 0.02
+_SIGTERM_SECONDS = 2.0
+_QUOTED_LOG_LINES = 5
 
-# Runs a program that the kernel kills as soon as the thread that started it has ended, however that came.
+# Starts a program that the kernel kills when the thread that started it ends for any reason.
 _LAUNCHER = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -40,7 +41,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def find_yagna() -> Path:
-    """The yagna of the installed golem-node package.
+    """Return the path of yagna in the installed golem-node package.
 
     Raises:
         LocalNetworkError: the package is not installed.
@@ -52,13 +53,22 @@ def find_yagna() -> Path:
     for file in package.files or ():
         if file.name == "yagna":
             return Path(str(package.locate_file(file))).resolve()
-    raise LocalNetworkError(f"the package {GOLEM_NODE} came without yagna: {INSTALL_HINT}")
+    raise LocalNetworkError(f"the package {GOLEM_NODE} has no yagna: install it again with {INSTALL_HINT}")
 
 
 class YagnaDaemon:
-    """A yagna daemon with a folder, two ports and an app key; started and stopped any number of times.
+    """A yagna daemon with a folder, two ports and an app key; it can be started many times.
 
-    To be started from a thread that lives as long as the daemon should: the daemon is killed at its end.
+    The kernel kills the daemon when the thread that called `start` ends.
+
+    Attributes:
+        name: the name in log lines and errors.
+        folder: the daemon's folder.
+        api_url: the URL of its REST API.
+        gsb_address: the host and port of its service bus.
+        gsb_url: the URL of its service bus.
+        app_key: its app key.
+        client: a client of its REST API.
     """
 
     def __init__(
@@ -73,16 +83,20 @@ class YagnaDaemon:
         settings: Mapping[str, str] | None = None,
         chain_url: str | None = None,
     ) -> None:
-        """Say what to run; starts nothing.
+        """Describe a daemon; starts nothing.
 
         Args:
-            name: what logs and errors call it.
-            folder: its own; made if it is not there.
-            api_port, gsb_port: where its REST API and its service bus will listen.
-            hub_port: the service bus of the daemon that connects all of a network.
-            program: yagna; by default that of golem-node.
-            settings: environment variables beside those that a local network needs.
-            chain_url: the chain that it pays on; without one nothing is paid, and no funds are checked.
+            name: the name in log lines and errors.
+            folder: the daemon's folder; `start` makes it if it is missing.
+            api_port: the port of its REST API.
+            gsb_port: the port of its service bus.
+            hub_port: the port of the service bus that connects the daemons of the network.
+            program: the path of yagna; by default that of golem-node.
+            settings: additional environment variables.
+            chain_url: the URL of the chain that it pays on; None: it pays nothing and checks no funds.
+
+        Raises:
+            LocalNetworkError: the package golem-node is not installed.
         """
         self.name = name
         self.folder = folder
@@ -103,7 +117,7 @@ class YagnaDaemon:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process; does not block until it is ready."""
+        """Start the process; does not wait until it is ready."""
         home = self.folder / "home"
         home.mkdir(parents=True, exist_ok=True)
         if self._chain_url is not None:
@@ -114,7 +128,7 @@ class YagnaDaemon:
             self._log_begins = log.tell()
             self._process = subprocess.Popen(
                 launcher + command,
-                # yagna reads an .env file from where it runs.
+                # yagna reads an .env file in its working folder.
                 cwd=home,
                 env=self._environment(home),
                 stdin=subprocess.DEVNULL,
@@ -125,15 +139,21 @@ class YagnaDaemon:
         logger.info("%s started, pid %d, %s", self.name, self._process.pid, self.api_url)
 
     def wait_ready(self, scope: Scope | None = None) -> str:
-        """Block until its REST API answers, 30 seconds at most; returns the node id of its identity.
+        """Block until its REST API answers, for 30 seconds at most.
+
+        Args:
+            scope: cancelling it ends the wait.
+
+        Returns:
+            The node id of its identity.
 
         Raises:
             PortTaken: it ended because a port is in use.
             LocalNetworkError: it ended for another reason, or is not ready in time.
-            ScopeEnded: `scope` was cancelled meanwhile.
+            ScopeEnded: `scope` was cancelled.
         """
         scope = scope or Scope()
-        deadline = Deadline(_READY_SECONDS)
+        deadline = Deadline(_READY_TIMEOUT_SECONDS)
         while not deadline.passed:
             try:
                 return self.client.identity.me(scope=scope).node_id
@@ -141,47 +161,46 @@ class YagnaDaemon:
                 raise PortTaken(f"another yagna answers at {self.api_url}") from error
             except (NoDaemon, YagnaError):
                 self.check_running()
-            scope.wait(_POLL_SECONDS)
-        raise LocalNetworkError(f"{self.name} is not ready after {_READY_SECONDS:g} s{self.last_words()}")
+            scope.wait(_READY_POLL_SECONDS)
+        raise LocalNetworkError(
+            f"{self.name} is not ready after {_READY_TIMEOUT_SECONDS:g} s{self.log_tail()}"
+        )
 
     def stop(self) -> None:
-        """End it politely, so that its folder can be used again; blocks 2 seconds at most."""
+        """Send SIGTERM, and SIGKILL 2 seconds later; blocks until it ends. Its folder stays usable."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_POLITE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        await_or_kill(self._process, _SIGTERM_SECONDS)
 
     def kill(self) -> None:
-        """End it at once, as by `kill -9`."""
+        """Kill it, as `kill -9` does; blocks until it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def freeze(self) -> None:
-        """Have it answer nothing and hear nothing, as if the way to it were cut, until `thaw`."""
+        """Stop the process until `thaw`: it answers nothing, as if it were unreachable."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Have it go on where it was frozen."""
+        """Continue a frozen process."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it for good."""
+        """Kill it, and close its client; it can't be used any more."""
         self.kill()
         self.client.close()
 
-    def last_words(self) -> str:
-        """The last lines that it logged since it was started, for the end of an error message."""
+    def log_tail(self) -> str:
+        """Return the last log lines since the start, as the end of an error message."""
         try:
             logged = self._log.read_bytes()[self._log_begins :]
         except OSError:
             return ""
-        lines = logged.decode(errors="replace").splitlines()[-_LOG_LINES:]
+        lines = logged.decode(errors="replace").splitlines()[-_QUOTED_LOG_LINES:]
         return "; its last lines:" + "".join(f"\n  {line}" for line in lines) if lines else ""
 
     @property
@@ -189,15 +208,15 @@ class YagnaDaemon:
         return self.folder / "log"
 
     def check_running(self) -> None:
-        """Raise `PortTaken` or `LocalNetworkError`, with the end of its log, if it has ended."""
+        """Raise `PortTaken` or `LocalNetworkError`, with the last log lines, if it has ended."""
         if self.running:
             return
-        words = self.last_words()
-        kind = PortTaken if "in use" in words else LocalNetworkError
-        raise kind(f"{self.name} ended before it was ready{words}")
+        log_tail = self.log_tail()
+        kind = PortTaken if "in use" in log_tail else LocalNetworkError
+        raise kind(f"{self.name} ended before it was ready{log_tail}")
 
     def _environment(self, home: Path) -> dict[str, str]:
-        """Made from nothing, so that no setting of the user's own yagna gets into it."""
+        """The environment, without the settings of the user's own yagna."""
         environment = {
             "PATH": os.defpath,
             "HOME": str(home),
@@ -205,15 +224,15 @@ class YagnaDaemon:
             "YAGNA_API_URL": self.api_url,
             "GSB_URL": self.gsb_url,
             "YAGNA_AUTOCONF_APPKEY": self.app_key,
-            # Everybody meets at one daemon's service bus: no relay, no UDP, no DNS.
+            # All daemons connect to the service bus of one daemon: no relay, no UDP, no DNS.
             "YA_NET_TYPE": "central",
             "CENTRAL_NET_HOST": self._hub,
-            # The defaults are meant for the whole world: an offer may take minutes to be heard of.
+            # With the default intervals an offer can take minutes to reach the other daemon.
             "OFFER_BROADCAST_DELAY": "100ms",
             "MEAN_CYCLIC_BCAST_INTERVAL": "1s",
             "UNSUB_BROADCAST_DELAY": "100ms",
             "MEAN_CYCLIC_UNSUBSCRIBES_INTERVAL": "2s",
-            # The rest keeps it from calling home; the look for a new release has no switch but a dead proxy.
+            # No requests to the outside. Only a dead proxy prevents the check for a new release.
             "YAGNA_METRICS_URL": _NOBODY,
             "HTTP_PROXY": _NOBODY,
             "HTTPS_PROXY": _NOBODY,

@@ -1,4 +1,4 @@
-"""The pair of daemons of a local network: the requestor's, and the one that is the rest of the world."""
+"""The two daemons of a local network: the requestor's, and the providers'."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+
+import tenacity
 
 from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError, PortTaken
@@ -15,17 +17,17 @@ from .daemon import YagnaDaemon
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 5
-_HUB_SECONDS = 10.0
-_POLL_SECONDS = 0.01
+_PORT_TRIES = 5
+_BUS_TIMEOUT_SECONDS = 10.0
+_BUS_POLL_SECONDS = 0.01
 
 
 class DaemonPair:
-    """A near and a far daemon on ports of their own, started together.
+    """A near and a far daemon on free ports, started together.
 
     Attributes:
-        near: the daemon of the requestor, as on any user's machine.
-        far: the daemon that holds all the providers; its service bus connects the two.
+        near: the requestor's daemon, as on the machine of any user.
+        far: the daemon with the identities of all providers; its service bus connects the two.
     """
 
     def __init__(
@@ -36,36 +38,40 @@ class DaemonPair:
         chain_url: str | None = None,
         far_settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Start both on the data that is in `folder`/near and `folder`/far; blocks until both are ready.
+        """Start both with the data in `folder`/near and `folder`/far.
+
+        Blocks until both are ready, about a second.
 
         Args:
-            folder: where their data is.
-            scope: cancelling it gives up.
-            near_settings: further environment variables of the near one.
-            chain_url: the chain that both pay on, if there is one.
-            far_settings: further environment variables of the far one.
+            folder: the folder with their data.
+            scope: cancelling it interrupts the start.
+            near_settings: additional environment variables of the near daemon.
+            chain_url: the URL of the chain that both pay on; None: no chain.
+            far_settings: additional environment variables of the far daemon.
 
         Raises:
-            LocalNetworkError: one does not start.
-            ScopeEnded: `scope` was cancelled meanwhile.
+            PortTaken: ports were in use five times.
+            LocalNetworkError: a daemon did not start.
+            ScopeEnded: `scope` was cancelled.
         """
         self._near_settings = dict(near_settings or {})
         self._far_settings = dict(far_settings or {})
         self._chain_url = chain_url
-        for last in (False,) * (_TRIES - 1) + (True,):
-            self._choose_ports(folder)
-            try:
-                self._start(scope)
-            except PortTaken as error:
-                self.close()
-                if last:
-                    raise
-                logger.info("other ports are tried: %s", error)
-            except BaseException:
-                self.close()
-                raise
-            else:
-                return
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PortTaken),
+            stop=tenacity.stop_after_attempt(_PORT_TRIES),
+            before_sleep=lambda state: logger.info("a port is in use; trying other ports"),
+            reraise=True,
+        )
+        retrying(self._start_on_free_ports, folder, scope)
+
+    def _start_on_free_ports(self, folder: Path, scope: Scope) -> None:
+        self._choose_ports(folder)
+        try:
+            self._start(scope)
+        except BaseException:
+            self.close()
+            raise
 
     def _choose_ports(self, folder: Path) -> None:
         self._ports: list[HeldPort] = hold_ports(4, runtime_folder() / "ports")
@@ -91,14 +97,14 @@ class DaemonPair:
 
     def _start(self, scope: Scope) -> None:
         self.far.start()
-        # A daemon that does not find the hub tries again only after two seconds.
+        # A daemon that can't connect to the hub tries again only after two seconds.
         _await_listener(self.far, scope)
         self.near.start()
         self.far.wait_ready(scope)
         self.near.wait_ready(scope)
 
     def close(self) -> None:
-        """Kill both, and give their ports back."""
+        """Kill both, and release their ports."""
         self.near.close()
         self.far.close()
         for port in self._ports:
@@ -106,7 +112,7 @@ class DaemonPair:
 
 
 def _await_listener(daemon: YagnaDaemon, scope: Scope) -> None:
-    deadline = Deadline(_HUB_SECONDS)
+    deadline = Deadline(_BUS_TIMEOUT_SECONDS)
     address = daemon.gsb_address
     while not deadline.passed:
         scope.check()
@@ -114,7 +120,7 @@ def _await_listener(daemon: YagnaDaemon, scope: Scope) -> None:
         try:
             socket.create_connection(address, timeout=1.0).close()
         except OSError:
-            scope.wait(_POLL_SECONDS)
+            scope.wait(_BUS_POLL_SECONDS)
         else:
             return
-    raise LocalNetworkError(f"{daemon.name} does not open its service bus{daemon.last_words()}")
+    raise LocalNetworkError(f"{daemon.name} did not open its service bus in time{daemon.log_tail()}")

@@ -1,7 +1,7 @@
-"""The two data folders that every local network starts from, made once for a user and then copied.
+"""The template: the data folders of both daemons, made once for a user, and copied for each network.
 
-A daemon reads which identities are its own when it starts, so that new ones want a second start; and it takes
-longer to start with a fresh data folder than with one that is there. A copy costs neither.
+A daemon reads its identities when it starts, so new identities need a second start. A daemon also starts more
+slowly with an empty data folder. Copying a template avoids both.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .daemon import GOLEM_NODE
 from .daemon_pair import DaemonPair
 from .identities import HUB, PROVIDERS, REQUESTOR, LocalIdentity
 
-# To be raised with every change to what is in a template.
+# Increase this number when the content of a template changes.
 _FORMAT = 1
-# A daemon is kept busy for a while by each identity that it finds at its start, 64 of them for two seconds.
+# Templates of several sizes: each identity makes the start of a daemon longer, 64 of them by two seconds.
 _SIZES = (4, 8, 16, 32, 64, 128, 200)
 _KEYS = "app_keys.json"
-_LEFT_OUT = shutil.ignore_patterns("*.log", "*.gz", "yagna.lock", "yagna.pid", "*-shm")
+_NOT_COPIED = shutil.ignore_patterns("*.log", "*.gz", "yagna.lock", "yagna.pid", "*-shm")
 
 
 class Template:
-    """Data folders for a near and a far daemon whose identities are there already.
+    """Data folders for a near and a far daemon that have all identities already.
 
     Attributes:
-        app_keys: the app key of each provider on the far daemon, by name.
+        app_keys: the app keys of the providers' identities on the far daemon, by provider name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,11 +43,15 @@ class Template:
 
     @classmethod
     def get(cls, providers: int, scope: Scope) -> Template:
-        """The user's own for so many providers, made now if there is none; blocks for some seconds then.
+        """Return the user's template; makes it if it is missing, which blocks for some seconds.
+
+        Args:
+            providers: the number of providers that it must have identities for.
+            scope: cancelling it interrupts the making.
 
         Raises:
-            LocalNetworkError: golem-node is missing, or its daemon does not start.
-            ScopeEnded: `scope` was cancelled meanwhile.
+            LocalNetworkError: golem-node is not installed, or its daemon did not start.
+            ScopeEnded: `scope` was cancelled.
         """
         cache = cache_folder()
         size = next(size for size in _SIZES if size >= providers)
@@ -60,19 +64,24 @@ class Template:
         return cls(folder)
 
     def copy_to(self, name: str, daemon_folder: Path) -> None:
-        """Give a new daemon its data: `name` is `near` or `far`."""
-        shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_LEFT_OUT)
+        """Copy the data of one daemon.
+
+        Args:
+            name: `near` or `far`.
+            daemon_folder: the folder of the new daemon.
+        """
+        shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_NOT_COPIED)
 
 
 def _make(folder: Path, providers: Sequence[LocalIdentity], scope: Scope) -> None:
-    # Renamed when complete: whoever is killed in between leaves nothing that looks like a template.
+    # Renamed when it is complete: a killed process must not leave an incomplete template.
     making = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
     try:
         daemons = DaemonPair(making, scope)
         try:
-            _own_identity(daemons.near.client, REQUESTOR)
-            _own_identity(daemons.far.client, HUB)
-            keys = {one.name: _provider(daemons.far.client, one, scope) for one in providers}
+            _replace_identity(daemons.near.client, REQUESTOR)
+            _replace_identity(daemons.far.client, HUB)
+            keys = {one.name: _make_provider(daemons.far.client, one, scope) for one in providers}
             daemons.near.stop()
             daemons.far.stop()
         finally:
@@ -84,16 +93,16 @@ def _make(folder: Path, providers: Sequence[LocalIdentity], scope: Scope) -> Non
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _own_identity(daemon: Yagna, identity: LocalIdentity) -> None:
-    """Put `identity` in the place of the one that the daemon made for itself."""
+def _replace_identity(daemon: Yagna, identity: LocalIdentity) -> None:
+    """Replace the identity that the daemon has made for itself by `identity`."""
     first = daemon.identity.me().node_id
     node_id = _create(daemon, identity)["nodeId"]
     daemon.bridge.call("local/identity/Update", {"nodeId": node_id, "alias": None, "setDefault": True})
     daemon.bridge.call("local/identity/DropId", {"nodeId": first})
 
 
-def _provider(daemon: Yagna, identity: LocalIdentity, scope: Scope) -> str:
-    """Make a provider's identity; returns an app key for it."""
+def _make_provider(daemon: Yagna, identity: LocalIdentity, scope: Scope) -> str:
+    """Create a provider's identity; returns an app key of it."""
     scope.check()
     node_id = _create(daemon, identity)["nodeId"]
     key: str = daemon.bridge.call(

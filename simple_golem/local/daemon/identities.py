@@ -1,9 +1,9 @@
-"""The identities of a local network: always the same ones, so that `prov-1` is a familiar face.
+"""The identities of a local network. They are always the same, so that each provider keeps its node id.
 
-Their keys are public, as those of the networks that developers of other chains test with: they guard nothing,
-since a local network can be reached from its own machine alone. Each is wrapped as yagna stores keys, with an
-empty password, but with one round of key derivation in place of 10,240: a daemon unwraps all of its keys when
-it starts, and spends an eighth of a second on each that it made itself.
+Their keys are public, like the keys of other test networks. They protect nothing: a local network can be
+reached only from its own machine. Each key is stored in yagna's format, with an empty password and one round
+of key derivation instead of 10,240. A daemon decrypts all its keys when it starts, and needs an eighth of a
+second for each key with 10,240 rounds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class LocalIdentity:
-    """A name and node id, and the key as yagna's own keystore document."""
+    """An identity.
+
+    Attributes:
+        name: its name, such as `prov-1`.
+        node_id: its node id.
+        keystore: its key, as a keystore document of yagna.
+    """
 
     name: str
     node_id: str
@@ -40,7 +46,7 @@ def _identity(name: str, address: str, ciphertext: str, mac: str) -> LocalIdenti
 
 
 # Each key is the SHA-256 of "simple_golem local requestor", "… hub", "… provider 1" and so on. The columns
-# are address, wrapped key, and check sum of the wrapped key.
+# are the address, the encrypted key, and the check sum of the encrypted key.
 _ROWS = [row.split() for row in Path(__file__).with_name("identities.txt").read_text("ascii").splitlines()]
 
 REQUESTOR = _identity("requestor", *_ROWS[0])

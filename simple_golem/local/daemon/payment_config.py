@@ -1,4 +1,4 @@
-"""What a daemon must be told so that it pays on the chain of the local network, and on no other."""
+"""The payment settings of a daemon that pays only on the chain of the local network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..chain.ledger import CHAIN_ID, TOKEN
 
 CONFIG_NAME = "config-payments.toml"
 PLATFORM = "erc20-hoodi-tglm"
-# The shortest cycle that the daemon takes.
-_PAY_SECONDS = 6
-# How the daemon's own bus spells that an account is for sending.
+# The shortest cycle that the daemon accepts.
+_PAYMENT_CYCLE_SECONDS = 6
+# The mode of an account for sending, as in the daemon's messages.
 _SENDING = {"bits": 2}
 _NOBODY = "http://127.0.0.1:1"
 
-# Payments are looked for and sent at once: the daemon's own pace is made for chains that cost money.
+# Payments are sent and checked at once. The daemon's default intervals suit chains that cost money.
 _ENGINE = """\
 [engine]
 process-interval = 1
@@ -31,8 +31,8 @@ gather-at-start = true
 automatic-recover = false
 ignore-deadlines = false
 """
-# Without a contract for many payments at once each is a plain transfer; without one that wraps questions the
-# daemon asks them one by one.
+# Without a multi-payment contract each payment is a plain transfer. Without a wrapper contract the daemon
+# sends its requests one by one.
 _CHAIN = """
 [chain.{name}]
 chain-name = "{name}"
@@ -63,9 +63,9 @@ class _Network:
     symbol: str = "tGLM"
 
 
-_HERE = _Network("hoodi", CHAIN_ID, TOKEN)
-# The daemon has no other networks than those of this file, so that each has to be there.
-_ELSEWHERE = (
+_LOCAL = _Network("hoodi", CHAIN_ID, TOKEN)
+# The daemon knows only the networks of this file, and needs all of them.
+_UNREACHABLE = (
     _Network("mainnet", 1, "0x7DD9c5Cba05E151C895FDe1CF355C9A1D5DA6429", "GLM"),
     _Network("goerli", 5, "0x33af15c79d64b85ba14aaffaa4577949104b22e8"),
     _Network("holesky", 17000, "0x8888888815bf4DB87e57B609A50f938311EEd068"),
@@ -77,8 +77,8 @@ _ELSEWHERE = (
 
 
 def payment_config(url: str) -> str:
-    """The payment configuration of a daemon that finds the local network's chain at `url`."""
-    networks = [(_HERE, url), *((network, _NOBODY) for network in _ELSEWHERE)]
+    """Return the payment configuration of a daemon, for the local chain at `url`."""
+    networks = [(_LOCAL, url), *((network, _NOBODY) for network in _UNREACHABLE)]
     return _ENGINE + "".join(
         _CHAIN.format(name=one.name, id=one.chain_id, token=one.token, symbol=one.symbol, url=endpoint)
         for one, endpoint in networks
@@ -86,17 +86,18 @@ def payment_config(url: str) -> str:
 
 
 def write_payment_config(daemon_folder: Path, url: str) -> None:
-    """Put the configuration to where the daemon of this folder reads it when it starts."""
+    """Write the configuration to the folder of a daemon, which reads it when it starts."""
     data = daemon_folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     (data / CONFIG_NAME).write_text(payment_config(url))
 
 
 def prepare_to_pay(daemon: Yagna, node_id: str) -> None:
-    """Have a daemon that has just been started pay for `node_id`, all it owes from before as well.
+    """Make a daemon that has just started pay for `node_id`, also the debts from before.
 
-    It forgets with each start who pays, until somebody allocates or says so as `yagna payment init` does.
+    After a start the daemon pays for nobody until an allocation is made, or until this message, which
+    `yagna payment init` sends too.
     """
     account = {"address": node_id, "network": "hoodi", "token": None, "mode": _SENDING}
     daemon.bridge.call("local/driver/erc20/Init", account)
-    daemon.payment.set_pay_cycle(PLATFORM, _PAY_SECONDS)
+    daemon.payment.set_pay_cycle(PLATFORM, _PAYMENT_CYCLE_SECONDS)

@@ -1,4 +1,4 @@
-"""One batch of an exe-unit: its commands, what came of them so far, and who waits for that."""
+"""One batch of an exe-unit: its commands, their results so far, and the threads that wait for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Command = Mapping[str, Any]
 
 
 class _CommandState:
-    """What is known of one command that has begun."""
+    """The output and the result of one command that has started."""
 
     def __init__(self, command: Command) -> None:
         name, details = next(iter(command.items()))
@@ -31,7 +31,7 @@ class _CommandState:
 
 
 class ExeBatch:
-    """The commands of one Exec, their results, and the events of their execution as they happen."""
+    """The commands of one Exec message, with their results and events."""
 
     def __init__(self, batch_id: str, script: Sequence[Command]) -> None:
         self.batch_id = batch_id
@@ -42,26 +42,28 @@ class ExeBatch:
         self._over = self._abandoned = False
         self._listeners: list[SimpleQueue[dict[str, Any] | None]] = []
 
-    # --- for who executes it -----------------------------------------------------------------------
+    # --- for the thread that executes it -----------------------------------------------------------
 
-    def begin(self, index: int) -> None:
+    def start_command(self, index: int) -> None:
+        """Note the start of a command."""
         with self._changed:
             self._states.append(_CommandState(self.script[index]))
             self._emit(index, {"started": {"command": dict(self.script[index])}})
 
     def output(self, index: int, stream: str, data: bytes) -> None:
-        """Take a piece of output; `stream` is "stdout" or "stderr"."""
+        """Note a piece of output; `stream` is "stdout" or "stderr"."""
         with self._changed:
             captured: CapturedOutput = getattr(self._states[index], stream)
             if (piece := captured.write(data)) is not None:
                 self._emit(index, {stream: piece})
 
     def progress(self, index: int, progress: Mapping[str, Any]) -> None:
-        """Tell how far a command is."""
+        """Note the progress of a command."""
         with self._changed:
             self._emit(index, {"progress": dict(progress)})
 
-    def finish(self, index: int, return_code: int, message: str | None) -> None:
+    def finish_command(self, index: int, return_code: int, message: str | None) -> None:
+        """Note the end of a command; `message` is the error text."""
         with self._changed:
             state = self._states[index]
             state.succeeded = return_code == 0
@@ -71,7 +73,7 @@ class ExeBatch:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No command of this batch will be executed any more."""
+        """Note that no further command is executed; ends all streams of events."""
         with self._changed:
             self._over = True
             listeners, self._listeners = self._listeners, []
@@ -79,18 +81,25 @@ class ExeBatch:
                 listener.put(None)
 
     def abandon(self) -> None:
-        """Nobody shall wait for it any longer: its activity has ended."""
+        """Wake all threads that wait for results, because the activity has ended."""
         self.end()
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
 
-    # --- for who asks ------------------------------------------------------------------------------
+    # --- for the threads that wait for results -----------------------------------------------------
 
     def wait_for(self, index: int | None, seconds: float) -> bool:
-        """Block until the command `index` (None: the last one) has ended; False if it had not in time.
+        """Block until a command has ended.
 
-        One that fails before it leaves it unexecuted, and does not end this wait: so it is with the real one.
+        As in the real exe-unit the wait does not end when an earlier command fails.
+
+        Args:
+            index: the number of the command; None: the last one.
+            seconds: the longest time to block.
+
+        Returns:
+            Whether the command has ended.
         """
         awaited = len(self.script) - 1 if index is None else index
         with self._changed:
@@ -98,14 +107,14 @@ class ExeBatch:
             return self._done() > awaited
 
     def results(self, index: int | None) -> list[dict[str, Any]]:
-        """What the daemon's GetExecBatchResults gets, of all commands or of those up to `index`."""
+        """Return the results for GetExecBatchResults: of all commands, or of those up to `index`."""
         last = len(self.script) - 1 if index is None else index
         with self._changed:
             return [
                 {
                     "index": at,
                     "result": "Ok" if state.succeeded else "Error",
-                    # With an index only that command's output is told.
+                    # With an index, only the output of that command is in the answer.
                     "stdout": state.stdout.output() if index in (None, at) else None,
                     "stderr": state.stderr.output() if index in (None, at) else None,
                     "message": state.message,
@@ -116,12 +125,12 @@ class ExeBatch:
             ]
 
     def running(self) -> Command | None:
-        """The command that is being executed at present."""
+        """The command that is executed now; None if there is none."""
         with self._changed:
             return self.script[self._done()] if self._done() < len(self._states) else None
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event from now on, as it happens, to the end of the batch; nothing is repeated."""
+        """Yield every event from now on, until the end of the batch; earlier events are not repeated."""
         listener: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         with self._changed:
             if self._over:

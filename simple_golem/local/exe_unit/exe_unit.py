@@ -1,4 +1,4 @@
-"""The exe-unit of one activity: executes the ExeScripts that come over the bus, strictly as the real one."""
+"""The exe-unit of one activity: executes ExeScripts from the service bus, with the real one's states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .state_reports import StatePair, StateReports
 logger = logging.getLogger(__name__)
 
 _INITIALIZED, _DEPLOYED, _READY, _TERMINATED = "Initialized", "Deployed", "Ready", "Terminated"
-# The one command that each state waits for, and where it leads.
+# The only command that a state allows, and the state after it.
 _EXPECTED = {_INITIALIZED: ("deploy", _DEPLOYED), _DEPLOYED: ("start", _READY)}
 _INVALID = {
     _INITIALIZED: "Activity is initialized - deploy() command is expected now",
@@ -30,32 +30,50 @@ _INVALID = {
     _READY: "Cannot send command after a successful start()",
 }
 _KNOWN_COMMANDS = {"deploy", "start", "run", "transfer", "terminate", "sign"}
-_CLOSE_SECONDS = 3.0
+_THREADS_END_SECONDS = 3.0
 
 
 class ExeUnitHabits:
-    """How an exe-unit behaves; this one behaves well.
+    """How an exe-unit behaves; this base class behaves correctly.
 
     Attributes:
-        streams: whether it can stream the output of a batch.
-        disk_mib: the size of its root; None: not limited.
+        streams: whether the output of a batch can be streamed.
+        disk_mib: the size of its root in MiB; None: half of the machine's memory.
     """
 
     streams = True
     disk_mib: int | None = None
 
     def before(self, command: Command, scope: Scope) -> str | None:
-        """Called before each command, on its thread: may wait in `scope`; what is returned is the message
-        that the command is to fail with, None lets it go on. A CommandError says more than a message."""
+        """Called before each command, on the command's thread.
+
+        Args:
+            command: the command of the ExeScript.
+            scope: the scope of the activity, for waiting.
+
+        Returns:
+            The message with which the command fails; None: the command is executed.
+
+        Raises:
+            CommandError: the command fails with this error.
+        """
         return None
 
     def passed(self, count: int, seconds: float, scope: Scope) -> None:
-        """Called when so many bytes of a transfer have passed in so many seconds: may wait in `scope`, or
-        break the transfer off with an OSError."""
+        """Called after each chunk of a transfer.
+
+        Args:
+            count: the bytes of the transfer so far.
+            seconds: the duration of the transfer so far.
+            scope: the scope of the activity, for waiting.
+
+        Raises:
+            OSError: the transfer breaks off.
+        """
 
 
 class ExeUnit:
-    """Serves `/public/exeunit/<activity id>` on the bus, from when it is made until it is closed."""
+    """Serves `/public/exeunit/<activity id>` on the bus until it is closed."""
 
     def __init__(
         self,
@@ -69,18 +87,22 @@ class ExeUnit:
         refusal: Callable[[Command], str] = lambda command: "",
         sandboxes: SandboxMaker | None = None,
     ) -> None:
-        """Begin to serve; blocks until the bus has confirmed it, so that no Exec can come too early.
+        """Start to serve; blocks until the bus has confirmed the address, for 10 seconds at most.
 
         Args:
-            task_package: the image, as the agreement's demand names it.
-            on_state: called with each new state, `("Initialized", None)` first, in order, on another thread;
-                not with one that a command only passes through in a moment.
-            node_id: the provider's.
-            refusal: says why a command may not be executed, `""` if it may.
-            sandboxes: makes its private root; None: a maker of its own.
+            bus: the service bus.
+            activity_id: the activity's id.
+            image_store: the images that can be deployed.
+            task_package: the image, as in the agreement's demand; None: no image.
+            on_state: called with each new state, in order, on another thread; first with
+                `("Initialized", None)`. It is not called with states that last only a moment.
+            habits: how the exe-unit behaves; None: correctly.
+            node_id: the provider's node id.
+            refusal: returns why a command is not allowed; `""` if it is allowed.
+            sandboxes: makes the private root; None: a maker of its own.
 
         Raises:
-            BusError: the bus refused, or did not answer.
+            BusError: the bus refused, or did not answer in time.
         """
         self.activity_id = activity_id
         self._bus = bus
@@ -95,28 +117,28 @@ class ExeUnit:
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
         self._threads: list[EngineThread] = []
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
         self._last_usage = [0.0, 0.0]
         self._reports = StateReports(f"exe-unit-states-{activity_id[:8]}", on_state)
         bus.register(self._service_id, self._called)
-        self._reports.tell(self._state)
+        self._reports.add(self._state)
 
     @property
     def state(self) -> StatePair:
-        """The state, and the one it is about to enter."""
+        """The current state, and the next state while a command leads to it."""
         return self._state
 
     def usage(self) -> list[float]:
-        """Seconds since the activity began, and seconds of processor time; once closed, those of its end."""
+        """The usage: seconds of existence and of processor time; it does not grow after `close`."""
         if not self._scope.cancelled:
-            self._last_usage = [time.monotonic() - self._begun, self._runtime.cpu_seconds()]
+            self._last_usage = [time.monotonic() - self._started_at, self._runtime.cpu_seconds()]
         return self._last_usage
 
     def close(self, *, report: bool = True) -> None:
-        """End every command and process, and serve no longer; blocks until it is done, a few seconds at most.
+        """End all commands and processes, and stop serving; blocks for about 10 seconds at most.
 
         Args:
-            report: False: say nothing about it, as if it had died.
+            report: False: do not report the last state, as if the exe-unit was killed.
         """
         self.usage()
         with self._lock:
@@ -126,7 +148,7 @@ class ExeUnit:
             threads, batches = list(self._threads), list(self._batches.values())
         self._bus.unregister(self._service_id)
         self._runtime.close()
-        left = Deadline(_CLOSE_SECONDS)
+        left = Deadline(_THREADS_END_SECONDS)
         for thread in threads:
             if not thread.join(left.remaining()):
                 logger.warning("%s did not end in time and is abandoned", thread.name)
@@ -134,16 +156,16 @@ class ExeUnit:
             batch.abandon()
         with self._lock:
             self._change_state((_TERMINATED, None), report)
-        if not self._reports.close(_CLOSE_SECONDS):
+        if not self._reports.close(_THREADS_END_SECONDS):
             logger.warning("a state of the activity %s is still being reported", self.activity_id)
 
-    # --- what comes from the bus -------------------------------------------------------------------
+    # --- messages from the bus ---------------------------------------------------------------------
 
     def _called(self, caller: str, address: str, payload: object) -> object:
         message = address.removeprefix(f"{self._service_id}/")
         answer = _ANSWERS.get(message)
         if answer is None or not isinstance(payload, dict):
-            raise BusError(f"an exe-unit does not answer {message}")
+            raise BusError(f"an exe-unit has no message {message}")
         return answer(self, payload)
 
     def _exec(self, request: Mapping[str, Any]) -> object:
@@ -180,7 +202,7 @@ class ExeUnit:
 
     def _stream_results(self, request: Mapping[str, Any]) -> object:
         if not self._habits.streams:
-            # As a part of the stream: a refusal of the call leaves the requestor's stream open, and silent.
+            # The error is a part of the stream: an error of the call would leave the requestor's stream open.
             return iter([_err("service", "this exe-unit does not stream")])
         batch = self._batches.get(request["batch_id"])
         if batch is None:
@@ -206,19 +228,19 @@ class ExeUnit:
             for index, command in enumerate(batch.script):
                 if batch.aborted or self._scope.cancelled:
                     break
-                batch.begin(index)
+                batch.start_command(index)
                 try:
                     self._execute_command(batch, index, command)
                 except CommandError as error:
                     if error.stderr:
                         batch.output(index, "stderr", error.stderr.encode())
-                    batch.finish(index, error.return_code, str(error))
+                    batch.finish_command(index, error.return_code, str(error))
                     break
                 except Exception as error:
                     logger.exception("the command %s could not be executed", command)
-                    batch.finish(index, -1, f"Runtime error: {type(error).__name__}: {error}")
+                    batch.finish_command(index, -1, f"Runtime error: {type(error).__name__}: {error}")
                     break
-                batch.finish(index, 0, None)
+                batch.finish_command(index, 0, None)
         finally:
             batch.end()
 
@@ -231,7 +253,7 @@ class ExeUnit:
             return
         entered = self._enter(name)
         try:
-            self._misbehave(command)
+            self._apply_habits(command)
             self._runtime.execute(
                 name,
                 details,
@@ -239,10 +261,10 @@ class ExeUnit:
                 lambda progress: batch.progress(index, progress),
             )
         finally:
-            # As in the real exe-unit a command that failed has changed the state all the same.
+            # As in the real exe-unit, a failed command changes the state too.
             self._leave(entered)
 
-    def _misbehave(self, command: Command) -> None:
+    def _apply_habits(self, command: Command) -> None:
         failure = self._habits.before(command, self._scope)
         if failure is not None:
             raise CommandError(failure)
@@ -254,7 +276,7 @@ class ExeUnit:
         with self._lock:
             for other in self._batches.values():
                 other.aborted = other.aborted or other is not batch
-        # Then the state: nothing can be deployed anew before, and be ended with what was there.
+        # The state changes last: a new deploy must not start, and be ended, before the old sandbox has ended.
         self._runtime.stop()
         with self._lock:
             self._change_state((_INITIALIZED, None))
@@ -284,7 +306,7 @@ class ExeUnit:
     def _change_state(self, state: StatePair, report: bool = True) -> None:
         self._state = state
         if report:
-            self._reports.tell(state)
+            self._reports.add(state)
 
 
 _ANSWERS: dict[str, Callable[[ExeUnit, Mapping[str, Any]], object]] = {

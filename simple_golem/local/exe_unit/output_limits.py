@@ -1,4 +1,4 @@
-"""What is kept of a command's output, as its `capture` asks for it."""
+"""Captures the output of a command, with the limits and formats of its `capture` field."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # Bytes are numbers for who reads them; an array of them is encoded a thousand times faster than a list.
+    # The reader expects bytes as numbers. An array is encoded a thousand times faster than a list.
     Captured = str | array[int] | None
 
-# What is kept of an output without a limit; the real exe-unit would fill the provider's memory.
+# The limit of an output without a limit of its own; the real exe-unit would fill the provider's memory.
 MOST_BYTES = 64 * 1024 * 1024
 
 
 class CapturedOutput:
-    """The stdout or stderr of one command: the head and the tail that are kept, and their format.
+    """The captured stdout or stderr of one command: its head, its tail, and their format.
 
-    As in the real exe-unit, head and tail are kept independently of each other, so that what is shorter than
-    both is in the result twice; and what is not UTF-8 becomes text one character a byte.
+    As in the real exe-unit, head and tail are captured independently of each other. A short output is in the
+    result twice. Bytes that are not UTF-8 become replacement characters.
     """
 
     def __init__(self, mode: Mapping[str, Any] | None) -> None:
-        """Args: mode: `{"atEnd": {…}}` or `{"stream": {…}}` as in an ExeScript; None keeps nothing."""
+        """Args:
+        mode: `{"atEnd": {…}}` or `{"stream": {…}}`, as in an ExeScript; None: nothing is captured.
+        """
         kind, details = next(iter(mode.items())) if mode else ("", {})
         part = {**details, **(details.get("part") or {})}
         self.streamed = kind == "stream"
@@ -32,11 +34,11 @@ class CapturedOutput:
 
     @classmethod
     def whole(cls) -> CapturedOutput:
-        """All of it, as it is kept of commands that have no `capture` of their own."""
+        """Capture everything, as for commands without a `capture` field."""
         return cls({"stream": {}})
 
     def write(self, data: bytes) -> Captured:
-        """Keep what is to be kept of the next piece of output; returns what of it is to be streamed."""
+        """Capture the next piece of output; returns the part of it that is streamed."""
         kept = data[: self._head_limit - len(self._head)]
         self._head += kept
         if self._tail_limit:
@@ -47,7 +49,7 @@ class CapturedOutput:
         return as_numbers(kept) if self._binary else kept.decode(errors="replace")
 
     def output(self) -> Captured:
-        """What the command's result says; None for nothing."""
+        """Return the output for the command's result; None if it is empty."""
         output = bytes(self._head + self._tail)
         if not output:
             return None
@@ -57,12 +59,12 @@ class CapturedOutput:
 
 
 def as_numbers(data: bytes) -> array[int]:
-    """Bytes as a result tells them; of a width that their number fits into, as flexbuffers want it."""
+    """Convert bytes to an array of numbers. Flexbuffers need items in which the array's length fits."""
     return array("B" if len(data) < 1 << 8 else "H" if len(data) < 1 << 16 else "I", list(data))
 
 
 def _limits(kind: str, part: Mapping[str, Any]) -> tuple[int, int]:
-    """Bytes to keep of the beginning and of the end."""
+    """The numbers of bytes to capture at the start and at the end."""
     if not kind:
         return 0, 0
     if kind == "stream":

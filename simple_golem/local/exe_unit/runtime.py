@@ -1,4 +1,4 @@
-"""The runtime of one activity: what deploy, start, run and transfer do, in a sandbox instead of a VM."""
+"""The runtime of one activity: executes deploy, start, run and transfer in a sandbox instead of a VM."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ _PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
 
 
 class CommandError(Exception):
-    """A command of an ExeScript failed; the message and the return code are what the requestor sees.
+    """A command of an ExeScript failed; the requestor gets the message.
 
-    So is `stderr`, where it has not been written yet.
+    Attributes:
+        return_code: the return code for the requestor.
+        stderr: output for the requestor that the command has not written itself.
     """
 
     def __init__(self, message: str, return_code: int = -1, stderr: str = "") -> None:
@@ -48,10 +50,11 @@ class SandboxRuntime:
         sandboxes: SandboxMaker | None = None,
     ) -> None:
         """Args:
-        task_package: `hash:sha3:<hash>:<url>`, as the demand has it; None for a bare machine.
+        images: the images that can be deployed.
+        task_package: `hash:sha3:<hash>:<url>`, as in the demand; None: no image.
         transfers: executes `transfer`.
-        disk_mib: what fits into its root, in MiB; None: as much as into the machine's memory.
-        sandboxes: makes its private root; None: a maker of its own.
+        disk_mib: the size of the root in MiB; None: half of the machine's memory.
+        sandboxes: makes the private root; None: a maker of its own.
         """
         self._images = images
         self._transfers = transfers
@@ -66,12 +69,13 @@ class SandboxRuntime:
         self._cpu_before = 0.0
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        """Block until the command has ended.
+        """Execute a command; blocks until it has ended.
 
         Args:
-            name, details: as in the ExeScript: "run" and `{"entry_point": …}`, for example.
+            name: the name of the command, such as "run".
+            details: its fields in the ExeScript, such as `{"entry_point": …}`.
             output: called with "stdout" or "stderr" and each piece of output.
-            report: called with the progress that the command asks for.
+            report: called with each progress report that the command asks for.
 
         Raises:
             CommandError: the command failed.
@@ -101,7 +105,7 @@ class SandboxRuntime:
         if stopped_meanwhile:
             sandbox.close()
             raise SandboxGone("the runtime was stopped")
-        # A mapping of paths to their kinds, or the paths alone: every kind of volume is a folder here.
+        # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
         volumes = list(details.get("volumes") or ())
         for volume in volumes:
             sandbox.make_folder(volume)
@@ -122,7 +126,7 @@ class SandboxRuntime:
         return image
 
     def _start(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        """Nothing to boot, the sandbox lives since it was deployed: says with what it was started."""
+        """Only report the arguments: the sandbox runs since deploy."""
         if details.get("args"):
             output("stdout", json.dumps({"args": details["args"]}).encode())
 
@@ -145,7 +149,7 @@ class SandboxRuntime:
         return sandbox
 
     def cpu_seconds(self) -> float:
-        """The processor time that all commands have used so far."""
+        """Return the processor time in seconds that all commands have used so far."""
         with self._lock:
             before, sandbox = self._cpu_before, self._sandbox
         try:
@@ -154,7 +158,7 @@ class SandboxRuntime:
             return self._cpu_before
 
     def stop(self) -> None:
-        """End whatever runs in it; `deploy` begins anew. May be called from any thread."""
+        """End all processes; `deploy` makes a new sandbox. May be called from any thread."""
         cpu = self.cpu_seconds()
         with self._lock:
             self._stops += 1
@@ -164,7 +168,7 @@ class SandboxRuntime:
             sandbox.close()
 
     def close(self) -> None:
-        """End whatever runs in it, and execute nothing any more."""
+        """End all processes for good; every later command fails."""
         with self._lock:
             self._closed = True
         self.stop()

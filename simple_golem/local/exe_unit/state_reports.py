@@ -1,4 +1,4 @@
-"""Tells the states of one exe-unit to whoever wants to know: in order, but for those nobody could see."""
+"""Reports the states of one exe-unit in order, without states that last only a moment."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ...background.threads import WorkerPool
 
 logger = logging.getLogger(__name__)
 
-# A state and the one that is about to be entered, None if it is to stay.
+# The current state, and the next state while a command leads to it, else None.
 StatePair = tuple[str, "str | None"]
 
-# A command mostly takes some milliseconds, and the daemon as long for each state that it is told; one that is
-# busy takes longer, and is told the less.
-_PASSING_SECONDS = 0.05
-_TIMES_THE_TELLING = 10
-_LONGEST_PASSING_SECONDS = 5.0
-_CLOSE_SECONDS = 1.0
+# Most commands take milliseconds, and the daemon needs as long for each report. So a state during a command
+# is reported only if it lasts longer than this, and longer than ten reports take: a busy daemon gets fewer.
+_SHORTEST_REPORTED_SECONDS = 0.05
+_REPORT_TIME_FACTOR = 10
+_SHORTEST_REPORTED_LIMIT_SECONDS = 5.0
+_THREAD_END_SECONDS = 1.0
 
 
 class StateReports:
-    """A thread that reports each state; one that a command only passes through if it lasts a moment."""
+    """A thread that reports each state that lasts long enough."""
 
     def __init__(self, name: str, report: Callable[[StatePair], object]) -> None:
         """Args:
-        name: of the thread.
-        report: called with one state after the other; what it raises is logged.
+        name: the name of the thread.
+        report: called with each state, in order; its exceptions are logged.
         """
         self._name = name
         self._report = report
@@ -38,37 +38,39 @@ class StateReports:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[StatePair, float]] = deque()
         self._last: StatePair | None = None
-        self._passing_seconds = _PASSING_SECONDS
+        self._shortest_reported = _SHORTEST_REPORTED_SECONDS
         self._working = False
 
-    def tell(self, state: StatePair) -> None:
-        """The exe-unit has entered `state`; does not block."""
-        passing = state[1] is not None
+    def add(self, state: StatePair) -> None:
+        """Queue the report of a new state; does not block."""
+        in_command = state[1] is not None
         with self._changed:
             if self._waiting and self._waiting[-1][0][1] is not None:
                 self._waiting.pop()
             before = self._waiting[-1][0] if self._waiting else self._last
             if state == before:
                 return
-            self._waiting.append((state, time.monotonic() + (self._passing_seconds if passing else 0.0)))
+            self._waiting.append((state, time.monotonic() + (self._shortest_reported if in_command else 0.0)))
             if not self._working:
                 self._working = True
                 self._workers.post(self._work)
-            elif not passing:
+            elif not in_command:
                 self._changed.notify_all()
 
     def close(self, timeout: float) -> bool:
-        """Block until all is told, `timeout` seconds at most; whether it was.
+        """Block until all states are reported, for `timeout` seconds at most.
 
-        What is not told by then is told no more, but for the last state: that is the one that stays, and it
-        is told whenever who hears it has the time.
+        After that time only the last state is still reported, in the background.
+
+        Returns:
+            Whether all states were reported in time.
         """
         with self._changed:
-            told = wait_until(self._changed, lambda: not self._working, timeout)
+            all_reported = wait_until(self._changed, lambda: not self._working, timeout)
             while len(self._waiting) > 1:
                 self._waiting.popleft()
-        self._workers.close(_CLOSE_SECONDS if told else 0.0)
-        return told
+        self._workers.close(_THREAD_END_SECONDS if all_reported else 0.0)
+        return all_reported
 
     def _work(self) -> None:
         while (state := self._next()) is not None:
@@ -76,16 +78,17 @@ class StateReports:
             try:
                 self._report(state)
             except Exception:
-                # It is not known there, and is to be told with the next command.
+                # The receiver does not know this state: report it again with the next command.
                 self._last = None
                 logger.exception("%s: %s was not reported", self._name, state)
-            telling = time.monotonic() - began
-            self._passing_seconds = min(
-                max(_PASSING_SECONDS, _TIMES_THE_TELLING * telling), _LONGEST_PASSING_SECONDS
+            seconds = time.monotonic() - began
+            self._shortest_reported = min(
+                max(_SHORTEST_REPORTED_SECONDS, _REPORT_TIME_FACTOR * seconds),
+                _SHORTEST_REPORTED_LIMIT_SECONDS,
             )
 
     def _next(self) -> StatePair | None:
-        """Block for the next state whose time has come; None if there is none any more."""
+        """Block for the next state that has lasted long enough; None if no state waits."""
         with self._changed:
             while self._waiting:
                 state, due = self._waiting[0]

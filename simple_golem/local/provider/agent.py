@@ -1,4 +1,4 @@
-"""The agent of one provider: its offers, the agreements that come of them, and its death."""
+"""The agent of one provider: it offers, has agreements, and can die and be revived."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .usage import ProviderUsage, UsageReporter
 
 logger = logging.getLogger(__name__)
 
-_DEATH_SECONDS = 5.0
+_THREADS_END_SECONDS = 5.0
 
 
 class ProviderAgent:
-    """One provider identity of the far daemon, doing business."""
+    """Acts as one provider identity of the far daemon."""
 
     def __init__(
         self,
@@ -37,16 +37,17 @@ class ProviderAgent:
         scope: Scope,
         cut_off: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make an agent that offers nothing yet.
+        """Make an agent without offers.
 
         Args:
-            name, node_id: the provider's.
-            yagna: the far daemon, with the provider's key; closed with the agent.
-            habits: how it behaves.
-            make_exe_unit: makes what runs the commands of an activity.
-            reporter: tells the daemon of the activities' usage.
-            scope: of the network.
-            cut_off: called when the provider dies: its exe-units are not to be heard of any more.
+            name: the provider's name.
+            node_id: the provider's node id.
+            yagna: a client of the far daemon with the provider's key; the agent closes it.
+            habits: how the provider behaves.
+            make_exe_unit: makes the exe-unit of an activity.
+            reporter: reports the usage of all activities to the daemon.
+            scope: the scope of the network.
+            cut_off: called when the provider dies; drops the connection of its exe-units.
         """
         self.name = name
         self.node_id = node_id
@@ -55,29 +56,29 @@ class ProviderAgent:
         self._make_exe_unit = make_exe_unit
         self._usage = ProviderUsage(reporter)
         self._network = scope
-        # Ends with the provider's death; a new one begins when it comes back.
+        # Cancelled when the provider dies; replaced when it is revived.
         self._alive = Scope(scope)
         self._cut_off = cut_off
         self._lock = threading.Lock()
-        # One who dies and one who comes back are not to meet.
-        self._dying = threading.Lock()
-        # By subnet; of the dead they remain, so that what they published can be withdrawn.
-        self._desks: dict[str, Negotiator] = {}
+        # `die` and `revive` must not run at the same time.
+        self._life_change = threading.Lock()
+        # By subnet. They stay when the provider dies: `revive` withdraws their offers.
+        self._negotiators: dict[str, Negotiator] = {}
         self._agreements: set[AgreementLife] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether it has an agreement, or is about to have one."""
+        """Whether it has an agreement."""
         with self._lock:
             return bool(self._agreements)
 
     def offer_in(self, subnet: str) -> None:
-        """Publish an offer in this subnet too, if there is none."""
+        """Publish an offer in a subnet, if there is none yet; does not block."""
         with self._lock:
-            if subnet not in self._desks:
-                self._desks[subnet] = self._open_desk(subnet)
+            if subnet not in self._negotiators:
+                self._negotiators[subnet] = self._negotiator_for(subnet)
 
-    def _open_desk(self, subnet: str) -> Negotiator:
+    def _negotiator_for(self, subnet: str) -> Negotiator:
         return Negotiator(
             self.name,
             subnet,
@@ -85,19 +86,26 @@ class ProviderAgent:
             offer_properties(self.name, self.node_id, subnet, self._habits),
             self._habits,
             scope=self._alive,
-            full=self._full,
-            take=self._take,
+            refusal_now=self._refusal_now,
+            accept=self._accept,
         )
 
     def withdraw_from(self, subnet: str) -> None:
-        """Withdraw the offer of this subnet; agreements that came of it go on."""
+        """Withdraw the offer in a subnet; its agreements go on; does not block."""
         with self._lock:
-            desk = self._desks.pop(subnet, None)
-        if desk is not None:
-            desk.close()
+            negotiator = self._negotiators.pop(subnet, None)
+        if negotiator is not None:
+            negotiator.close()
 
     def join(self, timeout: float) -> bool:
-        """Wait for all its threads, `timeout` seconds at most, after the network's scope was cancelled."""
+        """Wait for all its threads after the scope of the network was cancelled.
+
+        Args:
+            timeout: the longest time to block, in seconds.
+
+        Returns:
+            Whether all threads have ended.
+        """
         ended = self._join_threads(timeout)
         self._yagna.close()
         return ended
@@ -105,59 +113,61 @@ class ProviderAgent:
     def _join_threads(self, timeout: float) -> bool:
         left = Deadline(timeout)
         with self._lock:
-            joins = [desk.join for desk in self._desks.values()] + [life.join for life in self._agreements]
+            joins = [one.join for one in self._negotiators.values()] + [one.join for one in self._agreements]
         ended = [join(left.remaining()) for join in joins]
         return all(ended)
 
-    # what it can be ordered to do
+    # orders of a `ProviderControl`
 
     def die(self) -> None:
-        """Be gone without a word: every process ends, nothing is answered or sent; blocks until it is so.
+        """Die without notice: all its processes and threads end; blocks for 5 seconds at most.
 
-        What the daemon knows of the provider stays there: its offers, agreements and activities.
+        The daemon keeps the provider's offers, agreements and activities.
         """
-        with self._dying:
-            self._fall_silent()
-            self._see_off()
+        with self._life_change:
+            self._cancel_all()
+            self._await_threads()
 
-    def _fall_silent(self) -> None:
+    def _cancel_all(self) -> None:
         if not self._alive.cancelled:
             logger.info("%s dies", self.name)
             self._cut_off()
             self._alive.cancel("the provider has died")
 
-    def _see_off(self) -> None:
-        if not self._join_threads(_DEATH_SECONDS):
-            logger.warning("not all threads of %s have ended with it", self.name)
+    def _await_threads(self) -> None:
+        if not self._join_threads(_THREADS_END_SECONDS):
+            logger.warning("some threads of %s did not end in time", self.name)
 
     def revive(self) -> None:
-        """Have a provider that has died offer again; of its agreements and activities it knows nothing.
+        """Start a dead provider again, without its old agreements and activities.
 
-        What it had published is withdrawn first; blocks until that is done.
+        Blocks until its old offers are withdrawn. Does nothing if the provider is alive.
         """
-        with self._dying:
+        with self._life_change:
             if not self._alive.cancelled or self._network.cancelled:
                 return
-            self._see_off()
+            self._await_threads()
             with self._lock:
-                dead = dict(self._desks)
-            for offer_id in [desk.offer_id for desk in dead.values() if desk.offer_id is not None]:
+                offers = [one.offer_id for one in self._negotiators.values()]
+            for offer_id in filter(None, offers):
                 self._yagna.provider.withdraw_offer(offer_id, scope=self._network)
-            logger.info("%s is back", self.name)
+            logger.info("%s is alive again", self.name)
             self._alive.close()
             with self._lock:
                 self._alive = Scope(self._network)
-                self._desks.update({subnet: self._open_desk(subnet) for subnet in self._desks})
+                self._negotiators.update(
+                    {subnet: self._negotiator_for(subnet) for subnet in self._negotiators}
+                )
 
     def terminate_agreements(self, reason: str, *, keep_activity: bool) -> None:
-        """Terminate every agreement it has; blocks until the daemon has done it.
+        """Terminate all its agreements; blocks until that is done, for 15 seconds at most each.
 
         Args:
-            reason: told to the requestor.
-            keep_activity: go on serving the activities; else they end with the agreement.
+            reason: the reason that the requestor gets.
+            keep_activity: True: go on serving the activities; False: they end with the agreement.
 
         Raises:
-            LocalNetworkError: it has none, or the daemon did not do it.
+            LocalNetworkError: it has no agreement, or the daemon refused.
         """
         with self._lock:
             agreements = [life for life in self._agreements if not life.over]
@@ -167,28 +177,28 @@ class ProviderAgent:
             life.terminate(reason, keep_activity=keep_activity)
 
     def stop_reporting(self) -> None:
-        """Tell the daemon nothing any more of what the activities use."""
+        """Stop the usage reports to the daemon."""
         self._usage.stop()
 
     def report_again(self) -> None:
-        """Tell the daemon again what the activities use."""
+        """Resume the usage reports to the daemon."""
         self._usage.start()
 
-    # for its desks and agreements
+    # called by its negotiators and agreements
 
-    def _full(self) -> str:
+    def _refusal_now(self) -> str:
         with self._lock:
-            return self._no_room()
+            return self._limit_reached()
 
-    def _no_room(self) -> str:
+    def _limit_reached(self) -> str:
         most = self._habits.most_agreements
         if len(self._agreements) < most:
             return ""
         return f"No capacity available. Reached Agreements limit: {most}"
 
-    def _take(self, agreement: Mapping[str, Any]) -> str:
+    def _accept(self, agreement: Mapping[str, Any]) -> str:
         with self._lock:
-            refusal = self._no_room()
+            refusal = self._limit_reached()
             if refusal:
                 return refusal
             life = AgreementLife(
@@ -200,7 +210,7 @@ class ProviderAgent:
                 reporter=self._usage,
                 scope=self._alive,
                 on_end=self._ended,
-                on_death=self._fall_silent,
+                on_death=self._cancel_all,
             )
             self._agreements.add(life)
         life.start()
@@ -209,7 +219,7 @@ class ProviderAgent:
     def _ended(self, life: AgreementLife) -> None:
         with self._lock:
             self._agreements.discard(life)
-            desks = list(self._desks.values())
+            negotiators = list(self._negotiators.values())
         if not self._alive.cancelled:
-            for desk in desks:
-                desk.free_again()
+            for negotiator in negotiators:
+                negotiator.offer_again()

@@ -1,4 +1,4 @@
-"""One agreement from the provider's side: approved, its activities served, ended, and charged for."""
+"""One agreement on the provider's side: approves it, serves its activities, and sends its invoice."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from .usage import ProviderUsage
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 20.0
+_EVENT_POLL_SECONDS = 20.0
 _SHORTEST_POLL_SECONDS = 0.05
-# The daemon looks for events each 750 ms, and so does a requestor for what came of them, both beginning with
-# the approval: asked only as often, an agent would keep every requestor waiting for another round.
-_EAGER_SECONDS = 2.0
-_EAGER_POLL_SECONDS = 0.1
-_PAUSE_SECONDS = 0.5
-# A real provider gives up an agreement in which nothing happens.
-_IDLE_SECONDS = 90.0
-_WIND_UP_SECONDS = 5.0
+# The daemon polls its database for events each 750 ms, and so does the requestor's daemon for their results.
+# Right after the approval the provider asks more often, so that no requestor waits for another 750 ms.
+_FREQUENT_POLL_SECONDS = 0.1
+_FREQUENT_POLL_DURATION_SECONDS = 2.0
+_ERROR_PAUSE_SECONDS = 0.5
+# A real provider terminates an agreement without activities.
+_IDLE_LIMIT_SECONDS = 90.0
+_ACTIVITIES_END_SECONDS = 5.0
+_TERMINATE_TIMEOUT_SECONDS = 10.0
 
 
 class AgreementLife:
-    """A thread that goes through the whole of an agreement, and one that waits for its end."""
+    """Two threads: one serves the agreement from its approval to its invoice, one waits for its end."""
 
     def __init__(
         self,
@@ -50,18 +51,18 @@ class AgreementLife:
         on_end: Callable[[AgreementLife], None],
         on_death: Callable[[], object],
     ) -> None:
-        """Take over an agreement that a requestor has proposed.
+        """Prepare to serve an agreement that a requestor has proposed; `start` starts it.
 
         Args:
-            name: the provider's.
-            yagna: the far daemon, with the provider's key.
+            name: the provider's name.
+            yagna: a client of the far daemon with the provider's key.
             habits: how the provider behaves.
-            agreement: as the daemon gave it.
-            make_exe_unit: makes what runs the commands of an activity.
-            reporter: tells the daemon of the activities' usage.
-            scope: of the provider; when it is cancelled nothing more is sent.
-            on_end: called at the very end, by the agreement's own thread.
-            on_death: called when the provider is to die, if that is its habit.
+            agreement: the agreement as the daemon returned it.
+            make_exe_unit: makes the exe-unit of an activity.
+            reporter: reports the usage of the activities.
+            scope: the scope of the provider; nothing is sent after it was cancelled.
+            on_end: called last, on the agreement's own thread.
+            on_death: called when the provider's habit is to die now.
         """
         self.agreement_id: str = agreement["agreementId"]
         self._name = f"{name}-{self.agreement_id[:8]}"
@@ -71,54 +72,56 @@ class AgreementLife:
         self._make_exe_unit = make_exe_unit
         self._reporter = reporter
         self._provider = scope
-        # Ends with the agreement; what is owed is then still sent within that of the provider.
+        # Cancelled at the end of the agreement. The invoice is sent after that, in the provider's scope.
         self._scope = Scope(scope)
         self._on_end = on_end
         self._on_death = on_death
         self._activities: dict[str, ServedActivity] = {}
-        self._appointments = DelayedCalls(f"{self._name}-habits", self._scope)
+        self._delayed_calls = DelayedCalls(f"{self._name}-habits", self._scope)
         self._was_ready = False
-        # Set when the provider has terminated the agreement, and yet serves its activity to the end.
-        self._serves_on = False
+        # True: the provider has terminated the agreement, and still serves its activity.
+        self._keeps_serving = False
         self._activities_ended = Scope()
         self._began = datetime.now(timezone.utc) - timedelta(seconds=1)
         self._idle_since = time.monotonic()
         self._thread = EngineThread(self._name, self._run)
 
     def start(self) -> None:
+        """Start to serve; does not block."""
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
+        """Block until the threads have ended, for `timeout` seconds at most; returns whether they have."""
         left = Deadline(timeout)
-        ended = [self._thread.join(left.remaining()), self._appointments.join(left.remaining())]
+        ended = [self._thread.join(left.remaining()), self._delayed_calls.join(left.remaining())]
         return all(ended)
 
     @property
     def over(self) -> bool:
-        """Whether the agreement has ended, and only what it costs remains to be said."""
+        """Whether the agreement has ended; the invoice may still be due."""
         return self._scope.cancelled
 
     def terminate(self, reason: str, *, keep_activity: bool = False) -> None:
-        """Terminate the agreement, and its activities with it; blocks until that is done, 5 s more at most.
+        """Terminate the agreement and its activities; blocks for 15 seconds at most.
 
         Args:
-            reason: told to the requestor.
-            keep_activity: go on serving the activities until they are to be destroyed.
+            reason: the reason that the requestor gets.
+            keep_activity: True: serve the activities until the requestor destroys them.
 
         Raises:
-            LocalNetworkError: the daemon did not do it.
+            LocalNetworkError: the daemon refused.
         """
-        self._serves_on = keep_activity and bool(self._open_activities())
+        self._keeps_serving = keep_activity and bool(self._open_activities())
         self._terminate(reason, "Cancelled")
-        if not self._serves_on:
-            self._activities_ended.wait(_WIND_UP_SECONDS)
+        if not self._keeps_serving:
+            self._activities_ended.wait(_ACTIVITIES_END_SECONDS)
 
     def _run(self) -> None:
         try:
             if self._approved():
-                watcher = EngineThread(f"{self._name}-end", self._watch).start()
+                watcher = EngineThread(f"{self._name}-end", self._await_end).start()
                 self._serve()
-                self._wind_up()
+                self._finish()
                 watcher.join()
         except ScopeEnded:
             logger.info("%s is abandoned: %s", self._name, self._provider.reason)
@@ -145,24 +148,24 @@ class AgreementLife:
         self._idle_since = time.monotonic()
         return True
 
-    def _watch(self) -> None:
-        """Cancel the agreement's scope when either side has terminated it."""
+    def _await_end(self) -> None:
+        """Cancel the agreement's scope when one side has terminated the agreement."""
         cursor = self._began
         while not self._scope.cancelled:
             try:
                 events = self._yagna.market.agreement_events(
-                    cursor, timeout=_POLL_SECONDS, app_session_id=self.agreement_id, scope=self._scope
+                    cursor, timeout=_EVENT_POLL_SECONDS, app_session_id=self.agreement_id, scope=self._scope
                 )
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
-                logger.warning("%s: the agreement's events can't be read: %s", self._name, error)
-                self._scope.wait(_PAUSE_SECONDS)
+                logger.warning("%s: can't read the agreement's events: %s", self._name, error)
+                self._scope.wait(_ERROR_PAUSE_SECONDS)
                 continue
             for event in events:
                 cursor = event.date
                 ended = event.kind == "AgreementTerminatedEvent" and event.agreement_id == self.agreement_id
-                if ended and not self._serves_on:
+                if ended and not self._keeps_serving:
                     self._scope.cancel(f"terminated: {event.reason}")
 
     # the agreement's activities
@@ -172,27 +175,27 @@ class AgreementLife:
         while not self._scope.cancelled:
             try:
                 events = self._yagna.provider.activity_events(
-                    cursor, timeout=self._until_next_duty(), scope=self._scope
+                    cursor, timeout=self._seconds_to_next_check(), scope=self._scope
                 )
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
-                logger.warning("%s: activity events can't be read: %s", self._name, error)
-                self._scope.wait(_PAUSE_SECONDS)
+                logger.warning("%s: can't read activity events: %s", self._name, error)
+                self._scope.wait(_ERROR_PAUSE_SECONDS)
                 continue
             for event in events:
                 cursor = event.date
                 if event.agreement_id == self.agreement_id:
                     self._handle(event)
-            self._do_duties()
+            self._do_what_is_due()
 
     def _handle(self, event: ActivityEvent) -> None:
         if event.kind == "CreateActivity":
-            self._consider(event.activity_id)
+            self._answer_create(event.activity_id)
         elif event.activity_id in self._activities and self._habits.destroys:
             self._destroy(self._activities[event.activity_id])
 
-    def _consider(self, activity_id: str) -> None:
+    def _answer_create(self, activity_id: str) -> None:
         if self._habits.activities is Answer.NEVER or self._scope.wait(self._habits.creates_after):
             return
         if self._habits.activities is Answer.NO:
@@ -204,33 +207,33 @@ class AgreementLife:
         def report(state: tuple[str, str | None]) -> None:
             self._report_state(activity_id, state)
             if state == ("Ready", None):
-                self._ready()
+                self._note_ready()
 
         try:
             exe_unit = self._make_exe_unit(activity_id, self._terms.package, report)
         except (GolemError, OSError) as error:
-            logger.error("%s: activity %s can't be created: %s", self._name, activity_id, error)
+            logger.error("%s: can't create activity %s: %s", self._name, activity_id, error)
             self._report_state(activity_id, ("Terminated", None), str(error))
             return
         activity = ServedActivity(activity_id, self._habits.charge, exe_unit, self._next_note())
         self._activities[activity_id] = activity
         self._reporter.add(activity_id, activity.usage)
-        self._arrange_silence(activity_id)
+        self._schedule_silence(activity_id)
         logger.info("%s: activity %s created", self._name, activity_id)
 
-    def _arrange_silence(self, activity_id: str) -> None:
-        begins, lasts = self._habits.silent_after, self._habits.silent_for
-        self._appointments.after(begins, lambda: self._reporter.silence(activity_id))
-        if begins is not None and lasts is not None:
-            self._appointments.after(begins + lasts, lambda: self._reporter.resume(activity_id))
+    def _schedule_silence(self, activity_id: str) -> None:
+        silent_after, silent_for = self._habits.silent_after, self._habits.silent_for
+        self._delayed_calls.after(silent_after, lambda: self._reporter.silence(activity_id))
+        if silent_after is not None and silent_for is not None:
+            self._delayed_calls.after(silent_after + silent_for, lambda: self._reporter.resume(activity_id))
 
-    def _ready(self) -> None:
-        """An activity is ready, for the first time or after a command."""
+    def _note_ready(self) -> None:
+        """Schedule the habits that count from the first time that an activity is ready."""
         if self._was_ready:
             return
         self._was_ready = True
-        self._appointments.after(self._habits.dies_after, self._on_death)
-        self._appointments.after(
+        self._delayed_calls.after(self._habits.dies_after, self._on_death)
+        self._delayed_calls.after(
             self._habits.terminates_after,
             lambda: self.terminate(self._habits.reason, keep_activity=self._habits.keeps_activity),
         )
@@ -238,7 +241,7 @@ class AgreementLife:
     def _destroy(self, activity: ServedActivity) -> None:
         self._reporter.remove(activity.activity_id)
         if not activity.open:
-            # The daemon asks again while a requestor waits; it may have missed the first answer.
+            # The daemon repeats the request while a requestor waits; it may have missed the first answer.
             self._report_state(activity.activity_id, ("Terminated", None))
             return
         activity.close()
@@ -256,30 +259,32 @@ class AgreementLife:
         except ScopeEnded:
             return
         except (NoDaemon, YagnaError) as error:
-            logger.warning("%s: state %s of %s was not taken: %s", self._name, state, activity_id, error)
+            logger.warning(
+                "%s: the daemon did not accept the state %s of %s: %s", self._name, state, activity_id, error
+            )
 
-    # what falls due with time
+    # what is due at certain times
 
-    def _until_next_duty(self) -> float:
+    def _seconds_to_next_check(self) -> float:
         now = time.monotonic()
-        moments = [activity.next_note for activity in self._open_activities()] or [
-            self._idle_since + _IDLE_SECONDS
+        times = [activity.next_note for activity in self._open_activities()] or [
+            self._idle_since + _IDLE_LIMIT_SECONDS
         ]
-        seconds = min(moments) - now
-        if not self._activities and now < self._idle_since + _EAGER_SECONDS:
-            return _EAGER_POLL_SECONDS
+        seconds = min(times) - now
+        if not self._activities and now < self._idle_since + _FREQUENT_POLL_DURATION_SECONDS:
+            return _FREQUENT_POLL_SECONDS
         expires = (self._terms.expiration - datetime.now(timezone.utc)).total_seconds()
-        return max(_SHORTEST_POLL_SECONDS, min(seconds, expires, _POLL_SECONDS))
+        return max(_SHORTEST_POLL_SECONDS, min(seconds, expires, _EVENT_POLL_SECONDS))
 
-    def _do_duties(self) -> None:
+    def _do_what_is_due(self) -> None:
         now = time.monotonic()
-        if self._serves_on and not self._open_activities():
+        if self._keeps_serving and not self._open_activities():
             self._scope.cancel("the last activity of a terminated agreement has ended")
         elif datetime.now(timezone.utc) >= self._terms.expiration:
-            self._serves_on = False
-            self._give_up("Agreement expired.", "Expired")
-        elif not self._open_activities() and now >= self._idle_since + _IDLE_SECONDS:
-            self._give_up(f"No activity for {_IDLE_SECONDS:g} s.", "NoActivity")
+            self._keeps_serving = False
+            self._terminate_and_log("Agreement expired.", "Expired")
+        elif not self._open_activities() and now >= self._idle_since + _IDLE_LIMIT_SECONDS:
+            self._terminate_and_log(f"No activity for {_IDLE_LIMIT_SECONDS:g} s.", "NoActivity")
         for activity in self._open_activities():
             if now >= activity.next_note:
                 activity.next_note = self._next_note()
@@ -294,7 +299,7 @@ class AgreementLife:
     def _open_activities(self) -> list[ServedActivity]:
         return [activity for activity in list(self._activities.values()) if activity.open]
 
-    def _give_up(self, message: str, code: str) -> None:
+    def _terminate_and_log(self, message: str, code: str) -> None:
         try:
             self._terminate(message, code)
         except LocalNetworkError as error:
@@ -305,17 +310,22 @@ class AgreementLife:
         reason = {"message": message, "golem.provider.code": code}
         try:
             self._yagna.http.request(
-                "POST", path, body=reason, timeout=10.0, scope=self._provider, done=(410,)
+                "POST",
+                path,
+                body=reason,
+                timeout=_TERMINATE_TIMEOUT_SECONDS,
+                scope=self._provider,
+                done=(410,),
             )
         except (NoDaemon, YagnaError) as error:
-            raise LocalNetworkError(f"{self._name} could not be terminated: {error}") from error
-        if not self._serves_on:
+            raise LocalNetworkError(f"the agreement {self._name} could not be terminated: {error}") from error
+        if not self._keeps_serving:
             self._scope.cancel(message)
 
-    # what it costs
+    # debit notes and the invoice
 
-    def _wind_up(self) -> None:
-        """The agreement has ended: end what still runs, and say what all of it costs."""
+    def _finish(self) -> None:
+        """After the end of the agreement: end its activities, and send the invoice."""
         for activity in self._open_activities():
             self._destroy(activity)
         self._activities_ended.cancel()
@@ -332,9 +342,9 @@ class AgreementLife:
                 self.agreement_id, list(self._activities), amount, due, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
-            logger.warning("%s: the invoice did not go out: %s", self._name, error)
+            logger.warning("%s: the invoice was not sent: %s", self._name, error)
             return
-        logger.info("%s: invoice over %s sent", self._name, amount)
+        logger.info("%s: invoice of %s GLM sent", self._name, amount)
 
     def _send_debit_note(self, activity: ServedActivity) -> None:
         due = self._terms.debit_note_due(datetime.now(timezone.utc))
@@ -343,4 +353,4 @@ class AgreementLife:
                 activity.activity_id, activity.amount, activity.last_usage, due, scope=self._provider
             )
         except (NoDaemon, YagnaError) as error:
-            logger.warning("%s: a debit note did not go out: %s", self._name, error)
+            logger.warning("%s: a debit note was not sent: %s", self._name, error)

@@ -1,4 +1,4 @@
-"""What is to be done later, in a scope that may end before."""
+"""Calls functions after a delay, unless a scope ends before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class DelayedCalls:
-    """Each waits on a thread of its own, and is off when the scope has ended."""
+    """Each call waits on a thread of its own; it is dropped when the scope ends."""
 
     def __init__(self, name: str, scope: Scope) -> None:
         self._name = name
@@ -23,22 +23,29 @@ class DelayedCalls:
         self._threads: list[EngineThread] = []
 
     def after(self, seconds: float | None, work: Callable[[], object]) -> None:
-        """Have `work()` done in so many seconds, or never (None); does not block."""
+        """Call `work()` after `seconds`, or never (None); does not block."""
         if seconds is None:
             return
         with self._lock:
-            self._threads.append(EngineThread(self._name, self._keep, seconds, work).start())
+            self._threads.append(EngineThread(self._name, self._call_later, seconds, work).start())
 
-    def _keep(self, seconds: float, work: Callable[[], object]) -> None:
+    def _call_later(self, seconds: float, work: Callable[[], object]) -> None:
         if self._scope.wait(seconds):
             return
         try:
             work()
         except (ScopeEnded, LocalNetworkError) as error:
-            logger.info("%s came to nothing: %s", self._name, error)
+            logger.info("%s: a delayed call failed: %s", self._name, error)
 
     def join(self, timeout: float) -> bool:
-        """Wait for all but the calling thread, `timeout` seconds at most, after the scope has ended."""
+        """Wait for the threads after the scope has ended, except for the calling one.
+
+        Args:
+            timeout: the longest time to block, in seconds.
+
+        Returns:
+            Whether they have ended.
+        """
         left = Deadline(timeout)
         with self._lock:
             others = [thread for thread in self._threads if not thread.is_current]

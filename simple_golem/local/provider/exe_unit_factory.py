@@ -1,4 +1,4 @@
-"""The exe-units of one provider, all on one connection to the bus, which can be cut as if it had died."""
+"""Makes the exe-units of one provider; they share one connection to the service bus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .served_activity import ExeUnitLike, StateReport
 
 
 class ExeUnits:
-    """Makes them; one after the other or several at a time."""
+    """Makes exe-units; may be used by several threads."""
 
     def __init__(
         self,
@@ -33,9 +33,10 @@ class ExeUnits:
         sandboxes: SandboxMaker,
     ) -> None:
         """Args:
-        gsb_url: the far daemon's.
-        name, node_id: the provider's.
-        images: what activities can be deployed with.
+        gsb_url: the URL of the far daemon's service bus.
+        name: the provider's name.
+        node_id: the provider's node id.
+        images: the images that activities can be deployed with.
         habits: how the provider behaves.
         sandboxes: makes the private roots of activities.
         """
@@ -50,9 +51,13 @@ class ExeUnits:
         self._cut_off: list[Bus] = []
 
     def make(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike:
-        """An exe-unit that serves; blocks until the bus has confirmed it."""
+        """Make an exe-unit; blocks until the bus has confirmed its address, for 10 seconds at most.
+
+        Raises:
+            BusError: the bus refused, or did not answer in time.
+        """
         with self._lock:
-            # Providers are many, and most of them never have an activity.
+            # Connected late: most of many providers never have an activity.
             if self._bus is None:
                 self._bus = Bus(self._gsb_url, self._name)
             bus = self._bus
@@ -69,9 +74,9 @@ class ExeUnits:
         )
 
     def cut(self) -> None:
-        """Drop the connection with nothing more said, as when an exe-unit's process is killed.
+        """Drop the connection without notice, as when an exe-unit's process is killed.
 
-        The next exe-unit that is made has a connection of its own.
+        The next exe-unit gets a new connection.
         """
         with self._lock:
             if self._bus is not None:
@@ -80,7 +85,7 @@ class ExeUnits:
                 self._bus = None
 
     def close(self) -> None:
-        """End what there was of connections, after all exe-units."""
+        """Close all connections; to be called after all exe-units are closed."""
         with self._lock:
             buses = [*self._cut_off, *([self._bus] if self._bus is not None else [])]
         for bus in buses:
@@ -88,7 +93,7 @@ class ExeUnits:
 
 
 class _CommandHabits(ExeUnitHabits):
-    """What a provider does before it executes a command, and while it transfers."""
+    """Applies a provider's habits to commands and transfers."""
 
     def __init__(self, habits: ProviderHabits) -> None:
         self._habits = habits

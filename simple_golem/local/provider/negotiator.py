@@ -1,4 +1,4 @@
-"""One provider's offer in one subnet: published, kept alive, negotiated."""
+"""One provider's offer in one subnet: publishes it, renews it, and negotiates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .package import demand_refusal
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 30.0
-_PAUSE_SECONDS = 0.1
+_EVENT_POLL_SECONDS = 30.0
+_RENEWAL_PAUSE_SECONDS = 0.1
 
 
 class Negotiator:
-    """A thread that answers whoever is interested in an offer."""
+    """A thread that answers the proposals and agreements for an offer."""
 
     def __init__(
         self,
@@ -33,20 +33,20 @@ class Negotiator:
         habits: ProviderHabits,
         *,
         scope: Scope,
-        full: Callable[[], str],
-        take: Callable[[Mapping[str, Any]], str],
+        refusal_now: Callable[[], str],
+        accept: Callable[[Mapping[str, Any]], str],
     ) -> None:
-        """Publish the offer and begin to answer; does not block.
+        """Start the thread, which publishes the offer; does not block.
 
         Args:
-            name: the provider's.
-            subnet: where the offer is made.
-            api: the far daemon, with the provider's key.
-            properties: the offer's.
-            habits: how the provider answers.
-            scope: of the provider; when it is cancelled nothing more is sent.
-            full: says why the provider takes no more agreements at present, `""` if it does.
-            take: takes an agreement over, or says why not.
+            name: the provider's name.
+            subnet: the subnet of the offer.
+            api: the far daemon's API, with the provider's key.
+            properties: the properties of the offer.
+            habits: how the provider behaves.
+            scope: the scope of the provider; nothing is sent after it was cancelled.
+            refusal_now: returns why the provider accepts no agreement now; `""` if it does.
+            accept: accepts an agreement and returns `""`, or returns why it refuses.
         """
         self._name = f"{name}-offer-{subnet}"
         self._api = api
@@ -54,23 +54,23 @@ class Negotiator:
         self._constraints = offer_constraints(subnet)
         self._habits = habits
         self._provider = scope
-        # What is published at present, or was when the provider died.
+        # The id of the published offer; stays when the provider dies.
         self.offer_id: str | None = None
         self._scope = Scope(scope)
-        # That of the offer as it is published at present.
+        # The scope of the offer that is published now.
         self._round = Scope(self._scope)
-        self._full = full
-        self._take = take
-        self._turned_away = False
+        self._refusal_now = refusal_now
+        self._accept = accept
+        self._has_refused = False
         self._thread = EngineThread(self._name, self._run).start()
 
-    def free_again(self) -> None:
-        """The provider has room: who was turned away gets a new offer, since the old one is used up."""
-        if self._turned_away:
-            self._round.cancel("the offer is made anew")
+    def offer_again(self) -> None:
+        """Publish a new offer if somebody was refused: a refused requestor can't use the old one again."""
+        if self._has_refused:
+            self._round.cancel("the offer is renewed")
 
     def close(self) -> None:
-        """Withdraw the offer; does not block, the thread does it as its last work."""
+        """Withdraw the offer; does not block: the thread withdraws it and ends."""
         self._scope.cancel("the offer is withdrawn")
         self._scope.close()
 
@@ -88,27 +88,27 @@ class Negotiator:
             except ScopeEnded:
                 return
             except (NoDaemon, YagnaError) as error:
-                # It has expired after an hour, or was lost in a restart of the daemon.
-                logger.info("%s is made anew: %s", self._name, error)
-                self._scope.wait(_PAUSE_SECONDS)
+                # The offer has expired, or was lost in a restart of the daemon.
+                logger.info("%s is renewed: %s", self._name, error)
+                self._scope.wait(_RENEWAL_PAUSE_SECONDS)
 
     def _answer_until_withdrawn(self, offer_id: str) -> None:
         try:
             self._answer_all(offer_id)
         except ScopeEnded:
-            self._turned_away = False
+            self._has_refused = False
             self._api.withdraw_offer(offer_id, scope=self._provider)
             self.offer_id = None
 
     def _answer_all(self, offer_id: str) -> None:
         while True:
-            # Withdrawing an offer does not wake a reader of its events, as it does with a demand.
-            for event in self._api.offer_events(offer_id, timeout=_POLL_SECONDS, scope=self._round):
+            # Unlike a demand, a withdrawn offer does not wake the reader of its events.
+            for event in self._api.offer_events(offer_id, timeout=_EVENT_POLL_SECONDS, scope=self._round):
                 try:
                     self._answer(offer_id, event)
                 except YagnaError as error:
-                    # The requestor has lost interest, or its daemon is down; the offer itself is still there.
-                    logger.info("%s: an answer was not taken: %s", self._name, error)
+                    # The requestor has withdrawn its demand, or its daemon is down; the offer stays.
+                    logger.info("%s: an answer was not accepted: %s", self._name, error)
 
     def _answer(self, offer_id: str, event: object) -> None:
         if isinstance(event, Proposal):
@@ -121,19 +121,19 @@ class Negotiator:
             return
         refusal = self._habits.reason
         if self._habits.agreements is Answer.YES:
-            refusal = self._unfit(agreement["demand"]["properties"])
-            refusal = refusal or self._refusal(lambda: self._take(agreement))
+            refusal = self._demand_refusal(agreement["demand"]["properties"])
+            refusal = refusal or self._refusal(lambda: self._accept(agreement))
         if refusal:
             self._api.reject_agreement(agreement["agreementId"], refusal, scope=self._scope)
 
     def _refusal(self, ask: Callable[[], str]) -> str:
-        # Said before it is true: the provider may become free in the very moment of being asked.
-        self._turned_away = True
+        # Set before the question: an agreement may end, and call `offer_again`, before its answer.
+        self._has_refused = True
         refusal = ask()
-        self._turned_away = bool(refusal)
+        self._has_refused = bool(refusal)
         return refusal
 
-    def _unfit(self, demand: Mapping[str, Any]) -> str:
+    def _demand_refusal(self, demand: Mapping[str, Any]) -> str:
         return demand_refusal(demand, self._properties[CAPABILITIES])
 
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
@@ -141,7 +141,7 @@ class Negotiator:
             return
         refusal = self._habits.reason
         if self._habits.proposals is Answer.YES:
-            refusal = self._unfit(proposal.properties) or self._refusal(self._full)
+            refusal = self._demand_refusal(proposal.properties) or self._refusal(self._refusal_now)
         if refusal:
             self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
             return

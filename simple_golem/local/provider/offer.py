@@ -1,4 +1,4 @@
-"""What a local provider offers, and what it makes of the terms a demand asks for."""
+"""The properties of a provider's offer, and the terms of an agreement."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 _NEGOTIABLE = (_ACCEPT_TIMEOUT, _DEBIT_NOTE_INTERVAL, _PAYMENT_TIMEOUT)
 
 _GPU = "golem.!exp.gap-35.v1.inf.gpu"
-# What every provider really does: it holds an activity to its manifest.
-_ABLE_TO = ("manifest-support",)
+# The capability that every local provider has: it enforces manifests.
+_OWN_CAPABILITIES = ("manifest-support",)
 
 _DEFAULT_INTERVAL = timedelta(seconds=120)
 _INVOICE_DUE = timedelta(days=1)
 
 
 def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabits) -> dict[str, Any]:
-    """The properties of an offer in `subnet`: a small Linux machine that takes any payment platform."""
+    """Return the properties of an offer: a small Linux machine that accepts every payment platform."""
     return {
         "golem.node.id.name": name,
         SUBNET: subnet,
@@ -60,10 +60,10 @@ def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabit
 
 def _runtime(habits: ProviderHabits) -> dict[str, Any]:
     if habits.gpu is None:
-        return {"golem.runtime.name": habits.runtime, CAPABILITIES: [*_ABLE_TO, *habits.claims]}
+        return {"golem.runtime.name": habits.runtime, CAPABILITIES: [*_OWN_CAPABILITIES, *habits.claims]}
     return {
         "golem.runtime.name": "vm-nvidia",
-        CAPABILITIES: [*_ABLE_TO, *habits.claims, "!exp:gpu"],
+        CAPABILITIES: [*_OWN_CAPABILITIES, *habits.claims, "!exp:gpu"],
         f"{_GPU}.model": habits.gpu,
         f"{_GPU}.memory.total.gib": habits.gpu_mem_gib,
         f"{_GPU}.cuda.enabled": False,
@@ -71,18 +71,19 @@ def _runtime(habits: ProviderHabits) -> dict[str, Any]:
 
 
 def offer_constraints(subnet: str) -> str:
-    """What a demand must have: an end, and the same subnet."""
+    """Return the constraints of an offer: the demand must expire, and name the same subnet."""
     return f"(&({EXPIRATION}>0)({SUBNET}={subnet}))"
 
 
 def counter_properties(
     offer: Mapping[str, Any], demand: Mapping[str, Any], interval: float | None = None
 ) -> dict[str, Any]:
-    """The offer as an answer to a demand: what can be negotiated is as the demand has it, or left out.
+    """Return the properties of a counter-proposal: the offer's, with the negotiable ones of the demand.
 
     Args:
-        offer, demand: their properties.
-        interval: the one between debit notes that is insisted on; None: the demand's.
+        offer: the properties of the offer.
+        demand: the properties of the demand.
+        interval: the debit note interval, in seconds; None: the demand's.
     """
     terms = {name: demand[name] for name in _NEGOTIABLE if name in demand}
     if interval is not None:
@@ -92,13 +93,13 @@ def counter_properties(
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What provider and requestor have agreed on.
+    """The terms of an agreement.
 
     Attributes:
-        expiration: when the agreement ends by itself.
-        package: what is to be run.
-        debit_note_interval: how often a debit note comes.
-        payment_timeout: how long after a debit note it is to be paid; None if only the invoice is.
+        expiration: when the agreement expires.
+        package: the image, and its manifest.
+        debit_note_interval: the time between two debit notes.
+        payment_timeout: the time to pay a debit note; None: only the invoice is paid.
     """
 
     expiration: datetime
@@ -108,10 +109,13 @@ class Terms:
 
     @classmethod
     def of(cls, agreement: Mapping[str, Any]) -> Terms:
-        """Read them from an agreement as the daemon gives it.
+        """Read the terms of an agreement.
+
+        Args:
+            agreement: the agreement as the daemon returns it.
 
         Raises:
-            BadPayload: it names a manifest that is none, or has expired.
+            BadPayload: its manifest is not valid, or has expired.
         """
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
         interval, payment = offer.get(_DEBIT_NOTE_INTERVAL), offer.get(_PAYMENT_TIMEOUT)

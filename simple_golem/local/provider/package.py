@@ -1,4 +1,4 @@
-"""What an activity is to run, as a demand names it: an image, and perhaps a manifest that it is held to."""
+"""The image that a demand asks for, and the manifest that limits its commands."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MANIFEST = "golem.srv.comp.payload"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An image, and the manifest that names it, if one does.
+    """An image, and the manifest that names it, if there is one.
 
     Attributes:
-        image: `hash:sha3:<hash>:<url>`; None for a bare machine.
-        manifest: as JSON values; None: everything may be run.
+        image: `hash:sha3:<hash>:<url>`; None: no image.
+        manifest: the manifest as a JSON value; None: every command is allowed.
     """
 
     image: str | None = None
@@ -29,10 +29,10 @@ class Package:
 
     @classmethod
     def of(cls, demand: Mapping[str, Any]) -> Package:
-        """Read it from the properties of a demand.
+        """Read the package from the properties of a demand.
 
         Raises:
-            BadPayload: the manifest is none, or has expired.
+            BadPayload: the manifest is not valid, or has expired.
         """
         image = demand.get(TASK_PACKAGE)
         if MANIFEST not in demand:
@@ -42,7 +42,7 @@ class Package:
         return cls(f"hash:{named['hash']}:{named['urls'][0]}", manifest)
 
     def refusal(self, command: Mapping[str, Any]) -> str:
-        """Why a command of an ExeScript may not be executed; `""` if it may."""
+        """Return why a command of an ExeScript is not allowed; `""` if it is allowed."""
         name, details = next(iter(command.items()))
         script = (self.manifest or {}).get("compManifest", {}).get("script")
         if script is None or name not in ("run", "transfer"):
@@ -54,7 +54,7 @@ class Package:
 
 
 def demand_refusal(demand: Mapping[str, Any], capabilities: Collection[str]) -> str:
-    """Why a provider with these capabilities can't do what a demand's manifest asks for; `""` if it can."""
+    """Return why a provider with these capabilities refuses a demand's manifest; `""` if it accepts."""
     try:
         manifest = Package.of(demand).manifest
     except BadPayload as error:
@@ -65,7 +65,7 @@ def demand_refusal(demand: Mapping[str, Any], capabilities: Collection[str]) -> 
 
 
 def _line(name: str, details: Mapping[str, Any]) -> str:
-    """A command as the real exe-unit compares it: with a blank at its end, if it has no arguments."""
+    """A command as the real exe-unit compares it: it ends with a blank if it has no arguments."""
     if name == "transfer":
         return f"transfer {details.get('from')} {details.get('to')}"
     return f"run {details['entry_point']} {' '.join(details.get('args', ()))}"

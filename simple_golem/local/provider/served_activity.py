@@ -1,4 +1,4 @@
-"""One activity as its provider sees it: what runs its commands, and what it costs."""
+"""One activity of a provider: its exe-unit, its usage and its price."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Charge = Callable[[Sequence[float]], Decimal]
 
 
 class ExeUnitLike(Protocol):
-    """What runs the commands of one activity."""
+    """The exe-unit of one activity, as its provider uses it."""
 
     def usage(self) -> Sequence[float]: ...
 
@@ -21,23 +21,24 @@ class ExeUnitLike(Protocol):
 
 
 class MakeExeUnit(Protocol):
-    """Makes what runs the commands of an activity.
+    """Makes the exe-unit of an activity.
 
-    It gives its states to `on_state`: `("Initialized", None)` first, `("Terminated", None)` when closed; not
-    those that it only passes through.
+    The exe-unit calls `on_state` with its states: first `("Initialized", None)`, and `("Terminated", None)`
+    when it is closed, but not with states that last only a moment.
     """
 
     def __call__(self, activity_id: str, package: Package, on_state: StateReport) -> ExeUnitLike: ...
 
 
 class ServedActivity:
-    """One activity of an agreement, and what it costs."""
+    """One activity of an agreement, with its usage and its price."""
 
     def __init__(self, activity_id: str, charge: Charge, exe_unit: ExeUnitLike, next_note: float) -> None:
         """Args:
-        charge: what is charged for a usage.
-        exe_unit: closed with it.
-        next_note: when a debit note falls due, by the monotonic clock.
+        activity_id: the activity's id.
+        charge: returns the price of a usage in GLM.
+        exe_unit: the exe-unit; `close` closes it.
+        next_note: when the next debit note is due, on the monotonic clock.
         """
         self.activity_id = activity_id
         self.next_note = next_note
@@ -51,22 +52,22 @@ class ServedActivity:
 
     def usage(self) -> Sequence[float]:
         if self._exe_unit is not None:
-            # What is charged for and what a debit note states are the same, to the millisecond.
+            # Rounded, so that the price and the usage in a debit note match exactly.
             self._last_usage = [round(counter, 3) for counter in self._exe_unit.usage()]
         return self._last_usage
 
     @property
     def last_usage(self) -> Sequence[float]:
-        """The usage last asked for."""
+        """The result of the latest call of `usage`."""
         return self._last_usage
 
     @property
     def amount(self) -> Decimal:
-        """What is owed for it, with the usage last asked for."""
+        """The price of the latest usage in GLM."""
         return self._charge(self._last_usage)
 
     def close(self) -> None:
-        """End its processes; from here on its usage does not grow."""
+        """Close the exe-unit; the usage does not grow any more."""
         if self._exe_unit is not None:
             self.usage()
             exe_unit, self._exe_unit = self._exe_unit, None

@@ -1,4 +1,4 @@
-"""Tells the far daemon now and then what the activities have used; one that is silent is taken for dead."""
+"""Reports the usage of activities to the far daemon, which destroys activities without reports."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from ...yagna.client import Yagna
 
 logger = logging.getLogger(__name__)
 
-# The real exe-unit's pace; the daemon calls an activity unresponsive after five seconds of silence, and where
-# providers are a crowd after sixty. It takes milliseconds for each report: a crowd would leave it no time.
-_INTERVAL_SECONDS = 1.0
-_MOST_IN_A_SECOND = 20
+# As the real exe-unit. The daemon marks an activity as unresponsive after 5 seconds without a report, or
+# after 60 seconds with many providers (see `supervisor/main.py`). A report costs the daemon milliseconds, so their
+# number per second is limited.
+_REPORT_INTERVAL_SECONDS = 1.0
+_MOST_REPORTS_PER_SECOND = 20
 
 Usage = Callable[[], Sequence[float]]
 
 
 class UsageReporter:
-    """One thread that reports for all the activities of a network."""
+    """A thread that reports the usage of all activities of a network."""
 
     def __init__(self, daemon: Yagna, scope: Scope, providers: int) -> None:
         """Args:
-        daemon: the providers'.
-        scope: of the network; the thread ends with it.
-        providers: how many there are. So many activities may slow the reports down, and no more: the
-            daemon's patience goes by the providers too.
+        daemon: the far daemon.
+        scope: the scope of the network; the thread ends with it.
+        providers: the number of providers. At most this number of activities makes the reports less
+            frequent, because the daemon's limits depend on the number of providers too.
         """
         self._daemon = daemon
         self._scope = scope
@@ -48,7 +49,7 @@ class UsageReporter:
             self._activities.pop(activity_id, None)
 
     def join(self, timeout: float) -> bool:
-        """Block until the thread has ended, which it does with the scope."""
+        """Block until the thread has ended, for `timeout` seconds at most; returns whether it has ended."""
         return self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -60,7 +61,7 @@ class UsageReporter:
                 self._report(activity_id, usage())
 
     def _pause(self, activities: int) -> float:
-        return max(_INTERVAL_SECONDS, min(activities, self._providers) / _MOST_IN_A_SECOND)
+        return max(_REPORT_INTERVAL_SECONDS, min(activities, self._providers) / _MOST_REPORTS_PER_SECOND)
 
     def _report(self, activity_id: str, counters: Sequence[float]) -> None:
         usage = {"currentUsage": list(counters), "timestamp": int(time.time())}
@@ -74,7 +75,7 @@ class UsageReporter:
 
 
 class ProviderUsage:
-    """What one provider has reported, and may keep to itself."""
+    """The usage reports of one provider, which can be stopped for one activity or for all."""
 
     def __init__(self, reporter: UsageReporter) -> None:
         self._reporter = reporter
@@ -86,7 +87,7 @@ class ProviderUsage:
     def add(self, activity_id: str, usage: Usage) -> None:
         with self._lock:
             self._activities[activity_id] = usage
-            self._tell(activity_id)
+            self._report_if_allowed(activity_id)
 
     def remove(self, activity_id: str) -> None:
         with self._lock:
@@ -95,32 +96,32 @@ class ProviderUsage:
             self._reporter.remove(activity_id)
 
     def silence(self, activity_id: str) -> None:
-        """Report this activity no longer."""
+        """Stop the reports of an activity."""
         with self._lock:
             self._silent.add(activity_id)
             self._reporter.remove(activity_id)
 
     def resume(self, activity_id: str) -> None:
-        """Report this activity again, if it is still there."""
+        """Resume the reports of an activity, if it still exists."""
         with self._lock:
             self._silent.discard(activity_id)
-            self._tell(activity_id)
+            self._report_if_allowed(activity_id)
 
     def stop(self) -> None:
-        """Report nothing, of the activities to come neither."""
+        """Stop the reports of all activities, also of later ones."""
         with self._lock:
             self._stopped = True
             for activity_id in self._activities:
                 self._reporter.remove(activity_id)
 
     def start(self) -> None:
-        """Report everything again."""
+        """Resume the reports of all activities."""
         with self._lock:
             self._stopped = False
             self._silent.clear()
             for activity_id in self._activities:
-                self._tell(activity_id)
+                self._report_if_allowed(activity_id)
 
-    def _tell(self, activity_id: str) -> None:
+    def _report_if_allowed(self, activity_id: str) -> None:
         if activity_id in self._activities and activity_id not in self._silent and not self._stopped:
             self._reporter.add(activity_id, self._activities[activity_id])

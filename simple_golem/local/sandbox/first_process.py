@@ -1,9 +1,9 @@
 """The first process of a sandbox: makes the private root, starts commands, and kills them all at its end.
 
 It runs as a program of its own, with the standard library only, so that it can fork safely.
-`sandbox_maker.py` starts it. The program forks once for each sandbox, and ends when its owner closes the socket for requests.
-Each sandbox has a control socket. When its other end is closed, also because the owner was killed, the first
-process ends. The kernel then kills all other processes in the sandbox's process namespace.
+`sandbox_maker.py` starts it. The program forks once for each sandbox, and ends when its owner closes the
+socket for requests. Each sandbox has a control socket. When its other end is closed, also because the owner
+was killed, the first process ends. The kernel then kills all other processes in the sandbox.
 """
 
 from __future__ import annotations

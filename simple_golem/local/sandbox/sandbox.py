@@ -36,7 +36,7 @@ PYTHON = "/run/simple-golem/bin/python3"
 
 _START_TIMEOUT_SECONDS = 20.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
-_CLOSE_SECONDS = 3.0
+_PROCESSES_END_SECONDS = 3.0
 _FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EUSERS, errno.ENOSYS, errno.EINVAL}
 # The settings that can forbid namespaces: the value that forbids them, and one that allows them.
 _SYSCTLS = (
@@ -52,8 +52,8 @@ class Sandbox:
     """A private root, process table and network, made from namespaces of the kernel; needs no root rights.
 
     Inside, `/golem` and the usual folders such as `/tmp` are writable, and vanish with the sandbox. The
-    host's programs and libraries are readable. The host's home folders are hidden, except for the Python that runs
-    the network. Nothing on the host is changed.
+    host's programs and libraries are readable. The host's home folders are hidden, except for the Python
+    that runs the network. Nothing on the host is changed.
     """
 
     def __init__(
@@ -229,10 +229,10 @@ class Sandbox:
         self._control.close()
         handle, self._handle = self._handle, None
         if handle is not None:
-            if not has_ended(handle, _CLOSE_SECONDS):
+            if not has_ended(handle, _PROCESSES_END_SECONDS):
                 with suppress(ProcessLookupError):  # it has just ended
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
-                has_ended(handle, _CLOSE_SECONDS)
+                has_ended(handle, _PROCESSES_END_SECONDS)
             os.close(handle)
         self._close_own_maker()
 

@@ -19,7 +19,7 @@ from ...errors import LocalNetworkError
 from ..machine.processes import await_or_kill
 
 _FIRST_PROCESS = Path(__file__).with_name("first_process.py")
-_CLOSE_SECONDS = 3.0
+_PROCESS_END_SECONDS = 3.0
 
 
 class SandboxMaker:
@@ -63,4 +63,4 @@ class SandboxMaker:
     def close(self) -> None:
         """End the process; blocks until it has ended, for 3 seconds at most."""
         self._requests.close()
-        await_or_kill(self._process, _CLOSE_SECONDS)
+        await_or_kill(self._process, _PROCESS_END_SECONDS)

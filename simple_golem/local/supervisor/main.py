@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_SECONDS = 3.0
+_THREADS_END_SECONDS = 3.0
 # With more providers than this, usage reports can take longer than the daemon's usual limits.
 _MANY_PROVIDERS = 32
 _LIMITS_FOR_MANY_PROVIDERS = {"UNRESPONSIVE_LIMIT_SECONDS": "60", "INACTIVITY_LIMIT_SECONDS": "120"}
@@ -163,7 +163,7 @@ class Supervisor:
         """End all processes and threads, and remove the folder; blocks for 6 seconds at most."""
         # The daemons first: then no thread of a provider waits for an answer any more.
         self._daemons.close()
-        if not self._providers.close(_CLOSE_SECONDS):
+        if not self._providers.close(_THREADS_END_SECONDS):
             logger.warning("some threads of the providers have not ended in time")
         if self._chain is not None:
             self._chain.close()

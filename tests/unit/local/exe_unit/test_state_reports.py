@@ -49,7 +49,7 @@ def reports(told: Told) -> Iterator[StateReports]:
 
 def test_every_state_that_stays_is_told_in_order(reports: StateReports, told: Told) -> None:
     for state in (INITIALIZED, READY, TERMINATED):
-        reports.tell(state)
+        reports.add(state)
     assert reports.close(20)
     assert told.states == [INITIALIZED, READY, TERMINATED]
 
@@ -58,30 +58,30 @@ def test_what_a_command_passes_through_in_a_moment_is_not_told(
     reports: StateReports, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than any machine keeps this loop waiting; the thread that reports waits for it all the while.
-    monkeypatch.setattr("simple_golem.local.exe_unit.state_reports._PASSING_SECONDS", 3600.0)
-    reports.tell(READY)
+    monkeypatch.setattr("simple_golem.local.exe_unit.state_reports._SHORTEST_REPORTED_SECONDS", 3600.0)
+    reports.add(READY)
     assert told.came.acquire(timeout=20)
     for _ in range(1000):
-        reports.tell(BUSY)
-        reports.tell(READY)
-    reports.tell(TERMINATED)
+        reports.add(BUSY)
+        reports.add(READY)
+    reports.add(TERMINATED)
     assert reports.close(20)
     assert told.states == [READY, TERMINATED]
 
 
 def test_what_lasts_is_told_while_it_lasts(reports: StateReports, told: Told) -> None:
     for state in (READY, BUSY, READY):
-        reports.tell(state)
+        reports.add(state)
         assert told.came.acquire(timeout=20)
     assert told.states == [READY, BUSY, READY]
 
 
 def test_who_is_slow_to_hear_is_told_of_the_states_that_stay(reports: StateReports, told: Told) -> None:
     told.gate.clear()
-    reports.tell(INITIALIZED)
+    reports.add(INITIALIZED)
     assert told.came.acquire(timeout=20)
     for state in (BUSY, READY, BUSY, TERMINATED):
-        reports.tell(state)
+        reports.add(state)
     told.gate.set()
     assert reports.close(20)
     assert told.states == [INITIALIZED, READY, TERMINATED]
@@ -91,10 +91,10 @@ def test_one_who_does_not_listen_is_not_waited_for_and_told_the_last_state_in_th
     reports: StateReports, told: Told
 ) -> None:
     told.gate.clear()
-    reports.tell(INITIALIZED)
+    reports.add(INITIALIZED)
     assert told.came.acquire(timeout=20)
-    reports.tell(READY)
-    reports.tell(TERMINATED)
+    reports.add(READY)
+    reports.add(TERMINATED)
     assert not reports.close(0.05)
     told.gate.set()
     assert reports.close(20)
@@ -104,14 +104,14 @@ def test_one_who_does_not_listen_is_not_waited_for_and_told_the_last_state_in_th
 def test_one_who_takes_long_to_hear_is_told_less_of_what_passes(reports: StateReports, told: Told) -> None:
     """A telling that took 0.6 s: what lasts for six seconds would be told then, or for five at most."""
     told.gate.clear()
-    reports.tell(READY)
+    reports.add(READY)
     assert told.came.acquire(timeout=20)
     threading.Event().wait(0.6)
     told.gate.set()
     assert _idle(reports)
-    reports.tell(BUSY)
+    reports.add(BUSY)
     assert not told.came.acquire(timeout=1.0)
-    reports.tell(TERMINATED)
+    reports.add(TERMINATED)
     assert reports.close(20)
     assert told.states == [READY, TERMINATED]
 
@@ -134,12 +134,12 @@ def test_a_report_that_fails_is_logged_and_the_next_one_made(caplog: pytest.LogC
 
     reports = StateReports("states", fail_once)
     with caplog.at_level(logging.ERROR, "simple_golem.local"):
-        reports.tell(READY)
+        reports.add(READY)
         assert failed.wait(20)
         while "was not reported" not in caplog.text:
             threading.Event().wait(0.01)
-        reports.tell(READY)
-        reports.tell(TERMINATED)
+        reports.add(READY)
+        reports.add(TERMINATED)
         assert reports.close(20)
     assert heard == [READY, READY, TERMINATED]
     assert "states: ('Ready', None) was not reported" in caplog.text

@@ -360,7 +360,7 @@ def test_an_agreement_is_terminated_when_it_expires(daemon: FakeDaemon, agent: P
 def test_an_agreement_in_which_nothing_happens_is_given_up(
     daemon: FakeDaemon, agent: ProviderAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_golem.local.provider.agreement._IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("simple_golem.local.provider.agreement._IDLE_LIMIT_SECONDS", 0.2)
     daemon.market_inbox.put(agreement("A"))
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "NoActivity"
