@@ -1,4 +1,4 @@
-"""`simple-golem offers` and `simple-golem cleanup`: what the tool does with a daemon of the user's own."""
+"""`simple-golem offers` and `simple-golem cleanup`: the commands that use the user's own daemon."""
 
 from __future__ import annotations
 
@@ -21,47 +21,55 @@ from ..model.settings import Settings
 from ..yagna.client import Yagna
 from ..yagna.transport.retry import Repeat
 
-_INVOICE_SECONDS = 15.0
-_OFFER_SECONDS = 5.0
+_INVOICE_WAIT_SECONDS = 15.0
+_MARKET_SECONDS = 5.0
 _COLUMNS = ("provider", "start", "per hour", "per cpu hour", "threads", "GiB mem", "GiB disk", "id")
 
 
 def add_daemon_commands(commands: Any) -> None:
-    """Add both commands to the tool's parser."""
+    """Add both commands to the parser of the tool."""
     offers = commands.add_parser(
         "offers",
-        help="what is on the market, and what it costs",
-        description="List what is on the market, cheapest first, without committing to anything.",
+        help="list the offers on the market, with their prices",
+        description="List the offers on the market, the cheapest first. No agreement is made.",
     )
-    offers.add_argument("--seconds", type=float, default=_OFFER_SECONDS, help="how long to look at most")
-    offers.add_argument("--runtime", default="vm", help="the runtime asked for (default: vm)")
-    offers.add_argument("--min-mem-gib", type=float, default=0.5, metavar="GIB")
-    offers.add_argument("--min-storage-gib", type=float, default=2.0, metavar="GIB")
-    offers.add_argument("--min-cpu-threads", type=int, default=1, metavar="N")
-    offers.add_argument("--json", action="store_true", help="for programs, with all properties")
+    offers.add_argument(
+        "--seconds", type=float, default=_MARKET_SECONDS, help="the longest time to wait for offers"
+    )
+    offers.add_argument("--runtime", default="vm", help="the runtime (default: vm)")
+    offers.add_argument("--min-mem-gib", type=float, default=0.5, metavar="GIB", help="the least memory")
+    offers.add_argument(
+        "--min-storage-gib", type=float, default=2.0, metavar="GIB", help="the least disk space"
+    )
+    offers.add_argument("--min-cpu-threads", type=int, default=1, metavar="N", help="the fewest threads")
+    offers.add_argument("--json", action="store_true", help="print JSON with all properties, for programs")
     _add_settings(offers)
     offers.set_defaults(command=show_offers)
     cleanup = commands.add_parser(
         "cleanup",
-        help="end and pay what killed scripts have left open",
-        description="End what scripts that were killed have left open on the daemon, and pay what they owe. "
-        "What a script that still runs has open is not touched, and what was suspended is kept.",
+        help="end and pay the agreements that killed scripts have left",
+        description="End the agreements that killed scripts have left on the daemon, and pay their invoices. "
+        "Agreements of running scripts and of suspended services are kept.",
     )
     cleanup.add_argument(
-        "--wait", type=float, default=_INVOICE_SECONDS, metavar="SECONDS", help="for invoices, at most"
+        "--wait",
+        type=float,
+        default=_INVOICE_WAIT_SECONDS,
+        metavar="SECONDS",
+        help="the longest time to wait for invoices",
     )
-    cleanup.add_argument("--suspended", action="store_true", help="end what was suspended, too")
+    cleanup.add_argument("--suspended", action="store_true", help="also end suspended services")
     cleanup.add_argument(
         "--above-budget",
         action="store_true",
-        help="pay what is owed by the agreed prices, also where it is more than the budget of its session",
+        help="pay invoices by the agreed prices also above the budget of their session",
     )
     _add_settings(cleanup)
     cleanup.set_defaults(command=clean)
 
 
 def show_offers(options: argparse.Namespace) -> int:
-    """Print what is on the market."""
+    """Print the offers on the market."""
     seconds = checked_seconds(options.seconds, "--seconds", allow_none=False) or 0.0
     found = offers_on_market(_settings(options), _payload(options), seconds, Strategy())
     if options.json:
@@ -72,7 +80,7 @@ def show_offers(options: argparse.Namespace) -> int:
 
 
 def clean(options: argparse.Namespace) -> int:
-    """Clean up after sessions that are no more, and print what was done."""
+    """End the agreements that killed sessions have left, and print each step."""
     settings = _settings(options)
     yagna = Yagna(
         settings.api_url,
@@ -83,7 +91,7 @@ def clean(options: argparse.Namespace) -> int:
     )
     done: list[Event] = []
 
-    def tell(event: Event) -> None:
+    def show(event: Event) -> None:
         done.append(event)
         print(event, flush=True)
 
@@ -91,11 +99,11 @@ def clean(options: argparse.Namespace) -> int:
         node_id = yagna.identity.me(repeat=Repeat.NEVER).node_id
         whose = JournalOwner(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
-        suspended, troubles = clean_up(
+        suspended, failures = clean_up(
             yagna,
             whose,
             Scope(),
-            tell,
+            show,
             wait=wait,
             end_suspended=options.suspended,
             above_budget=options.above_budget,
@@ -104,17 +112,21 @@ def clean(options: argparse.Namespace) -> int:
         yagna.close()
     if suspended:
         print(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
-    if not (done or troubles or suspended):
+    if not (done or failures or suspended):
         print("nothing to clean up")
-    if troubles:
-        raise GolemError("not all could be cleaned up: " + "; ".join(troubles))
+    if failures:
+        raise GolemError("not all could be cleaned up: " + "; ".join(failures))
     return 0
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--subnet", help="else YAGNA_SUBNET, else public")
-    parser.add_argument("--network", help="the payment network; else YAGNA_PAYMENT_NETWORK, else hoodi")
-    parser.add_argument("--api-url", help="else YAGNA_API_URL, else http://127.0.0.1:7465")
+    parser.add_argument("--subnet", help="the subnet (default: YAGNA_SUBNET, or else public)")
+    parser.add_argument(
+        "--network", help="the payment network (default: YAGNA_PAYMENT_NETWORK, or else hoodi)"
+    )
+    parser.add_argument(
+        "--api-url", help="the daemon's URL (default: YAGNA_API_URL, or else http://127.0.0.1:7465)"
+    )
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -124,7 +136,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _payload(options: argparse.Namespace) -> Payload:
-    """The constraints of a virtual machine, for whichever runtime."""
+    """The constraints of a virtual machine, with the runtime of the options."""
     like = vm.repo(
         min_mem_gib=options.min_mem_gib,
         min_storage_gib=options.min_storage_gib,

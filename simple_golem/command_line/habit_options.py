@@ -1,4 +1,4 @@
-"""Habits as they are typed on a command line: `prov-2=dies-after:5`."""
+"""Parses habits on the command line, such as `prov-2=dies-after:5`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ Change = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Spelling:
-    """One habit: how its value is called (None: it has none), and what it changes."""
+    """How one habit is written.
+
+    Attributes:
+        value: the name of its value in the help; None: it has no value.
+        change: returns the fields of `ProviderHabits` that the habit changes.
+        optional: whether the value may be missing.
+    """
 
     value: str | None
     change: Callable[[str], Change]
@@ -39,7 +45,7 @@ def _seconds(field: str) -> _Spelling:
 def _amount(value: str) -> Decimal:
     amount = Decimal(value)
     if not amount.is_finite() or amount < 0:
-        raise ValueError(f"{value} is no amount")
+        raise ValueError(f"{value} is not an amount")
     return amount
 
 
@@ -92,14 +98,14 @@ POSSIBLE_HABITS = ", ".join(spelling.shown(name) for name, spelling in _SPELLING
 
 
 def spelled_habits(options: Iterable[str], providers: int) -> list[ProviderHabits]:
-    """The habits of as many providers, honest but for what `options` say.
+    """Return the habits of all providers.
 
     Args:
-        options: `PROVIDER=HABIT` or `PROVIDER=HABIT:VALUE`, each; those of one provider add up.
-        providers: how many there are.
+        options: each `PROVIDER=HABIT` or `PROVIDER=HABIT:VALUE`; a provider may have several.
+        providers: the number of providers.
 
     Raises:
-        BadHabit: an option is not of that form, or there is no such provider or habit.
+        BadHabit: an option does not have this form, or there is no such provider or habit.
     """
     habits = [ProviderHabits()] * providers
     names = [identity.name for identity in PROVIDERS[:providers]]
@@ -107,7 +113,7 @@ def spelled_habits(options: Iterable[str], providers: int) -> list[ProviderHabit
         provider, _, habit = option.partition("=")
         if provider not in names:
             raise BadHabit(
-                f"a habit is written PROVIDER=HABIT, with a provider from {names[0]} to {names[-1]}, "
+                f"write a habit as PROVIDER=HABIT, with a provider from {names[0]} to {names[-1]}, "
                 f"not {option!r}"
             )
         index = names.index(provider)
@@ -119,8 +125,8 @@ def _with(habits: ProviderHabits, habit: str) -> ProviderHabits:
     name, colon, value = habit.partition(":")
     spelling = _SPELLINGS.get(name)
     if spelling is None:
-        raise BadHabit(f"{name!r} is no habit; the possible ones are {POSSIBLE_HABITS}")
-    wrong = BadHabit(f"this habit is written {spelling.shown(name)}, not {habit!r}")
+        raise BadHabit(f"there is no habit {name!r}; the habits are {POSSIBLE_HABITS}")
+    wrong = BadHabit(f"write this habit as {spelling.shown(name)}, not {habit!r}")
     if (spelling.value is None) == bool(colon) and not spelling.optional:
         raise wrong
     try:

@@ -22,14 +22,14 @@ from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
 from .habit_options import POSSIBLE_HABITS, spelled_habits
 
-_FAILED = 2
-# How long a network with a chain stays for what is still to be paid; the daemon pays one after the other.
-_SETTLE_SECONDS = 20.0
-_PAYMENT_SECONDS = 2.0
-# What asks a process to end, beside Ctrl-C; Windows knows only the first.
-_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-# Settings of a yagna that the user may have elsewhere, which would lead a script away from the local one.
-_LEADING_ASTRAY = (
+_ERROR_STATUS = 2
+# How long a network with a chain waits for payments after the script; the daemon pays them one by one.
+_SETTLE_TIMEOUT_SECONDS = 20.0
+_SETTLE_TIMEOUT_SECONDS_PER_PROVIDER = 2.0
+# The signals that end a process, besides Ctrl-C. Windows has only the first.
+_END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+# Settings for the user's own yagna. With them a script would not use the local network.
+_FOREIGN_SETTINGS = (
     "YAGNA_MARKET_URL",
     "YAGNA_ACTIVITY_URL",
     "YAGNA_PAYMENT_URL",
@@ -39,44 +39,48 @@ _LEADING_ASTRAY = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool; returns its exit status.
+    """Run the tool.
 
     Args:
-        arguments: what was typed after `simple-golem`; by default the process's own arguments.
+        arguments: the arguments after `simple-golem`; by default those of this process.
+
+    Returns:
+        The exit status of the tool.
     """
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
     except GolemError as error:
         print(f"simple-golem: {error}", file=sys.stderr)
-        return _FAILED
+        return _ERROR_STATUS
     except KeyboardInterrupt:
-        return _die_of(signal.SIGINT)
+        return _end_by_signal(signal.SIGINT)
     return status
 
 
 def local_run(options: argparse.Namespace) -> int:
-    """Run a script on a local network of its own; returns the script's exit status."""
+    """Run a script on a new local network; returns the script's exit status."""
     command = [sys.executable, *_what_to_run(options)]
     with _terminating_signals(), _network(options) as network:
         status = _run(command, network)
-        # Who has ended it by a signal wants to wait for nothing.
+        # After a signal the user wants the tool to end at once.
         if options.chain and 0 <= status < 128:
-            _tell_payments(network, _SETTLE_SECONDS + options.providers * _PAYMENT_SECONDS)
-    # Shells and make have to see that it was Ctrl-C, or they go on with the next command.
-    return _die_of(signal.SIGINT) if status == -signal.SIGINT else _shell_status(status)
+            timeout = _SETTLE_TIMEOUT_SECONDS + options.providers * _SETTLE_TIMEOUT_SECONDS_PER_PROVIDER
+            _show_payments(network, timeout)
+    # A shell or make must see that the signal was Ctrl-C, or it goes on with the next command.
+    return _end_by_signal(signal.SIGINT) if status == -signal.SIGINT else _shell_status(status)
 
 
 def local_up(options: argparse.Namespace) -> int:
-    """Keep a local network up until it is interrupted; prints what to export."""
+    """Keep a local network up until a signal ends it; prints the environment variables for scripts."""
     with _terminating_signals(), _network(options) as network:
         print("\n".join(f"export {name}={value}" for name, value in network.environment.items()), flush=True)
-        _say("Ctrl-C ends it")
+        _say("press Ctrl-C to end it")
         try:
             network.wait()
         except (KeyboardInterrupt, SystemExit):
             return 0
-    raise GolemError("the local network has ended by itself")
+    raise GolemError("the local network has ended unexpectedly")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,24 +90,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"simple-golem {__version__}")
     tools = parser.add_subparsers(metavar="COMMAND", required=True)
     add_daemon_commands(tools)
-    local = tools.add_parser("local", help="a whole Golem network on this machine, offline")
+    local = tools.add_parser("local", help="a Golem network on this machine, offline")
     commands = local.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser(
         "run",
-        help="run a script on a network of its own",
+        help="run a script on a new local network",
         usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]   (or -m MODULE, or -c CODE, as with python)",
-        description="Start a local network, run a script on it, and end it with the script.",
+        description="Start a local network, run a script on it, and end the network after the script.",
     )
     _add_network_options(run)
     rest = argparse.REMAINDER
     run.add_argument("-m", dest="module", nargs=rest, help="run a module, as with python -m")
     run.add_argument("-c", dest="code", nargs=rest, help="run code, as with python -c")
-    run.add_argument("script", nargs=rest, metavar="SCRIPT [ARGS…]", help="what to run; the rest is its own")
+    run.add_argument(
+        "script", nargs=rest, metavar="SCRIPT [ARGS…]", help="the script to run, and its arguments"
+    )
     run.set_defaults(command=local_run, parser=run)
     up = commands.add_parser(
         "up",
-        help="keep a network up, and print what to export",
-        description="Start a local network, print what to export, and keep it up until Ctrl-C.",
+        help="keep a local network up, and print its environment variables",
+        description="Start a local network, print its environment variables, and keep it up until Ctrl-C.",
     )
     _add_network_options(up)
     up.set_defaults(command=local_up)
@@ -116,37 +122,37 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_PROVIDERS,
         metavar="N",
-        help=f"how many providers, 1 to {MOST_PROVIDERS} (default: {DEFAULT_PROVIDERS})",
+        help=f"the number of providers, 1 to {MOST_PROVIDERS} (default: {DEFAULT_PROVIDERS})",
     )
     parser.add_argument(
         "--subnet",
         default=DEFAULT_SUBNET,
-        help=f"where they offer; demands in other subnets are answered too (default: {DEFAULT_SUBNET})",
+        help=f"the subnet of the offers; providers answer other subnets too (default: {DEFAULT_SUBNET})",
     )
     parser.add_argument(
         "--image",
         action="append",
         default=[],
         metavar="TAG_OR_HASH=FOLDER",
-        help="an image for payloads: a folder that is laid over an activity's /golem; may be repeated",
+        help="an additional image: a folder whose files are copied to an activity's /golem; may be repeated",
     )
     parser.add_argument(
         "--habit",
         action="append",
         default=[],
         metavar="PROVIDER=HABIT",
-        help="how a provider misbehaves, as in --habit prov-2=dies-after:5; may be repeated. "
+        help="how a provider behaves, such as --habit prov-2=dies-after:5; may be repeated. "
         f"The habits are {POSSIBLE_HABITS}",
     )
     parser.add_argument(
         "--chain",
         action="store_true",
-        help="have a chain, on which invoices are really paid, and a budget is refused that nobody has",
+        help="add a chain: invoices are paid on it, and a budget above the requestor's funds is refused",
     )
     parser.add_argument(
         "--funds",
         metavar="GLM",
-        help=f"how much the requestor has on the chain (default: {DEFAULT_FUNDS})",
+        help=f"the requestor's funds on the chain (default: {DEFAULT_FUNDS})",
     )
 
 
@@ -156,7 +162,7 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
     if options.code:
         return ["-c", *options.code]
     if not options.script:
-        options.parser.error("which script is to be run?")
+        options.parser.error("name the script to run, or use -m or -c")
     if not os.path.exists(options.script[0]):
         raise GolemError(f"there is no script {options.script[0]}")
     return list(options.script)
@@ -173,31 +179,31 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()
     with network:
-        _say(f"it is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
+        _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
         if options.chain:
             _say(f"the requestor has {options.funds or DEFAULT_FUNDS} tGLM on the chain {network.chain.url}")
         yield network
 
 
 def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:
-    """How many, or how each of them behaves; an impossible number is told by the network itself."""
+    """The number of providers, or the habits of each. `LocalGolem` checks the number."""
     if not options.habit or not 1 <= options.providers <= MOST_PROVIDERS:
         return int(options.providers)
     return spelled_habits(options.habit, options.providers)
 
 
-def _say(what: str) -> None:
-    print(f"simple-golem: {what}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(f"simple-golem: {text}", file=sys.stderr, flush=True)
 
 
-def _tell_payments(network: LocalGolem, timeout: float) -> None:
-    """The network ends with the script, and payments take a moment longer: wait for them, and tell them."""
+def _show_payments(network: LocalGolem, timeout: float) -> None:
+    """Wait for the payments, which come after the end of the script, and print them."""
     try:
         if not network.settle(timeout):
-            _say("not all that the script has accepted could be paid")
+            _say("not all invoices that the script has accepted could be paid")
         transfers = network.chain.transfers()
     except GolemError as error:
-        _say(f"what was paid can't be told: {error}")
+        _say(f"the payments can't be shown: {error}")
         return
     names = {provider.node_id: provider.name for provider in network.providers}
     for one in transfers:
@@ -205,12 +211,12 @@ def _tell_payments(network: LocalGolem, timeout: float) -> None:
         _say(f"{plain(one.amount)} tGLM paid to {to}, transaction {one.transaction}")
 
 
-# --- a script, and the signals meanwhile ---------------------------------------------------------
+# --- the script and signals -----------------------------------------------------------------
 
 
 def _run(command: Sequence[str], network: LocalGolem) -> int:
-    """Run the script to its end, whatever signals come; returns its status as `subprocess` has it."""
-    environment = {name: value for name, value in os.environ.items() if name not in _LEADING_ASTRAY}
+    """Run the script, and wait for its end also after signals; returns its status as `subprocess` does."""
+    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
     with _ForwardedSignals() as signals:
         script = subprocess.Popen(command, env=environment | network.environment)
         try:
@@ -224,9 +230,9 @@ def _run(command: Sequence[str], network: LocalGolem) -> int:
 
 
 class _ForwardedSignals:
-    """While a script lives its signals are not the tool's: what the tool gets alone, it passes on.
+    """Forwards SIGTERM and SIGHUP from the tool to the script while the script runs.
 
-    A Ctrl-C is not passed on: the terminal gives it to the script itself.
+    Ctrl-C is not forwarded, because the terminal sends it to the script too.
     """
 
     def __init__(self) -> None:
@@ -234,9 +240,9 @@ class _ForwardedSignals:
         self._waiting: list[int] = []
 
     def __enter__(self) -> _ForwardedSignals:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_END_SIGNALS)}
         for number, handler in self._before.items():
-            # What is ignored from the start, as under nohup, stays so for the script as well.
+            # A signal that is ignored from the start, as under nohup, stays ignored.
             if handler is not signal.SIG_IGN:
                 signal.signal(number, self._received)
         return self
@@ -252,19 +258,19 @@ class _ForwardedSignals:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._script is None:
-            # The script may not have been there yet when the terminal gave it to everybody.
+            # The script may not have existed yet when the terminal sent the signal.
             self._waiting.append(number)
-        elif number in _ENDING:
+        elif number in _END_SIGNALS:
             self._script.send_signal(number)
 
 
 @contextmanager
 def _terminating_signals() -> Iterator[None]:
-    """SIGTERM and the end of the terminal leave through the clean-up, as Ctrl-C does."""
-    before: Mapping[signal.Signals, Any] = {number: signal.getsignal(number) for number in _ENDING}
+    """Make SIGTERM and SIGHUP raise SystemExit, so that the network is ended, as with Ctrl-C."""
+    before: Mapping[signal.Signals, Any] = {number: signal.getsignal(number) for number in _END_SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, _leave)
+            signal.signal(number, _exit_by_signal)
     try:
         yield
     finally:
@@ -272,7 +278,7 @@ def _terminating_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_by_signal(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
@@ -280,8 +286,8 @@ def _shell_status(status: int) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _die_of(number: signal.Signals) -> int:
-    """End this process by a signal, as its parent expects of it."""
+def _end_by_signal(number: signal.Signals) -> int:
+    """End this process by a signal, so that its parent process sees the signal."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     return 128 + number

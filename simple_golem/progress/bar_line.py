@@ -1,4 +1,4 @@
-"""The progress bar's one line, drawn by tqdm."""
+"""The line of the progress bar, drawn by tqdm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from tqdm.std import tqdm
 
 
 class BarLine(tqdm):  # type: ignore[type-arg]
-    """A bar that has nothing to do with those of the program: a lock of its own, and no thread."""
+    """A bar that shares nothing with the program's own tqdm bars: it has its own lock, and no thread.
+
+    The lock that tqdm makes by default is one of `multiprocessing`. It fixes the start method, and a later
+    `multiprocessing.set_start_method` in the program would fail.
+    """
 
     monitor_interval = 0
     _instances: ClassVar[WeakSet[Any]] = WeakSet()

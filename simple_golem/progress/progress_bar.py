@@ -1,6 +1,12 @@
-"""A progress bar in the terminal, for clusters that start and files that are on their way.
+"""A progress bar in the terminal, for clusters that start and files that are transferred.
 
-It is a listener of events like any other. While it is to be seen, what the program prints goes above it.
+It is a listener of events like any other. While it is visible, the program's output is written above it.
+
+tqdm draws the bar, but the redirection of the output is our own. `tqdm.contrib.DummyTqdmFile` was tried:
+it keeps an unfinished line (a prompt, or the bar of another library) until its end; it writes through tqdm's
+global lock, which breaks a later `multiprocessing.set_start_method`; and it does not clear a bar on stderr
+for a line on stdout. `logging_redirect_tqdm` drops the levels of log handlers, and the handlers that the
+program adds while the bar is visible. rich breaks an unfinished line into two.
 """
 
 from __future__ import annotations
@@ -19,45 +25,45 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TELLING = (StartProgress, TransferProgress, BatchEnded)
+_SHOWN_EVENTS = (StartProgress, TransferProgress, BatchEnded)
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt}"
-# How much is to come back a provider does not say before it has come.
+# The size of a download is not known in advance.
 _FORMAT_WITHOUT_TOTAL = "{desc}: {n_fmt}B so far"
 
 
 class ProgressBar:
-    """Shows one line at the bottom of the terminal; gone when there is nothing to be awaited."""
+    """Shows one line at the bottom of the terminal while a cluster starts or a file is transferred."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._lock = threading.RLock()
-        self._terminal = terminal.stream if isinstance(terminal, _Above) else terminal
+        self._terminal = terminal.stream if isinstance(terminal, _OutputAbove) else terminal
         self._bar: BarLine | None = None
         self._starting: dict[str, StartProgress] = {}
         self._transfers: dict[tuple[str, str], TransferProgress] = {}
-        self._guests: list[_Above] = []
+        self._redirected: list[_OutputAbove] = []
         self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._broken = False
 
     @staticmethod
     def is_possible() -> bool:
-        """Whether standard error is a terminal on which nobody types statements, and which can show one."""
+        """Whether stderr is a terminal that can show a bar, without a Python prompt on it."""
         interactive = hasattr(sys, "ps1") or os.environ.get("TERM") == "dumb"
         return sys.stderr is not None and sys.stderr.isatty() and not interactive
 
     def __call__(self, event: Event) -> None:
-        """Show what an event tells; an error, as of a terminal that is gone, ends the bar and no more."""
-        if self._broken or not isinstance(event, _TELLING):
+        """Show the progress of an event. An error, such as a closed terminal, only ends the bar."""
+        if self._broken or not isinstance(event, _SHOWN_EVENTS):
             return
         try:
             self._note(event)
             self._show()
-        except Exception as error:  # noqa: BLE001 - a bar is nothing that a program may fail by
+        except Exception as error:  # noqa: BLE001 - a program must not fail because of its bar
             self._broken = True
             self.close()
-            logger.debug("no progress bar any more: %s", error)
+            logger.debug("the progress bar has failed and is closed: %s", error)
 
     def close(self) -> None:
-        """Take the bar away, for good."""
+        """Remove the bar for good."""
         self._broken = True
         self._hide()
 
@@ -75,7 +81,7 @@ class ProgressBar:
             ):
                 self._transfers.clear()
         elif isinstance(event, BatchEnded):
-            # One that failed, or was given up: its files will not come to their end.
+            # The batch failed or was interrupted: its transfers will not continue.
             for key in [key for key in self._transfers if key[0] == event.instance]:
                 del self._transfers[key]
 
@@ -84,7 +90,7 @@ class ProgressBar:
             self._hide()
             return
         if self._bar is None:
-            self._make_room()
+            self._redirect_output()
         with self._lock:
             if self._bar is None:
                 self._bar = self._new_bar()
@@ -92,14 +98,14 @@ class ProgressBar:
                 self._show_transfers(self._bar)
             else:
                 self._show_start(self._bar)
-            if self._is_free:
+            if self._at_line_start:
                 self._bar.refresh()
 
     def _new_bar(self) -> BarLine:
-        # `tqdm` takes a good part of the time of `import simple_golem`, and only terminals need it.
+        # Loading `tqdm` takes time, and only a terminal needs it.
         from .bar_line import BarLine
 
-        # With a delay, however short, it shows nothing before it has something to show.
+        # With a delay tqdm draws nothing before the first values are set.
         return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, delay=1e-9)
 
     def _show_transfers(self, bar: BarLine) -> None:
@@ -122,65 +128,65 @@ class ProgressBar:
     def _hide(self) -> None:
         with self._lock:
             bar, self._bar = self._bar, None
-            if bar is not None and self._is_free:
+            if bar is not None and self._at_line_start:
                 bar.close()
             elif bar is not None:
-                bar.disable = True  # it has been cleared already
-        self._give_room_back()
+                bar.disable = True  # the bar is cleared already
+        self._restore_output()
 
-    # --- what others write -----------------------------------------------------------------------------
+    # --- output of the program -------------------------------------------------------------------------
 
     @property
-    def _is_free(self) -> bool:
-        """Whether no line of the program's own is begun at the bottom of the terminal."""
-        return all(guest.at_line_start for guest in self._guests)
+    def _at_line_start(self) -> bool:
+        """Whether the program has no unfinished line at the bottom of the terminal."""
+        return all(output.at_line_start for output in self._redirected)
 
-    def _make_room(self) -> None:
-        """Have the program's output go above the bar; not under the lock, since handlers have one too."""
+    def _redirect_output(self) -> None:
+        """Redirect the program's output above the bar; without the lock, because log handlers lock too."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            if stream is not None and not isinstance(stream, _Above) and stream.isatty():
-                guest = _Above.of(stream, self)
-                self._guests.append(guest)
-                setattr(sys, name, guest)
-        for guest in self._guests:
+            if stream is not None and not isinstance(stream, _OutputAbove) and stream.isatty():
+                output = _OutputAbove.of(stream, self)
+                self._redirected.append(output)
+                setattr(sys, name, output)
+        for output in self._redirected:
             for handler in _terminal_handlers():
-                if handler.stream is guest.stream:
-                    handler.setStream(guest)
-                    self._handlers.append((handler, guest))
+                if handler.stream is output.stream:
+                    handler.setStream(output)
+                    self._handlers.append((handler, output))
 
-    def _give_room_back(self) -> None:
-        guests, self._guests = self._guests, []
+    def _restore_output(self) -> None:
+        redirected, self._redirected = self._redirected, []
         handlers, self._handlers = self._handlers, []
-        for handler, guest in handlers:
-            if handler.stream is guest:
-                handler.setStream(guest.stream)
-        for guest in guests:
+        for handler, output in handlers:
+            if handler.stream is output:
+                handler.setStream(output.stream)
+        for output in redirected:
             for name in ("stdout", "stderr"):
-                if getattr(sys, name) is guest:
-                    setattr(sys, name, guest.stream)
+                if getattr(sys, name) is output:
+                    setattr(sys, name, output.stream)
 
-    def write_above(self, guest: _Above, text: str) -> int:
-        """Write what the program writes, with the bar out of its way."""
+    def write_above(self, output: _OutputAbove, text: str) -> int:
+        """Clear the bar, write the program's text, and draw the bar below it."""
         with self._lock:
             bar = self._bar
-            if bar is not None and self._is_free:
+            if bar is not None and self._at_line_start:
                 bar.clear()
-            written = guest.stream.write(text)
+            written = output.stream.write(text)
             if text:
-                guest.at_line_start = text.endswith("\n")
-            guest.stream.flush()
-            if bar is not None and self._is_free:
+                output.at_line_start = text.endswith("\n")
+            output.stream.flush()
+            if bar is not None and self._at_line_start:
                 bar.refresh()
             return written
 
 
-class _Above:
-    """Stands in for `sys.stdout` or `sys.stderr` while a bar is to be seen; in all else it is the same."""
+class _OutputAbove:
+    """Replaces `sys.stdout` or `sys.stderr` while a bar is visible; only writing differs."""
 
-    # For good: `print` holds no reference to the stream it writes to (before Python 3.14), so the interpreter
-    # would crash if one were freed by another thread meanwhile.
-    _all: ClassVar[list[_Above]] = []
+    # Never removed: before Python 3.14, `print` holds no reference to the stream that it writes to. The
+    # interpreter would crash if another thread freed the stream.
+    _all: ClassVar[list[_OutputAbove]] = []
 
     def __init__(self, stream: TextIO, bar: ProgressBar) -> None:
         self.stream = stream
@@ -188,15 +194,15 @@ class _Above:
         self._bar = bar
 
     @classmethod
-    def of(cls, stream: TextIO, bar: ProgressBar) -> _Above:
-        """The only one for `stream`, writing above `bar` from now on."""
-        guest = next((one for one in cls._all if one.stream is stream), None)
-        if guest is None:
-            guest = cls(stream, bar)
-            cls._all.append(guest)
-        guest.at_line_start = True
-        guest._bar = bar
-        return guest
+    def of(cls, stream: TextIO, bar: ProgressBar) -> _OutputAbove:
+        """Return the one object for `stream`, which writes above `bar` from now on."""
+        output = next((one for one in cls._all if one.stream is stream), None)
+        if output is None:
+            output = cls(stream, bar)
+            cls._all.append(output)
+        output.at_line_start = True
+        output._bar = bar
+        return output
 
     def write(self, text: str) -> int:
         return self._bar.write_above(self, text)

@@ -409,5 +409,5 @@ class Bus:
 
 def _refusal(reply: RegisterReply) -> str:
     """The reason of a refusal; the daemon's own bus gives only a code."""
-    reason = "the address is in use" if reply.code == _CONFLICT else f"code {reply.code}"
+    reason = "the address is registered already" if reply.code == _CONFLICT else f"code {reply.code}"
     return f"{reason}: {reply.message}" if reply.message else reason

@@ -14,9 +14,9 @@ from ...yagna.client import Yagna
 
 logger = logging.getLogger(__name__)
 
-# As the real exe-unit. The daemon marks an activity as unresponsive after 5 seconds without a report, or
-# after 60 seconds with many providers (see `supervisor/main.py`). A report costs the daemon milliseconds, so their
-# number per second is limited.
+# As the real exe-unit. The daemon marks an activity as unresponsive after 5 seconds without a report;
+# with many providers the limit is 60 seconds (see `supervisor/main.py`). Each report costs the daemon
+# milliseconds, so there is a limit of reports per second.
 _REPORT_INTERVAL_SECONDS = 1.0
 _MOST_REPORTS_PER_SECOND = 20
 

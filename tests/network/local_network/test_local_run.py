@@ -144,7 +144,8 @@ def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     family = Family(tool.pid)
     tool.press_ctrl_c()
     assert tool.end() == -signal.SIGINT, tool.text
-    assert "Traceback" not in tool.text
+    # On a fast machine the script may have started, and has a traceback of its own; the tool has none.
+    assert "/simple_golem/" not in tool.text
     assert family.survivors() == []
 
 

@@ -159,14 +159,14 @@ def test_the_habits_of_one_provider_add_up() -> None:
     [
         ("dies-after:5", "a provider from prov-1 to prov-4, not 'dies-after:5'"),
         ("prov-5=dies-after:5", "a provider from prov-1 to prov-4, not 'prov-5=dies-after:5'"),
-        ("prov-2=explodes", "'explodes' is no habit; the possible ones are never-answers, rejects"),
-        ("prov-2=dies-after", "this habit is written dies-after:SECONDS, not 'dies-after'"),
-        ("prov-2=dies-after:soon", "this habit is written dies-after:SECONDS"),
-        ("prov-2=dies-after:-1", "this habit is written dies-after:SECONDS"),
-        ("prov-2=never-approves:1", "this habit is written never-approves, not"),
-        ("prov-2=overcharges:nan", "this habit is written overcharges:FACTOR"),
-        ("prov-2=price-per-second:-1", "this habit is written price-per-second:GLM"),
-        ("prov-2=overcharges:", "this habit is written overcharges:FACTOR"),
+        ("prov-2=explodes", "there is no habit 'explodes'; the habits are never-answers, rejects"),
+        ("prov-2=dies-after", "write this habit as dies-after:SECONDS, not 'dies-after'"),
+        ("prov-2=dies-after:soon", "write this habit as dies-after:SECONDS"),
+        ("prov-2=dies-after:-1", "write this habit as dies-after:SECONDS"),
+        ("prov-2=never-approves:1", "write this habit as never-approves, not"),
+        ("prov-2=overcharges:nan", "write this habit as overcharges:FACTOR"),
+        ("prov-2=price-per-second:-1", "write this habit as price-per-second:GLM"),
+        ("prov-2=overcharges:", "write this habit as overcharges:FACTOR"),
     ],
 )
 def test_a_habit_typed_wrongly_is_one_line_that_says_how(
