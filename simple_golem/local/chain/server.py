@@ -34,7 +34,7 @@ _BALANCE_OF = bytes.fromhex("70a08231")
 _TRANSFERRED = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 _BLOOM = "0x" + "00" * 256
 _NO_HASH = "0x" + "00" * 32
-_NOBODY = "0x" + "00" * 20
+_ZERO_ADDRESS = "0x" + "00" * 20
 _GAS_LIMIT = 30_000_000
 _NOT_JSON_RPC, _NO_METHOD, _REFUSED, _BAD_REQUEST = -32700, -32601, -32000, -32602
 
@@ -48,7 +48,7 @@ class Chain:
     """
 
     def __init__(self) -> None:
-        """Start to listen; does not block.
+        """Start listening; does not block.
 
         Raises:
             LocalNetworkError: there is no free port.
@@ -61,18 +61,18 @@ class Chain:
         self.start()
 
     def start(self) -> None:
-        """Start to listen again; does nothing if the server listens already."""
+        """Start listening again; does nothing if the server listens already."""
         if self._server is None:
             self._server = JsonServer("chain", self._answer, self._port.number)
 
     def stop(self) -> None:
-        """Stop to listen until `start`; blocks for about 0.1 s."""
+        """Stop listening until `start`; blocks for about 0.1 s."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
 
     def close(self) -> None:
-        """Stop to listen for good, and release the port; blocks for about 0.1 s."""
+        """Stop listening for good, and release the port; blocks for about 0.1 s."""
         self.stop()
         self._port.release()
 
@@ -124,8 +124,8 @@ def _block(ledger: Ledger, number: int) -> Mapping[str, Any] | None:
         "difficulty": "0x0",
         "totalDifficulty": "0x0",
         "nonce": "0x0000000000000000",
-        "miner": _NOBODY,
-        "author": _NOBODY,
+        "miner": _ZERO_ADDRESS,
+        "author": _ZERO_ADDRESS,
         "extraData": "0x",
         "logsBloom": _BLOOM,
         "mixHash": _NO_HASH,
@@ -169,7 +169,7 @@ def _check_transfer(ledger: Ledger, call: Mapping[str, Any]) -> None:
     asked = transfer_asked(_asked(call)[1])
     if asked is None:
         raise ChainRefusal("execution reverted: this token has only balanceOf and transfer")
-    if ledger.glm_of(call.get("from") or _NOBODY) < asked[1]:
+    if ledger.glm_of(call.get("from") or _ZERO_ADDRESS) < asked[1]:
         raise ChainRefusal("execution reverted: ERC20: transfer amount exceeds balance")
 
 

@@ -25,7 +25,7 @@ INSTALL_HINT = "pip install 'simple_golem[local]'"
 # The local chain takes the place of this chain.
 _OWN_CHAIN = "HOODI"
 _OTHER_CHAINS = ("MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "POLYGON", "MUMBAI", "AMOY")
-_NOBODY = "http://127.0.0.1:1"
+_CLOSED_URL = "http://127.0.0.1:1"
 _READY_TIMEOUT_SECONDS = 30.0
 _READY_POLL_SECONDS = 0.02
 _SIGTERM_SECONDS = 2.0
@@ -233,11 +233,14 @@ class YagnaDaemon:
             "UNSUB_BROADCAST_DELAY": "100ms",
             "MEAN_CYCLIC_UNSUBSCRIBES_INTERVAL": "2s",
             # No requests to the outside. Only a dead proxy prevents the check for a new release.
-            "YAGNA_METRICS_URL": _NOBODY,
-            "HTTP_PROXY": _NOBODY,
-            "HTTPS_PROXY": _NOBODY,
+            "YAGNA_METRICS_URL": _CLOSED_URL,
+            "HTTP_PROXY": _CLOSED_URL,
+            "HTTPS_PROXY": _CLOSED_URL,
             "NO_PROXY": "127.0.0.1,localhost",
         }
         if self._chain_url is None:
-            environment |= {"YAGNA_DEV_SKIP_ALLOCATION_VALIDATION": "1", f"{_OWN_CHAIN}_GETH_ADDR": _NOBODY}
-        return environment | {f"{chain}_GETH_ADDR": _NOBODY for chain in _OTHER_CHAINS} | self._settings
+            environment |= {
+                "YAGNA_DEV_SKIP_ALLOCATION_VALIDATION": "1",
+                f"{_OWN_CHAIN}_GETH_ADDR": _CLOSED_URL,
+            }
+        return environment | {f"{chain}_GETH_ADDR": _CLOSED_URL for chain in _OTHER_CHAINS} | self._settings

@@ -14,7 +14,7 @@ PLATFORM = "erc20-hoodi-tglm"
 _PAYMENT_CYCLE_SECONDS = 6
 # The mode of an account for sending, as in the daemon's messages.
 _SENDING = {"bits": 2}
-_NOBODY = "http://127.0.0.1:1"
+_CLOSED_URL = "http://127.0.0.1:1"
 
 # Payments are sent and checked at once. The daemon's default intervals suit chains that cost money.
 _ENGINE = """\
@@ -78,7 +78,7 @@ _UNREACHABLE = (
 
 def payment_config(url: str) -> str:
     """Return the payment configuration of a daemon, for the local chain at `url`."""
-    networks = [(_LOCAL, url), *((network, _NOBODY) for network in _UNREACHABLE)]
+    networks = [(_LOCAL, url), *((network, _CLOSED_URL) for network in _UNREACHABLE)]
     return _ENGINE + "".join(
         _CHAIN.format(name=one.name, id=one.chain_id, token=one.token, symbol=one.symbol, url=endpoint)
         for one, endpoint in networks

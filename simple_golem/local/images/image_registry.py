@@ -18,13 +18,13 @@ class Registry:
     """
 
     def __init__(self, images: ImageStore) -> None:
-        """Start to listen; does not block."""
+        """Start listening; does not block."""
         self._images = images
         self._server = JsonServer("registry", self._answer)
         self.url = self._server.url
 
     def close(self) -> None:
-        """Stop to listen; blocks for about 0.1 s."""
+        """Stop listening; blocks for about 0.1 s."""
         self._server.close()
 
     def _answer(self, request: Request) -> tuple[int, object]:

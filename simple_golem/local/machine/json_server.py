@@ -43,7 +43,7 @@ class JsonServer:
     """
 
     def __init__(self, name: str, answer: Answer, port: int = 0) -> None:
-        """Start to listen; does not block.
+        """Start listening; does not block.
 
         Args:
             name: the name for threads and log lines.
@@ -58,7 +58,7 @@ class JsonServer:
         self._thread = EngineThread(name, self._server.serve_forever, _SHUTDOWN_POLL_SECONDS).start()
 
     def close(self) -> None:
-        """Stop to listen; blocks for about 0.1 s, for 1 s at most."""
+        """Stop listening; blocks for about 0.1 s, for 1 s at most."""
         self._server.shutdown()
         self._thread.join(_JOIN_SECONDS)
         self._server.server_close()

@@ -63,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--start", action="store_true", help="simulate observations in the background")
-    action.add_argument("--stop", action="store_true", help="simulate no more")
+    action.add_argument("--stop", action="store_true", help="stop the simulation")
     return start() if parser.parse_args().start else stop()
 
 
