@@ -126,14 +126,13 @@ class Daemon:
         """End every request, command and thread; blocks for what user functions take, at most 5 s each."""
         with self.world.lock:
             self.world.closed = True
-            exe_units = [one.exe_unit for one in self.activities.all() if one.exe_unit is not None]
-            for exe_unit in exe_units:
-                exe_unit.die()
+            for activity in self.activities.all():
+                if activity.exe_unit is not None:
+                    activity.exe_unit.die()
             self.bus.forget_all()
         self.world.drop_all("the fake daemon is closed")
         self.world.clock.close()
-        for exe_unit in exe_units:
-            exe_unit.join(_JOIN_SECONDS)
+        self.world.join(_JOIN_SECONDS)
 
     def leftovers(self) -> list[str]:
         """What a requestor has left behind."""

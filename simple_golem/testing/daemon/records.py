@@ -13,18 +13,21 @@ Kept = TypeVar("Kept")
 
 
 class Records(dict[str, Kept], Generic[Kept]):
-    """Things by their ids; where there are too many, the oldest of those that are over are forgotten."""
+    """Things by their ids; of those that are over, the latest are remembered, and all others."""
 
     def __init__(self, is_over: Callable[[Kept], bool], most: int = MOST_RECORDS) -> None:
         super().__init__()
         self._is_over = is_over
         self._most = most
+        self._new = 0
 
     def put(self, key: str, kept: Kept) -> None:
+        """Remember one more, and forget some of the oldest now and then."""
         self[key] = kept
-        if len(self) > self._most + self._most // 10:
-            too_many = len(self) - self._most
-            for old in [key for key, kept in self.items() if self._is_over(kept)][:too_many]:
+        self._new += 1
+        if self._new * 10 > self._most:
+            self._new = 0
+            for old in [key for key, kept in self.items() if self._is_over(kept)][: -self._most]:
                 del self[old]
 
 

@@ -29,6 +29,9 @@ class World:
         self._numbers = itertools.count(1)
         self._last_stamp = clock.now()
         self._calls: set[Call] = set()
+        self._threads: set[threading.Thread] = set()
+        # How often all requests were broken off: what began before is broken off, too.
+        self.drops = 0
         self.closed = False
 
     # --- ids and dates --------------------------------------------------------------------------------
@@ -101,9 +104,34 @@ class World:
     def drop_all(self, why: str) -> None:
         """Break off every request under way."""
         with self.lock:
+            self.drops += 1
             calls = list(self._calls)
         for call in calls:
             call.abandon(why)
+
+    # --- what is done on other threads ------------------------------------------------------------------
+
+    def spawn(self, name: str, work: Callable[[], object]) -> None:
+        """Do something on a thread of its own, which `join` waits for."""
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                with self.lock:
+                    self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        with self.lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Block until the threads have ended, at most `timeout` seconds each; the lock must not be held."""
+        with self.lock:
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(timeout)
 
     def after(self, seconds: float, action: Action) -> Appointment:
         """Have `action` called, holding the lock, in `seconds`; at once, by this thread, if that is 0."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ...request import Call
+from ...request import Call, ConnectionDropped
 from ..wire import date_text
 from ..world import World
 from .output import Captured, CapturedOutput
@@ -43,12 +43,15 @@ class EventStream:
         self._call = call
         self._forget: Callable[[EventStream], object] | None = forget
         self._number = 0
+        self._drops = world.drops
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
         with self._world.under_way(self._call), self._world.lock:
+            if self._drops != self._world.drops:
+                raise ConnectionDropped("the fake daemon has broken off every request")
             self._call.check()
             self._world.wait(self._call, self._changed, lambda: self.heard, PING_SECONDS)
             if not self.heard:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -87,7 +86,6 @@ class ExeUnit:
         self._batches: Records[Batch] = Records(lambda batch: batch.is_over, _MOST_BATCHES)
         # Of transfers under way, and of waits: abandoned when the activity ends.
         self._call = Call()
-        self._threads: set[threading.Thread] = set()
 
     # --- with the lock of the world ---------------------------------------------------------------------
 
@@ -95,11 +93,7 @@ class ExeUnit:
         """Take a batch; does not block."""
         batch = Batch(self._world, self._world.hex_id(32), script)
         self._batches.put(batch.batch_id, batch)
-        thread = threading.Thread(
-            target=self._run, args=(batch,), name=f"fake-exe-unit-{batch.batch_id[:8]}", daemon=True
-        )
-        self._threads.add(thread)
-        thread.start()
+        self._world.spawn(f"fake-exe-unit-{batch.batch_id[:8]}", lambda: self._run(batch))
         return batch
 
     def find(self, batch_id: str) -> Batch | None:
@@ -125,12 +119,6 @@ class ExeUnit:
         for batch in self._batches.values():
             batch.changed.notify_all()
 
-    def join(self, timeout: float) -> None:
-        """Block until its threads have ended; not to be called with the lock."""
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(timeout)
-
     def _change(self, state: StatePair) -> None:
         self.state = state
         self._on_state(state)
@@ -154,7 +142,6 @@ class ExeUnit:
                     return
         finally:
             with self._world.lock:
-                self._threads.discard(threading.current_thread())
                 if self.serves and not batch.is_over:
                     batch.end()
 

@@ -105,7 +105,7 @@ class Market:
         self._world = world
         self._node_id = node_id
         self.sellers: Sellers
-        self.demands: dict[str, Demand] = {}
+        self.demands: Records[Demand] = Records(lambda one: not self.is_alive(one))
         self._proposals: Records[Proposal] = Records(lambda one: one.demand.withdrawn)
 
     # --- for the providers ------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Market:
             world.clock.monotonic() + SUBSCRIPTION_SECONDS,
             world.condition(),
         )
-        self.demands[demand.demand_id] = demand
+        self.demands.put(demand.demand_id, demand)
         self.sellers.published(demand)
         return FakeAnswer.of_json(demand.demand_id, 201)
 

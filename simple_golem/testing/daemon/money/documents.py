@@ -233,6 +233,7 @@ class Accepted:
         activity = document.activities[0] if document.kind == "DebitNote" else None
         if more:
             self._debts.append(_Debt(document.agreement, activity, more, allocation.allocation_id))
+            del self._debts[:-MOST_RECORDS]
         return None
 
     def pay(self) -> None:

@@ -74,7 +74,7 @@ class ProviderDesk:
         self._turned_away: dict[str, Demand] = {}
         self._was_ready: set[str] = set()
         self._commands: deque[dict[str, Any]] = deque(maxlen=MOST_RECORDS)
-        self._last: Activity | None = None
+        self._files: dict[str, bytes] | None = None
         self._silences: list[Appointment] = []
 
     @property
@@ -193,7 +193,8 @@ class ProviderDesk:
         transfer = self._trade.transfers.transfer
         activity.exe_unit = ExeUnit(self._world, self.provider, transfer, told, self._commands.append)
         activity.created_at = self._world.clock.monotonic()
-        self._activities[activity.activity_id] = self._last = activity
+        self._activities[activity.activity_id] = activity
+        self._files = activity.exe_unit.files
         self._charges.setdefault(activity.agreement.agreement_id, {})
         activity.change(activity.exe_unit.state)
         self._arrange_note(activity)
@@ -227,7 +228,8 @@ class ProviderDesk:
         activity.destroyed_at = self._world.clock.monotonic()
         activity.silent = False
         self._send_note(activity)
-        if (exe_unit := activity.exe_unit) is not None and exe_unit.serves:
+        exe_unit, activity.exe_unit = activity.exe_unit, None
+        if exe_unit is not None and exe_unit.serves:
             exe_unit.end()
         elif activity.is_alive:
             activity.change((TERMINATED, None))
@@ -278,9 +280,9 @@ class ProviderDesk:
 
     def files(self) -> dict[str, bytes]:
         with self._world.lock:
-            if self._last is None or self._last.exe_unit is None:
+            if self._files is None:
                 raise RuntimeError(f"{self.provider.name} has had no activity")
-            return self._last.exe_unit.files
+            return self._files
 
     def terminate_agreement(self, reason: str, keep_activity: bool) -> None:
         with self._world.lock:
@@ -298,11 +300,11 @@ class ProviderDesk:
     def kill_exe_unit(self) -> None:
         with self._world.lock:
             for activity in list(self._activities.values()):
-                self._end_of(activity).die()
+                self._exe_unit_of(activity).die()
                 activity.change((TERMINATED, None), "execution aborted", "exit code None")
                 self._end_activity(activity)
 
-    def _end_of(self, activity: Activity) -> ExeUnit:
+    def _exe_unit_of(self, activity: Activity) -> ExeUnit:
         assert activity.exe_unit is not None
         return activity.exe_unit
 
@@ -316,8 +318,10 @@ class ProviderDesk:
                 appointment.cancel()
             self._notes.clear()
             for activity in self._activities.values():
-                self._end_of(activity).die()
+                self._exe_unit_of(activity).die()
+                activity.exe_unit = None
             self._fall_silent(destroy=False)
+            self._was_ready.clear()
             self._agreements.clear()
             self._activities.clear()
             self._charges.clear()
@@ -370,7 +374,7 @@ class ProviderDesk:
             for activity in self._activities.values():
                 activity.silent = False
                 if activity.state[0] == _UNRESPONSIVE:
-                    activity.change(self._end_of(activity).state)
+                    activity.change(self._exe_unit_of(activity).state)
 
     def send_debit_note(self) -> None:
         with self._world.lock:
