@@ -1,4 +1,4 @@
-"""The clocks that a fake daemon can go by: the real one, and one that a test moves by hand."""
+"""The clocks of a fake daemon: the real one, and one that a test moves by hand."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ Action = Callable[[], object]
 
 
 class Appointment:
-    """Something that is to be done at a moment of a clock; may be cancelled until then."""
+    """An action at a moment of a clock; it can be cancelled until then."""
 
     def __init__(self, at: float, action: Action, clock: Clock | None = None) -> None:
-        """Args: clock: the one that is told when it is cancelled."""
+        """Args: clock: is told when the action is cancelled."""
         self.at = at
         self._action: Action | None = action
         self._clock = clock
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be done."""
+        """Whether the action has not been done or cancelled."""
         return self._action is not None
 
     def cancel(self) -> None:
-        """Do it not, unless it is being done already."""
+        """Cancel the action, unless it has begun."""
         self._action = None
         if self._clock is not None:
             self._clock.forget_cancelled()
 
     def do(self) -> None:
-        """Do it, once, unless it was cancelled."""
+        """Do the action, once, unless it was cancelled."""
         action, self._action = self._action, None
         if action is not None:
             action()
 
 
 class Clock:
-    """The real clock: waits take their time, and appointments are kept by a thread of its own.
+    """The real clock.
 
-    There is a thread as long as there are appointments, until `close`.
+    A thread carries out appointments. It exists as long as there are any, until `close` at the latest.
     """
 
     def __init__(self) -> None:
@@ -60,15 +60,15 @@ class Clock:
         return datetime.now(timezone.utc)
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Seconds since some moment; they never decrease."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, until: float) -> None:
-        """Block until `condition`, which the caller holds, is notified, or `monotonic()` is `until`."""
+        """Block until `condition` is notified or `monotonic()` is `until`; the caller holds `condition`."""
         condition.wait(min(max(0.0, until - self.monotonic()), threading.TIMEOUT_MAX))
 
     def after(self, seconds: float, action: Action) -> Appointment:
-        """Have `action` called in `seconds` of this clock, on another thread; does not block."""
+        """Call `action` in `seconds`, on another thread; does not block."""
         appointment = Appointment(self.monotonic() + seconds, action, self)
         with self._changed:
             heapq.heappush(self._appointments, (appointment.at, next(self._numbers), appointment))
@@ -77,14 +77,14 @@ class Clock:
         return appointment
 
     def forget_cancelled(self) -> None:
-        """Appointments were cancelled: keep no place for them."""
+        """Drop the cancelled appointments."""
         with self._changed:
             self._appointments = [one for one in self._appointments if one[2].is_open]
             heapq.heapify(self._appointments)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Keep no appointment any more; blocks until the one that is being kept is done."""
+        """Drop all appointments; blocks until the current one is done."""
         with self._changed:
             self._closed = True
             self._appointments.clear()
@@ -103,7 +103,7 @@ class Clock:
             do_safely(appointment)
 
     def _next_due(self) -> Appointment | None:
-        """Block until an appointment is due; None once there is none any more, which ends the thread."""
+        """Block until an appointment is due; None when there are none, which ends the thread."""
         with self._changed:
             while self._appointments:
                 left = self._appointments[0][0] - self.monotonic()
@@ -115,11 +115,11 @@ class Clock:
 
 
 class HandClock(Clock):
-    """A clock that stands still until a test moves it; appointments are kept by the thread that does.
+    """A clock that stands still until a test moves it; the thread that moves it carries out appointments.
 
     Args:
-        start: the date to begin with, which moves with it. None: dates are those of the real clock, so that a
-            library with a real clock agrees with the daemon on what is over.
+        start: the first date; dates move with the clock. None: dates are those of the real clock, so that the
+            library and the daemon agree on which dates have passed.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
@@ -152,7 +152,7 @@ class HandClock(Clock):
                     del self._waiting[condition]
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass: what falls due is done in order, and who waited long enough wakes."""
+        """Move the clock: appointments are carried out in order, and waits whose time has come end."""
         until = self._passed + seconds
         while True:
             with self._changed:
@@ -165,17 +165,17 @@ class HandClock(Clock):
             do_safely(appointment)
 
     def wait_until_waiting(self, count: int = 1, timeout: float = 5.0) -> None:
-        """Block until at least `count` requests or commands wait for this clock, `timeout` real seconds.
+        """Block until at least `count` requests and commands wait, for `timeout` real seconds at most.
 
         Raises:
-            TimeoutError: there were fewer.
+            TimeoutError: fewer wait.
         """
         with self._arrived:
             if not self._arrived.wait_for(lambda: sum(self._waiting.values()) >= count, timeout):
                 raise TimeoutError(f"{sum(self._waiting.values())} wait for the clock, not {count}")
 
     def _start_thread(self) -> None:
-        """The thread that moves the clock keeps the appointments."""
+        """No thread: `advance` carries out the appointments."""
 
     def _wake_all(self) -> None:
         with self._arrived:
@@ -186,7 +186,7 @@ class HandClock(Clock):
 
 
 def do_safely(appointment: Appointment) -> None:
-    """Keep one appointment; an error in it must not end the others."""
+    """Carry out one appointment; its error must not end the others."""
     try:
         appointment.do()
     except Exception:

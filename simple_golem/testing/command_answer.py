@@ -1,4 +1,4 @@
-"""What a fake provider makes of a command that is run."""
+"""The answers of a fake provider to `run` commands."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class CommandAnswer:
-    """How a command ends.
+    """The output and the end of a command.
 
     Attributes:
-        stdout, stderr: what it writes, text or bytes.
-        exit_code: other than 0 makes it a failure.
-        message: what the provider says of a failure; None: that of the exit code.
-        seconds: how long it takes after it has written that, by the clock of the fake daemon.
+        stdout, stderr: its output, as text or bytes.
+        exit_code: 0 for success.
+        message: the provider's message for a failure; None: the usual one for the exit code.
+        seconds: how long the command takes after its output, on the clock of the fake daemon.
     """
 
     stdout: str | bytes = b""
@@ -26,9 +26,9 @@ class CommandAnswer:
 
 
 Answer: TypeAlias = Any
-"""What a command is answered: text or bytes (its stdout), a number (its exit code), a `CommandAnswer`, an
-exception (it fails with these words), None (it succeeds and writes nothing), or an iterator of pieces of its
-stdout, each of which is told as soon as it is there."""
+"""The answer to a command: text or bytes (its stdout), a number (its exit code), a `CommandAnswer`, an
+exception (the command fails with this message), None (success without output), or an iterator of pieces of
+stdout, which are sent as events at once."""
 
 Answers: TypeAlias = Callable[[dict[str, Any]], Answer] | Mapping[str, Answer]
 """Answers for `run` commands: a function of the command as it is in the ExeScript, such as
@@ -37,7 +37,7 @@ or of programs alone. The function is called on a thread of the activity and may
 
 
 def pieces_of(answers: Answers | None, command: dict[str, Any]) -> Iterator[CommandAnswer]:
-    """What a `run` command does, step by step; the last step says how it ends."""
+    """The pieces of a command's output; the last one has the exit code."""
     try:
         answer = _answer(answers, command)
         if isinstance(answer, Iterator):

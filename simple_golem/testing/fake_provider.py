@@ -1,4 +1,4 @@
-"""A provider of a fake daemon: how it behaves, and what a test has it do."""
+"""A provider of a fake daemon: its habits, and what a test can order it to do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 from .command_answer import Answers
 
 Saying = Literal["yes", "no", "never"]
-"""What a provider says to something that it is asked for; "never" is no answer at all."""
+"""How a provider answers a request; "never" means that it does not answer."""
 
 
 class Desk(Protocol):
-    """What carries out for a provider what a test has it do."""
+    """Carries out what a test orders a provider to do."""
 
     def terminate_agreement(self, reason: str, keep_activity: bool) -> None: ...
     def kill_exe_unit(self) -> None: ...
@@ -33,36 +33,38 @@ class Desk(Protocol):
 
 @dataclass(eq=False)
 class FakeProvider:
-    """A provider; its attributes are its habits, and may be changed at any moment.
+    """A provider; its attributes are its habits, and a test may change them at any moment.
+
+    All seconds are those of the fake daemon's clock.
 
     Args:
-        name: what it calls itself; `prov-1` and so on, if it is not given.
+        name: the name in its offer; `prov-1` and so on if it is not given.
         answers: what its `run` commands answer: a function of the command as it is in the ExeScript, or a
-            mapping of command lines or programs. None, or an answer of None: success without output.
-        per_second, per_cpu_second, start: its prices, in GLM; the last one is due once for an activity.
-        cpu_rate: how many threads of its processor an activity keeps busy, as it counts them.
-        overcharge: the factor by which it charges more than its prices.
-        properties: of its offer, beside and instead of the usual ones.
-        constraints: further ones of its offer, each in parentheses.
-        subnet: where it offers; None: wherever somebody asks.
-        most_agreements: how many it has at a time.
-        proposals: what it says to a counter-proposal.
-        agreements_wanted: what it says to an agreement.
-        activities_wanted: what it says when an activity is to be created; "no" ends it at once.
-        reason: what it says with every "no".
-        answers_after, approves_after, creates_after: seconds until it says so.
-        deploy_error, start_error, transfer_error: the message with which such a command fails.
-        command_seconds: how long each command takes at least.
-        answers_results: whether anybody hears what became of a command.
-        streams: whether the output of commands can be followed as it comes.
-        destroys: whether it destroys an activity when it is asked to; else it ends it with the agreement.
-        debit_note_interval: seconds between two debit notes; None: as was agreed, or each 120 s.
-        sends_notes, sends_invoice: whether it does.
+            mapping of command lines or programs. None, and an answer of None, mean success without output.
+        per_second, per_cpu_second, start: its prices, in GLM; `start` is due once for each activity.
+        cpu_rate: how many processor threads its activities use, as it counts them.
+        overcharge: the factor by which its debit notes and invoices exceed its prices.
+        properties: properties of its offer, in addition to the usual ones or in place of them.
+        constraints: additional constraints of its offer, each in parentheses.
+        subnet: the subnet of its offer; None: the subnet of each demand.
+        most_agreements: how many agreements it has at the same time.
+        proposals: its answer to a counter-proposal.
+        agreements_wanted: its answer to an agreement.
+        activities_wanted: its answer to the creation of an activity; "no" terminates the activity at once.
+        reason: the reason that it gives with each "no".
+        answers_after, approves_after, creates_after: seconds until it gives these three answers.
+        deploy_error, start_error, transfer_error: the message with which each such command fails.
+        command_seconds: the shortest time of each command.
+        answers_results: whether requests for the results of a batch are answered; if not, they time out.
+        streams: whether its batches send events.
+        destroys: whether it destroys an activity on request; if not, the activity ends with the agreement.
+        debit_note_interval: seconds between two debit notes; None: the agreed interval, or 120 seconds.
+        sends_notes, sends_invoice: whether it sends debit notes, and an invoice.
         invoice_after: seconds from the end of an agreement to its invoice.
-        terminates_after: seconds from when an activity is first ready until it terminates the agreement.
-        dies_after: seconds from then until it is dead, without a word.
-
-    All seconds go by the clock of the fake daemon.
+        terminates_after: seconds from an activity's first Ready to the end of the agreement; None: never.
+        dies_after: seconds from an activity's first Ready to `die()`; None: never.
+        unresponsive_after, destroyed_after: seconds without a report after which an activity becomes
+            Unresponsive, and is destroyed.
     """
 
     name: str = ""
@@ -96,43 +98,45 @@ class FakeProvider:
     invoice_after: float = 0.0
     terminates_after: float | None = None
     dies_after: float | None = None
+    unresponsive_after: float = 5.0
+    destroyed_after: float = 10.0
 
     _desk: Desk | None = field(default=None, init=False, repr=False)
 
     @property
     def node_id(self) -> str:
-        """Its id on the network, which goes by its name."""
+        """Its id on the network, which is made of its name."""
         return "0x" + hashlib.sha3_256(f"provider {self.name}".encode()).hexdigest()[:40]
 
     def charge(self, seconds: float, cpu_seconds: float) -> Decimal:
-        """What it charges for an activity that has used so much."""
+        """What it charges for an activity, in GLM."""
         seconds_, cpu_seconds_ = (Decimal(round(one * 1000)) / 1000 for one in (seconds, cpu_seconds))
         fair = self.start + seconds_ * self.per_second + cpu_seconds_ * self.per_cpu_second
         return fair * self.overcharge
 
-    # --- what it is like --------------------------------------------------------------------------------
+    # --- what it has ------------------------------------------------------------------------------------
 
     @property
     def agreements(self) -> list[str]:
-        """The ids of the agreements that it has in force."""
+        """The ids of its agreements in force."""
         return self._at_work().agreements()
 
     @property
     def activities(self) -> list[str]:
-        """The ids of its activities that live."""
+        """The ids of its activities that have not ended."""
         return self._at_work().activities()
 
     @property
     def commands(self) -> list[dict[str, Any]]:
-        """Every command that it has begun, in order, as in the ExeScript."""
+        """All commands that it has started, in order, as in the ExeScript."""
         return self._at_work().commands()
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The files in the container of its last activity, by path; may be changed."""
+        """The files of its last activity by path; a test may change them."""
         return self._at_work().files()
 
-    # --- what it does when a test says so ---------------------------------------------------------------
+    # --- orders of a test -------------------------------------------------------------------------------
 
     def terminate_agreement(
         self, reason: str = "the provider has other plans", *, keep_activity: bool = False
@@ -141,39 +145,44 @@ class FakeProvider:
         self._at_work().terminate_agreement(reason, keep_activity)
 
     def kill_exe_unit(self) -> None:
-        """Have its exe-units die: their activities are Terminated, their batches not answered any more."""
+        """Kill its exe-units: their activities become Terminated, and their batches are not answered."""
         self._at_work().kill_exe_unit()
 
     def vanish(self) -> None:
-        """Be cut off from the network: whatever is asked of it just takes its time."""
+        """Cut it off from the network: all requests to it time out."""
         self._at_work().vanish()
 
     def die(self) -> None:
-        """Be gone without a word, while its daemon stays: batches are answered with 500, and the state of its
-        activities becomes Unresponsive after 5 seconds."""
+        """Kill all its processes but the daemon.
+
+        It sends nothing more. Requests for batches are answered with 500, and its activities become
+        Unresponsive.
+        """
         self._at_work().die()
 
     def come_back(self) -> None:
-        """Be reachable again, with all it had; after its death it offers again, and knows of nothing."""
+        """End `vanish`, with all it had; or end `die`: it offers again, without its agreements."""
         self._at_work().come_back()
 
     def stop_reporting(self) -> None:
-        """Tell nothing of its activities: they are Unresponsive after 5 seconds, and destroyed after 10."""
+        """Stop its reports: its activities become Unresponsive, and are destroyed later."""
         self._at_work().stop_reporting()
 
     def report_again(self) -> None:
-        """Tell of its activities again."""
+        """Start its reports again."""
         self._at_work().report_again()
 
     def send_debit_note(self) -> None:
-        """Send a debit note for each of its activities, now."""
+        """Send a debit note for each of its activities now."""
         self._at_work().send_debit_note()
 
     def at_work_at(self, desk: Desk) -> None:
-        """A fake daemon takes it on, and this carries out what it is told to do from now on."""
+        """Called by the fake daemon: `desk` carries out the orders of the test from now on."""
         self._desk = desk
 
     def _at_work(self) -> Desk:
         if self._desk is None:
-            raise RuntimeError(f"{self.name or 'this provider'} is on no fake daemon: FakeYagna([provider])")
+            raise RuntimeError(
+                f"{self.name or 'this provider'} has no fake daemon: write FakeYagna([provider])"
+            )
         return self._desk

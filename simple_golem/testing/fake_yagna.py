@@ -1,4 +1,4 @@
-"""A yagna daemon in memory, with providers that do what a test says."""
+"""A yagna daemon in memory, with providers that a test controls."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _WAIT_SECONDS = 5.0
 class FakeYagna:
     """A yagna daemon in memory; may be used by any number of threads.
 
-    In a `with` statement it listens on loopback, at `url`. Without, its requests come through `adapter()`, or
-    through `answer`; then it is to be closed by `close`.
+    In a `with` statement it listens on loopback, at `url`. Without one, use `adapter()` or `answer`, and call
+    `close` at the end.
 
     Args:
-        providers: those that are there from the beginning, or how many honest ones.
-        clock: the real one, or a `HandClock`.
-        app_key: the one key that it knows.
-        funds: GLM that the requestor has; None: nobody looks.
-        pays: whether what was accepted is paid when the requestor asks for it.
-        port: where it listens; 0: any that is free.
-        seed: what all ids are made of, that of the requestor included; None: something that nobody else has.
-            With one seed twice, a session would look for what a killed one of the other has left behind.
+        providers: the first providers, or the number of honest ones.
+        clock: the real clock, or a `HandClock`.
+        app_key: the only app key that it knows.
+        funds: the requestor's GLM, which bound its allocations; None: no bound.
+        pays: whether it pays what was accepted when the requestor sends `POST /batchCycle/…/now`.
+        port: the port to listen on; 0: any free port.
+        seed: all ids are made of it, the requestor's too; None: a random one. Two daemons with the same seed
+            look like one to the library, which cleans up after the killed sessions of a requestor.
 
     Attributes:
         clock, app_key: as given.
@@ -75,18 +75,18 @@ class FakeYagna:
         self._port = port
         self._server: LoopbackServer | None = None
 
-    # --- the one way in ---------------------------------------------------------------------------------
+    # --- from a request to its answer -------------------------------------------------------------------
 
     def answer(self, request: FakeRequest, call: Call | None = None) -> FakeAnswer:
-        """Answer a request; blocks as long as it asks for, by the clock.
+        """Answer a request; blocks for the timeout of the request at most, on the clock.
 
         Args:
-            call: by which the request can be abandoned.
+            call: lets another thread abandon the request.
 
         Raises:
             ConnectionRefused: the daemon is down.
             ConnectionDropped: the request was abandoned, or the connection broke.
-            ReadTimedOut: its client waits no longer.
+            ReadTimedOut: the patience of `call` is over.
         """
         call = call or Call()
         self.requests.append(request)
@@ -117,10 +117,10 @@ class FakeYagna:
         return answer
 
     def intercept(self, interceptor: Interceptor) -> Callable[[], None]:
-        """Have each request shown to `interceptor` first, on its own thread; returns what ends that.
+        """Call `interceptor` with each request before it is answered; returns a function that ends this.
 
-        It returns None to have the request answered as usual, an answer to give instead, or a `Fault`. It may
-        block, and it may raise: a `ConnectionDropped`, for instance. The last one that was added comes first.
+        The interceptor returns None for the usual answer, another answer, or a `Fault`. It is called on the
+        thread of the request, may block, and may raise `ConnectionDropped`. The newest one comes first.
         """
         self._interceptors.append(interceptor)
 
@@ -133,11 +133,11 @@ class FakeYagna:
     # --- its fronts -------------------------------------------------------------------------------------
 
     def adapter(self) -> FakeYagnaAdapter:
-        """An adapter to be mounted on a `requests.Session`, or given to the library's own client."""
+        """Return an adapter for `requests.Session.mount`, or for the client of this library."""
         return FakeYagnaAdapter(self.answer)
 
     def serve(self) -> str:
-        """Listen on loopback; returns the URL. A second call does nothing more."""
+        """Listen on loopback and return the URL; a second call changes nothing."""
         if self._server is None:
             self._server = LoopbackServer(self.answer, self._port)
             if self._down:
@@ -146,7 +146,7 @@ class FakeYagna:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL that it listens on."""
         if self._server is None:
             raise RuntimeError(
                 "this fake daemon does not listen: use it in a `with` statement, or call serve()"
@@ -155,7 +155,7 @@ class FakeYagna:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables by which `Golem` finds it, and its registry of images."""
+        """The environment variables that let `Golem` find it and its image registry."""
         return {
             "YAGNA_APPKEY": self.app_key,
             "YAGNA_API_URL": self.url,
@@ -172,9 +172,9 @@ class FakeYagna:
         self.close()
 
     def close(self) -> None:
-        """End it, every request under way and every thread; a second call does nothing.
+        """End all requests and threads; a second call changes nothing.
 
-        Blocks until functions of a test that answer commands have returned, 5 seconds for each at most.
+        Blocks until the functions that answer commands have returned, at most 5 seconds for each.
         """
         self._down = True
         if self._server is not None:
@@ -201,34 +201,34 @@ class FakeYagna:
         return self._providers[0]
 
     def add(self, provider: FakeProvider) -> FakeProvider:
-        """Have another provider take part from now on; returns it."""
+        """Add a provider, which offers to all demands; returns it."""
         self._daemon.add(provider)
         self._providers.append(provider)
         return provider
 
     @property
     def unknown_images(self) -> set[str]:
-        """Tags and hashes that the registry does not know; it knows all others."""
+        """The tags and hashes that the image registry does not know; it knows all others."""
         return self._daemon.unknown_images
 
     def leftovers(self) -> list[str]:
-        """What a requestor has left behind; empty is as it should be.
+        """List what a requestor has not ended; an empty list is as it should be.
 
-        Demands, agreements in force, living activities, allocations, unanswered debit notes and invoices, and
+        These are demands, agreements, activities, allocations, unanswered debit notes and invoices, and
         services on the bus.
         """
         return self._daemon.leftovers()
 
     @property
     def requests_under_way(self) -> int:
-        """How many requests wait, streams included."""
+        """The number of requests that have not been answered."""
         return self._daemon.world.calls_under_way
 
     def wait_for(self, fulfilled: Callable[[], object], timeout: float = _WAIT_SECONDS) -> None:
-        """Block until `fulfilled()` holds, which is looked at after each request; real seconds.
+        """Block until `fulfilled()` is true, for `timeout` real seconds at most.
 
         Raises:
-            TimeoutError: it did not.
+            TimeoutError: it was not true in time.
         """
         deadline = time.monotonic() + timeout
         with self._answered:
@@ -239,24 +239,27 @@ class FakeYagna:
                 # Some things happen without a request, such as the end of a command.
                 self._answered.wait(min(left, 0.02))
 
-    # --- what a test does with it -----------------------------------------------------------------------
+    # --- orders of a test -------------------------------------------------------------------------------
 
     def go_down(self) -> None:
-        """Break off every request and refuse new ones, until `come_up`; it forgets nothing."""
+        """Break off all requests and refuse new ones until `come_up`; nothing is forgotten."""
         self._down = True
         if self._server is not None:
             self._server.refuse()
         self._daemon.world.drop_all("the fake daemon went down")
 
     def come_up(self) -> None:
-        """Answer again."""
+        """Answer requests again."""
         self._down = False
         if self._server is not None:
             self._server.listen()
 
     def restart(self) -> None:
-        """Break off every request, and forget what a daemon keeps in its memory: demands, proposals, and the
-        services on its bus. Agreements, activities, allocations, debit notes and invoices stay."""
+        """Restart the daemon: all requests break off, and what the real daemon keeps in memory is lost.
+
+        Demands, proposals and services on the bus are lost. Agreements, activities, allocations, debit notes
+        and invoices stay.
+        """
         self.go_down()
         self._daemon.restart()
         self.come_up()

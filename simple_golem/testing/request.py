@@ -1,4 +1,4 @@
-"""A request to a fake daemon, its answer, and what may become of it on the way."""
+"""A request to a fake daemon, its answer, and the ways in which it can fail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl, unquote
 
 @dataclass(frozen=True)
 class FakeRequest:
-    """One request.
+    """A request to the daemon.
 
     Args:
-        method: such as `GET`.
-        target: path and query as they are sent, such as `/market-api/v1/demands?x=1`.
-        headers: their names in lower case.
-        body: as it is sent.
+        method: the HTTP method.
+        target: path and query as sent, such as `/market-api/v1/demands?x=1`.
+        headers: the headers, with names in lower case.
+        body: the body as sent.
     """
 
     method: str
@@ -36,17 +36,17 @@ class FakeRequest:
 
     @cached_property
     def raw_query(self) -> str:
-        """The query, as it was sent."""
+        """The query as sent."""
         return self.target.partition("?")[2]
 
     @cached_property
     def query(self) -> Mapping[str, str]:
-        """The query, decoded; of two values with one name the last."""
+        """The query, decoded; the last value of each name."""
         return dict(parse_qsl(self.raw_query, keep_blank_values=True))
 
 
 class Stream(Protocol):
-    """A body that comes piece by piece."""
+    """The pieces of a body, as they come."""
 
     def __iter__(self) -> Iterator[bytes]: ...
     def close(self) -> None: ...
@@ -54,15 +54,14 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class FakeAnswer:
-    """What a request is answered.
+    """The daemon's answer to a request.
 
     Attributes:
-        status: of HTTP.
-        body: whole, unless there is a `stream`.
-        content_type: None where there is no body.
-        stream: the body piece by piece, as it comes; it blocks, ends with a `ConnectionDropped`, and is to be
-            closed.
-        service: the bus service whose WebSocket the connection becomes; the status is then 101.
+        status: the HTTP status.
+        body: the whole body, unless there is a `stream`.
+        content_type: the type of the body; None if there is no body.
+        stream: the pieces of the body; iterating blocks and ends with `ConnectionDropped`. Must be closed.
+        service: the bus service for which the connection becomes a WebSocket, with status 101.
     """
 
     status: int
@@ -73,45 +72,45 @@ class FakeAnswer:
 
     @classmethod
     def of_json(cls, value: object, status: int = 200) -> FakeAnswer:
-        """An answer with a JSON body."""
+        """Make an answer with a JSON body."""
         return cls(status, json.dumps(value, separators=(",", ":")).encode(), "application/json")
 
     @classmethod
     def of_text(cls, text: str, status: int) -> FakeAnswer:
-        """An answer in plain text."""
+        """Make an answer in plain text."""
         return cls(status, text.encode(), "text/plain; charset=utf-8")
 
     @classmethod
     def of_message(cls, text: str | None, status: int) -> FakeAnswer:
-        """An error as most of the daemon's APIs tell it."""
+        """Make an error as most APIs of the daemon write it."""
         return cls.of_json({"message": text}, status)
 
 
 class Fault(Enum):
-    """What an interceptor can make of a request, instead of an answer."""
+    """What an interceptor can return instead of an answer."""
 
-    REFUSED = "the connection is refused, and nothing is done"
-    DROPPED = "the connection breaks before anything is done"
-    UNANSWERED = "what was asked for is done, and the connection breaks before the answer"
+    REFUSED = "the connection is refused; the request is not carried out"
+    DROPPED = "the connection breaks before the request is carried out"
+    UNANSWERED = "the request is carried out, then the connection breaks before the answer"
 
 
 Interceptor = Callable[[FakeRequest], "FakeAnswer | Fault | None"]
 
 
 class ConnectionRefused(Exception):
-    """Nobody listens: what was asked for is not done."""
+    """The daemon does not listen; the request was not carried out."""
 
 
 class ConnectionDropped(Exception):
-    """The connection broke; nobody knows what was done."""
+    """The connection broke; whether the request was carried out is unknown."""
 
 
 class ReadTimedOut(Exception):
-    """The client has waited for the answer as long as it wanted to."""
+    """The read timeout of the client has passed."""
 
 
 class Refused(Exception):
-    """The daemon answers with an error; for the daemon's own use.
+    """The daemon answers with an error; used inside the fake daemon only.
 
     Attributes:
         answer: the error.
@@ -123,11 +122,11 @@ class Refused(Exception):
 
 
 class Call:
-    """One request under way, which may be abandoned by any thread.
+    """A request under way, which any thread can abandon.
 
     Args:
-        patience: seconds that its client waits for the answer.
-        on_wait: called, once, when the request begins to wait; it must not block.
+        patience: the read timeout of the client, in seconds.
+        on_wait: called once, when the request begins to wait; it must not block.
     """
 
     def __init__(self, patience: float = math.inf, on_wait: Callable[[Call], object] | None = None) -> None:
@@ -141,7 +140,7 @@ class Call:
         return self._abandoned is not None
 
     def abandon(self, why: str = "the request was abandoned") -> None:
-        """End the request; a wait in it ends at once, with a `ConnectionDropped`."""
+        """End the request: its wait ends at once with `ConnectionDropped`."""
         self._abandoned = self._abandoned or why
         condition = self.condition
         if condition is not None:
@@ -149,11 +148,11 @@ class Call:
                 condition.notify_all()
 
     def shutdown(self, how: int) -> None:
-        """The same, in the words of a socket, so that it can take one's place."""
+        """Abandon the request; named like the method of a socket, for code that shuts sockets down."""
         self.abandon()
 
     def waits(self, condition: threading.Condition | None) -> None:
-        """It waits for this condition from now on, which the caller holds; None: it waits no longer."""
+        """Remember the condition that the request waits for; the caller holds it."""
         self.condition = condition
         if condition is not None and self._on_wait is not None:
             on_wait, self._on_wait = self._on_wait, None

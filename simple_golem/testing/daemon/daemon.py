@@ -36,7 +36,7 @@ _JOIN_SECONDS = 5.0
 
 
 class Daemon:
-    """What answers requests; has no thread of its own but the clock's and those of commands.
+    """Answers requests; its only threads are those of the clock and of batches.
 
     Attributes:
         node_id: the requestor's.
@@ -87,7 +87,7 @@ class Daemon:
         self._routes = Routes({**own, **daemon_routes(self.market, *parts)})
 
     def add(self, provider: FakeProvider) -> None:
-        """Have a provider take part; demands on the market get its offer."""
+        """Add a provider; it offers to all demands on the market."""
         with self.world.lock:
             provider.name = provider.name or f"prov-{len(list(self.providers)) + 1}"
             if any(desk.node_id == provider.node_id for desk in self.providers):
@@ -99,7 +99,7 @@ class Daemon:
                 desk.published(demand)
 
     def answer(self, request: FakeRequest, call: Call) -> FakeAnswer:
-        """Answer a request; blocks as long as it asks for.
+        """Answer a request; blocks for the timeout in it at most.
 
         Raises:
             ConnectionDropped: the request was abandoned.
@@ -117,13 +117,13 @@ class Daemon:
                 return FakeAnswer.of_message(f"the fake daemon failed: {error!r}", 500)
 
     def restart(self) -> None:
-        """Forget what the real daemon keeps in its memory only."""
+        """Lose what the real daemon keeps in memory."""
         with self.world.lock:
             self.market.forget_all()
             self.bus.forget_all()
 
     def close(self) -> None:
-        """End every request, command and thread; blocks for what user functions take, at most 5 s each."""
+        """End all requests and threads; blocks for functions of the test, at most 5 seconds each."""
         with self.world.lock:
             self.world.closed = True
             for activity in self.activities.all():
@@ -135,7 +135,7 @@ class Daemon:
         self.world.join(_JOIN_SECONDS)
 
     def leftovers(self) -> list[str]:
-        """What a requestor has left behind."""
+        """List what a requestor has not ended."""
         with self.world.lock:
             open_agreements = [one for one in self.agreements.all() if one.is_open]
             alive = [one for one in self.activities.all() if one.is_alive]
@@ -150,7 +150,7 @@ class Daemon:
             ]
 
     def _open_notes(self) -> list[Document]:
-        """Debit notes that nobody answered, and that no answered invoice contains."""
+        """Unanswered debit notes of agreements without an answered invoice."""
         answered = {one.agreement for one in self.payments.invoices.all.values() if one.status != "RECEIVED"}
         return [one for one in self.payments.notes.unanswered() if one.agreement not in answered]
 

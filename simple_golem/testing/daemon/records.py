@@ -1,4 +1,4 @@
-"""What a fake daemon remembers, kept within bounds."""
+"""The bounded memory of a fake daemon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Kept = TypeVar("Kept")
 
 
 class Records(dict[str, Kept], Generic[Kept]):
-    """Things by their ids; of those that are over, the latest are remembered, and all others."""
+    """Records by their ids: all open ones, and the newest of those that are over."""
 
     def __init__(self, is_over: Callable[[Kept], bool], most: int = MOST_RECORDS) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Records(dict[str, Kept], Generic[Kept]):
         self._new = 0
 
     def put(self, key: str, kept: Kept) -> None:
-        """Remember one more, and forget some of the oldest now and then."""
+        """Add a record; now and then the oldest ones that are over are dropped."""
         self[key] = kept
         self._new += 1
         if self._new * 10 > self._most:
@@ -32,7 +32,7 @@ class Records(dict[str, Kept], Generic[Kept]):
 
 
 class EventLog:
-    """Events in the order of their dates, which are never the same twice."""
+    """The newest events, in the order of their dates, which are all different."""
 
     def __init__(self, most: int = MOST_RECORDS) -> None:
         self._dates: list[datetime] = []
@@ -40,7 +40,7 @@ class EventLog:
         self._most = most
 
     def add(self, date: datetime, session: str | None, event: Mapping[str, Any]) -> None:
-        """Add an event that belongs to a session of the requestor."""
+        """Add an event of a session of the requestor."""
         self._dates.append(date)
         self._events.append((session, event))
         if len(self._events) > self._most + self._most // 10:
@@ -53,7 +53,7 @@ class EventLog:
         most: int | None = None,
         kinds: Iterable[str] | None = None,
     ) -> list[Mapping[str, Any]]:
-        """The events later than `date`, oldest first, of one session or of all, of some kinds or of all."""
+        """Return the events after `date`, oldest first, of one session or all, of some kinds or all."""
         first = 0 if date is None else bisect_right(self._dates, date)
         wanted = None if kinds is None else tuple(kinds)
         return [

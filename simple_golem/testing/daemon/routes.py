@@ -1,4 +1,4 @@
-"""Which part of a fake daemon answers which request."""
+"""The paths of a fake daemon, and the functions that answer them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Routes:
             self._by_length.setdefault((method, len(parts)), []).append((parts, handler))
 
     def answer(self, request: FakeRequest, call: Call) -> FakeAnswer:
-        """Have a request answered; 404 for one that nobody answers."""
+        """Answer a request; 404 for an unknown path."""
         parts = request.path.strip("/").split("/")
         for pattern, handler in self._by_length.get((request.method, len(parts)), ()):
             if all(wanted in (_ANY, part) for wanted, part in zip(pattern, parts, strict=True)):

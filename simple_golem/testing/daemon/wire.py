@@ -1,4 +1,4 @@
-"""Bodies, queries and dates as the daemon reads and writes them, and its words for what it can't read."""
+"""Bodies, queries and dates as the daemon reads and writes them, and its errors for unreadable ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def json_body(request: FakeRequest, wanted: Iterable[str] = (), refuse: Refuse =
 
 
 def bad_json(request: FakeRequest, what: str, refuse: Refuse = FakeAnswer.of_text) -> FakeAnswer:
-    """The answer to JSON in which something is wrong."""
+    """Make the error for unfit JSON."""
     return refuse(f"Json deserialize error: {what} at line 1 column {len(request.body)}", 400)
 
 
@@ -113,14 +113,14 @@ def date_of(request: FakeRequest, name: str = "afterTimestamp") -> datetime | No
 
 
 def needed(request: FakeRequest, name: str) -> str:
-    """A text that has to be in the query."""
+    """A required text in the query."""
     if name not in request.query:
         raise Refused(bad_query(f"missing field `{name}`"))
     return request.query[name]
 
 
 def bad_query(what: str) -> FakeAnswer:
-    """The answer to a query in which something is wrong."""
+    """Make the error for an unfit query."""
     return FakeAnswer.of_text(f"Query deserialize error: {what}", 400)
 
 

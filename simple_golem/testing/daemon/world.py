@@ -1,4 +1,4 @@
-"""What all parts of a fake daemon share: one lock, one clock, ids, and every wait."""
+"""What all parts of a fake daemon share: one lock, one clock, ids, threads, and all waits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TICK = timedelta(microseconds=1)
 
 
 class World:
-    """One lock for everything: whoever reads or changes anything of the daemon holds it.
+    """The shared state: code that reads or changes anything of the daemon holds `lock`.
 
-    It is held for moments only; user functions, and whatever else may block, are called without it.
+    The lock is held for moments only. Functions of a test, and all that may block, are called without it.
     """
 
     def __init__(self, clock: Clock, seed: str) -> None:
-        """Args: seed: what the ids are made of."""
+        """Args: seed: all ids are made of it."""
         self.clock = clock
         self.lock = threading.RLock()
         self._seed = seed
@@ -37,16 +37,16 @@ class World:
     # --- ids and dates --------------------------------------------------------------------------------
 
     def hex_id(self, digits: int) -> str:
-        """A new id of so many digits."""
+        """Make a new id of `digits` hexadecimal digits."""
         return hashlib.sha3_256(f"{self._seed} {next(self._numbers)}".encode()).hexdigest()[:digits]
 
     def uuid(self) -> str:
-        """A new id in the form of a UUID."""
+        """Make a new id in the form of a UUID."""
         digits = self.hex_id(32)
         return "-".join((digits[:8], digits[8:12], "4" + digits[13:16], "8" + digits[17:20], digits[20:]))
 
     def stamp(self) -> datetime:
-        """The date of something that happens now; never the same twice."""
+        """Return the date of an event that happens now; all are different."""
         with self.lock:
             self._last_stamp = max(self.clock.now(), self._last_stamp + _TICK)
             return self._last_stamp
@@ -54,7 +54,7 @@ class World:
     # --- waits ------------------------------------------------------------------------------------------
 
     def condition(self) -> threading.Condition:
-        """A condition under the one lock."""
+        """Make a condition that uses the shared lock."""
         return threading.Condition(self.lock)
 
     def wait(
@@ -64,11 +64,11 @@ class World:
         fulfilled: Callable[[], object],
         seconds: float,
     ) -> bool:
-        """Block, holding the lock, until `fulfilled()` or for `seconds`; whether it was fulfilled.
+        """Block until `fulfilled()` is true, for `seconds` at most; returns whether it is. Holds the lock.
 
         Raises:
             ConnectionDropped: the request was abandoned.
-            ReadTimedOut: its client waits no longer.
+            ReadTimedOut: the read timeout of its client has passed.
         """
         began = self.clock.monotonic()
         try:
@@ -87,7 +87,7 @@ class World:
 
     @contextmanager
     def under_way(self, call: Call) -> Iterator[None]:
-        """While this is open, the request ends when the daemon does."""
+        """Let `drop_all` abandon this request while the context is open."""
         with self.lock:
             self._calls.add(call)
         try:
@@ -98,11 +98,11 @@ class World:
 
     @property
     def calls_under_way(self) -> int:
-        """How many requests have not been answered yet."""
+        """The number of requests that have not been answered."""
         return len(self._calls)
 
     def drop_all(self, why: str) -> None:
-        """Break off every request under way."""
+        """Abandon all requests under way."""
         with self.lock:
             self.drops += 1
             calls = list(self._calls)
@@ -112,7 +112,7 @@ class World:
     # --- what is done on other threads ------------------------------------------------------------------
 
     def spawn(self, name: str, work: Callable[[], object]) -> None:
-        """Do something on a thread of its own, which `join` waits for."""
+        """Call `work` on a new thread; `join` waits for it."""
 
         def run() -> None:
             try:
@@ -134,7 +134,7 @@ class World:
             thread.join(timeout)
 
     def after(self, seconds: float, action: Action) -> Appointment:
-        """Have `action` called, holding the lock, in `seconds`; at once, by this thread, if that is 0."""
+        """Call `action` in `seconds`, with the lock; at once, on this thread, if that is 0."""
 
         def act() -> None:
             with self.lock:

@@ -54,7 +54,7 @@ class FakeYagnaAdapter(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """Answer a request; blocks as long as the daemon would.
+        """Answer a request; blocks like the daemon.
 
         Raises:
             requests.exceptions.RequestException: as for a daemon that is down, or lets the request drop.

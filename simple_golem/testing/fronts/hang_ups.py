@@ -1,4 +1,4 @@
-"""Notices clients that hang up while their requests wait."""
+"""Abandons waiting requests whose client closes the connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..request import Call
 
 
 class HangUps:
-    """One thread that watches the sockets of requests that wait."""
+    """One thread that watches the sockets of waiting requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class HangUps:
         self._thread.start()
 
     def watch(self, connection: socket.socket, call: Call) -> None:
-        """Abandon `call` when the client hangs up, from now on."""
+        """Abandon `call` when the client closes the connection."""
         with self._lock:
             if self._closed:
                 return
@@ -35,7 +35,7 @@ class HangUps:
         self._wake()
 
     def forget(self, connection: socket.socket) -> None:
-        """Watch a socket no longer, if it was watched."""
+        """Stop watching a socket, if it is watched."""
         with self._lock:
             if self._watched.pop(connection, None) is not None:
                 self._selector.unregister(connection)

@@ -167,7 +167,7 @@ class _Connection:
         self._hang_ups.watch(self._socket, call)
 
     def _read(self) -> tuple[FakeRequest, bytes] | None:
-        """Block for the next request and how it came; None when there is none any more."""
+        """Block for the next request, and return it with its head; None if the connection has ended."""
         while (end := self._unread.find(b"\r\n\r\n")) < 0:
             if len(self._unread) > _MOST_HEAD_BYTES or not self._receive():
                 return None
@@ -213,7 +213,7 @@ def _head(answer: FakeAnswer, length: str, is_last: bool = False) -> bytes:
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket that has the port and does not listen: connections are refused, and it is nobody else's."""
+    """Bind a port without listening: connections are refused, and no other process can take the port."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((_HOST, port))

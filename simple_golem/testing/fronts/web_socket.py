@@ -25,7 +25,7 @@ class ServiceSocket:
     """Serves one WebSocket: calls of the service go out, answers come in."""
 
     def __init__(self, connection: socket.socket, head: bytes, service: Service) -> None:
-        """Args: head: the request for it, as it came."""
+        """Args: head: the bytes of the HTTP request that opens it."""
         self._connection = connection
         self._service = service
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class ServiceSocket:
         return self._protocol.state is State.OPEN
 
     def _receive_answers(self) -> bool:
-        """Block until the WebSocket has ended; whether it was without a farewell."""
+        """Block until the WebSocket ends; returns whether that was without a close frame."""
         while True:
             try:
                 data = self._connection.recv(_READ_BYTES)

@@ -287,7 +287,7 @@ def test_a_provider_that_comes_later_offers_as_well(client: Buyer, yagna: FakeYa
     assert (late.name, event["proposal"]["issuerId"]) == ("prov-2", late.node_id)
     with pytest.raises(ValueError, match="a provider prov-2 already"):
         yagna.add(FakeProvider("prov-2"))
-    with pytest.raises(RuntimeError, match="is on no fake daemon"):
+    with pytest.raises(RuntimeError, match="has no fake daemon"):
         FakeProvider("lonely").die()
 
 

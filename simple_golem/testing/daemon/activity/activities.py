@@ -48,7 +48,7 @@ class Activity:
         return TERMINATED not in self.state
 
     def change(self, state: StatePair, reason: str | None = None, message: str | None = None) -> None:
-        """Its provider tells a new state."""
+        """Take a new state from the provider."""
         self.state, self.reason, self.error_message = state, reason, message
         self.changed.notify_all()
 
@@ -65,7 +65,7 @@ class Hosts(Protocol):
 
 
 class Activities:
-    """Answers for activities."""
+    """Answers requests for activities."""
 
     def __init__(self, world: World, agreements: Agreements) -> None:
         self._world = world
@@ -223,7 +223,7 @@ class Activities:
         return activity
 
     def _reach(self, agreement: Agreement, call: Call, timeout: float) -> None:
-        """Block until the provider can be reached, or refuse when the time is over."""
+        """Block until the provider can be reached; raises `Refused` after `timeout` seconds."""
         changed, is_reached = self.hosts.reached(agreement.provider)
         if not self._world.wait(call, changed, is_reached, timeout):
             raise Refused(_timeout())

@@ -1,4 +1,4 @@
-"""One batch of an activity: its commands, what came of them so far, and who listens to it."""
+"""One batch of an activity: its commands, their results so far, and its event streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PING_SECONDS = 15.0
 
 
 class _Step:
-    """What is known of one command that has begun."""
+    """The state of one command that has begun."""
 
     def __init__(self, command: Command) -> None:
         name, details = next(iter(command.items()))
@@ -32,7 +32,7 @@ class _Step:
 
 
 class EventStream:
-    """The events of a batch for one listener; blocks for the next one, and pings where there is none."""
+    """The events of a batch for one client; iterating blocks, and gives a ping every 15 seconds."""
 
     def __init__(
         self, world: World, changed: Any, call: Call, forget: Callable[[EventStream], object]
@@ -61,7 +61,7 @@ class EventStream:
         return frame
 
     def close(self) -> None:
-        """Listen no longer; a second call does nothing."""
+        """Stop listening; a second call changes nothing."""
         with self._world.lock:
             forget, self._forget = self._forget, None
             if forget is not None:
@@ -69,7 +69,7 @@ class EventStream:
 
 
 class Batch:
-    """The commands of one exec; all of it is used with the lock of the world.
+    """The commands of one exec; all methods need the lock of the world.
 
     Attributes:
         changed: notified with whatever happens to it.
@@ -93,7 +93,7 @@ class Batch:
         self._emit(index, {"started": {"command": self.script[index]}})
 
     def write(self, index: int, stream: str, data: str | bytes) -> None:
-        """A command writes something; `stream` is "stdout" or "stderr"."""
+        """Take a piece of output; `stream` is "stdout" or "stderr"."""
         raw = data.encode() if isinstance(data, str) else data
         captured: CapturedOutput = getattr(self._steps[index], stream)
         piece: Captured = captured.write(raw)
@@ -101,7 +101,7 @@ class Batch:
             self._emit(index, {stream: piece})
 
     def progress(self, index: int, count: int, total: int | None) -> None:
-        """A transfer has moved so many bytes."""
+        """Report that a transfer has moved `count` of `total` bytes."""
         progress = {"step": [0, 1], "message": None, "progress": [count, total], "unit": "Bytes"}
         self._emit(index, {"progress": progress})
 
@@ -112,31 +112,31 @@ class Batch:
         self.changed.notify_all()
 
     def stop(self, message: str) -> None:
-        """Nothing more is executed; the command that runs fails with this message."""
+        """End the batch; the command that runs fails with this message."""
         self.is_over = True
         if self._steps and self._steps[-1].code is None:
             self.finish(len(self._steps) - 1, -1, message)
         self.changed.notify_all()
 
     def end(self) -> None:
-        """All of it was executed, up to the first failure."""
+        """Mark the batch as executed to its end, or to its first failure."""
         self.is_over = True
         self.changed.notify_all()
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody listens to what it does, or has."""
+        """Whether its event stream has been opened."""
         return self._was_heard
 
     # --- for who asks -----------------------------------------------------------------------------------
 
     @property
     def done(self) -> int:
-        """How many of its commands have ended."""
+        """The number of commands that have ended."""
         return len(self._steps) - bool(self._steps and self._steps[-1].code is None)
 
     def results(self, index: int | None) -> list[Mapping[str, Any]]:
-        """What the daemon tells: of all commands, or of those up to `index`, with the output of that one."""
+        """Return the results of all commands, or of those up to `index` with the output of that one."""
         last = len(self.script) - 1 if index is None else index
         return [
             {
@@ -152,7 +152,7 @@ class Batch:
         ]
 
     def events(self, call: Call) -> EventStream:
-        """What happens from now on, as server-sent events; nothing is repeated, and there is no end."""
+        """Open a stream of the events from now on; it has no end."""
         stream = EventStream(self._world, self.changed, call, self._listeners.remove)
         self._listeners.append(stream)
         self._was_heard = True

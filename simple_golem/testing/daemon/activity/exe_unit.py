@@ -43,7 +43,7 @@ class ExeHabits(Protocol):
 
 
 class CommandFailure(Exception):
-    """A command failed, with the words of the provider."""
+    """A command failed; the message is the provider's."""
 
     def __init__(self, message: str, code: int = -1) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ Transfer = Callable[[dict[str, Any], dict[str, bytes], Callable[[int, "int | Non
 
 
 class ExeUnit:
-    """What serves an activity, from its creation to its end.
+    """Executes the batches of an activity, from its creation to its end.
 
     Attributes:
         state: as the daemon tells it.
@@ -100,7 +100,7 @@ class ExeUnit:
         return self._batches.get(batch_id)
 
     def end(self) -> None:
-        """The activity ends in good order: what runs fails."""
+        """End the activity in the regular way: running commands fail."""
         if not self.serves:
             return
         self._cut_off()
@@ -110,7 +110,7 @@ class ExeUnit:
         self._change((TERMINATED, None))
 
     def die(self) -> None:
-        """The exe-unit is killed: nothing more is heard of what runs."""
+        """Kill the exe-unit: running commands get no result."""
         self._cut_off()
 
     def _cut_off(self) -> None:
@@ -215,7 +215,7 @@ class ExeUnit:
         return report
 
     def _pause(self, batch: Batch, seconds: float, until_heard: bool = False) -> None:
-        """Let time pass, until the activity ends."""
+        """Wait; ends early with the batch or the activity."""
         if seconds <= 0:
             return
 
@@ -250,7 +250,7 @@ class ExeUnit:
             return self.state
 
     def _leave(self, entered: StatePair) -> None:
-        """As in the real exe-unit a command that failed has changed the state all the same."""
+        """Enter the next state; as in the real exe-unit, a failed command does so, too."""
         with self._world.lock:
             if self.state == entered and self.serves:
                 self._change((str(entered[1]), None))

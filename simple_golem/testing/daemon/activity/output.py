@@ -23,11 +23,11 @@ class CapturedOutput:
 
     @classmethod
     def whole(cls) -> CapturedOutput:
-        """All of it, as it is kept of commands that have no `capture` of their own."""
+        """Keep all output, as for commands without a `capture`."""
         return cls({"stream": {}})
 
     def write(self, data: bytes) -> Captured:
-        """Keep what is to be kept of the next piece; returns what of it is to be streamed."""
+        """Keep the next piece as far as `capture` wants; returns what the event stream gets of it."""
         kept = data if self._first is None else data[: max(0, self._first - len(self._head))]
         self._head += kept
         if self._last:
@@ -35,7 +35,7 @@ class CapturedOutput:
         return self._as_wire(kept) if self._streamed else None
 
     def output(self) -> Captured:
-        """What the command's result says."""
+        """The output in the command's result."""
         return self._as_wire(bytes(self._head + self._tail))
 
     def _as_wire(self, data: bytes) -> Captured:

@@ -1,4 +1,4 @@
-"""The service bus of a fake daemon: services that the requestor publishes, and calls of them by providers."""
+"""The service bus of a fake daemon: services of the requestor, and calls by providers."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Service:
     # --- for the WebSocket ------------------------------------------------------------------------------
 
     def connected(self, connection: object) -> None:
-        """A WebSocket is open; one that was open before serves no longer."""
+        """Use a new WebSocket, in place of an older one."""
         with self._world.lock:
             self.connection = connection
             self.changed.notify_all()
 
     def take(self, connection: object) -> list[Mapping[str, Any]] | None:
-        """Block until something is to be sent over this WebSocket; None once it serves no longer."""
+        """Block until there are calls to send over this WebSocket; None if it is not in use any more."""
         with self._world.lock:
             while connection is self.connection and not self.is_withdrawn:
                 if self._unsent:
@@ -86,15 +86,18 @@ class Service:
             return None
 
     def answered(self, message: Mapping[str, Any]) -> None:
-        """An answer came over the WebSocket."""
+        """Take an answer from the WebSocket."""
         with self._world.lock:
             if message.get("id") in self._answers:
                 self._answers[str(message["id"])] = message
                 self.changed.notify_all()
 
     def disconnected(self, connection: object, *, reset: bool) -> None:
-        """Its WebSocket has ended. After a farewell the daemon takes it for one that comes back, and leaves
-        who calls waiting; after a reset it refuses them."""
+        """Take note of the end of a WebSocket.
+
+        After a close frame the real daemon expects a new WebSocket, and calls wait for it. After a reset they
+        fail.
+        """
         with self._world.lock:
             if connection is not self.connection:
                 return
@@ -116,7 +119,7 @@ class Service:
 
 
 class Bus:
-    """Answers for services."""
+    """Answers requests for services."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -124,7 +127,7 @@ class Bus:
 
     @property
     def addresses(self) -> list[str]:
-        """Where services are."""
+        """The addresses of all services."""
         return list(self._services)
 
     def call(self, address: str, component: str, payload: object, call: Call) -> Any:
@@ -140,7 +143,7 @@ class Bus:
             return service.ask(component, payload, call)
 
     def forget_all(self) -> None:
-        """The daemon was restarted."""
+        """Drop all services, as a restart does."""
         for service in self._services.values():
             service.withdraw()
         self._services.clear()

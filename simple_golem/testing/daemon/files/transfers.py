@@ -24,7 +24,7 @@ class Transfers:
         self._bus = bus
 
     def transfer(self, details: dict[str, Any], files: dict[str, bytes], report: Report, call: Call) -> None:
-        """Block until a file has been moved; what fails as nobody answers is tried three times, as really.
+        """Block until a file has been moved; like the real exe-unit, try three times if nobody answers.
 
         Raises:
             CommandFailure: it could not be moved.

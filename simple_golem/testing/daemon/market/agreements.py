@@ -1,4 +1,4 @@
-"""The agreements of a fake daemon: their states, who may change them, and the events that tell of it."""
+"""The agreements of a fake daemon: their states and their events."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Partners(Protocol):
 
 
 class Agreements:
-    """Answers for agreements."""
+    """Answers requests for agreements."""
 
     def __init__(self, world: World, market: Market, node_id: str) -> None:
         self._world = world
@@ -135,7 +135,7 @@ class Agreements:
         return True
 
     def reject(self, agreement: Agreement, reason: Mapping[str, Any]) -> None:
-        """The provider turns it down."""
+        """The provider rejects it."""
         if self._step(agreement, "Rejected"):
             self._tell(agreement, "AgreementRejectedEvent", reason=dict(reason))
             self.partners.ended(agreement)
@@ -152,7 +152,7 @@ class Agreements:
         return True
 
     def find(self, agreement_id: str) -> Agreement | None:
-        """The agreement of this id, with its end by itself taken into account."""
+        """Return the agreement of this id, which may have expired meanwhile."""
         agreement = self._agreements.get(agreement_id)
         if agreement is not None and self._world.clock.now() >= agreement.valid_to:
             self._step(agreement, "Expired")
@@ -302,7 +302,7 @@ class Agreements:
         return FakeAnswer.of_json(found)
 
     def _reach(self, agreement: Agreement, call: Call) -> None:
-        """Block until the provider can be reached, or refuse when the time for that is over."""
+        """Block until the provider can be reached; raises `Refused` after a minute."""
         changed, is_reached = self.partners.reached(agreement.provider)
         if not self._world.wait(call, changed, is_reached, NETWORK_SECONDS):
             text = f"Protocol error: Timeout while sending Agreement [R-{agreement.agreement_id}]"
@@ -332,7 +332,7 @@ def _no_step(agreement: Agreement, state: str) -> FakeAnswer:
 
 
 def _objection(proposal_id: str, proposal: Proposal | None) -> str | None:
-    """Why no agreement can be made of a proposal."""
+    """Return why an agreement for this proposal is impossible; None if it is possible."""
     head = f"Can't create Agreement for Proposal [{proposal_id}]. "
     if proposal is None:
         return f"{head}Proposal [{proposal_id}] not found."

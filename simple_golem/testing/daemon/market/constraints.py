@@ -1,4 +1,4 @@
-"""Whether an offer has what a demand asks for: the daemon's expressions, which are those of LDAP."""
+"""Constraints of demands and offers, written like LDAP filters."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _number(value: Any) -> float | None:
 
 
 def matches(constraints: str, properties: Mapping[str, Any]) -> bool:
-    """Whether properties fulfil an expression; one that can't be read is fulfilled by nothing."""
+    """Whether properties fulfil an expression; nothing fulfils an unreadable one."""
     try:
         return _Parser(constraints).whole()(properties)
     except ValueError:

@@ -57,7 +57,7 @@ class Offer:
 
 @dataclass(eq=False)
 class Proposal:
-    """A step on the way from an offer to an agreement, of the provider or of the requestor."""
+    """A proposal of the provider or of the requestor, between an offer and an agreement."""
 
     proposal_id: str
     demand: Demand
@@ -99,7 +99,7 @@ class Sellers(Protocol):
 
 
 class Market:
-    """Answers for demands and proposals."""
+    """Answers requests for demands and proposals."""
 
     def __init__(self, world: World, node_id: str) -> None:
         self._world = world
@@ -111,7 +111,7 @@ class Market:
     # --- for the providers ------------------------------------------------------------------------------
 
     def propose(self, demand: Demand, offer: Offer) -> None:
-        """An offer meets a demand, which it fits."""
+        """Make the first proposal of an offer for a demand, if they match."""
         if not self.is_alive(demand) or not fits(demand, offer):
             return
         proposal = self._new(demand, offer, offer.owner, offer.properties, offer.constraints)
@@ -127,7 +127,7 @@ class Market:
         self._tell(counter.demand, {"eventType": "ProposalEvent"}, proposal)
 
     def reject(self, counter: Proposal, reason: Mapping[str, Any]) -> None:
-        """The provider turns a counter-proposal down."""
+        """The provider rejects a counter-proposal."""
         counter.state = "Rejected"
         if self.is_alive(counter.demand):
             event = {
@@ -150,7 +150,7 @@ class Market:
         return self._proposals.get(proposal_id)
 
     def forget_all(self) -> None:
-        """The daemon was restarted: what is negotiated lives in its memory."""
+        """Drop all demands and proposals, as a restart does."""
         for demand in self.demands.values():
             demand.withdrawn = True
             demand.changed.notify_all()
@@ -317,7 +317,7 @@ def fits(demand: Demand, offer: Offer) -> bool:
 
 
 def most_events(request: FakeRequest) -> int:
-    """How many events a request of the market wants at most."""
+    """The `maxEvents` of a request."""
     most = number_of(request, "maxEvents")
     if most is None:
         return _DEFAULT_EVENTS

@@ -1,4 +1,4 @@
-"""The forms of the market's ids, and what the daemon says of one that has another."""
+"""The forms of the market's ids, and the daemon's errors for other forms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_proposal(proposal_id: object) -> bool:
 
 
 def not_hexadecimal(agreement_id: str) -> str | None:
-    """What is wrong with the id of an agreement, None if nothing is."""
+    """Return what is wrong with the id of an agreement; None if nothing is."""
     if _HEXADECIMAL.fullmatch(agreement_id):
         return None
     return f"Id [{agreement_id}] contains non hexadecimal characters."

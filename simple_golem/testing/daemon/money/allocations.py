@@ -58,10 +58,10 @@ class Allocation:
 
 
 class Allocations:
-    """Answers for allocations.
+    """Answers requests for allocations.
 
     Attributes:
-        funds: what the requestor has, in GLM; None: nobody looks.
+        funds: the requestor's GLM, which bound its allocations; None: no bound.
     """
 
     def __init__(self, world: World, node_id: str, funds: Decimal | None) -> None:
@@ -74,7 +74,7 @@ class Allocations:
         return [one for key in list(self._allocations) if (one := self.find(key)) is not None]
 
     def find(self, allocation_id: object) -> Allocation | None:
-        """The allocation of this id, unless it was released or its time is over."""
+        """The allocation of this id, unless it was released or has expired."""
         allocation = self._allocations.get(str(allocation_id))
         if allocation is None or allocation.is_released:
             return None

@@ -37,11 +37,10 @@ _SHORTEST_CYCLE_SECONDS = 5
 
 @dataclass(eq=False)
 class Document:
-    """What a provider asks for: a debit note of one activity, or an invoice of an agreement.
+    """A debit note of one activity, or an invoice of an agreement.
 
     Attributes:
         kind: "DebitNote" or "Invoice".
-        subject: whose debt it is, of which each part is paid once.
     """
 
     kind: str
@@ -86,7 +85,7 @@ class Document:
 
 @dataclass(eq=False)
 class _Debt:
-    """What was accepted and not paid yet; of an activity, or of an agreement's invoice."""
+    """An accepted amount that is not paid yet, of an activity or of an agreement's invoice."""
 
     agreement: Agreement
     activity: str | None
@@ -96,7 +95,7 @@ class _Debt:
 
 @dataclass(eq=False)
 class Documents:
-    """Answers for debit notes, or for invoices, and remembers what was accepted of them."""
+    """Answers requests for debit notes, or for invoices."""
 
     kind: str
     world: World
@@ -110,12 +109,12 @@ class Documents:
         self._key = "debitNoteId" if self.kind == "DebitNote" else "invoiceId"
 
     def receive(self, document: Document) -> None:
-        """A provider has sent it."""
+        """Take a document that a provider has sent."""
         self.all.put(document.document_id, document)
         self._tell(document, "ReceivedEvent")
 
     def settle(self, document: Document) -> None:
-        """It is paid."""
+        """Mark a document as paid."""
         document.status = "SETTLED"
         self._tell(document, "SettledEvent")
 
@@ -204,7 +203,7 @@ class Documents:
 
 
 class Accepted:
-    """What was accepted of which agreement, and what of that is paid.
+    """The accepted amounts of agreements and activities, and their payments.
 
     Attributes:
         payments: as the daemon tells them.
@@ -218,7 +217,7 @@ class Accepted:
         self._debts: list[_Debt] = []
 
     def add(self, document: Document, allocation: Allocation) -> str | None:
-        """Take a document's amount from an allocation; the refusal if there is not enough in it."""
+        """Take the amount of a document from an allocation; returns the refusal if that is too small."""
         agreement_id = document.agreement.agreement_id
         subject = document.activities[0] if document.kind == "DebitNote" else agreement_id
         before = self._amounts.get(subject, Decimal(0))
@@ -237,7 +236,7 @@ class Accepted:
         return None
 
     def pay(self) -> None:
-        """Pay all that was accepted: one payment for each provider."""
+        """Pay all accepted amounts: one payment for each provider."""
         debts, self._debts = self._debts, []
         payees = dict.fromkeys(debt.agreement.provider for debt in debts)
         for payee in payees:
@@ -275,7 +274,7 @@ def _part(debt: _Debt) -> dict[str, str]:
 
 
 class Payments:
-    """Answers for payments, and pays.
+    """Answers requests for payments.
 
     Attributes:
         notes, invoices: the documents.
@@ -295,20 +294,20 @@ class Payments:
     def send_note(
         self, activity: Activity, amount: Decimal, usage: Sequence[float], due: datetime | None
     ) -> None:
-        """A provider sends a debit note."""
+        """Take a debit note of a provider."""
         ids, world = (activity.activity_id,), self._world
         note = Document("DebitNote", world.uuid(), activity.agreement, ids, amount, world.stamp(), due, usage)
         self.notes.receive(note)
 
     def send_invoice(self, agreement: Agreement, activities: Sequence[str], amount: Decimal) -> None:
-        """A provider sends its invoice."""
+        """Take an invoice of a provider."""
         world = self._world
         due = world.clock.now() + timedelta(days=1)
         made = world.stamp()
         self.invoices.receive(Document("Invoice", world.uuid(), agreement, activities, amount, made, due))
 
     def settle(self) -> None:
-        """Pay all that was accepted."""
+        """Pay all accepted amounts."""
         self._accepted.pay()
         for documents in (self.notes, self.invoices):
             for document in [one for one in documents.all.values() if one.status == "ACCEPTED"]:

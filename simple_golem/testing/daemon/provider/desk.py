@@ -1,4 +1,4 @@
-"""One provider at work: it offers, negotiates, serves activities, charges, and lets requestors down."""
+"""One provider at work: it offers, negotiates, serves activities and charges, as its habits say."""
 
 from __future__ import annotations
 
@@ -29,22 +29,20 @@ from .offer import (
     payment_timeout,
 )
 
-UNRESPONSIVE_SECONDS = 5.0
-DESTROYED_SECONDS = 10.0
 _UNRESPONSIVE = "Unresponsive"
 
 
 class Presence(Enum):
-    """Whether somebody is there."""
+    """How much of a provider works."""
 
-    HERE = "it does its work"
-    CUT_OFF = "its network is cut"
-    DEAD = "its daemon is there, and nobody else"
+    HERE = "all of it"
+    CUT_OFF = "all of it, without a network"
+    DEAD = "its daemon only"
 
 
 @dataclass(frozen=True)
 class Trade:
-    """Where a provider does its business."""
+    """The parts of the daemon that a provider uses."""
 
     world: World
     market: Market
@@ -55,7 +53,7 @@ class Trade:
 
 
 class ProviderDesk:
-    """Does what its provider's habits say; all of it holds the lock of the world, or takes it."""
+    """Does what its provider's habits say; holds or takes the lock of the world."""
 
     def __init__(self, provider: FakeProvider, trade: Trade) -> None:
         self.provider = provider
@@ -84,7 +82,7 @@ class ProviderDesk:
     # --- offers and proposals ---------------------------------------------------------------------------
 
     def published(self, demand: Demand) -> None:
-        """A demand is on the market."""
+        """Offer to a new demand."""
         if self._presence is not Presence.HERE:
             return
         subnet = str(demand.properties.get(SUBNET, ""))
@@ -101,7 +99,7 @@ class ProviderDesk:
         return offer
 
     def countered(self, counter: Proposal) -> None:
-        """A requestor has answered an offer."""
+        """React to a counter-proposal."""
         if self._presence is Presence.HERE and self.provider.proposals != "never":
             self._world.after(self.provider.answers_after, lambda: self._answer(counter))
 
@@ -122,7 +120,7 @@ class ProviderDesk:
         return f"No capacity available. Reached Agreements limit: {most}"
 
     def _free_again(self) -> None:
-        """Who was turned away gets a new offer."""
+        """Offer again to those demands that were rejected for want of capacity."""
         turned_away, self._turned_away = self._turned_away, {}
         for demand in turned_away.values():
             self.published(demand)
@@ -130,7 +128,7 @@ class ProviderDesk:
     # --- agreements -------------------------------------------------------------------------------------
 
     def confirmed(self, agreement: Agreement) -> None:
-        """A requestor wants an agreement."""
+        """React to a confirmed agreement."""
         if self._presence is Presence.HERE and self.provider.agreements_wanted != "never":
             self._world.after(self.provider.approves_after, lambda: self._decide(agreement))
 
@@ -145,7 +143,7 @@ class ProviderDesk:
             self._agreements[agreement.agreement_id] = agreement
 
     def ended(self, agreement: Agreement) -> None:
-        """An agreement has ended, whoever has ended it."""
+        """React to the end of an agreement."""
         agreement_id = agreement.agreement_id
         if self._presence is not Presence.HERE or self._agreements.pop(agreement_id, None) is None:
             return
@@ -173,7 +171,7 @@ class ProviderDesk:
     # --- activities -------------------------------------------------------------------------------------
 
     def wanted(self, activity: Activity) -> None:
-        """An activity is to be created."""
+        """React to the creation of an activity."""
         if self._presence is Presence.HERE and self.provider.activities_wanted != "never":
             self._world.after(self.provider.creates_after, lambda: self._create(activity))
 
@@ -200,7 +198,7 @@ class ProviderDesk:
         self._arrange_note(activity)
 
     def _ready(self, activity: Activity) -> None:
-        """It is ready, for the first time or after a command."""
+        """React to the state Ready, for the first time or after a command."""
         if activity.activity_id in self._was_ready:
             return
         self._was_ready.add(activity.activity_id)
@@ -213,7 +211,7 @@ class ProviderDesk:
             self._world.after(self.provider.dies_after, self.die)
 
     def unwanted(self, activity: Activity) -> None:
-        """An activity is to be destroyed."""
+        """React to the destruction of an activity."""
         if self._presence is Presence.HERE and self.provider.destroys:
             self._end_activity(activity)
             agreement = activity.agreement
@@ -221,7 +219,7 @@ class ProviderDesk:
                 self._wind_up(agreement)
 
     def _end_activity(self, activity: Activity) -> None:
-        """End an activity in good order, and charge for it."""
+        """End an activity in the regular way, and charge for it."""
         if self._activities.pop(activity.activity_id, None) is None:
             return
         self._was_ready.discard(activity.activity_id)
@@ -235,7 +233,7 @@ class ProviderDesk:
             activity.change((TERMINATED, None))
 
     def usage(self, activity: Activity) -> list[float]:
-        """Seconds that an activity has lived, and seconds of processor time."""
+        """Return the seconds that an activity has lived, and its seconds of processor time."""
         until = self._world.clock.monotonic() if activity.destroyed_at is None else activity.destroyed_at
         seconds = round(until - activity.created_at, 3)
         return [seconds, round(seconds * self.provider.cpu_rate, 3)]
@@ -338,7 +336,7 @@ class ProviderDesk:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Hear of what has ended meanwhile."""
+        """React to agreements that ended meanwhile."""
         for agreement in list(self._agreements.values()):
             if not agreement.is_open:
                 self.ended(agreement)
@@ -354,9 +352,9 @@ class ProviderDesk:
 
     def _fall_silent(self, *, destroy: bool) -> None:
         for activity in self._activities.values():
-            self._later(UNRESPONSIVE_SECONDS, activity, self._unresponsive)
+            self._later(self.provider.unresponsive_after, activity, self._unresponsive)
             if destroy:
-                self._later(DESTROYED_SECONDS, activity, self._end_activity)
+                self._later(self.provider.destroyed_after, activity, self._end_activity)
 
     def _later(self, seconds: float, activity: Activity, do: Callable[[Activity], object]) -> None:
         self._silences.append(self._world.after(seconds, lambda: do(activity)))
@@ -384,7 +382,7 @@ class ProviderDesk:
 
 
 class Providers:
-    """All providers of a fake daemon, as its parts call them."""
+    """All providers of a fake daemon: passes each call on to the right one."""
 
     def __init__(self) -> None:
         self._desks: dict[str, ProviderDesk] = {}
