@@ -9,8 +9,8 @@ Order of locks: a thread that holds one of these locks takes only locks further 
 
 1. `Listing._lock`: held while a demand is published.
 2. `Demand._lock`: held while a demand is published, so that it is not withdrawn at the same time.
-3. `Chooser._lock`: the books that are waited at. Held alone.
-4. `OfferBook._changed`: offers, answers and rejections of one cluster.
+3. `Chooser._lock`: the books at which instances wait. Held alone.
+4. `OfferBook._lock`: offers, answers and rejections of one cluster.
 5. `Providers._lock`: who is occupied, who is banned, and who has failed.
 6. `Budget._reserving`: GLM that agreements in the making need.
 7. `Ledger.lock`: the accounts of the agreements.

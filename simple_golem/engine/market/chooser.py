@@ -24,7 +24,7 @@ class Chooser:
         self._providers = providers
         self._lock = threading.Lock()
         # One entry for each instance that waits for a provider.
-        self._waiting_at: list[OfferBook] = []
+        self._books: list[OfferBook] = []
 
     def choose(self, demand: Demand, scope: Scope) -> Proposal:
         """Block until a free provider has answered `demand`, and take the best one.
@@ -41,32 +41,34 @@ class Chooser:
             OutOfBudget: none of those that have offered can be paid from what is left of the budget.
         """
         book = demand.offers
-        with self._waiting(book, scope):
-            while True:
-                # Read first: a change from here on ends the wait at once.
-                version = book.version
-                scope.check()
-                demand.counter_best_offers()
-                choice = book.take_best()
-                if not isinstance(choice, Pause):
-                    break
-                book.wait_for_change(version, choice.seconds)
-        # Others may have relied on this provider, or on the GLM that it needs.
-        self._wake_all()
+        with self._listed(book), book.queued() as changed:
+            forget = scope.on_cancel(changed.set)
+            try:
+                while True:
+                    # Cleared first: it is set again by all that happens from here on.
+                    changed.clear()
+                    scope.check()
+                    demand.counter_best_offers()
+                    choice = book.take_best(changed)
+                    if not isinstance(choice, Pause):
+                        break
+                    changed.wait(choice.seconds)
+            finally:
+                forget()
+        # Other clusters may have relied on this provider, or on the GLM that it needs.
+        self._have_all_look_again()
         return choice
 
     @contextmanager
-    def _waiting(self, book: OfferBook, scope: Scope) -> Iterator[None]:
+    def _listed(self, book: OfferBook) -> Iterator[None]:
+        """Have the book be told of what changes outside of it."""
         with self._lock:
-            self._waiting_at.append(book)
-        forget = scope.on_cancel(book.wake)
+            self._books.append(book)
         try:
-            with book.buying():
-                yield
+            yield
         finally:
-            forget()
             with self._lock:
-                self._waiting_at.remove(book)
+                self._books.remove(book)
 
     def occupy(self, provider_id: str) -> None:
         """Note that a provider has an agreement with this Golem already."""
@@ -80,14 +82,14 @@ class Chooser:
             failed: True lowers its rank from now on.
         """
         self._providers.release(provider_id, failed=failed)
-        self._wake_all()
+        self._have_all_look_again()
 
     def topped_up(self) -> None:
         """Look again: with a larger budget, providers can be paid that were too expensive."""
-        self._wake_all()
+        self._have_all_look_again()
 
-    def _wake_all(self) -> None:
+    def _have_all_look_again(self) -> None:
         with self._lock:
-            books = set(self._waiting_at)
+            books = set(self._books)
         for book in books:
-            book.wake()
+            book.look_again()

@@ -56,7 +56,7 @@ class RatedProposal:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nobody can be taken now: look again after `seconds` (None: no limit), or when the book has changed."""
+    """No provider can be taken now: look again after `seconds` (None: no limit), or after a change."""
 
     seconds: float | None
 
@@ -92,10 +92,10 @@ class OfferBook:
         self._providers = providers
         self._funds = funds
         self._on_rejection = on_rejection
-        # A plain lock: a method that takes it, called with the lock held, would hang in the first test.
-        self._changed = threading.Condition(threading.Lock())
-        self._version = 0
-        self._buyers = 0
+        # Not reentrant: a method that takes it, called with the lock held, would hang in the first test.
+        self._lock = threading.Lock()
+        # One for each instance that looks for a provider, the longest waiting first.
+        self._queue: list[threading.Event] = []
         self._seen: set[str] = set()
         # Have offered, and their prices were not looked at yet.
         self._unrated: set[str] = set()
@@ -113,12 +113,12 @@ class OfferBook:
 
     def proposal_received(self, provider_id: str) -> None:
         """Note that a provider has sent something."""
-        with self._changed:
+        with self._lock:
             self._seen.add(provider_id)
 
     def offer_received(self, provider_id: str) -> None:
         """Note an offer that will be rated: the first choice waits for it."""
-        with self._changed:
+        with self._lock:
             self._seen.add(provider_id)
             self._unrated.add(provider_id)
             self._answers.offer_received(provider_id)
@@ -133,18 +133,15 @@ class OfferBook:
             self._rated_locked(offer)
             self._remove_uncountered_locked({offer.provider_id})
             bisect.insort(self._uncountered, offer, key=lambda one: -one.worth)
-            chosen = self._next_to_counter_locked()
-            # Else nothing changes for those that wait: many offers arrive, and many may wait.
-            if self._drafts or offer not in chosen:
-                self._notify_locked()
-            return chosen
+            self._signal_first_locked()
+            return self._next_to_counter_locked()
 
     def add_draft(self, draft: RatedProposal) -> None:
         """Keep an answer that could become an agreement; it replaces an older one of the same provider."""
-        with self._changed:
+        with self._lock:
             self._rated_locked(draft)
             self._drafts[draft.provider_id] = draft
-            self._notify_locked()
+            self._signal_first_locked()
 
     def turned_down(self, provider_id: str, reason: str) -> None:
         """Note that this side has rejected a provider's proposal, or could not counter it."""
@@ -153,11 +150,11 @@ class OfferBook:
             self._needs.pop(provider_id, None)
             self._answers.settled(provider_id)
             self._reject_locked(reason)
-            self._notify_locked()
+            self._signal_first_locked()
 
     def countered(self, provider_id: str, counter_id: str) -> None:
         """Note the id of the counter-proposal that a provider was sent."""
-        with self._changed:
+        with self._lock:
             self._answers.countered(provider_id, counter_id)
 
     def counter_rejected(self, counter_id: str, reason: str) -> None:
@@ -165,11 +162,11 @@ class OfferBook:
         with self._reporting():
             self._answers.counter_rejected(counter_id)
             self._reject_locked(reason)
-            self._notify_locked()
+            self._signal_first_locked()
 
     def clear(self) -> None:
         """Forget offers and answers: the demand that they belong to does not exist any more."""
-        with self._changed:
+        with self._lock:
             self._uncountered.clear()
             self._drafts.clear()
 
@@ -184,31 +181,28 @@ class OfferBook:
 
     # --- what a chooser asks ---------------------------------------------------------------------------
 
-    @property
-    def version(self) -> int:
-        """A number that grows with each change that a chooser has to know of."""
-        return self._version
-
-    def wait_for_change(self, version: int, seconds: float | None) -> None:
-        """Block until the book is newer than `version`, for `seconds` at most (None: no limit)."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._version != version, seconds)
-
-    def wake(self) -> None:
-        """Have those that wait look again: something outside of the book has changed."""
-        with self._changed:
-            self._notify_locked()
-
     @contextmanager
-    def buying(self) -> Iterator[None]:
-        """Count one more instance that looks for a provider; no offer is countered while there is none."""
-        with self._changed:
-            self._buyers += 1
+    def queued(self) -> Iterator[threading.Event]:
+        """Queue up for a provider; no offer is countered while nobody does.
+
+        Returns:
+            An event, which is set when it is time to look again. Only the first of the queue has to look: all
+            want the same.
+        """
+        buyer = threading.Event()
+        with self._lock:
+            self._queue.append(buyer)
         try:
-            yield
+            yield buyer
         finally:
-            with self._changed:
-                self._buyers -= 1
+            with self._lock:
+                self._queue.remove(buyer)
+                self._signal_first_locked()
+
+    def look_again(self) -> None:
+        """Have the first of the queue look again: something outside of the book has changed."""
+        with self._lock:
+            self._signal_first_locked()
 
     def next_to_counter(self) -> list[RatedProposal]:
         """Return the best offers: as many as are needed and some to spare; each is returned once.
@@ -219,10 +213,10 @@ class OfferBook:
             return self._next_to_counter_locked()
 
     def _next_to_counter_locked(self) -> list[RatedProposal]:
-        if not self._uncountered or not self._buyers:
+        if not self._uncountered or not self._queue:
             return []
         left = self._funds.left()
-        enough = self._buyers + _SPARE_PROVIDERS
+        enough = len(self._queue) + _SPARE_PROVIDERS
         rivals = self._rivals_locked(left)
         chosen: list[RatedProposal] = []
         for offer in self._uncountered:
@@ -246,15 +240,20 @@ class OfferBook:
         """Return the rank of each provider that has answered and is free."""
         return self._providers.ranks({provider: one.worth for provider, one in self._drafts.items()})
 
-    def take_best(self) -> Proposal | Pause:
+    def take_best(self, buyer: threading.Event) -> Proposal | Pause:
         """Take the best provider that is free and can be paid, or return how long to wait for one.
 
         Of several that are equally good a random one is taken. The GLM that it needs are reserved.
+
+        Args:
+            buyer: what `queued` has returned. The first of the queue takes a provider, the others wait.
 
         Raises:
             OutOfBudget: none of those that have offered can be paid from what is left of the budget.
         """
         with self._reporting():
+            if buyer is not self._queue[0]:
+                return Pause(None)
             ranks = self._ranks_locked()
             best = max((self._drafts[provider].worth for provider in ranks), default=None)
             seconds = self._answers.seconds_to_first_choice(best)
@@ -295,19 +294,19 @@ class OfferBook:
 
     def summary(self) -> OfferSummary:
         """Return what providers have answered so far."""
-        with self._changed:
+        with self._lock:
             rejections = tuple(self._rejections.most_common(_MOST_FREQUENT_REASONS))
             return OfferSummary(len(self._seen), self._providers.count_occupied(self._seen), rejections)
 
     def drafts(self) -> dict[str, RatedProposal]:
         """Return the answers that could become agreements, by provider id."""
-        with self._changed:
+        with self._lock:
             return dict(self._drafts)
 
     @property
     def rejections(self) -> Counter[str]:
         """How often each reason was given, by either side."""
-        with self._changed:
+        with self._lock:
             return Counter(self._rejections)
 
     def _reject_locked(self, reason: str) -> None:
@@ -319,7 +318,7 @@ class OfferBook:
         """Hold the lock, and report rejections once it is released: listeners may be slow."""
         reasons: list[str] = []
         try:
-            with self._changed:
+            with self._lock:
                 try:
                     yield
                 finally:
@@ -328,9 +327,9 @@ class OfferBook:
             for reason in reasons:
                 self._on_rejection(reason)
 
-    def _notify_locked(self) -> None:
-        self._version += 1
-        self._changed.notify_all()
+    def _signal_first_locked(self) -> None:
+        if self._queue:
+            self._queue[0].set()
 
 
 def _too_dear(needs: Decimal, left: Decimal) -> str:

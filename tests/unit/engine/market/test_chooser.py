@@ -223,7 +223,7 @@ def test_cancelling_ends_the_choosing_at_once(chooser: Chooser, demand: Demand) 
     assert thread.join(5)
     assert time.monotonic() - began < AT_ONCE
     assert thread.result is None
-    assert chooser._waiting_at == []
+    assert (chooser._books, demand.offers._queue, scope._callbacks) == ([], [], {})
 
 
 def test_an_answer_between_the_look_and_the_wait_is_not_missed(
@@ -231,8 +231,8 @@ def test_an_answer_between_the_look_and_the_wait_is_not_missed(
 ) -> None:
     take_best = demand.offers.take_best
 
-    def look_then_answer() -> Proposal | Pause:
-        choice = take_best()
+    def look_then_answer(buyer: threading.Event) -> Proposal | Pause:
+        choice = take_best(buyer)
         monkeypatch.undo()
         answered(demand, "p1")
         return choice
@@ -270,7 +270,7 @@ def test_the_lock_of_the_book_may_be_held_while_another_thread_cancels(
     thread = choosing(chooser, demand, scope)
     eventually(lambda: scope._callbacks)
     canceller = threading.Thread(target=scope.cancel)
-    with demand.offers._changed:
+    with demand.offers._lock:
         canceller.start()
     canceller.join(5)
     assert not canceller.is_alive()

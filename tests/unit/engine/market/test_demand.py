@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import responses
 
 from simple_golem.background.cancellation import Scope
-from simple_golem.background.threads import WorkerPool
+from simple_golem.background.threads import EngineThread, WorkerPool
 from simple_golem.engine.market.chooser import Chooser
 from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.providers import Providers
@@ -39,10 +39,12 @@ def market(daemon: responses.RequestsMock) -> FakeMarket:
     return FakeMarket(daemon)
 
 
-def on_market(demand: Demand, scope: Scope) -> Iterator[Demand]:
-    """Have a demand on the market, and one instance that looks for a provider."""
+def on_market(demand: Demand, scope: Scope, instances: int = 1) -> Iterator[Demand]:
+    """Have a demand on the market, and instances that look for a provider."""
     demand.publish()
-    with demand.offers.buying():
+    with ExitStack() as queue:
+        for _ in range(instances):
+            queue.enter_context(demand.offers.queued())
         yield demand
     demand.withdraw(scope)
     assert demand.join(5)
@@ -207,7 +209,7 @@ def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(
     eventually(lambda: demand.offers.rejections)
     demand.counter_best_offers()
     eventually(lambda: countered() == [1, 2, 3, 4, 5])
-    with demand.offers.buying():
+    with demand.offers.queued():
         demand.counter_best_offers()
         eventually(lambda: countered() == [1, 2, 3, 4, 5, 6])
 
@@ -236,14 +238,12 @@ def test_in_the_place_of_those_who_do_not_answer_others_are_asked(
         event("R-0", "p0", "Draft", OFFERED),
     )
     assert chooser.choose(demand, scope).issuer_id == "p0"
-    chosen: list[str] = []
-    thread = threading.Thread(target=lambda: chosen.append(chooser.choose(demand, scope).issuer_id))
-    thread.start()
+    thread = choosing(chooser, demand, scope)
     # Nobody answers, and nothing else happens.
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-30"), 10.0)
     market.happens(event("R-30b", "p30", "Draft", OFFERED))
-    thread.join(5)
-    assert chosen == ["p30"]
+    assert thread.join(5)
+    assert thread.result == "p30"
     demand.withdraw(scope)
     assert demand.join(5)
 
@@ -259,8 +259,12 @@ def poor(
 ) -> Iterator[tuple[Demand, Chooser]]:
     """A demand that 0.05 GLM are left for, and the chooser."""
     providers = Providers()
-    for demand in on_market(demand_of(yagna, workers, providers=providers, purse=purse), scope):
+    for demand in on_market(demand_of(yagna, workers, providers=providers, purse=purse), scope, instances=0):
         yield demand, Chooser(providers)
+
+
+def choosing(chooser: Chooser, demand: Demand, scope: Scope) -> EngineThread:
+    return EngineThread("choosing", lambda: chooser.choose(demand, scope).issuer_id).start()
 
 
 def test_choosing_ends_where_nobody_can_be_paid_from_the_budget(
@@ -278,10 +282,12 @@ def test_choosing_goes_on_where_somebody_can_be_paid(
 ) -> None:
     demand, chooser = poor
     daemon.post(f"{API}{PROPOSALS}/R-2", json="R-2a")
+    thread = choosing(chooser, demand, scope)
     market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", CHEAP))
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-2"))
     market.happens(event("R-2b", "p2", "Draft", CHEAP))
-    assert chooser.choose(demand, scope).issuer_id == "p2"
+    assert thread.join(5)
+    assert thread.result == "p2"
     # What that one needs is not there for a second one.
     market.happens(event("R-3", "p3", "Draft", CHEAP))
     with pytest.raises(OutOfBudget, match=r"0.04 GLM, and 0.01 GLM of the budget are left"):
@@ -299,18 +305,16 @@ def test_an_offer_that_was_too_dear_is_countered_once_there_is_more(
     # One whose price is not known keeps the choosing from its end.
     demand.offers.offer_received("p0")
     daemon.post(f"{API}{PROPOSALS}/R-1", json="R-1a")
+    thread = choosing(chooser, demand, scope)
     market.happens(event("R-1", "p1", "Initial", DEAR))
     eventually(lambda: demand.offers.rejections)
     assert posted(daemon, f"{PROPOSALS}/R-1") == []
-    chosen: list[str] = []
-    thread = threading.Thread(target=lambda: chosen.append(chooser.choose(demand, scope).issuer_id))
-    thread.start()
     purse.amount += 1
     chooser.topped_up()
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-1"))
     market.happens(event("R-1b", "p1", "Draft", DEAR))
-    thread.join(5)
-    assert chosen == ["p1"]
+    assert thread.join(5)
+    assert thread.result == "p1"
 
 
 def test_rejections_are_counted_by_their_reasons(market: FakeMarket, demand: Demand) -> None:

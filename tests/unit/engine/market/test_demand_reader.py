@@ -114,7 +114,7 @@ def test_a_withdrawn_demand_ends_its_reader_and_stays_away(
 def test_a_closed_demand_counters_and_rates_nothing_any_more(
     daemon: responses.RequestsMock, market: FakeMarket, demand: Demand
 ) -> None:
-    with demand.offers.buying():
+    with demand.offers.queued():
         demand.close()
         market.happens(event("R-1", "p1", "Initial", OFFERED))
         eventually(lambda: demand.offers.summary().seen == 1)

@@ -137,7 +137,7 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
     assert order.taken == set(PROMISED)
     assert {
         ("Listing._lock", "Demand._lock"),
-        ("OfferBook._changed", "Providers._lock"),
+        ("OfferBook._lock", "Providers._lock"),
         ("Providers._lock", "Budget._reserving"),
         ("Budget._reserving", "Ledger.lock"),
     } <= order.nested
@@ -147,8 +147,8 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
 def test_a_wrong_order_is_noted(market: Market, order: LockOrder) -> None:
     book = market.demands[0].offers
     with market.providers._lock:
-        book.wake()
-    assert order.violations == ["OfferBook._changed was taken while Providers._lock was held"]
+        book.look_again()
+    assert order.violations == ["OfferBook._lock was taken while Providers._lock was held"]
 
 
 def test_a_lock_that_one_thread_takes_twice_is_no_violation(market: Market, order: LockOrder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 
 import pytest
@@ -25,6 +26,11 @@ class Book(OfferBook):
         self.reported: list[str] = []
         super().__init__(collect_seconds, self.providers, self.purse, self.reported.append)
 
+    def look(self) -> Proposal | Pause:
+        """Look as the first of the queue, or as the only one."""
+        with self.queued() as alone:
+            return self.take_best(self._queue[0] if self._queue else alone)
+
 
 @pytest.fixture
 def book() -> Book:
@@ -35,8 +41,8 @@ def names(*lists: list) -> list[str]:
     return [one.provider_id for some in lists for one in some]
 
 
-def taken(book: OfferBook) -> str:
-    chosen = book.take_best()
+def taken(book: Book) -> str:
+    chosen = book.look()
     assert isinstance(chosen, Proposal)
     return chosen.issuer_id
 
@@ -89,35 +95,35 @@ def test_glm_that_another_cluster_reserves_at_the_same_time_are_not_reserved_twi
     monkeypatch.setattr(book.purse, "left", left_then_reserved)
     book.add_draft(rated("p1", needs="0.5"))
     with pytest.raises(OutOfBudget):
-        book.take_best()
+        book.look()
     assert list(book.purse.reserved) == ["another"]
     assert list(book.drafts()) == ["p1"]
     assert book.summary().occupied == 0
 
 
 def test_without_an_answer_there_is_no_limit_to_the_pause(book: Book) -> None:
-    assert book.take_best() == Pause(None)
+    assert book.look() == Pause(None)
 
 
 def test_while_offers_are_left_the_pause_is_short(book: Book) -> None:
     book.add_offer(rated("p1"))
-    assert book.take_best() == Pause(1.0)
+    assert book.look() == Pause(1.0)
 
 
 def test_the_first_offers_are_collected_until_all_have_answered(book: Book) -> None:
     for provider in ("p1", "p2"):
         book.offer_received(provider)
-    with book.buying():
+    with book.queued():
         assert names(*(book.add_offer(rated(provider)) for provider in ("p1", "p2"))) == ["p1", "p2"]
         book.countered("p2", "R-2a")
         for _ in range(2):
-            pause = book.take_best()
+            pause = book.look()
             assert isinstance(pause, Pause)
             assert pause.seconds is not None
             assert pause.seconds > 0.3
             book.add_draft(rated("p1", worth=0.5))
         book.counter_rejected("R-2a", "busy")
-        eventually(lambda: isinstance(book.take_best(), Proposal), AT_ONCE)
+        eventually(lambda: isinstance(book.look(), Proposal), AT_ONCE)
 
 
 # the next to counter
@@ -126,7 +132,7 @@ def test_the_first_offers_are_collected_until_all_have_answered(book: Book) -> N
 def test_no_offer_is_countered_while_nobody_looks_for_a_provider(book: Book) -> None:
     assert book.add_offer(rated("p1")) == []
     assert book.next_to_counter() == []
-    with book.buying():
+    with book.queued():
         assert names(book.next_to_counter()) == ["p1"]
         assert book.next_to_counter() == []
 
@@ -134,18 +140,18 @@ def test_no_offer_is_countered_while_nobody_looks_for_a_provider(book: Book) -> 
 def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(book: Book) -> None:
     for number in (3, 6, 1, 5, 2, 4):
         book.add_offer(rated(f"p{number}", worth=10 - number))
-    with book.buying():
+    with book.queued():
         assert names(book.next_to_counter()) == ["p1", "p2", "p3", "p4"]
         book.countered("p2", "R-2a")
         assert book.next_to_counter() == []
         book.counter_rejected("R-2a", "busy")
         assert names(book.next_to_counter()) == ["p5"]
-        with book.buying():
+        with book.queued():
             assert names(book.next_to_counter()) == ["p6"]
 
 
 def test_a_better_offer_is_countered_also_where_enough_are(book: Book) -> None:
-    with book.buying():
+    with book.queued():
         for number in range(4):
             assert len(book.add_offer(rated(f"p{number}"))) == 1
         assert book.add_offer(rated("worse", worth=0.5)) == []
@@ -156,7 +162,7 @@ def test_answers_of_occupied_providers_are_not_relied_on(book: Book) -> None:
     for number in range(4):
         book.add_draft(rated(f"p{number}", worth=9.0))
     book.add_offer(rated("q"))
-    with book.buying():
+    with book.queued():
         assert book.next_to_counter() == []
         book.providers.occupy("p0")
         assert names(book.next_to_counter()) == ["q"]
@@ -166,7 +172,7 @@ def test_the_newest_offer_and_the_newest_answer_of_a_provider_count(book: Book) 
     for worth in (1.0, 2.0):
         book.add_offer(rated("p1", worth))
         book.add_draft(rated("p2", worth))
-    with book.buying():
+    with book.queued():
         assert [one.worth for one in book.next_to_counter()] == [2.0]
     assert [one.worth for one in book.drafts().values()] == [2.0]
 
@@ -174,44 +180,49 @@ def test_the_newest_offer_and_the_newest_answer_of_a_provider_count(book: Book) 
 def test_offers_that_can_not_be_paid_wait_for_a_top_up(book: Book) -> None:
     book.add_offer(rated("dear", worth=9.0, needs="1.5"))
     book.add_offer(rated("cheap"))
-    with book.buying():
+    with book.queued():
         assert names(book.next_to_counter()) == ["cheap"]
         book.purse.amount += 1
         assert names(book.next_to_counter()) == ["dear"]
 
 
-# those that wait
+# those that wait in the queue
 
 
-def test_what_choosers_must_know_of_makes_a_new_version(book: Book) -> None:
-    def changes() -> bool:
-        nonlocal version
-        old, version = version, book.version
-        return version != old
+def test_the_first_of_the_queue_is_told_of_each_change_and_the_others_wait(book: Book) -> None:
+    def told() -> bool:
+        was_set = first.is_set()
+        first.clear()
+        return was_set
 
-    version = book.version
-    with book.buying():
-        book.add_offer(rated("p1"))
-        assert not changes(), "it is countered, and nothing can be taken yet"
-        book.add_draft(rated("p1"))
-        assert changes()
-        book.add_offer(rated("p2"))
-        assert changes(), "there is an answer, which could be chosen sooner"
-    book.add_offer(rated("p3"))
-    assert changes(), "it waits to be countered"
-    book.counter_rejected("R-2", "busy")
-    assert changes()
-    book.turned_down("p2", "no")
-    assert changes()
-    book.wake()
-    assert changes()
+    with book.queued() as first, book.queued() as second:
+        assert not told()
+        for change in (
+            lambda: book.add_offer(rated("p1")),
+            lambda: book.add_draft(rated("p1")),
+            lambda: book.counter_rejected("R-2", "busy"),
+            lambda: book.turned_down("p2", "no"),
+            book.look_again,
+        ):
+            change()
+            assert told()
+        assert not second.is_set()
+        assert book.take_best(second) == Pause(None)
+        assert isinstance(book.take_best(first), Proposal)
 
 
-def test_a_wait_for_a_newer_version_ends_with_its_time(book: Book) -> None:
-    book.wait_for_change(book.version, 0.01)
-    version = book.version
-    book.wake()
-    book.wait_for_change(version, None)
+def test_the_next_of_the_queue_is_told_when_the_first_leaves(book: Book) -> None:
+    with book.queued() as third:
+        pass
+    assert not third.is_set()
+    with contextlib.ExitStack() as first_leaves:
+        first_leaves.enter_context(book.queued())
+        with book.queued() as second:
+            assert not second.is_set()
+            first_leaves.close()
+            assert second.is_set()
+            book.add_draft(rated("p1"))
+            assert isinstance(book.take_best(second), Proposal)
 
 
 # rejections
@@ -229,17 +240,18 @@ def test_rejections_are_counted_by_their_reasons_and_reported(book: Book) -> Non
 def test_a_rejection_is_reported_when_the_lock_is_free() -> None:
     """A listener may be slow, and may ask the book itself."""
     seen: list[int] = []
-    book = OfferBook(1.0, Providers(), Purse("0"), lambda reason: seen.append(book.summary().seen))
+    book = Book("0")
+    book._on_rejection = lambda reason: seen.append(book.summary().seen)
     book.add_draft(rated("p1", needs="1"))
     book.turned_down("p2", "no")
     with pytest.raises(OutOfBudget):
-        book.take_best()
+        book.look()
     assert seen == [1, 1]
 
 
 def test_a_provider_that_is_too_expensive_for_the_budget_is_a_rejection_once(book: Book) -> None:
     book.add_offer(rated("p1", needs="2"))
-    with book.buying():
+    with book.queued():
         for _ in range(3):
             assert book.next_to_counter() == []
     assert book.reported == ["Starting and ending would cost 2 GLM, and 1 GLM of the budget are left"]
@@ -252,13 +264,13 @@ def test_there_is_an_error_where_nobody_can_be_paid(book: Book) -> None:
     for provider, needs in (("p1", "3"), ("p2", "2")):
         book.add_offer(rated(provider, needs=needs))
     with pytest.raises(OutOfBudget, match=r"cost 2 GLM, and 1 GLM of the budget are left.* top it up"):
-        book.take_best()
+        book.look()
 
 
 def test_the_error_does_not_wait_for_the_answers_of_providers_whose_prices_are_known() -> None:
     """Else, with slow providers, an instance would look on until those that run have used the budget up."""
     book = Book(collect_seconds=0)
-    with book.buying():
+    with book.queued():
         for provider in ("p1", "slow", "refuses"):
             book.offer_received(provider)
             assert names(book.add_offer(rated(provider, needs="0.6"))) == [provider]
@@ -267,40 +279,40 @@ def test_the_error_does_not_wait_for_the_answers_of_providers_whose_prices_are_k
         book.add_draft(rated("p1", needs="0.6"))
         assert taken(book) == "p1"
         with pytest.raises(OutOfBudget, match=r"cost 0.6 GLM, and 0.4 GLM of the budget are left"):
-            book.take_best()
+            book.look()
 
 
 def test_a_provider_whose_price_is_not_known_may_be_payable() -> None:
     book = Book(collect_seconds=0)
     book.add_draft(rated("p1", needs="2"))
     book.offer_received("unrated")
-    assert book.take_best() == Pause(None)
+    assert book.look() == Pause(None)
     book.turned_down("unrated", "no")
     with pytest.raises(OutOfBudget):
-        book.take_best()
+        book.look()
 
 
 def test_a_provider_that_was_turned_down_is_none_that_could_be_paid(book: Book) -> None:
     book.add_offer(rated("cheap", needs="0.1"))
     book.add_draft(rated("dear", needs="2"))
-    assert book.take_best() == Pause(1.0)
+    assert book.look() == Pause(1.0)
     book.turned_down("cheap", "its answer has other terms")
     with pytest.raises(OutOfBudget, match="cost 2 GLM"):
-        book.take_best()
+        book.look()
 
 
 def test_where_all_were_turned_down_the_search_goes_on() -> None:
     book = Book(collect_seconds=0)
     book.offer_received("p1")
     book.turned_down("p1", "no")
-    assert book.take_best() == Pause(None)
+    assert book.look() == Pause(None)
 
 
 def test_a_demand_that_is_published_again_begins_with_an_empty_book(book: Book) -> None:
     book.add_offer(rated("p1"))
     book.add_draft(rated("p2"))
     book.clear()
-    with book.buying():
+    with book.queued():
         assert book.next_to_counter() == []
     assert book.drafts() == {}
     assert book.summary().seen == 2
