@@ -247,7 +247,13 @@ def test_a_cancellation_right_before_the_look_is_not_missed(
     chooser: Chooser, demand: Demand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = Scope()
-    monkeypatch.setattr(demand, "counter_best_offers", scope.cancel)
+    check = scope.check
+
+    def check_then_cancel() -> None:
+        check()
+        scope.cancel()
+
+    monkeypatch.setattr(scope, "check", check_then_cancel)
     thread = choosing(chooser, demand, scope)
     assert thread.join(5)
     assert thread.result is None
