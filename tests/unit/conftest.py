@@ -11,6 +11,7 @@ import responses
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import WorkerPool
+from simple_golem.testing import FakeYagna, HandClock
 from simple_golem.yagna.client import Yagna
 
 API = "http://yagna.test:7465"
@@ -43,6 +44,32 @@ def workers(scope: Scope) -> Iterator[WorkerPool]:
     yield pool
     scope.cancel("the test is over")
     assert pool.close(5) == []
+
+
+@pytest.fixture
+def littered(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
+    """A daemon in memory with three honest providers, which `Golem` finds; something may be left on it."""
+    with FakeYagna(3) as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+
+
+@pytest.fixture
+def fake(littered: FakeYagna) -> Iterator[FakeYagna]:
+    """The same; a test that leaves something on it fails."""
+    yield littered
+    assert littered.leftovers() == []
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
+    """The same, with a clock that stands still until the test moves it."""
+    with FakeYagna(3, clock=HandClock()) as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+        assert fake.leftovers() == []
 
 
 def eventually(fulfilled: Callable[[], object], seconds: float = 5.0) -> None:
