@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -185,6 +187,14 @@ def test_a_folder_given_as_image_is_laid_over_golem(tmp_path: Path) -> None:
         results = requestor.run(activity, *READY, shell("cat /golem/run/greeting.txt"))
         assert results[-1]["stdout"] == "good morning"
         requestor.close()
+
+
+def test_a_process_that_has_ended_can_not_be_guarded(network: LocalGolem) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with pytest.raises(LocalNetworkError, match="No such process"):
+        network.guard(ended.pid)
+    network.thaw_providers_daemon()  # the supervisor still answers
 
 
 def test_two_networks_at_once_know_nothing_of_each_other() -> None:

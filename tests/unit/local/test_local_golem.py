@@ -1,0 +1,91 @@
+"""The arguments of a `LocalGolem`, and what it says without a chain."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simple_golem.errors import BadSetting, LocalNetworkError
+from simple_golem.local import local_golem as network_module
+from simple_golem.local.control.messages import DaemonAddress, Plan, Report
+from simple_golem.local.local_golem import LocalGolem
+
+URL = "http://127.0.0.1:4567"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "funds"),
+    [
+        ({}, None),
+        ({"chain": True}, "1000"),
+        ({"chain": True, "funds": "0.50"}, "0.5"),
+        ({"chain": True, "funds": 0}, "0"),
+    ],
+)
+def test_a_chain_comes_with_funds(arguments: dict[str, Any], funds: str | None) -> None:
+    assert LocalGolem(1, **arguments)._funds == funds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"funds": 5}, "add --chain, or chain=True"),
+        ({"funds": 0}, "add --chain, or chain=True"),
+        ({"chain": True, "funds": -1}, "funds is -1"),
+        ({"chain": True, "funds": "lots"}, "funds is 'lots'"),
+    ],
+)
+def test_funds_that_can_not_be_are_told_at_once(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        LocalGolem(1, **arguments)
+
+
+def test_a_network_without_a_chain_says_how_to_have_one() -> None:
+    network = LocalGolem(1)
+    with pytest.raises(LocalNetworkError, match="not up"):
+        assert network.chain
+    near = far = DaemonAddress(URL, "key")
+    network._report = Report(near, far, URL, [], "/a/folder")
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        assert network.chain
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        network.pay_now()
+    with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
+        network.settle()
+    network._report = Report(near, far, URL, [], "/a/folder", URL)
+    assert network.chain.url == URL
+
+
+def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
+    for funds in (None, "0.5"):
+        plan = Plan(1, [], "local", [], {}, funds)
+        assert Plan.from_wire(json.loads(json.dumps(plan.to_wire()))) == plan
+
+
+def test_who_wants_no_chain_needs_none_of_its_packages() -> None:
+    script = (
+        "import sys, simple_golem.command_line.main, simple_golem.local.supervisor.main\n"
+        "names = {'rlp', 'eth_keys', 'eth_utils', 'eth_hash', 'Crypto'} & set(sys.modules)\n"
+        "assert not names, names\n"
+    )
+    folder = Path(network_module.__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_package_that_a_chain_lacks_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    present = importlib.util.find_spec
+    missing = ("eth_keys", "Crypto")
+    monkeypatch.setattr(
+        network_module.importlib.util, "find_spec", lambda name: None if name in missing else present(name)
+    )
+    with pytest.raises(
+        LocalNetworkError, match=r"eth-keys, pycryptodome.*pip install 'simple_golem\[local,chain"
+    ):
+        LocalGolem(1, chain=True).start()
