@@ -1,10 +1,10 @@
-"""Everything that can go wrong, one class each; all of them are `GolemError`s.
+"""All errors of the library; each is a `GolemError`.
 
-A message names the provider, activity or command it is about, and says what to do next. To catch several at
-once, catch a parent; each class is also the built-in error named beside it, where there is one:
+A message names the provider, the activity or the command, and says what to do next. To catch several errors,
+catch their parent. Some classes are also a built-in error, which stands in parentheses:
 
     GolemError
-    ├── BadArgument                 a call was given something that can't work; nothing is spent
+    ├── BadArgument                 an argument is wrong; the call does nothing and spends nothing
     │   ├── BadSetting              (ValueError) an argument of Golem, or an environment variable
     │   │   ├── UnknownNetwork
     │   │   └── BadBudget
@@ -15,7 +15,7 @@ once, catch a parent; each class is also the built-in error named beside it, whe
     │   ├── BadInstanceCount        (ValueError)
     │   ├── BadPayload              (ValueError)
     │   ├── BadCommand              (ValueError)
-    │   ├── BadCommandList          (TypeError) start, run or shutdown returned no commands
+    │   ├── BadCommandList          (TypeError) start, run or shutdown returned something else than commands
     │   ├── BadLocalFile            (OSError)
     │   ├── BadState                (ValueError)
     │   ├── BadRespawn              (TypeError)
@@ -25,8 +25,8 @@ once, catch a parent; each class is also the built-in error named beside it, whe
     │   ├── NoAppKey                (LookupError)
     │   ├── BadAppKey               (PermissionError)
     │   ├── NoDaemon                (ConnectionError)
-    │   └── YagnaError              an answer that the library does not expect
-    ├── ImageError                  the image that providers are to run
+    │   └── YagnaError              the daemon gave an answer that the library does not expect
+    ├── ImageError                  the image that providers run
     │   ├── UnknownImage            (LookupError)
     │   └── RegistryError
     ├── PaymentError                the money
@@ -46,7 +46,7 @@ once, catch a parent; each class is also the built-in error named beside it, whe
     │   ├── BatchLost
     │   ├── BatchTimeout            (TimeoutError)
     │   └── TransferFailed
-    ├── ResultError                 a result was asked for something that it does not have
+    ├── ResultError                 a result does not have what was read from it
     │   ├── NotOneResult            (AttributeError)
     │   ├── NoBytes                 (AttributeError)
     │   ├── NoData                  (AttributeError)
@@ -62,8 +62,8 @@ once, catch a parent; each class is also the built-in error named beside it, whe
         ├── PortTaken
         └── SandboxGone
 
-`ServiceStopped` is no error: it is a `BaseException` that ends a method of a service when its instance is
-being stopped.
+`ServiceStopped` is not an error. It is a `BaseException` that ends a method of a service when its instance is
+stopped.
 """
 
 from __future__ import annotations
@@ -135,16 +135,16 @@ __all__ = [
 
 
 class GolemError(Exception):
-    """The base of every error that this library raises on purpose."""
+    """The parent of all errors of this library."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Python's own calls the class with the message alone, which a class that takes more refuses: raised
-        # in a `multiprocessing` worker, such an error stops the whole pool.
+        # Python's own `__reduce__` calls the class with the message alone, and some classes need more
+        # arguments. Raised in a `multiprocessing` worker, such an error would stop the whole pool.
         return _again, (type(self), self.args, self.__dict__)
 
 
 def _again(kind: type[GolemError], args: tuple[object, ...], state: dict[str, object]) -> GolemError:
-    """Make an error anew that was pickled or copied."""
+    """Make an error from what `__reduce__` returned, for pickle and copy."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -155,34 +155,34 @@ def _again(kind: type[GolemError], args: tuple[object, ...], state: dict[str, ob
 
 
 class BadArgument(GolemError):
-    """A call was given something that can't work; it has no effect."""
+    """An argument is wrong; the call has no effect."""
 
 
 class DaemonError(GolemError):
-    """The yagna daemon can't be used, or answers what it should not."""
+    """The yagna daemon can't be used, or gives an unexpected answer."""
 
 
 class ImageError(GolemError):
-    """The image that providers are to run can't be found."""
+    """The image that providers run can't be looked up."""
 
 
 class PaymentError(GolemError):
-    """Money stops the work: there is too little of it, or a provider asks for too much."""
+    """The budget is too small, or a provider asks for too much."""
 
 
 class InstanceError(GolemError):
-    """An instance, or several, did not get where they were wanted."""
+    """One or more instances failed, or did not reach a state."""
 
 
 class BatchError(GolemError):
-    """Commands that were sent to a provider did not all do what they should."""
+    """Commands that were sent to a provider failed, or their result is unknown."""
 
 
 class ResultError(GolemError):
-    """A result was asked for something that it does not have."""
+    """A result does not have what was read from it."""
 
 
-# --- what is wrong before anything is spent -----------------------------------------------------
+# --- found before anything is spent -------------------------------------------------------------
 
 
 class NoAppKey(DaemonError, LookupError):
@@ -198,7 +198,7 @@ class NoDaemon(DaemonError, ConnectionError):
 
 
 class BadSetting(BadArgument, ValueError):
-    """An argument of `Golem`, or an environment variable it reads, has a value that can't work."""
+    """An argument of `Golem`, or an environment variable, has a wrong value."""
 
 
 class UnknownNetwork(BadSetting):
@@ -210,31 +210,31 @@ class BadBudget(BadSetting):
 
 
 class AllocationRefused(PaymentError):
-    """The daemon would not set the budget aside, for want of funds or of a working payment network."""
+    """The daemon refused the allocation: funds are missing, or the payment network does not work."""
 
 
 class BadStrategy(BadArgument, ValueError):
-    """What says which providers are taken has a value that can't work."""
+    """A strategy, which chooses the providers, has a wrong value."""
 
 
 class BadTerms(BadArgument, ValueError):
-    """Terms of an agreement, such as how often debit notes come, that no provider could keep."""
+    """The terms of an agreement, such as the interval of debit notes, have a wrong value."""
 
 
 class BadService(BadArgument, TypeError):
-    """A class can't be run as a service: not a `Service`, or with a method of a kind that can't work."""
+    """A class can't be run as a service: it is not a `Service`, or one of its methods is of a wrong kind."""
 
 
 class BadListener(BadArgument, TypeError):
-    """What was to be told of events can't be called."""
+    """The listener for events is not callable."""
 
 
 class BadInstanceCount(BadArgument, ValueError):
-    """The number of instances, or of their parameters, makes no sense."""
+    """The number of instances is wrong, or differs from the number of their parameters."""
 
 
 class BadPayload(BadArgument, ValueError):
-    """A payload that is not one, or one with arguments that contradict each other."""
+    """A payload is not a `Payload`, or its arguments contradict each other."""
 
 
 class UnknownImage(ImageError, LookupError):
@@ -242,64 +242,64 @@ class UnknownImage(ImageError, LookupError):
 
 
 class RegistryError(ImageError):
-    """The image registry does not answer, or answers nonsense."""
+    """The image registry does not answer, or its answer can't be understood."""
 
 
 class BadCommand(BadArgument, ValueError):
-    """A command that no runtime could execute, refused where it was written."""
+    """No runtime could execute the command; its constructor refuses it."""
 
 
 class BadLocalFile(BadArgument, OSError):
-    """A file of this machine can't be sent, or can't be written where it was to go."""
+    """A file of this machine can't be read or written."""
 
 
 class BadState(BadArgument, ValueError):
-    """The name of a state that there is not."""
+    """There is no state of this name."""
 
 
 class BadRespawn(BadArgument, TypeError):
-    """What says when an instance is started again is nothing that tenacity understands."""
+    """`respawn_stop` or `respawn_wait` is not an object of tenacity."""
 
 
 class BadWaitTime(BadArgument, ValueError):
-    """A time that is negative, infinite where that makes no sense, or not a number."""
+    """A time is negative, infinite or not a number."""
 
 
 class NoContext(GolemError, AttributeError):
-    """A service ported from yapapi touched `self._ctx`, which has no counterpart here."""
+    """A service that was written for yapapi reads `self._ctx`, which does not exist here."""
 
 
 class BadAnswer(BadArgument, TypeError):
-    """What `Service.with_answers` was given, in a unit test, is no answer."""
+    """An answer that a unit test gave to `Service.with_answers` has a wrong type."""
 
 
 class ForkedGolem(GolemError, RuntimeError):
-    """A Golem opened in another process was used after a fork."""
+    """A Golem was opened in a parent process and used in its child."""
 
 
-# --- what goes wrong in the life of an instance --------------------------------------------------
+# --- in the life of an instance ------------------------------------------------------------------
 
 
 class OutOfBudget(PaymentError):
-    """The budget is used up, so everything that costs money was stopped."""
+    """The budget is used up, and everything that costs money was stopped."""
 
 
 class Overcharged(PaymentError):
-    """A provider asked for more than the agreed prices allow; it is not paid, and its activity destroyed."""
+    """A provider asked for more than was agreed. It is not paid, and its activity is destroyed."""
 
 
 class BadCommandList(BadArgument, TypeError):
-    """`start`, `run` or `shutdown` returned something that is not commands."""
+    """`start`, `run` or `shutdown` returned something else than commands."""
 
 
 class _FailedCommand(Protocol):
-    """A command, as far as an error shows it; `simple_golem.Run` and its like are such."""
+    """The part of a command that an error needs; `simple_golem.Run` has it."""
 
     def to_exe_script(self) -> dict[str, object]: ...
 
 
 class _ResultSoFar(Protocol):
-    """A result, as far as an error shows it; `simple_golem.Result` is one."""
+    """The part of a result that an error needs; `simple_golem.Result` has it."""
 
     @property
     def stdout(self) -> str: ...
@@ -314,10 +314,10 @@ class _ResultSoFar(Protocol):
 class CommandFailed(BatchError):
     """A command ended with an error on the provider.
 
-    It has what `subprocess.CalledProcessError` has, and more.
+    It has `stdout` and `stderr`, as `subprocess.CalledProcessError` has.
 
     Attributes:
-        command: the command that failed, None if it is not known.
+        command: the command that failed; None if it is not known.
         results: the results of its batch so far, the failed one last.
         provider: the provider's name and id.
     """
@@ -347,36 +347,36 @@ class CommandFailed(BatchError):
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code of the failed command where the provider told it, else None."""
+        """The exit code of the failed command; None if the provider did not report it."""
         return self.results[-1].exit_code if self.results else None
 
 
 class NotOneResult(ResultError, AttributeError):
-    """`stdout` and the like were asked of the results of no command, or of several; say which one."""
+    """`stdout` or the like was read from the results of several commands, or of none; choose one result."""
 
 
 class NoBytes(ResultError, AttributeError):
-    """The output's bytes were asked of a command that has its text only."""
+    """The output was read as bytes, but the command has it as text only."""
 
 
 class NoData(ResultError, AttributeError):
-    """`data` or `json` was asked of the result of a command that brings none."""
+    """`data` or `json` was read from the result of a command that downloads nothing."""
 
 
 class BadJson(ResultError, ValueError):
-    """A downloaded file is no JSON."""
+    """A downloaded file is not JSON."""
 
 
 class TransferFailed(BatchError):
-    """A file did not come over whole, though the provider says that it did."""
+    """A file was not transferred completely, although the provider reports that it was."""
 
 
 class BatchLost(BatchError):
-    """Nobody can know what became of a batch: its activity or the way to it went away."""
+    """The result of a batch can't be known: the activity, or the connection to it, was lost."""
 
 
 class BatchTimeout(BatchError, TimeoutError):
-    """A batch did not end within its time; it may still be running."""
+    """A batch did not end in time; it may still be running."""
 
 
 class ActivityFailed(InstanceError):
@@ -384,7 +384,7 @@ class ActivityFailed(InstanceError):
 
 
 class ActivityLost(InstanceError):
-    """The activity ended without being asked to: its provider died, or ended the agreement."""
+    """The activity ended by itself: its provider died, or ended the agreement."""
 
 
 class MethodStuck(InstanceError):
@@ -392,37 +392,37 @@ class MethodStuck(InstanceError):
 
 
 class NotRunning(InstanceError, RuntimeError):
-    """Commands were given to an instance that does not run at present."""
+    """An instance that is not running can't run commands."""
 
 
 class StartTimeout(InstanceError, TimeoutError):
-    """An instance did not get to run within its start timeout."""
+    """An instance was not running when its start timeout was over."""
 
 
 class WaitTimeout(InstanceError, TimeoutError):
-    """What was waited for did not happen in time."""
+    """A wait reached its timeout."""
 
 
 class ServiceFailed(InstanceError):
-    """One or more instances ended with a failure; each is named, the first one's cause is chained."""
+    """One or more instances failed. The message names each; the first failure is the cause of this error."""
 
 
 class ServiceStopped(BaseException):
-    """Raised inside `start` and `run` when their instance is being stopped.
+    """Ends `start` and `run` when their instance is stopped.
 
-    Not an `Exception`, so that `except Exception` in a loop can't swallow a stop. Need not be caught.
+    It is not an `Exception`, so that a loop with `except Exception` ends, too. It need not be caught.
     """
 
 
-# --- what goes wrong with the daemon -------------------------------------------------------------
+# --- the daemon ----------------------------------------------------------------------------------
 
 
 class YagnaError(DaemonError):
-    """The daemon answered something the library does not expect.
+    """The daemon gave an answer that the library does not expect.
 
     Attributes:
         method, path: the request.
-        status: the HTTP status, None if there was no answer at all.
+        status: the HTTP status; None if there was no answer.
         detail: the daemon's own message.
     """
 
@@ -439,7 +439,7 @@ class YagnaError(DaemonError):
 
 
 class LocalNetworkError(GolemError):
-    """The local Golem network could not be started, or broke down."""
+    """The local Golem network could not be started, or has stopped working."""
 
 
 class UnsupportedPlatform(LocalNetworkError):
@@ -447,11 +447,11 @@ class UnsupportedPlatform(LocalNetworkError):
 
 
 class NamespacesForbidden(LocalNetworkError):
-    """The kernel does not let this user make the namespaces an activity lives in."""
+    """The kernel does not let this user create the namespaces that an activity needs."""
 
 
 class BadImage(LocalNetworkError, ValueError):
-    """An `--image` option is not of the form TAG_OR_HASH=FOLDER, or its folder is not there."""
+    """An `--image` option is not of the form TAG_OR_HASH=FOLDER, or its folder does not exist."""
 
 
 class BadHabit(LocalNetworkError, ValueError):
@@ -459,7 +459,7 @@ class BadHabit(LocalNetworkError, ValueError):
 
 
 class BusError(LocalNetworkError):
-    """A call over the service bus of a yagna daemon failed, or the bus is not there."""
+    """A call over the service bus of a yagna daemon failed, or there is no bus."""
 
 
 class PortTaken(LocalNetworkError):
@@ -467,4 +467,4 @@ class PortTaken(LocalNetworkError):
 
 
 class SandboxGone(LocalNetworkError):
-    """The private root of a local activity has ended, and every command in it."""
+    """The private root of a local activity has ended, and with it every command that ran there."""

@@ -1,4 +1,4 @@
-"""All events: what `golem.on_event` is called with; `str(event)` is a line for a log."""
+"""All events. `golem.on_event` has a function called with each; `str(event)` is a line for a log."""
 
 from .model.events import (
     ActivityCreated,

@@ -1,4 +1,4 @@
-"""Hello world: a service that writes the date in the background, and is asked for it."""
+"""Hello world: a service writes the date in the background, and the script asks for it."""
 
 from simple_golem import Golem, Run, Service, vm
 
@@ -13,7 +13,7 @@ class DateService(Service):
         return vm.repo(image_tag="golem/alpine:latest")
 
     def start(self):
-        # The loop goes on in the background of the provider's machine; this command itself ends at once.
+        # The loop runs in the background of the provider's machine; this command ends at once.
         return [Run.shell(f"while true; do date > {DATE_FILE}; sleep 1; done &")]
 
     def run(self):

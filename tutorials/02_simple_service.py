@@ -1,4 +1,4 @@
-"""A simple service: simulated observations are collected on a provider, and their statistics asked for."""
+"""A simple service: providers collect simulated observations, and the script asks for statistics."""
 
 import json
 
@@ -28,7 +28,7 @@ class SimpleService(Service):
 
 
 def statistics(answer):
-    """One line of what the service knows about its observations."""
+    """The statistics of a service, as one line."""
     stats = json.loads(answer)
     if not stats.get("count"):
         return "no observations yet"

@@ -1,4 +1,4 @@
-"""Compute and collect: three providers each do a part of the work, and the script puts the parts together."""
+"""Compute and collect: three providers each do a part of the work, and the script adds up the results."""
 
 from simple_golem import Golem, Run, Service
 
@@ -11,7 +11,7 @@ class Summer(Service):
         self.last = last
         self.total = None
 
-    def run(self):  # without a run_interval it is called once, and then the service ends
+    def run(self):  # without a run_interval it is called once; then the service ends
         loop = (
             f"total=0; for i in $(seq {self.first} {self.last}); do total=$((total + i)); done; echo $total"
         )

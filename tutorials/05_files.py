@@ -1,11 +1,11 @@
-"""Files: one picture goes to three providers, each paints it anew, and three pictures come back."""
+"""Files: one picture is sent to three providers, each changes it, and three pictures come back."""
 
 import math
 
 from simple_golem import Download, Golem, Run, Service, Upload
 
 WIDTH, HEIGHT = 160, 120
-# What becomes of each point, whose brightness, from 0 to 255, awk calls $1.
+# The new brightness of a point; $1, for awk, is its old brightness, from 0 to 255.
 EFFECTS = {
     "negative": "255 - $1",
     "bright": "int(sqrt($1 / 255) * 255)",
@@ -14,7 +14,7 @@ EFFECTS = {
 
 
 def draw(path):
-    """Draw waves around the middle, as a picture in text: PGM, which most viewers of pictures show."""
+    """Draw waves around the centre, as a PGM file: a picture as text, which most image viewers show."""
     points = []
     for y in range(HEIGHT):
         for x in range(WIDTH):
@@ -26,7 +26,7 @@ def draw(path):
 
 
 class Painter(Service):
-    """Paints the picture anew, on a provider's machine."""
+    """Changes the picture, on a provider's machine."""
 
     def __init__(self, effect):
         self.effect = effect
