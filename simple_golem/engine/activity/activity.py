@@ -1,4 +1,4 @@
-"""One activity: its batches, one after the other, and its end."""
+"""One activity: its batches, which run one after the other, and its end."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ logger = logging.getLogger(__name__)
 # How long a provider under load may take to accept a batch.
 _SEND_SECONDS = 30.0
 _NO_ANSWER = 408
-_POLL_SECONDS = 15.0
-# A poll that comes back empty before its time is not repeated at once.
-_PAUSE_SECONDS = 0.05
-# How long a provider that answers for its activity, but not for a batch, is asked again.
-_PATIENCE_SECONDS = 30.0
-_STATUS_SECONDS = 5.0
-# When it is asked whether an activity has ended with its agreement; mostly the first time is enough.
-_LOOKS_SECONDS = (0.05, 0.1, 0.2)
-_LOOK_SECONDS = 0.5
-# An exe-unit repeats nothing of what was said before somebody listened, and nobody can listen to a batch that
-# was not sent: without this in front of it, the first line of nearly every command would come last (tried).
-_PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
+_RESULT_POLL_SECONDS = 15.0
+# A poll takes at least this long: one that comes back empty at once is not repeated at once.
+_SHORTEST_POLL_SECONDS = 0.05
+# How long a batch is asked for again whose provider answers for the activity, but not for the batch.
+_RESULT_RETRY_SECONDS = 30.0
+_ALIVE_SECONDS = 5.0
+# When an agreement has ended, its provider ends the activity by itself, mostly before the first question.
+_BEFORE_END_QUESTION_SECONDS = 0.05
+_BETWEEN_END_QUESTIONS = tenacity.wait_exponential(multiplier=0.1)
+_END_QUESTIONS = 3
+_END_ANSWER_SECONDS = 0.5
+# An exe-unit sends only the output that is written after somebody listens, and nobody can listen to a batch
+# before it was sent. Without this command in front, the first line of nearly each command would come only
+# with its result (tried).
+_LISTENING_PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
 
 
 @dataclass
@@ -49,8 +52,10 @@ class _Batch:
 
     Attributes:
         commands: what is sent.
-        known_as: what the user wrote for each of them.
-        batch_id: the daemon's, once it was sent.
+        known_as: the user's command that each of them belongs to.
+        batch_id: given by the daemon when the batch is sent.
+        results: of the commands that have ended.
+        output: follows the output, while a command asks for that.
     """
 
     commands: tuple[Command, ...]
@@ -61,8 +66,8 @@ class _Batch:
 
     @property
     def next_command(self) -> Command:
-        """The one whose result comes next, as its user knows it."""
-        return self.known_as[max(len(self.results), self.commands[0] is _PAUSE)]
+        """The user's command whose result comes next."""
+        return self.known_as[max(len(self.results), self.commands[0] is _LISTENING_PAUSE)]
 
     @property
     def ended(self) -> bool:
@@ -70,14 +75,14 @@ class _Batch:
 
 
 class Activity:
-    """An activity as its life sees it: it takes one batch at a time, first come, first served."""
+    """An activity as its life sees it: it runs one batch at a time, in the order in which they arrive."""
 
     def __init__(self, yagna: Yagna, activity_id: str, provider: str) -> None:
         self.activity_id = activity_id
         self.provider = provider
         self._yagna = yagna
-        self._turns = _Turns()
-        self._left_running: _Batch | None = None
+        self._queue = _BatchQueue()
+        self._unfinished: _Batch | None = None
         self._can_pause = True
         self._ended = False
         self.last_answer = time.monotonic()
@@ -91,29 +96,29 @@ class Activity:
         instance: str = "",
         known_as: Sequence[Command] = (),
     ) -> Results:
-        """Run `commands` as one batch after those sent before, and block until it has ended.
+        """Run `commands` as one batch, after those that were sent before; blocks until it has ended.
 
         Args:
-            commands: one at least.
-            scope: cancelling it gives the batch up at once.
-            unsent: cancelling it does so as long as the batch was not sent.
-            timeout: seconds for the batch, from now on, waiting for its turn included.
-            instance: whose output it is, where it is given out.
-            known_as: what the user wrote for each of `commands`, where that is something else.
+            commands: at least one.
+            scope: cancelling it abandons the batch at once.
+            unsent: cancelling it abandons the batch as long as it was not sent.
+            timeout: seconds for the batch, its waiting for earlier ones included; None: no limit.
+            instance: the name that is printed in front of the output.
+            known_as: the user's command that each of `commands` belongs to; `commands` themselves by default.
 
         Raises:
-            NotRunning: called by what is called with the output of a command under way.
-            CommandFailed: a command failed; the activity takes the next batch all the same.
-            BatchTimeout: it took longer than `timeout`; it may still be running.
-            BatchLost: nobody can know what became of it.
-            ActivityLost: the activity is gone.
+            NotRunning: the caller is a function that receives the output of a running command.
+            CommandFailed: a command failed; the activity accepts further batches.
+            BatchTimeout: the batch took longer than `timeout`; it may still be running.
+            BatchLost: nobody can know whether the batch was run.
+            ActivityLost: the activity does not exist any more.
             ScopeEnded: `scope` or `unsent` was cancelled.
         """
         deadline = Deadline(timeout)
         refuse_while_giving_out()
         batch = _Batch(tuple(commands), tuple(known_as or commands))
-        with self._turns.take(unsent, deadline):
-            self._finish_what_was_left(unsent, deadline)
+        with self._queue.turn(unsent, deadline):
+            self._await_unfinished(unsent, deadline)
             unsent.check()
             if BatchOutput.is_wanted(commands):
                 self._run_followed(batch, scope, deadline, instance)
@@ -126,16 +131,16 @@ class Activity:
         return Results(batch.results)
 
     def _run_followed(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
-        """Run a batch whose output is given out as it comes, to its end."""
+        """Run a batch whose output is printed, logged or handed to a function as it comes."""
         if self._can_pause and isinstance(batch.commands[0], Run):
-            paused = _Batch((_PAUSE, *batch.commands), (_PAUSE, *batch.known_as))
+            paused = _Batch((_LISTENING_PAUSE, *batch.commands), (_LISTENING_PAUSE, *batch.known_as))
             self._send_and_follow(paused, scope, deadline, instance)
             pause, *results = paused.results
             if pause.success:
                 batch.results = [replace(result, index=result.index - 1) for result in results]
                 return
-            # There is no shell, or it must not be used; nothing after it was begun.
-            logger.debug("%s can't be made to wait before a command: %s", self.provider, pause.message)
+            # The image has no shell, or does not allow it; no later command of the batch was started.
+            logger.debug("%s can't wait before a command: %s", self.provider, pause.message)
             self._can_pause = False
         self._send_and_follow(batch, scope, deadline, instance)
 
@@ -148,14 +153,14 @@ class Activity:
         finally:
             batch.output = None
 
-    def _finish_what_was_left(self, scope: Scope, deadline: Deadline) -> None:
-        """The exe-unit refuses a batch while another one runs, so one that timed out is awaited first."""
-        if self._left_running is None:
+    def _await_unfinished(self, scope: Scope, deadline: Deadline) -> None:
+        """Wait for a batch that timed out: the exe-unit refuses the next one while it runs."""
+        if self._unfinished is None:
             return
         try:
-            self._await(self._left_running, scope, deadline)
+            self._await(self._unfinished, scope, deadline)
         except BatchLost as error:
-            logger.info("of the batch that was awaited before the next one: %s", error)
+            logger.info("the batch before this one: %s", error)
 
     def _send(self, batch: _Batch, scope: Scope) -> None:
         script = [command.to_exe_script() for command in batch.commands]
@@ -169,32 +174,32 @@ class Activity:
         except YagnaError as error:
             self._raise_if_lost(error, scope)
             if error.status is not None and error.status < 500 and error.status != _NO_ANSWER:
-                raise  # refused, and so not run
+                raise  # the daemon refused the batch, so it was not run
             raise BatchLost(
-                f"nobody can know whether {first!r} was run by {self.provider}: the daemon gave no "
-                f"answer ({error}); check what it did before you run it again"
+                f"nobody can know whether {self.provider} ran {first!r}: the daemon gave no answer "
+                f"({error}); check what the command did before you run it again"
             ) from error
 
     def _await(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
-        self._left_running = batch
+        self._unfinished = batch
         while not batch.ended:
             if deadline.passed:
                 raise BatchTimeout(
                     f"{batch.next_command!r} has not ended in its time on {self.provider}; "
-                    "it may still be running, and the next batch will wait for it"
+                    "it may still be running, and the next batch waits for it"
                 )
             try:
                 self._poll(batch, scope, deadline)
             except BatchLost:
-                self._left_running = None  # nobody will ever tell more of it
+                self._unfinished = None  # nothing more will be known of it
                 raise
-        self._left_running = None
+        self._unfinished = None
 
     def _poll(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
-        """Ask for the next command's result: asked by its index, the daemon tells a failure at once."""
+        """Ask for the result of the next command, by its index: only so does a failure come at once."""
         began = time.monotonic()
         index = len(batch.results)
-        answer = self._patiently(batch, index, scope, deadline)
+        answer = self._entries(batch, index, scope, deadline)
         if answer is not None and len(answer) > index:
             self.last_answer = time.monotonic()
             entries = answer[index:]
@@ -202,13 +207,13 @@ class Activity:
                 entries = batch.output.complete(entries, scope, deadline)
             batch.results += [Result.from_wire(entry, batch.commands[entry["index"]]) for entry in entries]
             return
-        if time.monotonic() - began < _PAUSE_SECONDS:
-            scope.wait(_PAUSE_SECONDS)
+        if time.monotonic() - began < _SHORTEST_POLL_SECONDS:
+            scope.wait(_SHORTEST_POLL_SECONDS)
 
-    def _patiently(
+    def _entries(
         self, batch: _Batch, index: int, scope: Scope, deadline: Deadline
     ) -> Sequence[Mapping[str, Any]] | None:
-        """One long poll, repeated where it fails; None if the result is not there in time."""
+        """Make one long poll, repeated where it fails; None if the result is not there in time."""
 
         def sleep(seconds: float) -> None:
             scope.wait(min(seconds, deadline.remaining()))
@@ -216,7 +221,7 @@ class Activity:
         try:
             for attempt in tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type((YagnaError, NoDaemon)),
-                stop=tenacity.stop_after_delay(min(_PATIENCE_SECONDS, deadline.remaining())),
+                stop=tenacity.stop_after_delay(min(_RESULT_RETRY_SECONDS, deadline.remaining())),
                 wait=tenacity.wait_exponential(multiplier=0.1, max=2.0),
                 sleep=sleep,
                 reraise=True,
@@ -227,9 +232,9 @@ class Activity:
                             self.activity_id,
                             batch.batch_id,
                             command_index=index,
-                            timeout=min(_POLL_SECONDS, deadline.remaining()),
+                            timeout=min(_RESULT_POLL_SECONDS, deadline.remaining()),
                             scope=scope,
-                            # Those repeated here keep to the deadline.
+                            # It is repeated here, where the deadline is known.
                             repeat=Repeat.NEVER,
                         )
                     except YagnaError as error:
@@ -250,9 +255,9 @@ class Activity:
             ) from error
 
     def alive(self, scope: Scope) -> bool | None:
-        """Ask the provider's daemon whether the activity lives; None if nobody answers within 5 seconds."""
+        """Ask the provider's daemon whether the activity lives; None without an answer within 5 seconds."""
         try:
-            return self.status(_STATUS_SECONDS, scope, Repeat.NEVER).alive
+            return self.status(_ALIVE_SECONDS, scope, Repeat.NEVER).alive
         except YagnaError as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
             return False if error.status == 404 else None
@@ -261,7 +266,7 @@ class Activity:
 
     def wait_until_idle(self, scope: Scope) -> None:
         """Block until no batch is under way or waiting; raises `ScopeEnded` when `scope` is cancelled."""
-        with self._turns.take(scope, Deadline()):
+        with self._queue.turn(scope, Deadline()):
             return
 
     def status(self, timeout: float, scope: Scope, repeat: Repeat) -> ActivityStatus:
@@ -269,25 +274,35 @@ class Activity:
         return self._yagna.activity.state(self.activity_id, timeout=timeout, scope=scope, repeat=repeat)
 
     def await_end(self, scope: Scope) -> None:
-        """Block a moment for the provider to end the activity by itself, as it does with its agreement.
+        """Wait until the provider has ended the activity, as it does by itself when the agreement ends.
 
-        Asked to destroy it, the daemon looks once in 750 ms whether that is done.
+        Blocks for 0.4 seconds, and 1.5 seconds more if the provider answers slowly. It saves time: `destroy`
+        would wait for 0.75 seconds, since the daemon checks only that often whether it is done.
         """
-        for seconds in _LOOKS_SECONDS:
-            if scope.wait(seconds):
-                return
-            try:
-                status = self.status(_LOOK_SECONDS, scope, Repeat.NEVER)
-            except (GolemError, ScopeEnded) as error:
-                logger.debug("no state of the activity %s: %s", self.activity_id, error)
-                return
-            # A provider that is about to end it may still count, as long as it has not.
-            if status.state == "Terminated":
-                self._ended = True
-                return
+
+        def has_ended() -> bool:
+            # A provider that is about to end it may still charge for it.
+            return self.status(_END_ANSWER_SECONDS, scope, Repeat.NEVER).state == "Terminated"
+
+        questions = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda ended: not ended),
+            stop=tenacity.stop_after_attempt(_END_QUESTIONS),
+            wait=_BETWEEN_END_QUESTIONS,
+            sleep=lambda seconds: _wait(scope, seconds),
+            retry_error_callback=lambda state: False,
+        )
+        try:
+            _wait(scope, _BEFORE_END_QUESTION_SECONDS)
+            self._ended = questions(has_ended)
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("no state of the activity %s: %s", self.activity_id, error)
 
     def destroy(self, scope: Scope, timeout: float) -> bool:
-        """Have the provider end the activity; False, and a warning, if that took too long."""
+        """Have the provider end the activity; blocks for `timeout` seconds at most.
+
+        Returns:
+            False if the provider did not confirm it in time; that is logged.
+        """
         if self._ended:
             return True
         try:
@@ -303,15 +318,26 @@ class Activity:
         return True
 
 
-class _Turns:
-    """A queue of those who want to send a batch; whoever is cancelled leaves it."""
+def _wait(scope: Scope, seconds: float) -> None:
+    scope.wait(seconds)
+    scope.check()
+
+
+class _BatchQueue:
+    """The threads that want to send a batch, in the order of their arrival."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
 
     @contextmanager
-    def take(self, scope: Scope, deadline: Deadline) -> Iterator[None]:
+    def turn(self, scope: Scope, deadline: Deadline) -> Iterator[None]:
+        """Wait for this thread's turn, and keep the others waiting while the `with` statement lasts.
+
+        Raises:
+            BatchTimeout: `deadline` has passed.
+            ScopeEnded: `scope` was cancelled.
+        """
         ticket = object()
         with self._changed:
             self._queue.append(ticket)

@@ -1,4 +1,4 @@
-"""One command's stdout, or its stderr, put together of what was heard of it and what its result says."""
+"""The stdout or stderr of one command, put together from the event stream and the command's result."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from ...model.commands.output import LineCutter
 
-# Of each stretch that was heard without a gap, this much is kept to find it again in the result.
+# Of each stretch without a gap, this much is kept, to find the stretch again in the result.
 _KEPT_BYTES = 1 << 20
 
 
 class _Stretch:
-    """Output that was heard without a gap: how long it is, and how it begins."""
+    """Output that has arrived without a gap: its length, and its beginning."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -23,10 +23,10 @@ class _Stretch:
 
 
 class OutputGaps:
-    """Cuts what is heard into lines, and finds at the end what was not heard.
+    """Cuts the output that arrives into lines, and finds at the end what has not arrived.
 
-    An event stream tells nothing of what was before it was opened, and one that broke leaves a gap. So what
-    is missing is known at the command's end only, by comparing with its result.
+    An event stream does not bring what was written before it was opened, and one that breaks leaves a gap.
+    What is missing is only known at the command's end, from its result.
     """
 
     def __init__(self) -> None:
@@ -34,26 +34,26 @@ class OutputGaps:
         self._stretches = [_Stretch()]
 
     def hear(self, data: bytes) -> Iterable[str]:
-        """Take the next piece; returns the lines that are complete by it."""
+        """Add the next piece; returns the lines that are complete now."""
         self._stretches[-1].add(data)
         return self._cutter.feed(data)
 
     def interrupt(self) -> None:
-        """From here on something may be missing."""
+        """Note that output may be missing from here on."""
         if self._stretches[-1].length:
             self._stretches.append(_Stretch())
 
     @property
     def heard(self) -> bytes:
-        """What was heard, up to the first megabyte of each stretch."""
+        """What has arrived, up to the first mebibyte of each stretch."""
         return b"".join(bytes(stretch.beginning) for stretch in self._stretches)
 
     def end(self, output: bytes, to_the_end: bool) -> Iterable[str]:
-        """Return the lines that were not given out yet: those missed, and the one that has no end.
+        """Return the lines that were not returned yet: the missing ones, and the last one without an end.
 
         Args:
-            output: all that the command wrote, as its result says.
-            to_the_end: whether the last stretch goes to the end of the command.
+            output: all that the command wrote, from its result.
+            to_the_end: whether the last stretch reaches to the end of the command.
         """
         missed, rest = self._missed(output, to_the_end)
         lines: list[str] = []
@@ -72,7 +72,7 @@ class OutputGaps:
             is_last = to_the_end and stretch is self._stretches[-1]
             begin = self._place(stretch, output, end, is_last)
             if begin < 0:
-                return [], b""  # the result is about something else: better nothing than all of it twice
+                return [], b""  # the result does not match the stream: rather nothing than everything twice
             if begin > end:
                 gaps.append(output[end:begin])
             end = begin + stretch.length

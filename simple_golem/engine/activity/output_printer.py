@@ -1,4 +1,4 @@
-"""Where the lines of a command go that is run with `stream=…`: the terminal, the log, or a function.
+"""Where the lines of a command with `stream=…` go: to the terminal, the log, or a function.
 
 The only place in the library that writes to the user's standard output, and only where the user asked for it.
 """
@@ -16,27 +16,31 @@ from ...model.commands.output import OutputLine, Stream
 
 logger = logging.getLogger(__name__)
 
-# The lines of several instances come side by side: none may begin in the middle of another.
+# Several instances print at the same time: no line may begin in the middle of another.
 _one_line_at_a_time = threading.Lock()
 _here = threading.local()
 
 
 def refuse_while_giving_out() -> None:
-    """An error for who runs a command while it is called with the output of one, which it would wait for."""
+    """Refuse a function that runs a command while it receives the output of one: it would wait for itself.
+
+    Raises:
+        NotRunning: this thread is inside such a function.
+    """
     if getattr(_here, "is_giving", False):
         raise NotRunning(
-            "a function that is called with the output of a command can't run commands itself: the command "
+            "a function that receives the output of a command can't run commands itself, since that command "
             "has not ended. Let it put the line into a list or a queue"
         )
 
 
 class OutputPrinter:
-    """Gives the lines of one command to whom they are for; whatever that raises harms nobody else.
+    """Passes the lines of one command on; an error of the user's function is logged and ends nothing.
 
     Attributes:
-        given: how many lines so far.
-        busy: whether one is being given at this moment.
-        closed: whether no more are to be given.
+        given: how many lines were passed on.
+        busy: whether one is being passed on at this moment.
+        closed: set from outside to pass on no more lines.
     """
 
     def __init__(self, stream: Stream, instance: str) -> None:
@@ -48,7 +52,7 @@ class OutputPrinter:
         self.closed = False
 
     def give(self, lines: Iterable[str], is_stderr: bool) -> None:
-        """Give out lines, one after the other; blocks for as long as the user's function takes."""
+        """Pass lines on, one after the other; blocks for as long as the user's function takes."""
         for text in lines:
             if self.closed:
                 return
@@ -56,7 +60,7 @@ class OutputPrinter:
             try:
                 self._give(OutputLine(text, self._instance, is_stderr))
             except Exception as error:
-                # One traceback says it; a million lines of output must not become a million of them.
+                # One traceback is enough: a million lines of output must not become a million tracebacks.
                 logger.log(
                     logging.DEBUG if self._failed else logging.ERROR,
                     "%s: stream=%r raised an error for the line %r; the command goes on",
@@ -80,7 +84,7 @@ class OutputPrinter:
 
 
 def _print(line: str, to: TextIO | None) -> None:
-    if to is None:  # a program without a terminal, such as one of pythonw
+    if to is None:  # a program without a terminal, such as one that pythonw runs
         return
     encoding = getattr(to, "encoding", None) or "utf-8"
     text = f"{line}\n".encode(encoding, errors="replace").decode(encoding)

@@ -178,7 +178,7 @@ class AbandonableAdapter(HTTPAdapter):
     def request_url(self, request: Any, proxies: Any) -> str:
         """What stands in the first line of a request: there is never a proxy that needs the whole URL."""
         _, _, rest = request.url.partition("://")
-        return "/" + rest.partition("/")[2]
+        return f"/{rest.partition('/')[2]}"
 
     def close(self) -> None:
         """Close the idle connections; the others close when their request has ended."""

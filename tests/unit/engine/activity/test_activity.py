@@ -54,9 +54,9 @@ def running(activity: Activity, scope: Scope) -> Running:
             except Exception as error:  # noqa: BLE001 - the test looks at it
                 return error
 
-        queued = len(activity._turns._queue)
+        queued = len(activity._queue._queue)
         thread = EngineThread(f"running {commands[0]!r}", run).start()
-        eventually(lambda: len(activity._turns._queue) > queued or not thread.alive)
+        eventually(lambda: len(activity._queue._queue) > queued or not thread.alive)
         return thread
 
     return start
@@ -201,7 +201,7 @@ def test_a_command_that_streams_is_named_when_its_time_is_up(
 def test_a_batch_whose_daemon_is_gone_ends_in_its_time(scope: Scope) -> None:
     yagna = Yagna("http://127.0.0.1:9", "the-key")
     activity = Activity(yagna, "act1", "prov-1 (0xprov)")
-    activity._left_running = _Batch("b1", (FIRST,), (FIRST,))
+    activity._unfinished = _Batch("b1", (FIRST,), (FIRST,))
     began = time.monotonic()
     with pytest.raises(BatchTimeout, match="/bin/first"):
         activity.run([SECOND], scope, scope, timeout=0.2)
@@ -401,7 +401,7 @@ def test_results_are_asked_for_again_while_the_activity_lives(
 def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_RESULT_RETRY_SECONDS", 0.05)
     provider.failures = [404] * 2
     with pytest.raises(BatchLost, match="/bin/first"):
         activity.run([SECOND], scope, scope, known_as=[FIRST])
@@ -413,7 +413,7 @@ def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
 def test_what_was_left_and_is_lost_does_not_fail_the_next_batch(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_RESULT_RETRY_SECONDS", 0.05)
     with pytest.raises(BatchTimeout):
         activity.run([FIRST], scope, scope, timeout=0.02)
     provider.failures = [404] * 2

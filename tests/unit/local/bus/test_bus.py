@@ -291,7 +291,7 @@ def test_an_answer_that_can_not_be_read_is_an_error_of_its_call(bus: Bus, router
         router.send(CallReply(request.request_id, data=b"no flexbuffer at all"))
 
     serving = in_background(serve)
-    with pytest.raises(BusError, match=r"/local/x/Y: a FlexBuffer that leads out"):
+    with pytest.raises(BusError, match=r"/local/x/Y: an offset points out"):
         bus.call("/local/x/Y", None)
     serving.join(10)
 
