@@ -1,4 +1,4 @@
-"""Where a download goes on this machine: to a file that is replaced as a whole, to a pipe or to a device."""
+"""Where a download goes on this machine: a file that is replaced as a whole, a pipe, or a device."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .local_files import reason_of
 logger = logging.getLogger(__name__)
 
 _COPY_BYTES = 64 * 1024
-# How often a write to a pipe that nobody empties looks whether it is cancelled.
+# While nobody reads from the pipe, the scope is checked this often.
 _PIPE_POLL_SECONDS = 0.2
 
 
 class PartialFile:
-    """A file that gets its name only once it is complete; until then it has another one beside it.
+    """A file that gets its name when it is complete; until then it has a temporary name.
 
     Attributes:
-        target: the name that it is to have.
-        path: where it is until then.
+        target: its final path.
+        path: its temporary path.
         file: the open file.
     """
 
     def __init__(self, target: Path, what: str, place: Path | None = None) -> None:
-        """Make the file, empty.
+        """Make an empty file.
 
         Args:
-            target: through a link, the file that the link names is replaced, not the link.
-            what: the command, for messages.
-            place: the folder that the file is in until it is complete; None is that of `target`.
+            target: its final path; if that is a link, the file that the link names is replaced.
+            what: the command, for the message.
+            place: the folder for the temporary file; the folder of `target` by default.
 
         Raises:
             BadLocalFile: the file can't be made there.
@@ -51,16 +51,16 @@ class PartialFile:
             handle = os.open(
                 self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
             )
-        except (OSError, UnicodeError, RuntimeError) as error:  # RuntimeError: links in a circle
+        except (OSError, UnicodeError, RuntimeError) as error:  # RuntimeError: a circle of links
             raise BadLocalFile(f"{what}: {target} can't be written: {reason_of(error)}") from error
-        # Unbuffered, so that a full disk shows with the chunk that finds it full.
+        # Unbuffered, so that a full disk is reported with the chunk that did not fit.
         self.file: BinaryIO = os.fdopen(handle, "r+b", buffering=0)
 
     def keep(self, scope: Scope) -> None:
-        """Give the file, which is closed, its name; it takes over the mode of the file that it replaces.
+        """Give the closed file its name, and the mode of the file that it replaces.
 
         Raises:
-            BadLocalFile: that can't be done; the file that was there stays.
+            BadLocalFile: that is not possible; the old file stays as it is.
         """
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -71,7 +71,7 @@ class PartialFile:
             raise BadLocalFile(f"{self.target} can't be written: {reason_of(error)}") from error
 
     def discard(self) -> None:
-        """Remove the file, unless it has been kept."""
+        """Close the file, and remove it if it has not got its name."""
         self.file.close()
         try:
             self.path.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ class PartialFile:
 
 
 class StreamTarget:
-    """A pipe or a device: what was downloaded is written to it once it is complete, and checked.
+    """A pipe or a device: a download is written to it when it is complete and checked.
 
     Attributes:
         target: the pipe or device.
@@ -91,7 +91,7 @@ class StreamTarget:
         """Open the pipe or device.
 
         Raises:
-            BadLocalFile: it can't be written to, or nobody reads from the pipe.
+            BadLocalFile: it can't be written, or no program reads from the pipe.
         """
         self.target = target
         try:
@@ -99,7 +99,7 @@ class StreamTarget:
         except OSError as error:
             reason = reason_of(error)
             if error.errno == errno.ENXIO:
-                reason = "nobody reads from this pipe; start the program that reads first"
+                reason = "no program reads from this pipe; start that program first"
             raise BadLocalFile(f"{what}: {target} can't be written: {reason}") from error
         try:
             self._partial = PartialFile(Path(tempfile.gettempdir(), target.name), what)
@@ -110,10 +110,10 @@ class StreamTarget:
         self._is_open = True
 
     def keep(self, scope: Scope) -> None:
-        """Write everything to the target; blocks for as long as whoever reads from it takes.
+        """Write everything to the target; blocks for as long as the program that reads from it takes.
 
         Raises:
-            BadLocalFile: the target took no more.
+            BadLocalFile: the target accepted only a part.
             ScopeEnded: `scope` was cancelled.
         """
         try:
@@ -135,7 +135,7 @@ class StreamTarget:
                 rest = rest[os.write(self._handle, rest) :]
 
     def discard(self) -> None:
-        """Close the target and remove the temporary file; what was not written by now never is."""
+        """Close the target and remove the temporary file, with everything that was not written yet."""
         self._partial.discard()
         if self._is_open:
             self._is_open = False
@@ -145,9 +145,12 @@ class StreamTarget:
 def open_target(path: Path, what: str) -> PartialFile | StreamTarget:
     """Open what a downloaded file is written to.
 
+    Args:
+        path: the path that the user gave, absolute.
+        what: the command, for the message.
+
     Raises:
-        BadLocalFile: it is a folder, a socket, a file that is read-only, or can't be written; nothing has
-            changed.
+        BadLocalFile: it is a folder, a socket or a read-only file, or can't be written; nothing has changed.
     """
     check_target(path, what, is_folder=False)
     try:
@@ -160,7 +163,7 @@ def open_target(path: Path, what: str) -> PartialFile | StreamTarget:
         raise BadLocalFile(f"{what}: {path} is a socket; name a file")
     if not stat.S_ISREG(mode):
         return StreamTarget(path, what)
-    # The superuser could write it all the same, but somebody meant it to stay as it is.
+    # The superuser could write it all the same, but a read-only file is meant to stay as it is.
     if not mode & 0o222 or not os.access(path, os.W_OK):
         raise BadLocalFile(f"{what}: {path} is read-only; name another file, or make it writable first")
     return PartialFile(path, what)
@@ -170,18 +173,18 @@ def check_target(path: Path, what: str, *, is_folder: bool) -> None:
     """Raise `BadLocalFile` unless a file, or a folder, can have this name."""
     if path.is_dir() and not is_folder:
         raise BadLocalFile(
-            f"{what}: {path} is a folder; name the file in it, or, if it is a whole folder that is to come, "
-            "write its path there with a / at the end"
+            f"{what}: {path} is a folder; name a file in it, or, to download a whole folder, write a / at the "
+            "end of its path on the provider's side"
         )
     if path.exists() and not path.is_dir() and is_folder:
-        raise BadLocalFile(f"{what}: {path} is a file, and what comes is a folder")
+        raise BadLocalFile(f"{what}: {path} is a file, but a folder is downloaded")
     if not path.parent.is_dir():
-        raise BadLocalFile(f"{what}: there is no folder {path.parent}; make it first")
+        raise BadLocalFile(f"{what}: the folder {path.parent} does not exist; make it first")
     linked = Path(os.path.realpath(path)).parent
     if not linked.is_dir():
-        raise BadLocalFile(f"{what}: {path} is a link into {linked}, and there is no such folder")
+        raise BadLocalFile(f"{what}: {path} is a link into {linked}, a folder that does not exist")
 
 
 def _beginning(name: str) -> str:
-    # A file system takes names of 255 bytes.
+    # A file name may have 255 bytes at most.
     return os.fsencode(name)[:80].decode(errors="ignore")

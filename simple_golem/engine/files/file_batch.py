@@ -1,4 +1,4 @@
-"""The files of one batch: published before it is sent, withdrawn when it ends, however it ends."""
+"""The files of one batch: published before it is sent, and withdrawn when it ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -46,13 +46,25 @@ from .publisher import FilePublisher, Publication
 logger = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 0.2
-# How often a transfer is begun anew after its WebSocket was lost.
+# How often a batch is sent at most, if WebSockets of its transfers are lost.
 _MOST_ATTEMPTS = 3
 
 
 @dataclass(eq=False)
 class _Part:
-    """What becomes of one command of the user."""
+    """One command of the user, and the steps and files that it consists of.
+
+    Attributes:
+        command: what the user wrote.
+        index: its place in the batch.
+        is_folder: whether a whole folder is transferred.
+        steps: the commands that are sent.
+        publication: its file on the bus.
+        sink: receives a download.
+        target: where a downloaded file goes.
+        memory: where a download into memory goes.
+        lost_before: how often its WebSocket was lost before the present try.
+    """
 
     command: Command
     index: int
@@ -81,14 +93,18 @@ class FileBatch:
         scope: Scope,
         unsent: Scope,
     ) -> None:
-        """Open and publish what the commands need.
+        """Open and publish the files that the commands need; blocks until folders are packed.
 
         Args:
-            scope: cancelling it gives up what is done with the files after the batch was sent.
-            unsent: cancelling it gives up what is done before.
+            commands: what the user wrote.
+            publisher: puts files on the bus.
+            instance: the name of the instance, for events and the log.
+            emit: receives the events of the transfers.
+            scope: cancelling it stops the work on files after the batch was sent.
+            unsent: cancelling it stops the work before that.
 
         Raises:
-            BadLocalFile: a file of this machine can't be read, or not be written where it is to go.
+            BadLocalFile: a file of this machine can't be read, or can't be written.
             NoDaemon, YagnaError, ScopeEnded: the daemon gave no answer.
         """
         self._commands = tuple(commands)
@@ -104,7 +120,7 @@ class FileBatch:
         self._answered = True
         with ExitStack() as undo:
             undo.callback(self._open.close)
-            # All that this machine could refuse is asked for before the daemon is.
+            # Errors of this machine come before the first request to the daemon.
             ends = [self._prepare(command) for command in self._commands]
             for part, end in ends:
                 self._publish(part, end)
@@ -119,7 +135,7 @@ class FileBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None and not issubclass(kind, (CommandFailed, TransferFailed, BadLocalFile)):
-            # The batch was given up, and providers may be in the middle of a file.
+            # The batch was abandoned, and providers may be in the middle of a file.
             self._publisher.refuse([part.publication for part in self._parts if part.publication])
         self._open.close()
 
@@ -152,7 +168,7 @@ class FileBatch:
                 _not_a_folder(command, path)
                 file, size = open_to_send(path, repr(command))
         else:
-            raise TypeError(f"{command!r} is of no kind that can be sent")
+            raise TypeError(f"{command!r} is not an upload")
         self._open.callback(file.close)
         return SourceEnd(file, name, size, progress)
 
@@ -169,9 +185,9 @@ class FileBatch:
         return part.sink
 
     def _folder(self, path: Path, command: Download) -> PartialFile:
-        """The archive that a folder comes in."""
+        """The file for the archive of a downloaded folder."""
         check_target(path, repr(command), is_folder=True)
-        # A folder that is there may be the only place that can be written to, or have a disk of its own.
+        # A folder that exists may be the only place that can be written to, or be on another disk.
         return PartialFile(path, repr(command), path if path.is_dir() else None)
 
     def _publish(self, part: _Part, end: FileEnd | None) -> None:
@@ -182,18 +198,18 @@ class FileBatch:
         part.steps = _steps(part.command, part.publication.url, part.is_folder)
 
     def _withdraw(self, publication: Publication) -> None:
-        # A daemon that has no answer for one is not waited for again, with as many files as there may be.
+        # A daemon that did not answer once is not waited for again, for each of many files.
         self._answered = self._publisher.withdraw(publication, ask=self._answered)
 
     def _progress(self, command: Command) -> Progress:
-        """What tells the events of a transfer: not each chunk, but its end for sure."""
-        told = -math.inf
+        """The function that emits the events of a transfer: five a second at most, and one for its end."""
+        last_event = -math.inf
 
         def progress(transferred: int, total: int | None) -> None:
-            nonlocal told
+            nonlocal last_event
             now = time.monotonic()
-            if transferred == total or now - told >= _PROGRESS_SECONDS:
-                told = now
+            if transferred == total or now - last_event >= _PROGRESS_SECONDS:
+                last_event = now
                 self._emit(TransferProgress(self._instance, command, transferred, total))
 
         return progress
@@ -201,18 +217,18 @@ class FileBatch:
     # --- while it is sent -------------------------------------------------------------------------------
 
     def run(self, send: Callable[[tuple[Command, ...], tuple[Command, ...]], Results]) -> Results:
-        """Have the batch sent, and return what the user's commands answered.
+        """Send the batch, and return the results of the user's commands; blocks until it has ended.
 
-        A transfer that failed as its WebSocket was lost is sent again, with what comes after it.
+        A transfer that failed because its WebSocket was lost is sent again, with the steps after it.
 
         Args:
-            send: runs some steps as a batch and returns their results; it is told, too, which of the user's
-                commands each of them belongs to.
+            send: runs steps as a batch and returns their results. Its second argument is the user's command
+                that each step belongs to.
 
         Raises:
             CommandFailed: one of the user's commands failed.
-            BadLocalFile: a file of this machine could not be read or written on the way.
-            TransferFailed: the provider says that all is well, but a file did not come.
+            BadLocalFile: a file of this machine could not be read or written during the transfer.
+            TransferFailed: the provider reports success, but a file did not arrive.
         """
         while True:
             steps = self.steps[len(self._done) :]
@@ -224,22 +240,22 @@ class FileBatch:
                 break
             except CommandFailed as error:
                 self._done += results_so_far(error)[:-1]
-                if not self._worth_another_try():
-                    self._raise(error)
+                if not self._may_be_repeated():
+                    self._raise_for_command(error)
                 logger.info("%s: sent again after its connection was lost: %s", self._instance, error)
-        return Results(self._keep(self._folded(self._done)))
+        return Results(self._store(self._per_command(self._done)))
 
-    def _worth_another_try(self) -> bool:
+    def _may_be_repeated(self) -> bool:
         part, step = self._owners[len(self._done)], self.steps[len(self._done)]
         self._attempts += 1
         if part.publication is None or not isinstance(step, Transfer) or self._attempts == _MOST_ATTEMPTS:
             return False
         return part.publication.lost > part.lost_before and part.publication.end.trouble is None
 
-    def _raise(self, error: CommandFailed) -> None:
-        """Tell a failure of the user's command, not of the steps that it was made of."""
-        results = self._folded([*self._done, results_so_far(error)[-1]])
-        self._keep(results[:-1])
+    def _raise_for_command(self, error: CommandFailed) -> None:
+        """Raise the failure of the user's command, not of one of its steps."""
+        results = self._per_command([*self._done, results_so_far(error)[-1]])
+        self._store(results[:-1])
         part = self._owners[len(self._done)]
         trouble = part.publication.end.trouble if part.publication else None
         if trouble is not None:
@@ -248,19 +264,19 @@ class FileBatch:
 
     # --- when it has ended ------------------------------------------------------------------------------
 
-    def _folded(self, results: Sequence[Result]) -> list[Result]:
-        """One result for each command: that of its last step."""
-        folded: list[Result] = []
+    def _per_command(self, results: Sequence[Result]) -> list[Result]:
+        """One result for each command: the result of its last step."""
+        found: list[Result] = []
         for result, owner in zip(results, self._owners, strict=False):
             one = replace(result, index=owner.index, command=owner.command)
-            if folded and folded[-1].index == owner.index:
-                folded[-1] = one
+            if found and found[-1].index == owner.index:
+                found[-1] = one
             else:
-                folded.append(one)
-        return folded
+                found.append(one)
+        return found
 
-    def _keep(self, results: Sequence[Result]) -> list[Result]:
-        """Give what was downloaded its name, or put it into its result."""
+    def _store(self, results: Sequence[Result]) -> list[Result]:
+        """Give each downloaded file its name, or put its content into the result."""
         return [self._with_download(result, self._parts[result.index]) for result in results]
 
     def _with_download(self, result: Result, part: _Part) -> Result:
@@ -270,7 +286,7 @@ class FileBatch:
         if part.sink.trouble is not None:
             raise part.sink.trouble
         if not part.sink.finished:
-            raise TransferFailed(f"{part.command!r}: the provider never sent the end of the file")
+            raise TransferFailed(f"{part.command!r}: the provider did not send the end of the file")
         if part.memory is not None:
             return replace(result, downloaded=part.memory.content)
         if isinstance(part.target, PartialFile) and part.is_folder:
@@ -301,6 +317,6 @@ def _steps(command: FileCommand, url: str, is_folder: bool) -> list[Command]:
 def _not_a_folder(command: Upload, path: Path) -> None:
     if command.remote.endswith("/"):
         raise BadLocalFile(
-            f"{command!r}: {path} is no folder, so its target can't be one; "
+            f"{command!r}: {path} is a file, so its target can't be a folder; "
             f"write {command.remote + path.name!r}"
         )

@@ -1,7 +1,7 @@
-"""Whole folders, which go as one tar file that the image's own `tar` packs or unpacks.
+"""Whole folders are transferred as one tar archive, which the image's own `tar` packs or unpacks.
 
-The exe-unit has a `format` of its own for that, but not in every version that providers run, and one that
-lacks it says nothing.
+The exe-unit could do that itself (`format` of a transfer), but not in each version that providers run, and a
+version without it ignores the `format` silently.
 """
 
 from __future__ import annotations
@@ -21,36 +21,44 @@ logger = logging.getLogger(__name__)
 
 _UNPACK = 'tar -xf "$0" -C "$1" && rm -f "$0"'
 _PACK = 'tar -cf "$0" -C "$1" .'
-_BLOCK = 256 * 1024
+_BLOCK_BYTES = 256 * 1024
 
 
 def unpack(archive: str, folder: str) -> Command:
-    """The command that unpacks an archive into a folder, on the provider's side."""
+    """The command that unpacks an archive into a folder on the provider's side, and removes the archive."""
     return Run("/bin/sh", "-c", _UNPACK, archive, folder)
 
 
 def pack(archive: str, folder: str) -> Command:
-    """The command that packs a folder, on the provider's side; the archive may lie in it."""
+    """The command that packs a folder on the provider's side; the archive may be in that folder."""
     return Run("/bin/sh", "-c", _PACK, archive, folder)
 
 
 def remove(archive: str) -> Command:
-    """The command that removes an archive there."""
+    """The command that removes an archive on the provider's side."""
     return Run("/bin/rm", "-f", archive)
 
 
 def packed(folder: Path, what: str, scope: Scope) -> tuple[BinaryIO, int]:
-    """Pack a folder of this machine into a temporary file that has no name; returns it and its size.
+    """Pack a folder of this machine into a temporary file without a name; blocks until that is done.
+
+    Args:
+        folder: what is packed.
+        what: the command, for the message.
+        scope: cancelling it stops the packing.
+
+    Returns:
+        The open file, and its size in bytes. The caller closes it.
 
     Raises:
-        BadLocalFile: something in it can't be read, or there is no room for the file.
+        BadLocalFile: a file in the folder can't be read, or the disk is full.
         ScopeEnded: `scope` was cancelled.
     """
-    archive = tempfile.TemporaryFile()  # noqa: SIM115 - who sends it closes it
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        # Busybox knows this format's long names, not those of the newer one.
+        # Busybox supports the long names of this format, but not those of the newer one.
         with tarfile.open(
-            fileobj=cast(BinaryIO, _Listening(archive, scope)),
+            fileobj=cast(BinaryIO, _CancellableFile(archive, scope)),
             mode="w",
             format=tarfile.GNU_FORMAT,
             dereference=True,
@@ -65,8 +73,8 @@ def packed(folder: Path, what: str, scope: Scope) -> tuple[BinaryIO, int]:
         raise
 
 
-class _Listening:
-    """A file that is written to as long as its scope lasts."""
+class _CancellableFile:
+    """A file that can be written to until its scope is cancelled."""
 
     def __init__(self, file: BinaryIO, scope: Scope) -> None:
         self._file = file
@@ -81,10 +89,10 @@ class _Listening:
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str, above: tuple[tuple[int, int], ...]) -> None:
-    """Add a file, or a folder with what is in it; `above` are the folders that it lies in."""
+    """Add a file, or a folder with its contents; `above` are the device and inode of each folder above it."""
     member = tar.gettarinfo(path, name)
     if member is None or not (member.isfile() or member.isdir()):
-        logger.warning("%s is neither a file nor a folder, and left out", path)
+        logger.warning("%s is left out: it is neither a file nor a folder", path)
         return
     member.uid = member.gid = 0
     member.uname = member.gname = ""
@@ -95,7 +103,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, above: tuple[tuple[int, in
     itself = path.stat()
     here = (itself.st_dev, itself.st_ino)
     if here in above:
-        logger.warning("%s is a link to a folder that it lies in, and left out", path)
+        logger.warning("%s is left out: it is a link to a folder that contains it", path)
         return
     tar.addfile(member)
     for one in sorted(os.listdir(path)):
@@ -103,14 +111,18 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, above: tuple[tuple[int, in
 
 
 def unpack_here(archive: Path, folder: Path, scope: Scope) -> None:
-    """Unpack what came from a provider into a folder of this machine, in which only whole files appear.
+    """Unpack an archive from a provider into a folder of this machine; blocks until that is done.
+
+    Everything is unpacked beside the archive first, so that only complete files appear in the folder.
 
     Args:
-        archive: beside it, on the same file system as `folder`, is room for what is in it.
+        archive: on the same file system as `folder`, with room beside it for its contents.
+        folder: where the contents go; it is made if it does not exist.
+        scope: cancelling it stops the unpacking.
 
     Raises:
-        TransferFailed: it is no archive, or one that would write elsewhere.
-        BadLocalFile: something can't be written.
+        TransferFailed: the file is not an archive, or it would write outside the folder.
+        BadLocalFile: a file can't be written.
         ScopeEnded: `scope` was cancelled.
     """
     try:
@@ -121,12 +133,12 @@ def unpack_here(archive: Path, folder: Path, scope: Scope) -> None:
     except OSError as error:
         raise BadLocalFile(f"{folder} can't be written: {error}") from error
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError) as error:
-        # Whoever is no friend may have packed it, and tarfile does not foresee everything.
-        raise TransferFailed(f"what the provider packed for {folder} can't be read: {error}") from error
+        # The archive may be hostile, and tarfile raises these errors for some damaged ones.
+        raise TransferFailed(f"the provider's archive for {folder} can't be read: {error}") from error
 
 
 class _Unpacking:
-    """What is in an archive, on its way into an empty folder."""
+    """Unpacks one archive into an empty folder; never writes outside it."""
 
     def __init__(self, tar: tarfile.TarFile, folder: Path, scope: Scope) -> None:
         self._tar = tar
@@ -138,7 +150,7 @@ class _Unpacking:
         for member in self._tar:
             self._scope.check()
             self._unpack(member)
-        # Last of all, so that nothing is ever written through one.
+        # Links are made last, so that no file is written through a link.
         for target, member in self._links:
             self._scope.check()
             self._link(target, member)
@@ -146,7 +158,7 @@ class _Unpacking:
     def _unpack(self, member: tarfile.TarInfo) -> None:
         target = self._place(member.name)
         if target is None:
-            raise TransferFailed(f"the provider packed {member.name!r}, which would be written elsewhere")
+            raise TransferFailed(f"the provider packed {member.name!r}, which is outside the folder")
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
             return
@@ -159,22 +171,24 @@ class _Unpacking:
             self._write(cast(BinaryIO, self._tar.extractfile(member)), target)
             target.chmod(0o755 if member.mode & 0o100 else 0o644)
         else:
-            logger.warning("%s is neither a file nor a folder nor a link, and left out", member.name)
+            logger.warning("%s is left out: it is neither a file nor a folder nor a link", member.name)
 
     def _place(self, name: str) -> Path | None:
-        """Where something of this name goes, None if that is outside."""
+        """The path for a name in the archive; None if that is outside the folder."""
         path = PurePosixPath(name)
-        # On Windows a part can itself be a whole path.
+        # On Windows one part can be a path with several parts.
         if path.is_absolute() or any(part == ".." or Path(part).name != part for part in path.parts):
             return None
         return self._folder.joinpath(*path.parts)
 
     def _copy(self, member: tarfile.TarInfo, target: Path) -> None:
-        """A further name of a file that came before becomes a file of its own."""
+        """Copy the earlier file that a hard link names: the copy becomes a file of its own."""
         first = self._place(member.linkname)
         if first is None or not first.is_file():
             logger.warning(
-                "%s is a link to %s, which did not come, and left out", member.name, member.linkname
+                "%s is left out: it is a link to %s, which is not in the archive",
+                member.name,
+                member.linkname,
             )
             return
         with first.open("rb") as content:
@@ -183,26 +197,26 @@ class _Unpacking:
 
     def _write(self, content: BinaryIO, target: Path) -> None:
         with content, target.open("wb") as file:
-            while block := content.read(_BLOCK):
+            while block := content.read(_BLOCK_BYTES):
                 self._scope.check()
                 file.write(block)
 
     def _link(self, target: Path, member: tarfile.TarInfo) -> None:
-        """A symbolic link stays one, if it can't lead out of the folder, whatever else is in it."""
+        """Make a symbolic link, unless it could point out of the folder."""
         parts = PurePosixPath(member.linkname).parts
         plain = [part for part in parts if part != ".."]
         up = len(parts) - len(plain)
         depth = len(target.relative_to(self._folder).parts) - 1
         if self._place("/".join(plain)) is None or parts[:up] != ("..",) * up or up > depth:
             logger.warning(
-                "%s is a link to %s, which may be elsewhere, and left out", member.name, member.linkname
+                "%s is left out: it is a link to %s, outside the folder", member.name, member.linkname
             )
             return
         try:
             target.symlink_to(member.linkname)
-        except (OSError, NotImplementedError) as error:  # Windows wants a privilege for it
+        except (OSError, NotImplementedError) as error:  # Windows requires a privilege for links
             logger.warning(
-                "%s is a link to %s, which can't be made here, and left out: %s",
+                "%s is left out: a link to %s can't be made here: %s",
                 member.name,
                 member.linkname,
                 error,

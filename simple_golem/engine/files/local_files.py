@@ -1,4 +1,4 @@
-"""This machine's ends of transfers: what is read from, and what is written to, in chunks of any order."""
+"""This machine's end of a transfer: a file that is read, or written, in chunks of any order."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ...errors import BadLocalFile, GolemError
 
 logger = logging.getLogger(__name__)
 
-# The daemon's WebSocket takes frames of 64 KiB at most; exe-units ask for 40.
+# The daemon's WebSocket accepts frames of 64 KiB at most; exe-units ask for 40 KiB.
 _LARGEST_CHUNK = 60 * 1024
-# Chunks come some at a time and in any order; more than these ahead of a missing one are too many.
-_MOST_WAITING = 64
+# Several chunks are on their way at once, in any order. If so many are ahead of a missing one, that is lost.
+_MOST_AHEAD = 64
 
 Progress = Callable[[int, int | None], object]
 
 
 class Refusal(Exception):
-    """What an exe-unit asked for can't be done; the engine's own.
+    """A request of an exe-unit can't be fulfilled; internal, users never see it.
 
     Attributes:
-        kind: the name the protocol has for it.
+        kind: the name of the error in the protocol.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -40,20 +40,28 @@ class FileEnd(Protocol):
     """One end of a transfer, called by the thread that serves all of them.
 
     Attributes:
-        trouble: what went wrong on this machine, None as long as nothing did.
+        trouble: the error of this machine that ended the transfer; None without one.
     """
 
     trouble: GolemError | None
 
-    def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
-        """Do what an exe-unit asks for, and return the answer, or raise `Refusal`."""
+    def answer(self, component: str, payload: Any) -> dict[str, Any] | None:
+        """Fulfil one request of an exe-unit, and return the answer.
+
+        Args:
+            component: the name of the request, such as `GetChunk`.
+            payload: its arguments.
+
+        Raises:
+            Refusal: the request can't be fulfilled.
+        """
 
     def close(self) -> None:
-        """Let go of the file; whoever asks later is refused."""
+        """Close the file; later requests are refused."""
 
 
 class SourceEnd:
-    """What is sent: an open file, in any order, as often as it is asked for."""
+    """The source of an upload: an open file, of which any part may be asked for, any number of times."""
 
     def __init__(self, file: BinaryIO, name: str, size: int, on_progress: Progress) -> None:
         self.trouble: GolemError | None = None
@@ -64,12 +72,12 @@ class SourceEnd:
         self._furthest = 0
         self._lock = threading.Lock()
 
-    def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
+    def answer(self, component: str, payload: Any) -> dict[str, Any] | None:
         if component == "GetMetadata":
             return {"fileSize": self._size}
         if component == "GetChunk":
             return self._chunk(_number(payload, "offset"), _number(payload, "size"))
-        raise Refusal("InternalError", f"a file that is read can't answer {component}")
+        raise Refusal("InternalError", f"a file that is uploaded does not support {component}")
 
     def _chunk(self, offset: int, size: int) -> dict[str, Any]:
         wanted = min(size, self._size - offset)
@@ -97,10 +105,10 @@ class SourceEnd:
 
 
 class SinkEnd:
-    """What is received: written in order, whatever order it comes in, and hashed on the way.
+    """The target of a download: chunks come in any order, and are written and hashed in the right one.
 
     Attributes:
-        finished: whether the sender said that this was all, and its hash is that of what has come.
+        finished: whether the sender has reported the end, with the hash of what has arrived.
     """
 
     def __init__(self, file: BinaryIO, name: str, on_progress: Progress) -> None:
@@ -110,57 +118,57 @@ class SinkEnd:
         self._name = name
         self._on_progress = on_progress
         self._lock = threading.Lock()
-        self._begin()
+        self._start_over()
 
-    def _begin(self) -> None:
+    def _start_over(self) -> None:
         self._hash = hashlib.sha3_256()
         self._written = 0
-        self._waiting: dict[int, bytes] = {}
+        self._ahead: dict[int, bytes] = {}
 
-    def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
+    def answer(self, component: str, payload: Any) -> dict[str, Any] | None:
         with self._lock:
             if component == "UploadChunk":
                 chunk = _field(payload, "chunk")
-                self._take(_number(chunk, "offset"), _content(chunk))
+                self._add_chunk(_number(chunk, "offset"), _content(chunk))
             elif component == "UploadFinished":
-                self._finish(_hash(payload))
+                self._check_and_flush(_hash(payload))
             else:
-                raise Refusal("InternalError", f"a file that is written can't answer {component}")
+                raise Refusal("InternalError", f"a file that is downloaded does not support {component}")
         return None
 
-    def _take(self, offset: int, content: bytes) -> None:
+    def _add_chunk(self, offset: int, content: bytes) -> None:
         self.finished = False
         if offset == 0 and self._written:
-            self._begin()  # the provider tries again, from the beginning
+            self._start_over()  # the provider tries again, from the beginning
         if offset < self._written:
-            return  # it comes a second time; the hash will tell whether it was the same
-        self._waiting[offset] = content
-        if len(self._waiting) > _MOST_WAITING:
+            return  # it comes a second time; the hash shows whether it was the same
+        self._ahead[offset] = content
+        if len(self._ahead) > _MOST_AHEAD:
             raise Refusal("WriteError", f"the chunk at {self._written} is missing")
         try:
-            self._write_what_fits()
+            self._write_next_chunks()
         except (OSError, ValueError) as error:
             message = f"{self._name} can't be written: {reason_of(error)}"
             self.trouble = BadLocalFile(message)
             raise Refusal("WriteError", message) from error
         self._on_progress(self._written, None)
 
-    def _write_what_fits(self) -> None:
-        while (content := self._waiting.pop(self._written, None)) is not None:
+    def _write_next_chunks(self) -> None:
+        while (content := self._ahead.pop(self._written, None)) is not None:
             self._file.seek(self._written)
             rest = memoryview(content)
-            while rest:  # an unbuffered file takes as much as it can
+            while rest:  # an unbuffered file may write less than it was given
                 rest = rest[self._file.write(rest) :]
             self._hash.update(content)
             self._written += len(content)
             if not content:
                 return
 
-    def _finish(self, sent_hash: str | None) -> None:
-        if self._waiting:
+    def _check_and_flush(self, sent_hash: str | None) -> None:
+        if self._ahead:
             raise Refusal("IntegrityError", f"the chunk at {self._written} is missing")
         if sent_hash is not None and sent_hash.lower() != self._hash.hexdigest():
-            raise Refusal("IntegrityError", "what came has another hash than what was sent")
+            raise Refusal("IntegrityError", "the hash of what arrived differs from the hash of what was sent")
         try:
             self._file.truncate(self._written)
             self._file.flush()
@@ -175,7 +183,7 @@ class SinkEnd:
         with self._lock:
             try:
                 self._file.close()
-            except OSError as error:  # a full disk may show only here
+            except OSError as error:  # a full disk may be reported only here
                 self.finished = False
                 self.trouble = self.trouble or BadLocalFile(
                     f"{self._name} can't be written: {reason_of(error)}"
@@ -183,7 +191,7 @@ class SinkEnd:
 
 
 class Memory(io.BytesIO):
-    """A file in memory whose content outlives its closing."""
+    """A file in memory whose `content` can be read after closing."""
 
     content = b""
 
@@ -193,19 +201,19 @@ class Memory(io.BytesIO):
         super().close()
 
 
-# --- what a provider sends: anything at all ---------------------------------------------------------------
+# --- requests are checked, since a provider may send anything ---------------------------------------------
 
 
 def _field(payload: object, name: str) -> object:
     if not isinstance(payload, dict) or name not in payload:
-        raise Refusal("InternalError", f"{name!r} is missing in what was asked for")
+        raise Refusal("InternalError", f"{name!r} is missing in the request")
     return payload[name]
 
 
 def _number(payload: object, name: str) -> int:
     value = _field(payload, name)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Refusal("InternalError", f"{name!r} is no number")
+        raise Refusal("InternalError", f"{name!r} is not a number")
     return value
 
 
@@ -214,22 +222,26 @@ def _content(chunk: object) -> bytes:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, list) or not all(isinstance(one, int) and 0 <= one < 256 for one in value):
-        raise Refusal("InternalError", "the content of a chunk is no bytes")
+        raise Refusal("InternalError", "the content of a chunk is not bytes")
     return bytes(value)
 
 
 def _hash(payload: object) -> str | None:
     value = payload.get("hash") if isinstance(payload, dict) else None
     if value is not None and not isinstance(value, str):
-        raise Refusal("IntegrityError", "the hash is no text")
+        raise Refusal("IntegrityError", "the hash is not text")
     return value
 
 
 def found(local: str, what: str) -> Path:
-    """Return the absolute path of something on this machine that may be there, and may be looked at.
+    """Return the absolute path of a file or folder of this machine, which need not exist.
+
+    Args:
+        local: the path that the user gave.
+        what: the command, for the message.
 
     Raises:
-        BadLocalFile: that can't be found out.
+        BadLocalFile: the path can't be used, or a folder in it can't be entered.
     """
     try:
         path = Path(local).absolute()
@@ -244,18 +256,19 @@ def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
     """Open a file of this machine; returns it and its size in bytes.
 
     Raises:
-        BadLocalFile: it is not there, no file, or can't be read.
+        BadLocalFile: it does not exist, is not a file, or can't be read.
     """
     try:
         if not path.is_file():
-            kind = "is neither a file nor a folder" if path.exists() else "is not there"
+            kind = "is neither a file nor a folder" if path.exists() else "does not exist"
             raise BadLocalFile(f"{what}: {path} {kind}")
         file = path.open("rb")
         size = os.fstat(file.fileno()).st_size
         if not size and file.read(1):
             file.close()
             raise BadLocalFile(
-                f"{what}: {path} does not say how long it is: read it, and send that with UploadBytes"
+                f"{what}: the size of {path} is unknown before it is read: read it, and send its content "
+                "with UploadBytes"
             )
     except OSError as error:
         if isinstance(error, BadLocalFile):
@@ -265,5 +278,5 @@ def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
 
 
 def reason_of(error: Exception) -> str:
-    """What the system says of an error, without the path, which the caller names."""
+    """The system's message for an error, without the path, which the caller names."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,7 +1,7 @@
-"""Publishes files of this machine on the daemon's bus, and answers for all of them on one thread.
+"""Publishes files of this machine on the daemon's bus; one thread answers the requests for all of them.
 
-Each file is a service of its own on the bus, since a WebSocket of the daemon does not say which of several
-was called; one thread serves the sockets of them all.
+Each file is a service of its own on the bus, with a WebSocket of its own, since a request on a WebSocket does
+not say which service it is for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import TYPE_CHECKING, Any
 
+import tenacity
+
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread
 from ...errors import GolemError, NoDaemon
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _COMPONENTS = ("GetMetadata", "GetChunk", "UploadChunk", "UploadFinished")
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
-# How long a thread that is busy with other files is waited for, and then the daemon.
-_TAKE_SECONDS = 1.0
+# When a lost WebSocket is opened again; the thread looks up the times here and never sleeps.
+_REOPENING = tenacity.Retrying(
+    wait=tenacity.wait_exponential(multiplier=0.05, max=1.0),
+    stop=tenacity.stop_after_delay(RESTART_SECONDS),
+)
+# How long the thread, which may be busy with other files, is waited for; and then the daemon.
+_THREAD_ANSWER_SECONDS = 1.0
 _WITHDRAW_SECONDS = 1.5
-_REFUSE_SECONDS = 0.3
-# A socket with so many bytes unsent is not asked for more.
+_REFUSE_CALLS_SECONDS = 0.3
+# While so many bytes are unsent, no further requests are read from a WebSocket.
 _MOST_UNSENT = 4 * 1024 * 1024
 
 
@@ -47,9 +52,15 @@ class Publication:
     """One file on the bus.
 
     Attributes:
-        url: what the provider is told.
+        url: its address for the provider.
+        address: its address on the bus.
         end: the file.
         lost: how often its WebSocket was lost.
+        services_id: the daemon's id of the service.
+        socket: its WebSocket; None while that is lost.
+        withdrawn: whether requests are refused from now on.
+        reopening: the tries to open a lost WebSocket again; None while it works.
+        retry_at: the next try, on the monotonic clock.
     """
 
     def __init__(self, end: FileEnd, node_id: str) -> None:
@@ -61,13 +72,12 @@ class Publication:
         self.services_id = ""
         self.socket: GsbSocket | None = None
         self.withdrawn = False
+        self.reopening: tenacity.RetryCallState | None = None
         self.retry_at = 0.0
-        self.given_up_at = 0.0
-        self.pause = _FIRST_PAUSE
 
 
 class FilePublisher:
-    """Has files of this machine read and written by providers, as long as they are published."""
+    """Lets providers read and write files of this machine, as long as they are published."""
 
     def __init__(self, yagna: Yagna) -> None:
         self._yagna = yagna
@@ -75,11 +85,11 @@ class FilePublisher:
         self._lock = threading.Lock()
         self._node_id = ""
         self._thread: EngineThread | None = None
-        self._orders: deque[Callable[[], None]] = deque()
+        self._for_thread: deque[Callable[[], None]] = deque()
         self._published: set[Publication] = set()
 
     def publish(self, end: FileEnd, scope: Scope) -> Publication:
-        """Put a file on the bus; blocks for a moment.
+        """Put a file on the bus; blocks for two requests to the daemon, some milliseconds.
 
         Raises:
             NoDaemon, YagnaError: the daemon does not answer, or refuses.
@@ -95,35 +105,35 @@ class FilePublisher:
         except SocketLost as error:
             self.withdraw(publication)
             raise NoDaemon(f"files can't be transferred, and nothing was sent: {error}") from error
-        self._order(lambda: self._serve(publication))
+        self._do_on_thread(lambda: self._serve(publication))
         return publication
 
     def withdraw(self, publication: Publication, *, ask: bool = True) -> bool:
         """Take a file off the bus: a provider that still asks for it gets an error. Never raises.
 
-        Blocks for 2.5 seconds at most, where thread and daemon have stalled.
+        Blocks for 2.5 seconds at most, when neither the thread nor the daemon answers.
 
         Args:
-            ask: whether to ask the daemon for it; without, the WebSocket is closed and that is all.
+            ask: whether the daemon is asked to remove the service; if not, only the WebSocket is closed.
 
         Returns:
-            Whether the daemon has done it; that it has not is logged.
+            Whether the daemon has removed the service; if not, that is logged.
         """
         publication.withdrawn = True
         publication.end.close()
-        carrier = self._taken_from_thread(publication)
+        carrier = self._withdraw_from_thread(publication)
         try:
             if ask:
-                return self._off_the_bus(publication)
-            logger.warning("%s was not taken off the bus: the daemon has stalled", publication.address)
+                return self._remove_service(publication)
+            logger.warning("%s was not taken off the bus: the daemon does not answer", publication.address)
             return False
         finally:
-            # After that, and not before: the daemon leaves who still calls waiting where the WebSocket had
-            # ended before its service.
+            # After that, and not before: if the WebSocket ends before its service, the daemon leaves calls
+            # unanswered.
             if carrier is not None:
                 carrier.close()
 
-    def _off_the_bus(self, publication: Publication) -> bool:
+    def _remove_service(self, publication: Publication) -> bool:
         try:
             self._yagna.gsb.withdraw(publication.services_id, within=_WITHDRAW_SECONDS, scope=self._scope)
         except (GolemError, ScopeEnded) as error:
@@ -132,29 +142,30 @@ class FilePublisher:
         return True
 
     def refuse(self, publications: Sequence[Publication]) -> None:
-        """Have providers that are in the middle of these files give up; blocks for 0.3 seconds.
+        """Make providers stop the transfers of these files; blocks for 0.3 seconds.
 
-        Each call is refused from now on, and who was refused calls no more. A call that nobody had
-        answered when its service went would be waited for by the daemon for a minute (tried).
+        Each call is refused from now on, and a provider that was refused makes no more calls. If a service is
+        removed while a call is unanswered, the daemon waits for a minute (tried).
         """
         for publication in publications:
             publication.withdrawn = True
         if publications:
-            Scope().wait(_REFUSE_SECONDS)
+            Scope().wait(_REFUSE_CALLS_SECONDS)
 
-    def _taken_from_thread(self, publication: Publication) -> GsbSocket | None:
-        taken: Future[GsbSocket | None] = Future()
-        self._order(lambda: self._hand_over(publication, taken))
+    def _withdraw_from_thread(self, publication: Publication) -> GsbSocket | None:
+        """Have the thread stop serving a file; returns the WebSocket, which is still open."""
+        carrier: Future[GsbSocket | None] = Future()
+        self._do_on_thread(lambda: self._hand_over(publication, carrier))
         try:
-            return taken.result(_TAKE_SECONDS)
+            return carrier.result(_THREAD_ANSWER_SECONDS)
         except NotInTime:
-            if not taken.cancel():
-                return taken.result()  # it came this very moment
+            if not carrier.cancel():
+                return carrier.result()  # it came in this moment
         thread = self._thread
         return publication.socket if thread is None or not thread.alive else None
 
     def close(self, timeout: float) -> bool:
-        """End the thread, `timeout` seconds at most; False if it did not end."""
+        """End the thread; blocks for `timeout` seconds at most, and returns whether it has ended."""
         self._scope.cancel("the files are closed")
         with self._lock:
             thread = self._thread
@@ -174,38 +185,40 @@ class FilePublisher:
                 self._selector.register(self._woken, selectors.EVENT_READ)
                 self._thread = EngineThread("golem-files", self._run).start()
 
-    def _order(self, order: Callable[[], None]) -> None:
-        self._orders.append(order)
+    def _do_on_thread(self, work: Callable[[], None]) -> None:
+        self._for_thread.append(work)
         self._wake()
 
     def _wake(self) -> None:
-        # Full is as good as written; closed means that the thread has ended.
+        # A full pipe wakes the thread as well; a closed one means that it has ended.
         with contextlib.suppress(BlockingIOError, OSError):
             self._waker.send(b"!")
 
-    # --- what the thread does ---------------------------------------------------------------------------
+    # --- on the thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             while not self._scope.cancelled:
-                for key, _mask in self._selector.select(self._patience()):
+                for key, _mask in self._selector.select(self._seconds_to_next_try()):
                     if key.data is None:
                         self._woken.recv(4096)
                     else:
-                        self._turn(key.data)
-                while self._orders:
-                    self._orders.popleft()()
+                        self._exchange(key.data)
+                self._do_what_was_asked()
                 self._reopen_lost()
         finally:
-            while self._orders:
-                self._orders.popleft()()
+            self._do_what_was_asked()
             for publication in list(self._published):
-                self._forget(publication)
+                self._drop(publication)
             self._selector.close()
             self._woken.close()
             self._waker.close()
 
-    def _patience(self) -> float | None:
+    def _do_what_was_asked(self) -> None:
+        while self._for_thread:
+            self._for_thread.popleft()()
+
+    def _seconds_to_next_try(self) -> float | None:
         due = [publication.retry_at for publication in self._published if publication.socket is None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -216,10 +229,10 @@ class FilePublisher:
         try:
             self._selector.register(publication.socket, selectors.EVENT_READ, publication)
         except (OSError, ValueError, KeyError) as error:  # it was closed meanwhile
-            self._lost(publication, error)
+            self._plan_reopening(publication, error)
 
-    def _taken(self, publication: Publication) -> GsbSocket | None:
-        """Serve a file no longer; its WebSocket stays open."""
+    def _stop_serving(self, publication: Publication) -> GsbSocket | None:
+        """Serve a file no longer; returns its WebSocket, which stays open."""
         self._published.discard(publication)
         carrier, publication.socket = publication.socket, None
         if carrier is not None:
@@ -227,19 +240,20 @@ class FilePublisher:
                 self._selector.unregister(carrier)
         return carrier
 
-    def _hand_over(self, publication: Publication, taken: Future[GsbSocket | None]) -> None:
-        if taken.set_running_or_notify_cancel():
-            taken.set_result(self._taken(publication))
+    def _hand_over(self, publication: Publication, carrier: Future[GsbSocket | None]) -> None:
+        if carrier.set_running_or_notify_cancel():
+            carrier.set_result(self._stop_serving(publication))
         else:  # nobody waits for it any more
-            self._forget(publication)
+            self._drop(publication)
 
-    def _forget(self, publication: Publication) -> None:
-        carrier = self._taken(publication)
+    def _drop(self, publication: Publication) -> None:
+        """Serve a file no longer, and close its WebSocket."""
+        carrier = self._stop_serving(publication)
         if carrier is not None:
             carrier.close()
 
-    def _turn(self, publication: Publication) -> None:
-        """Answer what has come for one file, and send what could not be sent before."""
+    def _exchange(self, publication: Publication) -> None:
+        """Answer the requests that have come for one file, and send what could not be sent before."""
         carrier = publication.socket
         if carrier is None:
             return
@@ -249,40 +263,41 @@ class FilePublisher:
                 for request in carrier.receive():
                     self._answer(publication, carrier, request)
             if carrier.opened:
-                publication.pause = _FIRST_PAUSE
-                publication.given_up_at = 0.0
+                publication.reopening = None
             interest = selectors.EVENT_READ if carrier.unsent < _MOST_UNSENT else 0
             interest |= selectors.EVENT_WRITE if carrier.unsent else 0
             self._selector.modify(carrier, interest, publication)
         except SocketLost as error:
-            self._lost(publication, error)
-        except Exception as error:  # one WebSocket's trouble must not end the others
-            logger.warning("the WebSocket of %s is of no use", publication.address, exc_info=True)
-            self._lost(publication, error)
+            self._plan_reopening(publication, error)
+        except Exception as error:  # an error of one WebSocket must not end the others
+            logger.warning("the WebSocket of %s failed", publication.address, exc_info=True)
+            self._plan_reopening(publication, error)
 
     def _answer(self, publication: Publication, carrier: GsbSocket, request: GsbRequest) -> None:
         if publication.withdrawn:
             carrier.refuse(request.call_id, "InternalError", "the file was withdrawn")
             return
         try:
-            carrier.answer(request.call_id, _asked(publication.end, request.component, request.payload))
+            carrier.answer(request.call_id, _answer_of(publication.end, request))
         except Refusal as refusal:
             carrier.refuse(request.call_id, refusal.kind, str(refusal))
 
-    def _lost(self, publication: Publication, error: Exception) -> None:
-        """Have a lost WebSocket opened again soon."""
-        now = time.monotonic()
-        self._forget(publication)
+    def _plan_reopening(self, publication: Publication, error: Exception) -> None:
+        """Set the time at which a lost WebSocket is opened again."""
+        self._drop(publication)
         if publication.withdrawn:
             return
         logger.info("the WebSocket of %s was lost and is opened again: %s", publication.address, error)
         publication.lost += 1
-        publication.given_up_at = publication.given_up_at or now + RESTART_SECONDS
-        if now >= publication.given_up_at:
+        if publication.reopening is None:
+            publication.reopening = tenacity.RetryCallState(_REOPENING, None, (), {})
+        else:
+            publication.reopening.prepare_for_next_attempt()
+        publication.reopening.set_exception((type(error), error, error.__traceback__))
+        if _REOPENING.stop(publication.reopening):
             logger.warning("the WebSocket of %s could not be opened again: %s", publication.address, error)
             return
-        publication.retry_at = now + publication.pause
-        publication.pause = min(2 * publication.pause, _LONGEST_PAUSE)
+        publication.retry_at = time.monotonic() + _REOPENING.wait(publication.reopening)
         self._published.add(publication)
 
     def _reopen_lost(self) -> None:
@@ -291,13 +306,13 @@ class FilePublisher:
             try:
                 self._reopen(publication)
             except (GolemError, ScopeEnded, SocketLost) as error:
-                self._lost(publication, error)
+                self._plan_reopening(publication, error)
             else:
                 self._serve(publication)
 
     def _reopen(self, publication: Publication) -> None:
-        # Calls that went into the lost one would be waited for without end. When their service goes they
-        # fail, and an exe-unit tries again.
+        # Calls that went to the lost WebSocket would be waited for without end. They fail when the service is
+        # removed, and an exe-unit tries again.
         self._yagna.gsb.withdraw(publication.services_id, scope=self._scope)
         publication.services_id = self._yagna.gsb.publish(
             publication.address, _COMPONENTS, scope=self._scope, repeat=Repeat.NEVER
@@ -305,17 +320,17 @@ class FilePublisher:
         if not publication.withdrawn:
             publication.socket = self._yagna.gsb.connect(publication.services_id)
         if publication.withdrawn:
-            # Who withdrew it may wait no longer, and has then withdrawn what it was before.
-            self._off_the_bus(publication)
-            self._forget(publication)
+            # `withdraw` may have stopped waiting; then it has removed the old service, not this one.
+            self._remove_service(publication)
+            self._drop(publication)
 
 
-def _asked(end: FileEnd, component: str, payload: Any) -> dict[str, Any] | None:
+def _answer_of(end: FileEnd, request: GsbRequest) -> dict[str, Any] | None:
     try:
-        return end.asked(component, payload)
+        return end.answer(request.component, request.payload)
     except Refusal:
         raise
     except Exception as error:
-        # One provider's call must not end what serves all the others.
-        logger.exception("a provider's %s could not be answered", component)
-        raise Refusal("InternalError", f"{component} could not be answered: {error!r}") from error
+        # A fault in one answer must not end the thread that serves all files.
+        logger.exception("a provider's %s could not be answered", request.component)
+        raise Refusal("InternalError", f"{request.component} could not be answered: {error!r}") from error

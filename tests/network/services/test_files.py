@@ -192,13 +192,13 @@ def test_what_this_machine_refuses_is_told_before_anything_is_sent(instance, her
     Path("file").write_text("")
     Path("folder").mkdir()
     for command, message in (
-        (Upload("none", "/golem/work/x"), r"none is not there"),
+        (Upload("none", "/golem/work/x"), r"none does not exist"),
         (Upload("/dev/null", "/golem/work/x"), r"/dev/null is neither a file nor a folder"),
         (Upload("file", "/golem/work/"), r"write '/golem/work/file'"),
-        (Download("/golem/work/x", "folder"), r"folder is a folder; name the file in it"),
-        (Download("/golem/work/x", "none/x"), r"there is no folder .*none; make it first"),
-        (Download("/golem/work/x", "file/x"), r"there is no folder .*file; make it first"),
-        (Download("/golem/work/x/", "file"), r"file is a file, and what comes is a folder"),
+        (Download("/golem/work/x", "folder"), r"folder is a folder; name a file in it"),
+        (Download("/golem/work/x", "none/x"), r"the folder .*none does not exist; make it first"),
+        (Download("/golem/work/x", "file/x"), r"the folder .*file does not exist; make it first"),
+        (Download("/golem/work/x/", "file"), r"file is a file, but a folder is downloaded"),
         (Download("/golem/work/x", "/proc/x"), r"/proc/x can't be written"),
     ):
         with pytest.raises(BadLocalFile, match=message) as caught:
@@ -219,7 +219,7 @@ def test_a_list_with_a_missing_file_fails_its_service_and_no_other_provider_is_t
         assert cluster.wait(60)
     (instance,) = cluster.instances
     assert isinstance(instance.failure, BadLocalFile)
-    assert "none is not there" in str(instance.failure)
+    assert "none does not exist" in str(instance.failure)
     assert [state.value for state, _ in instance.history].count("starting") == 1
 
 

@@ -88,7 +88,7 @@ def test_through_a_link_the_file_that_it_names_is_replaced(tmp_path: Path, scope
 def test_a_link_to_nowhere_and_links_in_a_circle_are_refused(tmp_path: Path):
     (tmp_path / "nowhere").symlink_to(tmp_path / "no" / "file")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with pytest.raises(BadLocalFile, match="there is no such folder"):
+    with pytest.raises(BadLocalFile, match="a folder that does not exist"):
         open_target(tmp_path / "nowhere", "Download")
     with pytest.raises(BadLocalFile, match="can't be written"):
         open_target(tmp_path / "circle", "Download")

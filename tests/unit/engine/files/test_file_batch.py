@@ -97,17 +97,17 @@ class Provider:
         return Result()
 
     def _fetched(self, end: FileEnd) -> bytes:
-        answer: Any = end.asked("GetMetadata", {})
+        answer: Any = end.answer("GetMetadata", {})
         size = answer["fileSize"]
         pieces: list[Any] = [
-            end.asked("GetChunk", {"offset": at, "size": 5000}) for at in range(0, size, 5000)
+            end.answer("GetChunk", {"offset": at, "size": 5000}) for at in range(0, size, 5000)
         ]
         return b"".join(piece["content"] for piece in pieces)
 
     def _sent(self, end: FileEnd, content: bytes) -> None:
         for at in range(0, len(content), 5000):
-            end.asked("UploadChunk", {"chunk": {"offset": at, "content": content[at : at + 5000]}})
-        end.asked("UploadFinished", {"hash": hashlib.sha3_256(content).hexdigest()})
+            end.answer("UploadChunk", {"chunk": {"offset": at, "content": content[at : at + 5000]}})
+        end.answer("UploadFinished", {"hash": hashlib.sha3_256(content).hexdigest()})
 
 
 @pytest.fixture
@@ -387,12 +387,12 @@ def test_a_link_to_a_folder_that_it_lies_in_is_left_out(bus, here, caplog):
     (archive,) = provider.files.values()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         assert tar.getnames() == [".", "./sub", "./sub/a"]
-    assert "in/sub/two is a link to a folder that it lies in, and left out" in caplog.text
+    assert "in/sub/two is left out: it is a link to a folder that contains it" in caplog.text
 
 
 @pytest.mark.parametrize("name", [".._x", "a_.._.._x", "_etc_x"])
 def test_a_provider_that_packs_what_lies_elsewhere_is_refused(bus, here, name):
-    with pytest.raises(TransferFailed, match="would be written elsewhere"):
+    with pytest.raises(TransferFailed, match="which is outside the folder"):
         fetch_folder(bus, archive_of(**{name: b"x"}))
     assert list(here.iterdir()) == []
 
@@ -467,14 +467,16 @@ def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
         FileBatch(
             [Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope(), Scope()
         ) as files,
-        pytest.raises(TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider never sent the end"),
+        pytest.raises(
+            TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider did not send the end"
+        ),
     ):
         files.run(lambda steps, known_as: Results([Result()]))
     assert list(here.iterdir()) == []
 
 
 def test_what_this_machine_refuses_is_told_before_anything_is_published(bus, here):
-    with pytest.raises(BadLocalFile, match="none is not there"):
+    with pytest.raises(BadLocalFile, match="none does not exist"):
         FileBatch(
             [Download("/golem/x", "x"), Upload("none", "/golem/x")],
             bus,
@@ -521,7 +523,7 @@ def test_a_path_that_can_not_even_be_looked_at_is_told_as_what_it_is(bus, ours, 
 
 
 def test_a_file_that_does_not_say_its_length_is_not_sent_as_an_empty_one(bus, here):
-    with pytest.raises(BadLocalFile, match="/proc/cpuinfo does not say how long it is"):
+    with pytest.raises(BadLocalFile, match="the size of /proc/cpuinfo is unknown"):
         run(bus, Provider(bus), Upload("/proc/cpuinfo", "/golem/x"))
 
 

@@ -128,7 +128,7 @@ def source() -> SourceEnd:
 class Broken(SinkEnd):
     """One that has a fault of its own."""
 
-    def asked(self, component: str, payload: Any) -> dict[str, Any] | None:
+    def answer(self, component: str, payload: Any) -> dict[str, Any] | None:
         raise RuntimeError("a fault of the engine")
 
 
@@ -169,7 +169,7 @@ def test_a_websocket_with_any_trouble_is_opened_anew_and_the_others_go_on(
 def test_a_file_that_is_withdrawn_while_it_is_opened_anew_leaves_nothing(
     publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "_TAKE_SECONDS", 0.1)
+    monkeypatch.setattr(files, "_THREAD_ANSWER_SECONDS", 0.1)
     for held in ("publish", "connect"):
         file = publisher.publish(source(), Scope())
         release = threading.Event()
