@@ -173,8 +173,8 @@ def check_target(path: Path, what: str, *, is_folder: bool) -> None:
     """Raise `BadLocalFile` unless a file, or a folder, can have this name."""
     if path.is_dir() and not is_folder:
         raise BadLocalFile(
-            f"{what}: {path} is a folder; name a file in it, or, to download a whole folder, write a / at the "
-            "end of its path on the provider's side"
+            f"{what}: {path} is a folder; name a file in it, or, to download a whole folder, write a / at "
+            "the end of its path on the provider's side"
         )
     if path.exists() and not path.is_dir() and is_folder:
         raise BadLocalFile(f"{what}: {path} is a file, but a folder is downloaded")

@@ -131,7 +131,7 @@ def test_a_pipe_is_written_to_whole_and_stays_a_pipe(tmp_path: Path, scope: Scop
 
 def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadLocalFile, match="start the program that reads first"):
+    with pytest.raises(BadLocalFile, match="start that program first"):
         open_target(tmp_path / "pipe", "Download")
 
 
