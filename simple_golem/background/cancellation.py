@@ -1,6 +1,6 @@
-"""Every wait of the library: something that can be cancelled from outside, and how long is left.
+"""Scopes, which end waits from another thread, and deadlines.
 
-Nothing in the package waits without one of these, so whatever waits can be told to stop.
+Each wait of the library uses them, so each can be ended at once.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ from types import TracebackType
 
 from ..errors import BadWaitTime
 
-# Where a wait in the main thread can't be interrupted by Ctrl-C it is cut into pieces of this many seconds.
-_LONGEST_SLICE = 0.5 if os.name == "nt" else 3600.0
+# On Windows, Ctrl-C can't interrupt a wait of the main thread, so each wait is cut into slices.
+_LONGEST_SLICE_SECONDS = 0.5 if os.name == "nt" else 3600.0
 
 
 class ScopeEnded(Exception):
-    """What was going on in a scope was cancelled; the engine's own, never seen by a user."""
+    """A scope was cancelled; internal, users never see it."""
 
 
 class Scope:
-    """What a wait listens to: it ends when the scope, or one it was made under, is cancelled.
+    """Ends all waits that use it when it, or its parent, is cancelled.
 
-    Cancelling is final and takes effect at once in every thread that waits. A scope that lives shorter than
-    its parent is used in a `with` statement, which lets go of the parent.
+    Cancelling is final, and takes effect at once in each thread that waits. A scope that ends before its parent
+    is used in a `with` statement, which detaches it from the parent.
+
+    Args:
+        parent: cancelling it cancels this scope, too.
+
+    Attributes:
+        reason: given by the caller of `cancel`.
     """
 
     def __init__(self, parent: Scope | None = None) -> None:
@@ -35,16 +41,16 @@ class Scope:
         self._callbacks: dict[int, Callable[[], object]] = {}
         self._next_key = 0
         self.reason = ""
-        self._let_go: Callable[[], None] = _nothing
+        self._detach: Callable[[], None] = _nothing
         if parent is not None:
-            self._let_go = parent.on_cancel(lambda: self.cancel(parent.reason))
+            self._detach = parent.on_cancel(lambda: self.cancel(parent.reason))
 
     @property
     def cancelled(self) -> bool:
         return self._event.is_set()
 
     def cancel(self, reason: str = "") -> None:
-        """End every wait in this scope and in those made under it; a second call does nothing."""
+        """End each wait in this scope and in its child scopes; a second call does nothing."""
         with self._lock:
             if self._event.is_set():
                 return
@@ -56,9 +62,13 @@ class Scope:
             callback()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Block for `seconds` (None: for ever) or until cancelled; True if it was cancelled."""
+        """Block for `seconds` (None: without limit), or until the scope is cancelled.
+
+        Returns:
+            Whether the scope was cancelled.
+        """
         left = Deadline(seconds)
-        while not self._event.wait(min(left.remaining(), _LONGEST_SLICE)):
+        while not self._event.wait(min(left.remaining(), _LONGEST_SLICE_SECONDS)):
             if left.passed:
                 return False
         return True
@@ -69,9 +79,12 @@ class Scope:
             raise ScopeEnded(self.reason)
 
     def on_cancel(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Have `callback` called when the scope is cancelled, at once if it is; returns what takes it back.
+        """Call `callback` when the scope is cancelled, or at once if it already is.
 
-        The callback runs in the thread that cancels: it signals, and never blocks.
+        The callback runs on the thread that cancels, so it must not block.
+
+        Returns:
+            A function that removes the callback.
         """
         with self._lock:
             if not self._event.is_set():
@@ -87,8 +100,8 @@ class Scope:
             self._callbacks.pop(key, None)
 
     def close(self) -> None:
-        """Let go of the parent: it no longer cancels this scope, nor keeps it in memory."""
-        self._let_go()
+        """Detach from the parent, which no longer cancels this scope, nor keeps it in memory."""
+        self._detach()
 
     def __enter__(self) -> Scope:
         return self
@@ -115,17 +128,38 @@ class Deadline:
 
 
 def wait_until(condition: threading.Condition, fulfilled: Callable[[], bool], seconds: float | None) -> bool:
-    """Block, holding `condition`, until `fulfilled()` or for `seconds`; returns what `fulfilled()` says."""
+    """Block until `fulfilled()`, for `seconds` at most (None: without limit).
+
+    Args:
+        condition: held by the caller; it is notified when `fulfilled()` may have changed.
+        fulfilled: called with `condition` held.
+        seconds: how long to wait.
+
+    Returns:
+        Whether it is fulfilled.
+    """
     left = Deadline(seconds)
     while not fulfilled():
         if left.passed:
             return False
-        condition.wait(min(left.remaining(), _LONGEST_SLICE))
+        condition.wait(min(left.remaining(), _LONGEST_SLICE_SECONDS))
     return True
 
 
 def checked_seconds(value: float | None, what: str, *, allow_none: bool = True) -> float | None:
-    """The number of seconds a user gave for `what`, or `BadWaitTime` if it can't be one."""
+    """Check a number of seconds that a user gave.
+
+    Args:
+        value: what was given.
+        what: the name of the argument, for the message.
+        allow_none: whether None and infinity, which mean "no limit", are allowed.
+
+    Returns:
+        The seconds; None means no limit.
+
+    Raises:
+        BadWaitTime: it is not a number, or is negative, or has no end where an end is needed.
+    """
     if value is None and allow_none:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -142,7 +176,7 @@ def checked_seconds(value: float | None, what: str, *, allow_none: bool = True) 
 def _as_float(value: float) -> float:
     try:
         return float(value)
-    except OverflowError:  # an int beyond what a float can hold
+    except OverflowError:  # an int that is too large for a float
         return math.inf if value > 0 else -math.inf
 
 

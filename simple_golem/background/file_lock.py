@@ -1,4 +1,8 @@
-"""Operating-system locks on files: they end with the process that holds them, however it ends."""
+"""Locks of the operating system on files; a lock ends with the process that holds it, in whatever way.
+
+Why not the package `filelock`: these are two calls of the standard library, and `filelock` makes the file even
+to ask whether another process holds the lock, which would bring back a journal that was just removed.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,11 @@ from pathlib import Path
 if sys.platform == "win32":
     import msvcrt
 
-    # Of a range that nobody writes to, since Windows keeps others from reading what is locked.
-    _FAR = 1 << 30
+    # Windows lets no other process read the locked bytes, so these are beyond the end of each file.
+    _LOCKED_OFFSET = 1 << 30
 
     def _lock(file: int, wait: bool) -> None:
-        os.lseek(file, _FAR, os.SEEK_SET)
+        os.lseek(file, _LOCKED_OFFSET, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         except OSError as error:
@@ -28,15 +32,19 @@ else:
 
 
 class FileLock:
-    """A lock on a file, held from its making until `release` or the end of the process.
-
-    Raises:
-        BlockingIOError: another process holds it, and `wait` is False.
-    """
+    """A lock on a file, held from the construction until `release` or the end of the process."""
 
     def __init__(self, path: Path, *, wait: bool = True) -> None:
-        """Make the file if need be and lock it; blocks with `wait` until the lock is free."""
-        # Not inherited by child processes, which would keep the lock after the end of this one.
+        """Lock a file, which is made if it does not exist.
+
+        Args:
+            path: the file.
+            wait: whether to block until the lock is free, without limit.
+
+        Raises:
+            BlockingIOError: another process holds the lock, and `wait` is False.
+        """
+        # Child processes do not inherit the file: they would hold the lock after the end of this process.
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(self._file, wait)
@@ -45,7 +53,7 @@ class FileLock:
             raise
 
     def release(self) -> None:
-        """Let go of it; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -53,7 +61,7 @@ class FileLock:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` inside a `with`; blocks until it is free."""
+    """Hold the lock of `path` in a `with` statement; blocks until the lock is free."""
     lock = FileLock(path)
     try:
         yield
@@ -62,7 +70,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of `path`; makes no file."""
+    """Whether a process holds the lock of `path`; the file is not made."""
     if not path.exists():
         return False
     try:

@@ -1,7 +1,11 @@
-"""The one way a thread is made, and the small pools built of it.
+"""The class of all threads of the library, and the thread pools that are built of it.
 
-All threads are daemon threads, so that a method of a user that never returns can't keep the process alive;
-whoever starts one joins it, with a bound.
+All threads are daemon threads, so that a user's method that never returns can't keep the process alive. The
+code that starts a thread also joins it, for a limited time.
+
+Why not `concurrent.futures.ThreadPoolExecutor`: it never ends idle threads, so 200 instances would hold 400
+threads, and at interpreter exit it joins its threads without a limit, so that one user's method that never
+returns keeps the process alive (tried).
 """
 
 from __future__ import annotations
@@ -18,19 +22,29 @@ from .cancellation import Deadline
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A helper that had nothing to do for this many seconds ends.
-_IDLE_SECONDS = 1.0
+# A thread of a pool that has had nothing to do for this long ends.
+_IDLE_THREAD_SECONDS = 1.0
 
-_here = threading.local()
+_this_thread = threading.local()
 
 
 def on_engine_thread() -> bool:
-    """Whether the calling thread is one of this library's; such a one must not wait for the others."""
-    return getattr(_here, "is_engine", False)
+    """Whether the calling thread belongs to the library; such a thread must not wait for others of them."""
+    return getattr(_this_thread, "is_engine", False)
 
 
 class EngineThread:
-    """A named thread that hands over its result or exception at `join`, and never dies silently."""
+    """A named thread that keeps its result or its exception, and logs the exception.
+
+    Args:
+        name: of the thread, as debuggers and the log show it.
+        target: called on the thread.
+        args: for `target`.
+
+    Attributes:
+        result: what `target` returned; None until then.
+        exception: what `target` raised; None if nothing.
+    """
 
     def __init__(self, name: str, target: Callable[..., object], *args: Any) -> None:
         self.name = name
@@ -41,11 +55,12 @@ class EngineThread:
         self._thread = threading.Thread(name=name, target=self._run, daemon=True)
 
     def start(self) -> EngineThread:
+        """Start the thread; returns this object."""
         self._thread.start()
         return self
 
     def started(self) -> bool:
-        """Start it; False where the interpreter is at its end and makes no threads any more."""
+        """Start the thread; False if the interpreter is exiting and starts no threads any more."""
         try:
             self._thread.start()
         except RuntimeError:
@@ -53,22 +68,22 @@ class EngineThread:
         return True
 
     def run_here(self) -> None:
-        """Do the thread's work in the calling thread, where no thread can be started any more."""
+        """Call `target` on the calling thread, for an interpreter that starts no threads any more."""
         self._run()
 
     def _run(self) -> None:
-        _here.is_engine = True
+        _this_thread.is_engine = True
         try:
             self.result = self._target(*self._args)
         except BaseException as error:
             self.exception = error
             logger.error("thread %s ended with an error", self.name, exc_info=error)
         finally:
-            # What the target holds on to must not outlive its run.
+            # The objects that the target refers to must not live longer than its run.
             del self._target, self._args
 
     def join(self, timeout: float | None = None) -> bool:
-        """Block until the thread has ended, `timeout` seconds at most; True if it has."""
+        """Block until the thread has ended, for `timeout` seconds at most; returns whether it has ended."""
         if self._thread is threading.current_thread():
             return False
         if self._thread.ident is None:
@@ -90,7 +105,7 @@ class EngineThread:
 
 
 class WorkerPool:
-    """Up to `limit` threads that do what is submitted, in order; made on demand, gone when idle a while."""
+    """Up to `limit` threads that do the submitted work in order; they start on demand and end when idle."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
@@ -103,7 +118,7 @@ class WorkerPool:
         self._closed = False
 
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Have a thread of the pool do `work(*args)`; returns a Future of its result, without blocking.
+        """Call `work(*args)` on a thread of the pool; returns the Future of its result at once.
 
         Raises:
             RuntimeError: the pool is closed.
@@ -111,7 +126,7 @@ class WorkerPool:
         future: Future[T] = Future()
         with self._wake:
             if self._closed:
-                raise RuntimeError(f"the workers {self._name} have been dismissed")
+                raise RuntimeError(f"the thread pool {self._name} is closed")
             self._queue.append((future, work, args))
             if self._idle >= len(self._queue) or len(self._threads) >= self._limit:
                 self._wake.notify()
@@ -123,14 +138,14 @@ class WorkerPool:
         return future
 
     def post(self, work: Callable[..., object], *args: Any) -> None:
-        """Have a thread of the pool do `work(*args)`, of which nobody awaits the end; an error is logged.
+        """Call `work(*args)` on a thread of the pool when nobody waits for its result; an error is logged.
 
-        A closed pool drops it, as closing drops what has not begun.
+        A closed pool drops it, as closing drops work that has not begun.
         """
         try:
             self.submit(_logged, work, args)
         except RuntimeError:
-            logger.debug("%s closed before it could do one more thing", self._name)
+            logger.debug("the thread pool %s is closed and drops %r", self._name, work)
 
     def _add_thread(self) -> bool:
         self._made += 1
@@ -139,7 +154,7 @@ class WorkerPool:
         try:
             thread.start()
         except RuntimeError:
-            # The interpreter is at its end and makes no threads any more.
+            # The interpreter is exiting and starts no threads any more.
             self._threads.discard(thread)
             return False
         return True
@@ -147,11 +162,11 @@ class WorkerPool:
     def _work(self) -> None:
         while (item := self._next()) is not None:
             _do(*item)
-            # The frame lives on while the thread is idle: it must not keep the last work's objects.
+            # This frame lives on while the thread is idle: it must not refer to the objects of the last work.
             del item
 
     def _next(self) -> tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None:
-        idle = Deadline(_IDLE_SECONDS)
+        idle = Deadline(_IDLE_THREAD_SECONDS)
         with self._wake:
             while not self._queue:
                 if self._closed or idle.passed:
@@ -163,10 +178,10 @@ class WorkerPool:
             return self._queue.popleft()
 
     def close(self, timeout: float | None = None) -> list[str]:
-        """Take no more work, cancel what has not begun, and join the threads.
+        """Accept no more work, cancel what has not begun, and join the threads.
 
         Args:
-            timeout: seconds to wait for them at most, all together.
+            timeout: seconds for all threads together; None: no limit.
 
         Returns:
             The names of the threads that are still busy; they are abandoned.
@@ -192,7 +207,7 @@ def _do(future: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) ->
         return
     try:
         result = work(*args)
-    except BaseException as error:  # noqa: BLE001 - handed over to whoever reads the Future
+    except BaseException as error:  # noqa: BLE001 - the reader of the Future gets it
         future.set_exception(error)
     else:
         future.set_result(result)
@@ -206,21 +221,31 @@ def _logged(work: Callable[..., object], args: tuple[Any, ...]) -> None:
 
 
 class InstancePool:
-    """The threads of one instance: its life thread, and at most one helper for what comes from outside."""
+    """The threads of one instance: its life thread, and at most one helper for calls from other threads.
+
+    Args:
+        name: of the instance, and of its threads.
+        live: called on the life thread.
+    """
 
     def __init__(self, name: str, live: Callable[[], object]) -> None:
         self.life = EngineThread(name, live)
         self._helper = WorkerPool(f"{name}-outside", limit=1)
 
     def start(self) -> None:
+        """Start the life thread."""
         self.life.start()
 
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Have the helper do `work(*args)` after what was submitted before it."""
+        """Call `work(*args)` on the helper, after the work that was submitted before; returns its Future."""
         return self._helper.submit(work, *args)
 
     def close(self, timeout: float | None = None) -> list[str]:
-        """Join both, `timeout` seconds at most; returns the names of those that are abandoned."""
+        """Join both threads, for `timeout` seconds at most.
+
+        Returns:
+            The names of the threads that are still busy; they are abandoned.
+        """
         left = Deadline(timeout)
         stuck = self._helper.close(timeout)
         if not self.life.join(None if timeout is None else left.remaining()) and not self.life.is_current:

@@ -15,7 +15,7 @@ from .transport.http import Http
 
 
 class Yagna:
-    """A yagna daemon, seen with one app key; may be used by any number of threads.
+    """A yagna daemon, used with one app key; any number of threads may share it.
 
     Args:
         api_url: where its REST API listens, such as `http://127.0.0.1:7465`.

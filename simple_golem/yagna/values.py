@@ -1,4 +1,4 @@
-"""What the daemon answers, as typed values; the names are those of Golem's own client model."""
+"""The daemon's answers as typed values; the names are those of Golem's own client model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Properties = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom an app key acts for."""
+    """The identity that an app key belongs to."""
 
     node_id: str
     name: str
@@ -38,7 +38,7 @@ class ProposalState(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An offer on its way to an agreement."""
+    """One step of a negotiation: an offer, or the answer to a demand or a proposal."""
 
     proposal_id: str
     issuer_id: str
@@ -63,7 +63,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRejected:
-    """The other side turned a proposal down."""
+    """The other side rejected a proposal."""
 
     proposal_id: str
     reason: str
@@ -107,7 +107,7 @@ class AgreementState(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An agreement as the daemon keeps it."""
+    """An agreement, as the daemon stores it."""
 
     agreement_id: str
     state: AgreementState
@@ -138,7 +138,7 @@ class Agreement:
 
 
 class Approval(Enum):
-    """How waiting for a provider's approval of an agreement went."""
+    """The result of waiting for a provider's approval of an agreement."""
 
     APPROVED = "approved"
     REFUSED = "refused"
@@ -147,7 +147,7 @@ class Approval(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AgreementEvent:
-    """Something that happened to an agreement; `kind` is such as `AgreementTerminatedEvent`."""
+    """Something that happened to an agreement; `kind` is, for example, `AgreementTerminatedEvent`."""
 
     kind: str
     agreement_id: str
@@ -168,7 +168,7 @@ class AgreementEvent:
 
 @dataclass(frozen=True, slots=True)
 class ActivityStatus:
-    """The state of an activity: now, and where it is going (None: nowhere)."""
+    """The state of an activity: the present one, and the next one while it changes (else None)."""
 
     state: str
     pending: str | None
@@ -187,7 +187,7 @@ class ActivityStatus:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Funds set aside for one session."""
+    """Funds reserved for one session; all amounts are GLM."""
 
     allocation_id: str
     payment_platform: str
@@ -214,7 +214,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Decorations:
-    """What an allocation adds to a demand."""
+    """The properties and constraints that a demand needs to be paid from an allocation."""
 
     properties: Properties
     constraints: tuple[str, ...]
@@ -226,7 +226,7 @@ class Decorations:
 
 @dataclass(frozen=True, slots=True)
 class PaymentEvent:
-    """Something that happened to a debit note or an invoice; `document_id` is the one's it happened to."""
+    """Something that happened to the debit note or invoice `document_id`."""
 
     kind: str
     document_id: str
@@ -240,7 +240,7 @@ class PaymentEvent:
 
 @dataclass(frozen=True, slots=True)
 class DebitNote:
-    """What a provider has earned so far with one activity."""
+    """The amount that a provider has earned with one activity so far."""
 
     debit_note_id: str
     agreement_id: str
@@ -271,7 +271,7 @@ class DebitNote:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """What a provider asks for one agreement."""
+    """The amount that a provider asks for one agreement."""
 
     invoice_id: str
     agreement_id: str
@@ -298,13 +298,13 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What was really paid: one transfer, for any number of agreements and activities.
+    """One transfer on the chain, for any number of agreements and activities.
 
     Attributes:
         amount: of the transfer, in GLM.
         transaction: the hash of the transaction on the chain.
-        agreements: how much of it is for which agreement.
-        activities: how much of it is for the debit notes of which activity; no part is in both.
+        agreements: GLM by the id of the agreement.
+        activities: GLM by the id of the activity, for its debit notes; no GLM is in both mappings.
     """
 
     payment_id: str

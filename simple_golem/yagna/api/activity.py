@@ -13,8 +13,8 @@ from ..transport.http import NO_BODY, Http
 from ..transport.retry import Repeat
 from ..values import ActivityStatus
 
-# The daemon says `ping` in an event stream each 15 seconds.
-_SILENCE_SECONDS = 40.0
+# The daemon sends a `ping` in an event stream each 15 seconds; after this silence the connection is broken.
+_STREAM_SILENCE_SECONDS = 40.0
 
 
 class ActivityApi:
@@ -39,7 +39,10 @@ class ActivityApi:
         return activity
 
     def destroy(self, activity_id: str, *, timeout: float, scope: Scope | None = None) -> None:
-        """`DELETE /activity/{id}`: blocks up to `timeout` seconds until the provider has ended it."""
+        """`DELETE /activity/{id}`: blocks up to `timeout` seconds until the provider has ended it.
+
+        An activity that does not exist any more is no error.
+        """
         self._call(
             "DELETE",
             f"/activity/{activity_id}",
@@ -59,7 +62,7 @@ class ActivityApi:
     ) -> str:
         """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run.
 
-        Blocks up to `timeout` seconds until the provider has taken it; a 408 does not say that it has not.
+        Blocks up to `timeout` seconds until the provider has accepted it; after a 408 it may have done so too.
         """
         batch: str = self._call(
             "POST",
@@ -82,10 +85,10 @@ class ActivityApi:
         scope: Scope | None = None,
         repeat: Repeat = Repeat.UNANSWERED,
     ) -> list[Mapping[str, Any]] | None:
-        """`GET /activity/{id}/exec/{batch}`: blocks up to `timeout` seconds; None if it took longer.
+        """`GET /activity/{id}/exec/{batch}`: the results so far; None if `timeout` seconds brought none.
 
-        With `command_index`, waits for that command alone, and only its entry carries the output; without,
-        for the last one, and a failure of an earlier one shows only when the time is up.
+        With `command_index` it waits for that command, and only that entry has the output. Without, it waits
+        for the last command, and reports the failure of an earlier one only when the time is over.
         """
         try:
             answer = self._call(
@@ -103,15 +106,14 @@ class ActivityApi:
         return list(answer)
 
     def events(self, activity_id: str, batch_id: str, *, scope: Scope) -> Generator[RuntimeEvent, None, None]:
-        """`GET /activity/{id}/exec/{batch}` as an event stream: what its commands do from now on.
+        """`GET /activity/{id}/exec/{batch}` as an event stream: what the commands do from now on.
 
-        Nothing of what was before is told. The stream does not end with the batch: it goes on without an
-        event, as it does where the provider tells none, until `scope` is cancelled, which raises
-        `ScopeEnded`, or the connection breaks, which is a `YagnaError`.
+        Earlier events are not repeated. The stream does not end with the batch: it stays open without events
+        until `scope` is cancelled (`ScopeEnded`) or the connection breaks (`YagnaError`).
         """
         url = f"{self._url}/activity/{activity_id}/exec/{batch_id}"
         return runtime_events(
-            self._http.stream(url, accept="text/event-stream", silence=_SILENCE_SECONDS, scope=scope)
+            self._http.stream(url, accept="text/event-stream", silence=_STREAM_SILENCE_SECONDS, scope=scope)
         )
 
     def of_agreement(self, agreement_id: str, *, scope: Scope | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The daemon's generic bridge from REST to its service bus: what has no endpoint of its own."""
+"""The daemon's bridge from REST to its service bus, for services without an endpoint of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BridgeApi:
     def call(
         self, service: str, message: Any, *, scope: Scope | None = None, repeat: Repeat = Repeat.UNSENT
     ) -> Any:
-        """`POST /_gsb/<service>`, such as `local/identity/List`; returns what the service answered with Ok.
+        """`POST /_gsb/<service>`, such as `local/identity/List`; returns the service's answer.
 
         Raises:
             YagnaError: the bus, or the service, answered with an error.

@@ -1,4 +1,4 @@
-"""The GSB API: services of this process on the daemon's bus, each answered over a WebSocket of its own."""
+"""The GSB API: services of this process on the daemon's bus, each with a WebSocket for its requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ..transport.retry import Repeat
 if TYPE_CHECKING:
     from ..service_bus.gsb_socket import GsbSocket
 
-_CALL_SECONDS = 5.0
+_DAEMON_SECONDS = 5.0
 
 
 class GsbApi:
+    """`/gsb-api/v1`: see the module."""
+
     def __init__(self, http: Http, app_key: str, url: str = "/gsb-api/v1") -> None:
         self._http = http
         self._app_key = app_key
@@ -29,25 +31,25 @@ class GsbApi:
         scope: Scope | None = None,
         repeat: Repeat = Repeat.SAFE,
     ) -> str:
-        """`POST /services`: bind a service at an address of the bus; returns the id of its WebSocket.
+        """`POST /services`: register a service at an address of the bus; returns the id of the service.
 
-        The daemon keeps what is sent to it until the WebSocket is open.
+        The daemon keeps the requests for it until the WebSocket is open.
         """
         body = {"listen": {"on": address, "components": list(components)}}
         answer = self._http.request(
             "POST",
             f"{self._url}/services",
             body=body,
-            timeout=_CALL_SECONDS,
+            timeout=_DAEMON_SECONDS,
             scope=scope,
             repeat=repeat,
         )
         return str(answer["servicesId"])
 
     def withdraw(
-        self, services_id: str, *, within: float = _CALL_SECONDS, scope: Scope | None = None
+        self, services_id: str, *, within: float = _DAEMON_SECONDS, scope: Scope | None = None
     ) -> None:
-        """`DELETE /services/{id}`: take a service off the bus; who is calling it gets an error at once.
+        """`DELETE /services/{id}`: take a service off the bus; calls under way fail at once.
 
         Blocks for `within` seconds at most, and makes one try.
         """
@@ -67,7 +69,7 @@ class GsbApi:
         Raises:
             SocketLost: there was no connection.
         """
-        # `websockets` takes a good part of the time of `import simple_golem`, and only files need it.
+        # `websockets` takes long to load, and only transfers of files need it.
         from ..service_bus.gsb_socket import GsbSocket
 
         return GsbSocket(f"{self._http.api_url}{self._url}/services/{services_id}", self._app_key)

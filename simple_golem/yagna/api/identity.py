@@ -1,4 +1,4 @@
-"""Whom the app key acts for, and whether the daemon is there at all."""
+"""The identity that the app key belongs to; asking for it also shows whether the daemon runs."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class IdentityApi:
         self._http = http
 
     def me(self, *, scope: Scope | None = None, repeat: Repeat = Repeat.NEVER) -> Identity:
-        """`GET /me`: the identity behind the app key; the cheapest proof that daemon and key are good."""
+        """`GET /me`: the identity of the app key; the fastest check of the daemon and the key."""
         return Identity.from_wire(self._http.request("GET", "/me", scope=scope, repeat=repeat))

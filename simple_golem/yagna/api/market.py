@@ -32,11 +32,14 @@ class MarketApi:
         return demand
 
     def demands(self, *, scope: Scope | None = None) -> list[Mapping[str, Any]]:
-        """`GET /demands`: those of this identity that are alive."""
+        """`GET /demands`: the subscribed demands of this identity."""
         return list(self._call("GET", "/demands", scope=scope))
 
     def unsubscribe(self, demand_id: str, *, scope: Scope | None = None) -> None:
-        """`DELETE /demands/{id}`; one that is gone is no error. A reader of its events wakes with a 404."""
+        """`DELETE /demands/{id}`; a demand that does not exist is no error.
+
+        A request that waits for its events ends with status 404.
+        """
         self._call("DELETE", f"/demands/{demand_id}", scope=scope, done=_GONE)
 
     def demand_events(
@@ -44,8 +47,8 @@ class MarketApi:
     ) -> list[MarketEvent]:
         """`GET /demands/{id}/events`: blocks up to `timeout` seconds for one or more events.
 
-        The read is destructive: what it returned never comes again, so it is not repeated here. Raises a
-        `YagnaError` of status 404 when the demand is gone.
+        Each event is returned only once, so the request is not repeated. Raises a `YagnaError` of status 404
+        when the demand does not exist any more.
         """
         params = {"timeout": timeout, "maxEvents": max_events}
         answer = self._call(
@@ -111,7 +114,7 @@ class MarketApi:
     def wait_for_approval(
         self, agreement_id: str, *, timeout: float, scope: Scope | None = None
     ) -> tuple[Approval, str]:
-        """`POST /agreements/{id}/wait`: blocks up to `timeout` seconds; the answer, and why if refused."""
+        """`POST /agreements/{id}/wait`: blocks up to `timeout` seconds; the answer, and its reason."""
         try:
             self._call(
                 "POST",
@@ -130,7 +133,7 @@ class MarketApi:
         return Approval.APPROVED, ""
 
     def cancel(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> bool:
-        """`POST /agreements/{id}/cancel`; False if it is too late, since the provider has answered."""
+        """`POST /agreements/{id}/cancel`; False if the provider has already answered."""
         try:
             self._call("POST", f"/agreements/{agreement_id}/cancel", body={"message": reason}, scope=scope)
         except YagnaError as error:

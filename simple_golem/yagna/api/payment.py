@@ -25,25 +25,25 @@ class PaymentApi:
     def allocate(
         self, amount: Decimal, platform: str, timeout: datetime, *, scope: Scope | None = None
     ) -> Allocation:
-        """`POST /allocations`: set `amount` GLM aside on `platform` until `timeout`."""
+        """`POST /allocations`: reserve `amount` GLM on `platform` until `timeout`; blocks up to a minute."""
         body = {
             "totalAmount": f"{amount:f}",
             "paymentPlatform": platform,
             "timeout": format_time(timeout),
             "makeDeposit": False,
         }
-        # The driver may ask a chain about the funds first.
+        # The payment driver may ask a chain about the funds first.
         answer = self._call(
             "POST", "/allocations", body=body, timeout=60.0, scope=scope, repeat=Repeat.UNSENT
         )
         return Allocation.from_wire(answer)
 
     def allocations(self, *, scope: Scope | None = None) -> list[Allocation]:
-        """`GET /allocations`: those that are alive."""
+        """`GET /allocations`: all that are not released."""
         return [Allocation.from_wire(wire) for wire in self._call("GET", "/allocations", scope=scope)]
 
     def allocation(self, allocation_id: str, *, scope: Scope | None = None) -> Allocation:
-        """`GET /allocations/{id}`; a `YagnaError` of status 404 once it is released."""
+        """`GET /allocations/{id}`; a `YagnaError` of status 404 after its release."""
         return Allocation.from_wire(self._call("GET", f"/allocations/{allocation_id}", scope=scope))
 
     def amend(
@@ -62,11 +62,11 @@ class PaymentApi:
         return Allocation.from_wire(answer)
 
     def release(self, allocation_id: str, *, scope: Scope | None = None) -> None:
-        """`DELETE /allocations/{id}`; one that is gone is no error."""
+        """`DELETE /allocations/{id}`; an allocation that does not exist is no error."""
         self._call("DELETE", f"/allocations/{allocation_id}", scope=scope, done=(404, 410))
 
     def decorations(self, allocation_id: str, *, scope: Scope | None = None) -> Decorations:
-        """`GET /demandDecorations`: what a demand that is paid from this allocation must say."""
+        """`GET /demandDecorations`: what a demand needs to be paid from this allocation."""
         # One id at a time: a comma between two would have to be sent unescaped.
         answer = self._call("GET", "/demandDecorations", params={"allocationIds": allocation_id}, scope=scope)
         return Decorations.from_wire(answer)
@@ -130,7 +130,7 @@ class PaymentApi:
         self._accept(f"/invoices/{invoice.invoice_id}/accept", invoice.amount, allocation_id, scope)
 
     def reject_invoice(self, invoice: Invoice, reason: str, *, scope: Scope | None = None) -> None:
-        """`POST /invoices/{id}/reject`, for an amount that is not owed; `reason` is told to the provider."""
+        """`POST /invoices/{id}/reject`, for an amount that is not owed; the provider gets the `reason`."""
         body = {"rejectionReason": "INCORRECT_AMOUNT", "totalAmountAccepted": "0", "message": reason}
         path = f"/invoices/{invoice.invoice_id}/reject"
         self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)
@@ -150,17 +150,17 @@ class PaymentApi:
         return [Payment.from_wire(wire) for wire in answer]
 
     def invoice_payments(self, invoice_id: str, *, scope: Scope | None = None) -> list[Payment]:
-        """`GET /invoices/{id}/payments`: those that settled it, also by way of its debit notes."""
+        """`GET /invoices/{id}/payments`: the payments for it and for its debit notes."""
         answer = self._call("GET", f"/invoices/{invoice_id}/payments", scope=scope)
         return [Payment.from_wire(wire) for wire in answer]
 
     def pay_now(self, platform: str, *, scope: Scope | None = None) -> None:
-        """`POST /batchCycle/{platform}/now`: send what was accepted now, not only when the cycle ends."""
+        """`POST /batchCycle/{platform}/now`: pay what was accepted now, before the cycle ends."""
         path = f"/batchCycle/{platform}/now"
         _check(path, self._call("POST", path, body={}, scope=scope))
 
     def set_pay_cycle(self, platform: str, seconds: int, *, scope: Scope | None = None) -> None:
-        """`POST /batchCycle`: send what was accepted each `seconds`; the daemon wants more than 5."""
+        """`POST /batchCycle`: pay what was accepted each `seconds`; the daemon requires more than 5."""
         body = {"platform": platform, "intervalSec": seconds, "extraPayTimeSec": seconds}
         _check("/batchCycle", self._call("POST", "/batchCycle", body=body, scope=scope))
 
@@ -185,7 +185,7 @@ class PaymentApi:
 
 
 def _check(path: str, answer: Any) -> None:
-    """Whatever is wrong with a cycle, the status is 200."""
+    """Raise a `YagnaError` for an error in the answer, which has the status 200 all the same."""
     if isinstance(answer, Mapping) and "Err" in answer:
         raise YagnaError("POST", path, 200, str(answer["Err"]))
 

@@ -18,7 +18,8 @@ from ..values import MarketEvent, market_event
 _MARKET = "/market-api/v1"
 _ACTIVITY = "/activity-api/v1"
 _PAYMENT = "/payment-api/v1"
-_STATE_SECONDS = 120.0
+# A daemon under load sets a state late, but it does so; a repetition could undo a later state.
+_SET_STATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ class ProviderApi:
         return offer
 
     def withdraw_offer(self, offer_id: str, *, scope: Scope | None = None) -> None:
-        """`DELETE /offers/{id}`; one that is gone is no error."""
+        """`DELETE /offers/{id}`; an offer that does not exist is no error."""
         self._http.request("DELETE", f"{_MARKET}/offers/{offer_id}", scope=scope, done=(404, 410))
 
     def offer_events(
         self, offer_id: str, *, timeout: float, max_events: int = 100, scope: Scope | None = None
     ) -> list[MarketEvent]:
-        """`GET /offers/{id}/events`, a destructive read; blocks up to `timeout` seconds."""
+        """`GET /offers/{id}/events`: blocks up to `timeout` seconds; each event is returned only once."""
         answer = self._http.request(
             "GET",
             f"{_MARKET}/offers/{offer_id}/events",
@@ -154,14 +155,10 @@ class ProviderApi:
         error_message: str | None = None,
         scope: Scope | None = None,
     ) -> None:
-        """`PUT /activity/{id}/state` with the pair of now and next.
-
-        A daemon that has no time carries it out all the same, at some moment: what was given up and repeated
-        would undo a later one. So it is waited for, for as long as that takes.
-        """
+        """`PUT /activity/{id}/state` with the present state and the next one; blocks up to 120 seconds."""
         body = {"state": list(state), "reason": reason, "errorMessage": error_message}
         path = f"{_ACTIVITY}/activity/{activity_id}/state"
-        self._http.request("PUT", path, body=body, timeout=_STATE_SECONDS, scope=scope)
+        self._http.request("PUT", path, body=body, timeout=_SET_STATE_SECONDS, scope=scope)
 
     def send_debit_note(
         self,

@@ -1,4 +1,7 @@
-"""What comes over a service's WebSocket: a call of it, or its end."""
+"""What a service's WebSocket brings: a request, or its end.
+
+Apart from `gsb_socket`, so that a session without transfers of files does not load `websockets`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import Any
 
 
 class SocketLost(Exception):
-    """A WebSocket has ended or was never opened; the engine's own, never seen by a user.
+    """A WebSocket has ended, or could not be opened; internal, users never see it.
 
     Attributes:
-        status: the HTTP status the daemon refused it with, None if it was another reason.
+        status: the HTTP status by which the daemon refused it; None for any other reason.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -20,12 +23,12 @@ class SocketLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GsbRequest:
-    """Somebody on the bus calls a service of ours.
+    """A request from the bus for a service of this process.
 
     Attributes:
-        call_id: what the answer has to name.
+        call_id: identifies the request in its answer.
         component: the last part of the address that was called, such as `GetChunk`.
-        payload: what was sent.
+        payload: the arguments.
     """
 
     call_id: str

@@ -23,14 +23,27 @@ from .gsb_call import GsbRequest, SocketLost
 
 SUBPROTOCOL = "gsb+flexbuffers"
 _READ_BYTES = 256 * 1024
-# Lingering for no second makes the system send a reset instead of an end.
-_RESET = struct.pack("ii", 1, 0)
+# SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class GsbSocket:
-    """The WebSocket by which calls of one service come in; never blocks, so that one thread can have many."""
+    """The WebSocket that brings the requests for one service; it does not block, so one thread serves many.
+
+    Attributes:
+        opened: whether the daemon has accepted it.
+    """
 
     def __init__(self, url: str, app_key: str) -> None:
+        """Connect; blocks for the connection only, 3 seconds at most.
+
+        Args:
+            url: `http://…` or `https://…`, of the service.
+            app_key: of the daemon.
+
+        Raises:
+            SocketLost: there was no connection.
+        """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
@@ -54,18 +67,19 @@ class GsbSocket:
         self.flush()
 
     def fileno(self) -> int:
+        """The socket's file descriptor, for a selector."""
         return self._socket.fileno()
 
     @property
     def unsent(self) -> int:
-        """Bytes that the connection has not taken yet: `flush` again when it can be written to."""
+        """How many bytes were not sent yet: call `flush` again when the socket is writable."""
         return len(self._unsent)
 
     def receive(self) -> list[GsbRequest]:
-        """Read what has come.
+        """Read the requests that have come; does not block.
 
         Raises:
-            SocketLost: the WebSocket has ended, or the daemon refused it.
+            SocketLost: the WebSocket has ended, the daemon refused it, or it sent what can't be read.
         """
         try:
             data = self._socket.recv(_READ_BYTES)
@@ -79,13 +93,13 @@ class GsbSocket:
             raise SocketLost("the daemon closed the connection")
         self._protocol.receive_data(data)
         events = self._protocol.events_received()
-        requests = [request for event in events for request in self._understood(event)]
+        requests = [request for event in events for request in self._requests_in(event)]
         if self._protocol.state in (State.CLOSING, State.CLOSED):
             raise SocketLost(f"the daemon closed the WebSocket ({events[-1:]})")
         self.flush()
         return requests
 
-    def _understood(self, event: object) -> list[GsbRequest]:
+    def _requests_in(self, event: object) -> list[GsbRequest]:
         if isinstance(event, Response):
             self._check_handshake()
             self.opened = True
@@ -101,11 +115,11 @@ class GsbSocket:
             call = decode(message)
             call_id, component, payload = call["id"], call["component"], call["payload"]
         except (BadFlexBuffer, LookupError, TypeError) as error:
-            # What the daemon itself compressed it embeds here unread, and so as nonsense: no answer is
-            # possible without the id. It does so to none of the calls that come from other nodes.
-            raise SocketLost(f"the daemon sent what can't be read: {error!r}") from error
+            # The daemon embeds messages that it has compressed itself without unpacking them, so they can't
+            # be read, and without the id no answer is possible. Calls from other nodes are not affected.
+            raise SocketLost(f"the daemon sent a message that can't be read: {error!r}") from error
         if not isinstance(call_id, str) or not isinstance(component, str):
-            raise SocketLost(f"the daemon sent a call that names nothing: {str(call)[:200]}")
+            raise SocketLost(f"the daemon sent a request without id or component: {str(call)[:200]}")
         return [GsbRequest(call_id, component, payload)]
 
     def _check_handshake(self) -> None:
@@ -116,21 +130,21 @@ class GsbSocket:
             raise SocketLost(str(error)) from error
 
     def answer(self, call_id: str, payload: Mapping[str, Any] | None) -> None:
-        """Send what a call is to return."""
+        """Send the result of a request."""
         message = {"id": call_id, "payload": None if payload is None else dict(payload)}
         self._protocol.send_binary(encode(message))
         self.flush()
 
     def refuse(self, call_id: str, kind: str, message: str) -> None:
-        """Send the error that a call is to end with."""
+        """Send an error as the answer to a request."""
         self._protocol.send_binary(encode({"id": call_id, "error": {kind: message}}))
         self.flush()
 
     def flush(self) -> None:
-        """Send as much as the connection takes.
+        """Send as much as is possible without blocking.
 
         Raises:
-            SocketLost: it has ended.
+            SocketLost: the connection has ended.
         """
         for part in self._protocol.data_to_send():
             self._unsent += part
@@ -144,11 +158,11 @@ class GsbSocket:
             raise SocketLost(str(error)) from error
 
     def close(self) -> None:
-        """Break the connection off, so that the daemon refuses who still calls.
+        """Reset the connection, so that the daemon refuses further calls.
 
-        After a farewell, from either side, it takes the WebSocket for one that comes back: it keeps the calls
-        for it and leaves them waiting (tried).
+        After an orderly end, from either side, the daemon expects the WebSocket to come back: it keeps the
+        calls and leaves them unanswered (tried).
         """
         with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()

@@ -1,4 +1,4 @@
-"""Server-sent events: what a daemon tells of a batch as it happens."""
+"""Server-sent events: the daemon's reports of a batch while it runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class RuntimeEvent:
     """Something that a command of a batch did.
 
     Attributes:
-        index: place of the command in its batch.
+        index: place of the command in its batch, from 0.
         kind: "started", "stdout", "stderr", "progress" or "finished".
-        detail: what belongs to it, as the daemon tells it.
+        detail: the content of the event, in the daemon's form.
     """
 
     index: int
@@ -30,13 +30,13 @@ class RuntimeEvent:
         """Read the data of one event; raises ValueError for anything else."""
         wire = json.loads(data)
         if not isinstance(wire, dict) or not isinstance(wire.get("kind"), dict) or not wire["kind"]:
-            raise ValueError(f"no event of a runtime: {data[:100]}")
+            raise ValueError(f"not an event of a runtime: {data[:100]}")
         kind, detail = next(iter(wire["kind"].items()))
         return cls(int(wire.get("index", -1)), kind, detail)
 
 
 def runtime_events(pieces: Iterable[bytes]) -> Generator[RuntimeEvent, None, None]:
-    """Yield the events in a body that comes in pieces; comments, such as pings, are none."""
+    """Yield the events in a body that comes in pieces; comments, such as pings, are skipped."""
     data: list[str] = []
     for line in _lines(pieces):
         if line.startswith("data:"):
@@ -52,7 +52,7 @@ def _event(data: str) -> RuntimeEvent | None:
     try:
         return RuntimeEvent.from_wire(data)
     except (TypeError, ValueError) as error:
-        logger.debug("the daemon told an event that is none: %s", error)
+        logger.debug("the daemon sent something that is not an event: %s", error)
         return None
 
 

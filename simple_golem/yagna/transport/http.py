@@ -20,8 +20,8 @@ from .abandonable import AbandonableAdapter, abandonable
 from .retry import Repeat, retrying
 
 CONNECT_SECONDS = 3.0
-# The daemon may answer later than the `timeout` it was given: a second for activities, more under load.
-_MARGIN_SECONDS = 15.0
+# The daemon may answer later than its `timeout`: one second later for activities, more under load.
+_ANSWER_MARGIN_SECONDS = 15.0
 _MOST_IDLE_CONNECTIONS = 512
 _STREAM_PIECE_BYTES = 65536
 _ALLOWED_IN_URLS = "%/:?&=[]@!$'()*+,;~"
@@ -29,7 +29,7 @@ NO_BODY: Any = object()
 
 
 class Http:
-    """The daemon's REST API as a transport; may be used by any number of threads.
+    """The daemon's REST API as a transport; any number of threads may share it.
 
     A request is prepared here once and handed to the adapter of requests. A `requests.Session` would take as
     much processor time again (390 against 200 microseconds for a small request), for what is not wanted here:
@@ -56,7 +56,7 @@ class Http:
         params: Mapping[str, object] | None = None,
         body: Any = NO_BODY,
         timeout: float = 5.0,
-        margin: float = _MARGIN_SECONDS,
+        margin: float = _ANSWER_MARGIN_SECONDS,
         scope: Scope | None = None,
         repeat: Repeat = Repeat.SAFE,
         done: tuple[int, ...] = (),
@@ -67,20 +67,20 @@ class Http:
             method: the HTTP method.
             url: a path under the API's URL (`/me`), or a whole URL.
             params: the query; entries that are None are left out.
-            body: sent as JSON where given.
+            body: sent as JSON, if given.
             timeout: seconds that the daemon itself may take to answer.
-            margin: seconds more for which the answer is awaited.
+            margin: seconds after that until the request fails.
             scope: cancelling it abandons the request at once.
-            repeat: what a repetition could do.
-            done: further statuses that mean success, such as 410 for a DELETE of what is gone.
+            repeat: which errors lead to a repetition, for 30 seconds at most.
+            done: further statuses that mean success, such as 410 for a DELETE.
 
         Returns:
-            The decoded JSON, None where there is none.
+            The decoded JSON; text that is not JSON as it is; None for an empty answer.
 
         Raises:
             NoDaemon: nothing listens there.
             BadAppKey: the daemon does not know the app key.
-            YagnaError: any other status, or an answer that never came.
+            YagnaError: any other status, or no answer.
             ScopeEnded: `scope` was cancelled.
         """
         prepared = self._prepare(method, self._full_url(url, params), body)
@@ -216,8 +216,8 @@ def _decoded(answer: requests.Response) -> Any:
         return answer.text
 
 
-# What the description of a problem leaves out of its words.
-_MORE = {
+# Fields of a problem description that its text does not mention.
+_PROBLEM_FIELDS = {
     "requestedFunds": "requested",
     "availableFunds": "available",
     "reservedFunds": "in other allocations",
@@ -230,6 +230,6 @@ def _message(answer: requests.Response) -> str:
     body = _decoded(answer)
     if isinstance(body, dict):
         words = str(body.get("message") or body.get("detail") or body.get("title") or body)
-        more = ", ".join(f"{name}: {body[key]}" for key, name in _MORE.items() if body.get(key))
+        more = ", ".join(f"{name}: {body[key]}" for key, name in _PROBLEM_FIELDS.items() if body.get(key))
         return f"{words} ({more})" if more else words
     return str(body if body is not None else answer.reason)

@@ -1,6 +1,6 @@
-"""When a request to the daemon is repeated: a few named policies, by what a repetition could do.
+"""When a request to the daemon is repeated: four policies, by the effect that a repetition could have.
 
-All of it is tenacity's; every pause between two tries ends at once when the scope of the request does.
+tenacity does the repeating; each pause between two tries ends at once when the request's scope is cancelled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tenacity
 from ...background.cancellation import Scope
 from ...errors import NoDaemon, YagnaError
 
-# A daemon that was restarted answers again within seconds; after this many it is not coming back.
+# A daemon that is restarted answers again within some seconds; after this time, requests fail.
 RESTART_SECONDS = 30.0
 
 _WAIT = tenacity.wait_exponential(multiplier=0.05, max=2.0) + tenacity.wait_random(0, 0.05)
@@ -22,16 +22,22 @@ _PASSING_MESSAGES = ("GSB error", "database is locked", "endpoint address not fo
 
 
 class Repeat(Enum):
-    """What repeating a request could do."""
+    """Whether a request may be repeated."""
 
-    SAFE = "repeating it changes nothing: it is repeated through a restart of the daemon"
-    UNANSWERED = "repeating it changes nothing, and whatever the daemon does answer is final"
-    UNSENT = "it must not be done twice: it is repeated only where it can't have reached the daemon"
-    NEVER = "the first answer, or its absence, is what the caller wants to know"
+    SAFE = "a repetition changes nothing: it is repeated during a restart of the daemon"
+    UNANSWERED = "a repetition changes nothing, but each answer is final: it is repeated without one"
+    UNSENT = "it must not be done twice: it is repeated only if it can't have reached the daemon"
+    NEVER = "it is not repeated: the caller decides"
 
 
 def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECONDS) -> tenacity.Retrying:
-    """The tenacity object that makes a request as often as `repeat` allows, for `seconds` at most."""
+    """The tenacity object that repeats a request.
+
+    Args:
+        repeat: which errors lead to a repetition.
+        scope: cancelling it ends the pauses.
+        seconds: after this time, the last error is raised.
+    """
     waiter = scope if scope is not None else Scope()
 
     def sleep(pause: float) -> None:
@@ -52,7 +58,7 @@ def was_not_sent(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same request may well succeed in a moment."""
+    """Whether the error is likely to disappear by itself within seconds."""
     if was_not_sent(error):
         return True
     if not isinstance(error, YagnaError):
@@ -63,7 +69,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def was_not_answered(error: BaseException) -> bool:
-    """Whether nothing is known of what the daemon made of the request."""
+    """Whether there was no answer, so that nobody knows what the daemon did."""
     return was_not_sent(error) or (isinstance(error, YagnaError) and error.status is None)
 
 

@@ -162,7 +162,7 @@ def wait_for_idle(pool: WorkerPool) -> None:
 
 
 def test_threads_end_when_they_have_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(threads, "_IDLE_THREAD_SECONDS", 0.02)
     pool = WorkerPool("leaving", 4)
     pool.submit(lambda: None).result(5)
     until = time.monotonic() + 5

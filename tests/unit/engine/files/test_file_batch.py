@@ -467,9 +467,7 @@ def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
         FileBatch(
             [Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope(), Scope()
         ) as files,
-        pytest.raises(
-            TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider did not send"
-        ),
+        pytest.raises(TransferFailed, match=r"Download\('/golem/x', 'x'\): the provider did not send"),
     ):
         files.run(lambda steps, known_as: Results([Result()]))
     assert list(here.iterdir()) == []
