@@ -25,8 +25,8 @@ class ScopeEnded(Exception):
 class Scope:
     """Ends all waits that use it when it, or its parent, is cancelled.
 
-    Cancelling is final, and takes effect at once in each thread that waits. A scope that ends before its parent
-    is used in a `with` statement, which detaches it from the parent.
+    Cancelling is final, and takes effect at once in each thread that waits. A scope that ends before its
+    parent is used in a `with` statement, which detaches it from the parent.
 
     Args:
         parent: cancelling it cancels this scope, too.

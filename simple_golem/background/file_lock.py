@@ -1,7 +1,7 @@
 """Locks of the operating system on files; a lock ends with the process that holds it, in whatever way.
 
-Why not the package `filelock`: these are two calls of the standard library, and `filelock` makes the file even
-to ask whether another process holds the lock, which would bring back a journal that was just removed.
+Why not the package `filelock`: these are two calls of the standard library, and `filelock` makes the file
+even to ask whether another process holds the lock, which would bring back a journal that was just removed.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ActivityApi:
     ) -> str:
         """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run.
 
-        Blocks up to `timeout` seconds until the provider has accepted it; after a 408 it may have done so too.
+        Blocks up to `timeout` seconds until the provider has accepted it; it may do so even after a 408.
         """
         batch: str = self._call(
             "POST",
