@@ -1,4 +1,4 @@
-"""Work that has to be done one after the other for one thing, and side by side for different ones."""
+"""Does work in order where it has the same key, and at the same time where it has not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ Work = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class SerialQueue:
-    """A queue for each key, all served by the same workers; a slow one holds up nothing but its own."""
+    """A queue for each key; the same workers serve all queues, and slow work delays only its own queue.
+
+    Args:
+        workers: the pool that does the work.
+    """
 
     def __init__(self, workers: WorkerPool) -> None:
         self._workers = workers
@@ -21,16 +25,16 @@ class SerialQueue:
         self._queues: dict[str, deque[Work]] = {}
 
     def post(self, key: str, work: Callable[..., object], *args: Any) -> None:
-        """Have `work(*args)` done after what was posted before for the same `key`; does not block."""
+        """Have `work(*args)` done after all earlier work of the same `key`; does not block."""
         with self._lock:
             queue = self._queues.get(key)
             if queue is not None:
                 queue.append((work, args))
                 return
             self._queues[key] = deque([(work, args)])
-        self._workers.post(self._next, key)
+        self._workers.post(self._do_next, key)
 
-    def _next(self, key: str) -> None:
+    def _do_next(self, key: str) -> None:
         with self._lock:
             work, args = self._queues[key].popleft()
         try:
@@ -41,4 +45,4 @@ class SerialQueue:
                 if not more:
                     del self._queues[key]
             if more:
-                self._workers.post(self._next, key)
+                self._workers.post(self._do_next, key)

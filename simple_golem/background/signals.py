@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# What asks a process to end, beside Ctrl-C: `kill`, and a terminal that is closed. Windows has no SIGHUP.
+# Besides Ctrl-C, these ask a process to end: `kill`, and a terminal that is closed. Windows has no SIGHUP.
 _END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -18,35 +18,35 @@ class Terminated(SystemExit):
 
 
 class EndSignals:
-    """While they are handled, SIGTERM and SIGHUP leave the program through every `with` on the way.
+    """Has SIGTERM and SIGHUP end the program through every `with` that is open, as `sys.exit` does.
 
-    A signal that is ignored stays ignored: `nohup` has a program go on when its terminal is closed.
+    A signal that the program ignores stays ignored: after `nohup`, it goes on when its terminal is closed.
     """
 
     def __init__(self) -> None:
         self._old: dict[int, Any] = {}
 
     def handle(self) -> None:
-        """Handle the signals from here on; in any thread but the main one this does nothing."""
+        """Handle the signals from now on; in a thread other than the main thread this does nothing."""
         if _in_main_thread():
             self._old = {number: signal.signal(number, _exit) for number in _not_ignored(_END_SIGNALS)}
 
     def restore(self) -> None:
-        """Put the handlers back that were there before."""
+        """Set the earlier handlers again."""
         if _in_main_thread():
             while self._old:
                 number, handler = self._old.popitem()
-                # None: a program that has Python inside it has set one that Python can't set again.
+                # None: the handler was not set by Python, which then can't set it again.
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
-def shortening(shorten: Callable[[], None], *, told: bool) -> Iterator[None]:
-    """While closing, Ctrl-C, SIGTERM and SIGHUP call `shorten` and raise nothing until it is done.
+def shortening(shorten: Callable[[], None], *, is_ending: bool) -> Iterator[None]:
+    """In the `with`, have Ctrl-C, SIGTERM and SIGHUP call `shorten`; they raise their exception after it.
 
     Args:
-        shorten: called in the handler, so in the middle of anything: it must not wait for a lock.
-        told: whether the program is ending by a signal already, so that it need not be raised after closing.
+        shorten: the signal handler calls it, at any moment: it must not wait for a lock.
+        is_ending: whether a signal ends the program already; if not, it is raised after closing.
     """
     if not _in_main_thread():
         yield
@@ -63,7 +63,7 @@ def shortening(shorten: Callable[[], None], *, told: bool) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-    if received and not told:
+    if received and not is_ending:
         raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(128 + received[0])
 
 

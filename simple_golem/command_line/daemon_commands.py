@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from ..background.cancellation import Scope, checked_seconds
-from ..engine.cleanup import clean_up
+from ..engine.cleanup.clean_up import clean_up
 from ..engine.market.offer_preview import offers_on_market
-from ..engine.payment.journal import JournalOwner
+from ..engine.payment.journal_record import JournalOwner
 from ..errors import GolemError
 from ..model.cost import plain
 from ..model.events import Event

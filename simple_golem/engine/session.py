@@ -11,32 +11,30 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import wait
 from datetime import datetime, timezone
 from decimal import Decimal
-from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from ..background.cancellation import Scope, ScopeEnded
-from ..background.threads import EngineThread, WorkerPool
+from ..background.cancellation import Scope
+from ..background.threads import WorkerPool
 from ..background.timer import Timer
-from ..errors import AllocationRefused, ForkedGolem, GolemError, NotRunning, Overcharged
+from ..errors import AllocationRefused, ForkedGolem, GolemError, Overcharged
 from ..model.cost import Cost
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..yagna.client import Yagna
-from ..yagna.event_reader import POLL_SECONDS, follow
+from ..yagna.daemon_events import DaemonEvents
 from ..yagna.transport.retry import Repeat
-from ..yagna.values import AgreementEvent
 from .activity.health_check import HealthCheck
-from .cleanup import clean_up
+from .agreements import Agreements
+from .cleanup.clean_up import BackgroundCleanup
 from .event_dispatcher import EventDispatcher
 from .files.publisher import FilePublisher
 from .market.agreement import AgreementMaker
 from .market.chooser import Chooser
-from .market.demand import Demand
 from .market.providers import Providers
-from .payment.budget import COVERED, Budget, BudgetWatch
-from .payment.journal import JournalOwner, dead_journals, journal_of
-from .payment.ledger import Books, Ledger, account_of
-from .payment.payments import Payments
+from .payment.budget import COVERED
+from .payment.journal_record import JournalOwner
+from .payment.money import Money
+from .published_demands import PublishedDemands
 from .shutdown_times import ShutdownPart, ShutdownTimes
 
 logger = logging.getLogger(__name__)
@@ -44,29 +42,47 @@ T = TypeVar("T")
 
 _WORKERS = 32
 _COUNTER_WORKERS = 16
-_HEALTH_WORKERS = 8
-_PAYMENT_WORKERS = 32
-# What the last calls of a closing session get when its time is over.
-_LAST_CALLS_SECONDS = 0.3
-_LAST_CALLS_UNHURRIED_SECONDS = 5.0
+# The last requests of a session that is closed get so long after the time for invoices is over.
+_LAST_REQUESTS_SECONDS = 5.0
+_LAST_REQUESTS_SECONDS_IF_SHORTENED = 0.3
 _JOIN_SECONDS = 2.0
-# How often the allocation's end is put off.
-_COVER_SECONDS = 1800.0
-# How long an interrupted call that the daemon alone answers is waited for.
+# The allocation is prolonged this often, so that it exists when something is run after hours.
+_PROLONG_SECONDS = 1800.0
+# After Ctrl-C, the answer to a request that only the daemon has to answer is awaited this long.
 _ANSWER_SECONDS = 4.0
 
 
-class Watcher(Protocol):
-    """Who wants to know what a provider does under an agreement."""
-
-    def agreement_ended(self, reason: str) -> None: ...
-    def overcharged(self, error: Overcharged) -> None: ...
-
-
 class Session:
-    """One session with a daemon, from its allocation to the last invoice."""
+    """One session with a daemon, from its allocation to the last invoice.
 
-    def __init__(self, settings: Settings, health_interval: float, health_misses: int) -> None:
+    Args:
+        settings: the daemon, the payment platform and the subnet.
+        health_interval: seconds between two checks of an activity.
+        health_misses: checks without an answer that make an activity unresponsive.
+        on_budget_used_up: called when the budget is used up, by an engine thread; it must not block.
+
+    Attributes:
+        app_session_id: the daemon lists agreements, debit notes and invoices under this id.
+        yagna: the daemon.
+        events: the dispatcher of events; `emit` gives it one.
+        timer: calls what has its time.
+        workers: do what must not delay other threads.
+        counter_workers: send counter-proposals.
+        release_scope: cancelled when the time for releasing everything is over.
+        files: publishes files for providers.
+        demands: those on the market.
+        providers, chooser, agreement_maker: who is occupied, who is asked next, and how.
+        money: budget, accounts and answers to providers.
+        agreements: those in force.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        health_interval: float,
+        health_misses: int,
+        on_budget_used_up: Callable[[], object],
+    ) -> None:
         self.settings = settings
         self.app_session_id = secrets.token_hex(16)
         self.yagna = Yagna(
@@ -76,278 +92,208 @@ class Session:
             activity_url=settings.activity_url,
             payment_url=settings.payment_url,
         )
-        self.timer = Timer()
-        self.workers = WorkerPool("golem-worker", _WORKERS)
-        # Of their own, since a provider that is away holds a counter-proposal up for a minute.
-        self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
-        self._health_workers = WorkerPool("golem-look", _HEALTH_WORKERS)
-        self.files = FilePublisher(self.yagna)
-        self.providers = Providers()
-        self.chooser = Chooser(self.providers)
         self.events = EventDispatcher()
         self.emit = self.events.emit
-        self.agreements = AgreementMaker(self.yagna, self.app_session_id, self.emit)
-        self.release = Scope()
+        self.timer = Timer()
+        self.workers = WorkerPool("golem-worker", _WORKERS)
+        # They have no other work: a counter-proposal to a provider that is away takes a minute.
+        self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
+        self.release_scope = Scope()
         self._stop = Scope()
-        self.books = Books()
-        self.ledger = Ledger(self.books)
-        self.budget = Budget(self.yagna, settings.payment_platform, self.ledger, self.emit)
-        self.budget_watch = BudgetWatch(self.budget, self.ledger, self.timer, self.emit)
-        # Of their own, since a provider that is away holds an accept up for 15 seconds.
-        self._payment_workers = WorkerPool("golem-payment", _PAYMENT_WORKERS)
-        self.payments = Payments(
+        self.files = FilePublisher(self.yagna)
+        self.demands = PublishedDemands(self.workers, self.release_scope)
+        self.providers = Providers()
+        self.chooser = Chooser(self.providers)
+        self.agreement_maker = AgreementMaker(self.yagna, self.app_session_id, self.emit)
+        self.money = Money(
             self.yagna,
-            self.app_session_id,
-            self.budget,
-            self.budget_watch,
-            self.ledger,
-            self._payment_workers,
+            settings.payment_platform,
+            self.timer,
             self._stop,
             self.emit,
+            on_overcharge=self._overcharged,
+            on_used_up=on_budget_used_up,
         )
-        self.payments.on_overcharge = self._overcharged
-        self.health = HealthCheck(self._health_workers, self._stop, health_interval, health_misses)
-        self._demands: list[Demand] = []
-        self._watched: dict[str, Watcher] = {}
-        self._agreement_events: dict[str, EngineThread] = {}
-        self._cleaner: EngineThread | None = None
-        self._process = os.getpid()
+        self._health = HealthCheck(self._stop, health_interval, health_misses)
+        self.agreements = Agreements(
+            self.yagna,
+            self.app_session_id,
+            self.money,
+            self.chooser,
+            self.providers,
+            self._health,
+            self._stop,
+        )
+        self._daemon_events = DaemonEvents(
+            self.yagna,
+            self._stop,
+            on_agreement=self.agreements.agreement_event,
+            on_debit_note=self.money.payments.debit_note_event,
+            on_invoice=self.money.payments.invoice_event,
+        )
+        self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
+        self._process_id = os.getpid()
         self._lock = threading.Lock()
-        self._closing = False
-        self._advised: set[str] = set()
+        self._given_advice: set[str] = set()
+
+    # --- opening --------------------------------------------------------------------------------------
 
     def open(self, budget: Decimal) -> None:
-        """Prove that daemon and key are good, set the budget aside, and start the session's threads.
+        """Check daemon and key, allocate the budget, and start the session's threads; blocks for requests.
 
         Raises:
-            NoDaemon, BadAppKey: nobody answers, or does not know the key.
-            AllocationRefused: the budget could not be set aside.
+            NoDaemon, BadAppKey: no daemon answers, or it does not know the key.
+            AllocationRefused: the budget could not be allocated.
         """
         self.timer.start()
         try:
             self.on_worker(self._open, budget)
         except (KeyboardInterrupt, SystemExit):
-            raise  # what was made by now is released by closing
+            raise  # `close` releases what was made by now
         except BaseException:
             self._end_threads()
             raise
 
     def _open(self, budget: Decimal) -> None:
         identity = self.yagna.identity.me(repeat=Repeat.NEVER)
-        whose = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
-        self.books.begin(whose, self.app_session_id)
+        owner = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
+        self.money.journals.create(owner, self.app_session_id)
         try:
-            self.budget.allocate(budget)
+            self.money.budget.allocate(budget)
         except AllocationRefused:
-            # What a killed session still holds may be what is missing.
-            if not self._has_others_to_clean_up(whose):
+            # A killed session may still hold the funds that are missing.
+            if not self._cleanup.is_needed(owner):
                 raise
-            clean_up(self.yagna, whose, self._stop, self.emit, wait=0.0)
-            self.budget.allocate(budget)
-        self.payments.start()
-        self._watch_agreements_of(self.app_session_id)
-        self.health.start()
-        self.timer.call_in(_COVER_SECONDS, self._keep_covered)
-        self._clean_up_after_others(whose)
+            self._cleanup.run_once(owner)
+            self.money.budget.allocate(budget)
+        self._daemon_events.follow(self.app_session_id)
+        self._health.start()
+        self.timer.call_in(_PROLONG_SECONDS, self._prolong_allocation)
+        self._cleanup.start(owner)
 
-    def _clean_up_after_others(self, whose: JournalOwner) -> None:
-        """In the background, and for as long as this session lives: late invoices come late."""
-        if self._has_others_to_clean_up(whose):
-            work = partial(clean_up, self.yagna, whose, self._stop, self.emit, wait=None)
-            self._cleaner = EngineThread("golem-cleanup", work).start()
-
-    def _has_others_to_clean_up(self, whose: JournalOwner) -> bool:
-        own = journal_of(self.app_session_id)
-        return any(path != own for path in dead_journals(whose))
-
-    def _keep_covered(self) -> None:
-        """A session that idles for hours must still have its allocation when it runs something."""
+    def _prolong_allocation(self) -> None:
         if self._stop.cancelled:
             return
-        self.workers.post(self._cover)
-        self.timer.call_in(_COVER_SECONDS, self._keep_covered)
+        self.workers.post(self._cover_next_hours)
+        self.timer.call_in(_PROLONG_SECONDS, self._prolong_allocation)
 
-    def _cover(self) -> None:
+    def _cover_next_hours(self) -> None:
         try:
-            self.budget.cover(datetime.now(timezone.utc) + COVERED)
+            self.money.budget.cover(datetime.now(timezone.utc) + COVERED)
         except GolemError as error:
-            logger.warning("the budget could not be kept for longer: %s", error)
+            logger.warning("the allocation of the budget could not be prolonged: %s", error)
+
+    # --- while it is open -----------------------------------------------------------------------------
 
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
-        """Do `work` on a worker and wait: a Ctrl-C can't fall between a daemon's answer and its record."""
+        """Do `work` on a worker, and block until it is done.
+
+        So Ctrl-C can't fall between the daemon's answer and its record: what was made is always released.
+        """
         self.check_process()
         future = self.workers.submit(work, *args)
         try:
             error = future.exception()
             if isinstance(error, GolemError):
-                raise error.with_traceback(None)  # the worker's frames are none of the caller's
+                raise error.with_traceback(None)  # the frames of the worker tell the caller nothing
             return future.result()
         except (KeyboardInterrupt, SystemExit):
-            # It takes milliseconds, and what it made must be known before it can be released.
             if wait([future], timeout=_ANSWER_SECONDS).not_done:
                 logger.warning(
-                    "the daemon has not answered yet: what was asked of it last may still come to be there; "
+                    "the daemon has not answered the last request yet, and may still carry it out; "
                     "`yagna payment status` shows allocations"
                 )
             raise
 
     def check_process(self) -> None:
-        if os.getpid() != self._process:
+        """Raise `ForkedGolem` in a child of the process that has opened the session."""
+        if os.getpid() != self._process_id:
             raise ForkedGolem(
                 "this Golem was opened in the parent process, and its threads stayed there: "
                 "open it in the worker"
             )
 
-    def first_time(self, advice: str) -> bool:
-        """Whether some advice has not been given in this session yet."""
-        new = advice not in self._advised
-        self._advised.add(advice)
-        return new
-
-    def add_demand(self, demand: Demand) -> None:
-        """Publish a demand that closing takes off the market.
-
-        Raises:
-            NotRunning: closing has begun.
-        """
+    def is_new_advice(self, advice: str) -> bool:
+        """Return True in the first call for some advice, and False ever after."""
         with self._lock:
-            if self._closing:
-                raise NotRunning("this Golem is being closed")
-            self._demands = [one for one in self._demands if not one.finished]
-            self._demands.append(demand)
-        try:
-            demand.publish()
-        except ScopeEnded as error:
-            raise NotRunning("this Golem is being closed") from error
+            is_new = advice not in self._given_advice
+            self._given_advice.add(advice)
+        return is_new
 
-    def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
-        """Take over the agreements and the money of instances that an earlier session has suspended.
+    def resume(self, suspended: Sequence[SuspendedInstance]) -> None:
+        """Take over the agreements of suspended instances, and pay for them; blocks for requests.
 
         Raises:
             NotRunning: one of them is not suspended any more; all are left as they are.
         """
-        if len({one.agreement_id for one in suspended}) < len(suspended):
-            raise NotRunning("an instance is named twice: each can be resumed once")
-        kept = [
-            (one, self.books.take_over(one.app_session_id, one.agreement_id, self._stop)) for one in suspended
-        ]
-        unknown = {
-            one.agreement_id: self.yagna.market.agreement(one.agreement_id, scope=self._stop)
-            for one, account in kept
-            if account is None
-        }
-        for one, account in kept:
-            if account is None:
-                self.ledger.open(account_of(unknown[one.agreement_id], "", one.name))
-                self.ledger.activity_known(one.agreement_id, one.activity_id)
-            else:
-                self.books.resumed(one.app_session_id, one.agreement_id)
-                self.ledger.adopt(account)
-            if one.app_session_id not in self._agreement_events:
-                self._watch_agreements_of(one.app_session_id)
-            self.payments.adopt(one)
+        self.agreements.take_over(suspended)
+        for one in suspended:
+            self._daemon_events.follow(one.app_session_id)
+
+    def top_up(self, amount: Decimal) -> Decimal:
+        """Enlarge the budget; returns the new total. Blocks for one request.
+
+        Raises:
+            AllocationRefused: there are not enough funds; the budget stays as it is.
+        """
+        total = self.money.top_up(amount)
+        self.chooser.topped_up()
+        return total
 
     def cost(self, agreement_ids: Iterable[str] | None = None) -> Cost:
-        """What all agreements cost so far, or these."""
+        """Return what these agreements have cost so far, or all (None)."""
         settings = self.settings
-        amount = self.ledger.cost(agreement_ids)
+        amount = self.money.cost(agreement_ids)
         return Cost(amount, settings.currency, settings.payment_network, settings.is_test_money)
 
-    # what providers do to agreements
-
-    def _watch_agreements_of(self, app_session_id: str) -> None:
-        thread = EngineThread("golem-agreement-events", self._read_agreement_events, app_session_id)
-        self._agreement_events[app_session_id] = thread.start()
-
-    def watch(self, agreement_id: str, watcher: Watcher) -> None:
-        self._watched[agreement_id] = watcher
-
-    def unwatch(self, agreement_id: str) -> None:
-        self._watched.pop(agreement_id, None)
-
-    def _read_agreement_events(self, app_session_id: str) -> None:
-        def read(after: datetime) -> list[AgreementEvent]:
-            return self.yagna.market.agreement_events(
-                after, timeout=POLL_SECONDS, app_session_id=app_session_id, scope=self._stop
-            )
-
-        follow("agreement", read, self._take_agreement_event, self._stop)
-
-    def _take_agreement_event(self, event: AgreementEvent) -> None:
-        watcher = self._watched.get(event.agreement_id)
-        if event.kind == "AgreementTerminatedEvent" and watcher is not None:
-            watcher.agreement_ended(event.reason)
-
     def _overcharged(self, agreement_id: str, error: Overcharged) -> None:
-        account = self.ledger.find(agreement_id)
-        if account is not None:
-            self.providers.ban(account.provider_id)
-        watcher = self._watched.get(agreement_id)
-        if watcher is not None:
-            watcher.overcharged(error)
+        self.agreements.overcharged(agreement_id, error)
 
-    # the end
+    # --- closing --------------------------------------------------------------------------------------
 
-    def withdraw(self, demand: Demand) -> None:
-        """Take one demand off the market, without waiting for it; closing has done it, if it has begun."""
-        if self._stop.cancelled:
-            return
-        demand.close()
-        self.workers.post(demand.withdraw, self.release)
+    def close(self, times: ShutdownTimes) -> None:
+        """Wait for the invoices, release the rest of the budget, and end the session's threads.
 
-    def withdraw_demands(self) -> None:
-        """Take all demands off the market, without waiting for it; from here on no other is published."""
-        with self._lock:
-            self._closing = True
-            demands = list(self._demands)
-        for demand in demands:
-            self.withdraw(demand)
-
-    def close(self, ending: ShutdownTimes) -> None:
-        """Wait for the invoices, give the rest of the budget back, and end the session's threads."""
-        until = ending.limit(ShutdownPart.INVOICES)
-        self._cancel_release_at(until + _LAST_CALLS_UNHURRIED_SECONDS)
-        self.payments.wait_for_invoices(until)
-        for demand in self._demands:
-            demand.withdraw(self.release)
-        self.budget.release(self.release)
-        self._stop.cancel("the Golem is closed")
-        stuck = self.payments.join(_JOIN_SECONDS)
-        readers = self._agreement_events.values()
-        stuck += [reader.name for reader in readers if not reader.join(_JOIN_SECONDS)]
-        if self._cleaner is not None and not self._cleaner.join(_JOIN_SECONDS):
-            stuck.append(self._cleaner.name)
-        stuck += [] if self.health.join(_JOIN_SECONDS) else ["golem-health"]
-        stuck += [demand.name for demand in self._demands if not demand.join(_JOIN_SECONDS)]
-        if stuck:
-            logger.warning("threads that did not end in time: %s", ", ".join(stuck))
+        Blocks for as long as `times` says. All instances have to be stopped.
+        """
+        until = times.limit(ShutdownPart.INVOICES)
+        self._cancel_release_at(until + _LAST_REQUESTS_SECONDS)
+        self.money.wait_for_invoices(until)
+        self.demands.close()
+        self.money.budget.release(self.release_scope)
         self._end_threads()
 
-    def shorten(self, ending: ShutdownTimes) -> None:
-        """Give up the last calls to the daemon when the time of `ending` is over."""
-        until = ending.last_moment
+    def shorten(self, times: ShutdownTimes) -> None:
+        """Have `close` end earlier, as `times` says; from any thread, without blocking."""
+        until = times.last_moment
         if until == math.inf:
             return
-        last = max(until, ending.limit(ShutdownPart.RELEASE)) if ending.is_shortened else until
-        self._cancel_release_at(last + _LAST_CALLS_SECONDS)
-        self.payments.shorten(until)
+        last = max(until, times.limit(ShutdownPart.RELEASE)) if times.is_shortened else until
+        self._cancel_release_at(last + _LAST_REQUESTS_SECONDS_IF_SHORTENED)
+        self.money.expected.shorten(until)
 
     def _cancel_release_at(self, moment: float) -> None:
-        self.timer.call_at(moment, lambda: self.release.cancel("no time left"))
+        self.timer.call_at(moment, lambda: self.release_scope.cancel("no time left"))
 
     def _end_threads(self) -> None:
+        """End all threads: first those that give work to others."""
+        self._stop.cancel("the Golem is closed")
         stuck = [
-            name
-            for pool in (self.counter_workers, self._health_workers, self._payment_workers, self.workers)
-            for name in pool.close(_JOIN_SECONDS)
+            *self._daemon_events.join(_JOIN_SECONDS),
+            *self._cleanup.join(_JOIN_SECONDS),
+            *self._health.join(_JOIN_SECONDS),
+            *self.demands.join(_JOIN_SECONDS),
+            *self.counter_workers.close(_JOIN_SECONDS),
+            *self.money.close(_JOIN_SECONDS),
+            *self.workers.close(_JOIN_SECONDS),
         ]
-        if not self.files.close(_JOIN_SECONDS):
-            stuck.append("golem-files")
-        if not self.timer.close(_JOIN_SECONDS):
-            stuck.append("golem-timer")
-        if not self.events.close(_JOIN_SECONDS):
-            stuck.append("golem-events")
+        for name, close in (
+            ("golem-files", self.files.close),
+            ("golem-timer", self.timer.close),
+            ("golem-events", self.events.close),
+        ):
+            stuck += [] if close(_JOIN_SECONDS) else [name]
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
         self.yagna.close()
-        self.books.close()
+        self.money.journals.close()

@@ -293,7 +293,7 @@ class Cluster:
                 instance.record.begin_suspending()
             except NotRunning:
                 instance.stop(wait=False)
-        self._context.session.withdraw(self._context.demand)
+        self._context.session.demands.withdraw(self._context.demand)
         if not self.wait(limit):
             raise WaitTimeout(f"not all instances were suspended after {timeout} s: {self._group.states}")
         return tuple(one.suspended for one in instances if one.suspended is not None)
@@ -303,14 +303,14 @@ class Cluster:
         instances = self._group.close()
         for instance in instances:
             instance.end(ending, reason)
-        self._context.session.withdraw(self._context.demand)
+        self._context.session.demands.withdraw(self._context.demand)
 
     def cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
         """End all instances for a reason that counts as their failure; does not block."""
         instances = self._group.close()
         for instance in instances:
             instance.cut_off(ending, error)
-        self._context.session.withdraw(self._context.demand)
+        self._context.session.demands.withdraw(self._context.demand)
 
     def join(self, timeout: float) -> list[str]:
         """Join the threads of all instances; returns the names of those that are abandoned."""

@@ -93,8 +93,9 @@ class ClusterBuilder:
         Raises:
             AllocationRefused: the budget can't be kept until the expiration.
         """
-        session.budget.cover(self.expiration)
-        decorations = session.budget.decorations()
+        budget = session.money.budget
+        budget.cover(self.expiration)
+        decorations = budget.decorations()
         settings = session.settings
         rules = ProposalRules(
             self.strategy,
@@ -110,11 +111,11 @@ class ClusterBuilder:
             demand_constraints(self.payload, decorations, settings),
             rules,
             session.providers,
-            session.budget,
+            budget,
             self.service_class.__name__,
             session.emit,
         )
-        listing = Listing(make_demand, session.add_demand)
+        listing = Listing(make_demand, session.demands.publish)
         context = ClusterContext(
             session,
             listing,

@@ -77,7 +77,7 @@ class ClusterContext:
             self.living.discard(instance)
             if not self.living:
                 # In one step with finding that nobody is left, so that a `spawn` sees it.
-                self.session.withdraw(self.demand)
+                self.session.demands.withdraw(self.demand)
 
     def state_changed_locked(self, instance: StatefulInstance, state: ServiceState) -> None:
         """Record that an instance has entered a state, and wake all who wait."""

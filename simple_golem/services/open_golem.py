@@ -1,6 +1,6 @@
-"""An open Golem: its session with the daemon, its clusters, and how all of them are closed.
+"""A Golem that is open: its session and its clusters.
 
-`golem.py` loads this module, and with it the engine, when a Golem is opened.
+`lifecycle` loads this module, and with it the engine, when a Golem is opened.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from ..background.threads import EngineThread, on_engine_thread
 from ..engine.event_dispatcher import Listener
 from ..engine.session import Session
 from ..engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, ShutdownTimes
@@ -30,6 +28,7 @@ from ..model.service.service import Service
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..progress.progress_bar import ProgressBar
+from .closing import Closing
 from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
 from .cluster_reports import service_failed
@@ -38,66 +37,73 @@ from .respawn import Respawn
 
 logger = logging.getLogger(__name__)
 
-_THREADS_JOIN_SECONDS = 2.0
-# How long a wait in the main thread may be without looking at signals, where a platform needs that.
-_SLICE_SECONDS = 0.5
-
 
 class OpenGolem:
-    """What a Golem has from its opening on; it stays readable after closing.
+    """Starts clusters in one session, and closes all of it; used by any thread.
+
+    Args:
+        settings: of the Golem.
+        health_interval, health_misses: as given to the Golem.
+        stop_grace: seconds that a batch may take to end after a stop.
+        listeners: are called with every event.
+        show_progress: whether a progress bar is shown, if standard error is a terminal.
+        on_closed: called when the session is closed.
 
     Attributes:
-        session: what the engine knows of the daemon, the money and the agreements.
-        clusters: all clusters, in the order of their start.
+        session: what the clusters share.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        stop_grace: float,
         health_interval: float,
         health_misses: int,
+        stop_grace: float,
         listeners: Iterable[Listener],
-        progress: bool,
+        show_progress: bool,
         on_closed: Callable[[], object],
     ) -> None:
-        """Prepare the session; nothing is asked of the daemon yet.
-
-        Args:
-            settings: which daemon, and which network.
-            stop_grace: seconds that a batch under way may go on after a stop.
-            health_interval: seconds between two looks at an activity.
-            health_misses: how many looks without an answer make an instance unresponsive.
-            listeners: called with each event.
-            progress: whether a progress bar is shown where standard error is a terminal.
-            on_closed: called, by the closing thread, when everything is closed.
-        """
-        self.session = Session(settings, health_interval, health_misses)
-        self.clusters: list[Cluster] = []
-        self._stop_grace = stop_grace
-        self._on_closed = on_closed
-        self._lock = threading.Lock()
-        self._closing: EngineThread | None = None
-        self._ending: ShutdownTimes | None = None
+        self.session = Session(settings, health_interval, health_misses, self._stop_out_of_budget)
         self._progress_bar: ProgressBar | None = None
-        self.session.budget_watch.on_end = self._budget_is_used_up
-        for listener in listeners:
-            self.session.events.add(listener)
-        if progress and ProgressBar.is_possible():
+        if show_progress and ProgressBar.is_possible():
             self._progress_bar = ProgressBar(sys.stderr)
             self.session.events.add(self._progress_bar)
+        for listener in listeners:
+            self.session.events.add(listener)
+        self._on_closed = on_closed
+        self._stop_grace = stop_grace
+        self._lock = threading.Lock()
+        self._clusters: list[Cluster] = []
+        self._is_closing = False
+        self._closing = Closing(self.session, lambda: self.clusters, self._session_is_closed)
 
-    def open(self, budget: Decimal) -> None:
-        """Ask the daemon for an allocation of `budget` GLM; blocks for as long as it takes."""
-        self.session.open(budget)
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """All clusters, in the order of their start."""
+        return tuple(self._clusters)
 
     @property
     def instances(self) -> tuple[Instance, ...]:
         """All instances of all clusters."""
         return tuple(instance for cluster in self.clusters for instance in cluster.instances)
 
-    # --- running services -----------------------------------------------------------------------------
+    def open(self, budget: Decimal) -> None:
+        """Check daemon and key, and allocate the budget; blocks for requests.
+
+        Raises:
+            NoDaemon, BadAppKey: no daemon answers, or it does not know the key.
+            AllocationRefused: the budget could not be allocated.
+        """
+        self.session.open(budget)
+
+    def top_up(self, amount: Decimal) -> Decimal:
+        """Enlarge the budget; returns the new total. Blocks for one request.
+
+        Raises:
+            AllocationRefused: there are not enough funds; the budget stays as it is.
+        """
+        return self.session.on_worker(self.session.top_up, amount)
 
     def run_service(
         self,
@@ -111,9 +117,9 @@ class OpenGolem:
         terms: Terms,
         respawn: tuple[bool, bool, StopBaseT, WaitBaseT],
         start_timeout: float | None = None,
-        adopted: Sequence[SuspendedInstance] = (),
+        suspended: Sequence[SuspendedInstance] = (),
     ) -> Cluster:
-        """Start a cluster; blocks for the image registry and for publishing the demand.
+        """Start a cluster, and return without waiting for providers; blocks for requests.
 
         The arguments and errors are those of `Golem.run_service` and `Golem.resume_service`.
         """
@@ -128,157 +134,74 @@ class OpenGolem:
             terms=terms,
             respawn=Respawn.checked(*respawn),
             start_timeout=start_timeout,
-            adopted=adopted,
+            adopted=suspended,
         )
-        session = self.session
-        if session.budget_watch.is_used_up:
+        money = self.session.money
+        if money.watch.is_used_up:
             raise OutOfBudget(
-                f"the budget of {plain(session.budget.total)} GLM is used up: call golem.top_up(amount) first"
+                f"the budget of {plain(money.budget.total)} GLM is used up: call golem.top_up(amount) first"
             )
-        cluster: Cluster = session.on_worker(self._launch, builder)
-        return cluster
+        return self.session.on_worker(self._start_cluster, builder)
 
-    def _launch(self, builder: ClusterBuilder) -> Cluster:
+    def _start_cluster(self, builder: ClusterBuilder) -> Cluster:
         cluster = builder.cluster(self.session, self._stop_grace)
-        # As long as nothing lives: what can't be resumed must not be ended with this cluster.
-        self.session.adopt(builder.adopted)
+        # Before the cluster has an instance: if this fails, nothing may end what is suspended.
+        self.session.resume(builder.adopted)
         with self._lock:
-            if self._closing is not None:
+            if self._is_closing:
                 raise NotRunning("this Golem is being closed")
-            self.clusters.append(cluster)
+            self._clusters.append(cluster)
         try:
             cluster.open_market()
         except GolemError:
             cluster.end(ShutdownTimes.aborted(), "the demand could not be published")
             with self._lock:
-                self.clusters.remove(cluster)
+                self._clusters.remove(cluster)
             raise
         finally:
-            # Also where it was ended already: closing may be waiting for what would never have lived.
+            # In any case: closing may be waiting already until the instances have ended.
             cluster.start()
         self._end_before_expiration(cluster)
         return cluster
 
     def _end_before_expiration(self, cluster: Cluster) -> None:
         left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
-        begin = max(left - self._stop_grace - EXPIRATION_RESERVE_SECONDS, left / 2)
+        seconds = max(left - self._stop_grace - EXPIRATION_RESERVE_SECONDS, left / 2)
 
         def expire() -> None:
             if not cluster.wait(0):
                 logger.info("%r has reached its expiration and is stopped", cluster)
                 cluster.end(ShutdownTimes.ordinary(self._stop_grace), "the expiration is near")
 
-        self.session.timer.call_in(begin, expire)
+        self.session.timer.call_in(seconds, expire)
 
-    # --- money ----------------------------------------------------------------------------------------
-
-    def top_up(self, amount: Decimal) -> Decimal:
-        """Add `amount` GLM to the budget; returns the new budget. Blocks for as long as the daemon takes."""
-        session = self.session
-        total: Decimal = session.on_worker(session.budget.top_up, amount)
-        session.budget_watch.topped_up()
-        session.payments.topped_up()
-        session.chooser.topped_up()
-        return total
-
-    def _budget_is_used_up(self) -> None:
-        """From the engine: stop everything in good order, the first cluster first."""
-        error = OutOfBudget(f"the budget is used up: {self.session.budget_watch.told()}")
-        for cluster in tuple(self.clusters):
+    def _stop_out_of_budget(self) -> None:
+        """Stop all clusters in good order; the engine calls this, and it does not block."""
+        error = OutOfBudget(f"the budget is used up: {self.session.money.watch.describe()}")
+        for cluster in self.clusters:
             cluster.cut_off(ShutdownTimes.out_of_budget(self._stop_grace), error)
 
-    # --- closing --------------------------------------------------------------------------------------
+    def close(self, times: ShutdownTimes) -> None:
+        """Stop and release everything in the given times; blocks until that is done.
 
-    def close(self, ending: ShutdownTimes) -> None:
-        """Close everything in the times of `ending`; the work is done on an engine thread, and awaited here.
-
-        A further call joins the closing that is under way, and shortens it to its own times. On a thread of
-        the engine it only asks for the closing and does not block.
+        A second call shortens a closing that is under way.
         """
         with self._lock:
-            self.session.check_process()
-            closing = self._closing
-            first = closing is None
-            if closing is None:
-                self._ending = ending
-                closing = self._closing = EngineThread("golem-closer", self._close, ending)
-                # The interpreter at its end makes no threads any more.
-                here = not closing.started()
-        if first and here:
-            closing.run_here()
-        elif not first and closing.alive:
-            self._shorten(ending)
-        if on_engine_thread():
-            return
-        try:
-            self._join(closing)
-        except BaseException:
-            self._shorten(ShutdownTimes.interrupted())
-            self._join(closing)
-            raise
-
-    @staticmethod
-    def _join(closing: EngineThread) -> None:
-        while not closing.join(_SLICE_SECONDS):
-            pass
-
-    def _close(self, ending: ShutdownTimes) -> None:
-        if ending.is_shortened:
-            self.session.shorten(ending)
-            self._say_that_it_stops()
-        else:
-            self._warn_of_what_never_ran()
-        self._end_clusters(ending)
-        self.session.withdraw_demands()
-        for cluster in self.clusters:
-            cluster.wait()
-        self.session.close(ending)
-        if self._progress_bar is not None:
-            self._progress_bar.close()
-        for name in [name for cluster in self.clusters for name in cluster.join(_THREADS_JOIN_SECONDS)]:
-            logger.warning("the thread %s has not ended; it was left behind", name)
-        self._on_closed()
-
-    def _say_that_it_stops(self) -> None:
-        alive = [one.name for one in self.instances if not one.state.is_final]
-        if alive:
-            logger.warning(
-                "interrupted: stopping %d instance%s and paying what is owed, for five seconds at most; "
-                "another Ctrl-C leaves without paying",
-                len(alive),
-                "" if len(alive) == 1 else "s",
-            )
-
-    def _warn_of_what_never_ran(self) -> None:
-        for cluster in self.clusters:
-            if cluster.is_untouched:
-                logger.warning(
-                    "%r is stopped before anything of it ran (%s): wait for it inside the `with`, e.g. by "
-                    "cluster.wait(60) or cluster.wait_until_running()",
-                    cluster,
-                    cluster.market_report(),
-                )
-
-    def _end_clusters(self, ending: ShutdownTimes) -> None:
-        for cluster in self.clusters:
-            cluster.end(ending, "the Golem is being closed")
-
-    def _shorten(self, ending: ShutdownTimes) -> None:
-        """Shorten a closing that is under way."""
-        self._end_clusters(ending)
-        if ending.is_shortened:
-            self._ending = ending
-        self.session.shorten(ending)
+            self._is_closing = True
+        self._closing.close(times)
 
     def shorten_by_signal(self) -> None:
-        """From a signal handler, in the middle of anything: the timer's thread does the rest."""
-        hurried = self._ending is not None and self._ending.is_shortened
-        ending = ShutdownTimes.aborted() if hurried else ShutdownTimes.interrupted()
-        self._ending = ending
-        self.session.timer.call_in(0.0, partial(self._shorten, ending))
+        """Shorten a closing; a signal handler may call this."""
+        self._closing.shorten_by_signal()
+
+    def _session_is_closed(self) -> None:
+        if self._progress_bar is not None:
+            self._progress_bar.close()
+        self._on_closed()
 
     def raise_for_failures(self) -> None:
-        """Raise `ServiceFailed` if instances failed and that was not yet raised."""
-        broken = [one for one in self.instances if one.failure is not None]
+        """Raise `ServiceFailed` if an instance failed, and no such error was raised yet."""
+        instances = self.instances
+        broken = [one for one in instances if one.failure is not None]
         if any(not one.failure_told for one in broken):
-            raise service_failed(broken, f"{len(broken)} of {len(self.instances)} instances failed:")
+            raise service_failed(broken, f"{len(broken)} of {len(instances)} instances failed:")

@@ -11,14 +11,18 @@ from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import WorkerPool
 from simple_golem.background.timer import TimedCall, Timer
 from simple_golem.engine.payment.account import Account, ActivityAccount
-from simple_golem.engine.payment.budget import Budget, BudgetWatch
-from simple_golem.engine.payment.ledger import Books, Ledger
+from simple_golem.engine.payment.budget import Budget
+from simple_golem.engine.payment.budget_watch import BudgetWatch
+from simple_golem.engine.payment.expected_invoices import ExpectedInvoices
+from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.payments import Payments
+from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import Overcharged
 from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import Prices
 from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.daemon_events import DaemonEvents
 from tests.helpers.sample_offers import PLATFORM, offered
 
 # Of an honest offer: 0.0001 a second, 0.0002 a second of processor time, 0.0001 for the start.
@@ -43,18 +47,39 @@ class FakeClock(Timer):
 
 
 class Till:
-    """Budget, watch, ledger and payments, and what they have told."""
+    """Budget, watch, ledger, payments and their events, and what they have told."""
 
-    def __init__(self, yagna: Yagna, workers: WorkerPool, stop: Scope) -> None:
+    def __init__(self, yagna: Yagna, workers: WorkerPool, stop: Scope, unlikely_seconds: float = 5.0) -> None:
         self.events: list[Event] = []
         self.told = threading.Condition()
         self.timer = FakeClock()
-        self.ledger = Ledger(Books())
-        self.budget = Budget(yagna, PLATFORM, self.ledger, self.emit)
-        self.watch = BudgetWatch(self.budget, self.ledger, self.timer, self.emit)
-        self.payments = Payments(yagna, "s1", self.budget, self.watch, self.ledger, workers, stop, self.emit)
+        self.used_up = threading.Event()
         self.overcharged: list[tuple[str, Overcharged]] = []
-        self.payments.on_overcharge = lambda agreement, error: self.overcharged.append((agreement, error))
+        self.ledger = Ledger(SessionJournals())
+        self.budget = Budget(yagna, PLATFORM, self.ledger, self.emit)
+        self.watch = BudgetWatch(self.budget, self.ledger, self.timer, self.emit, self.used_up.set)
+        self.expected = ExpectedInvoices(self.ledger, unlikely_seconds)
+        self.payments = Payments(
+            yagna,
+            self.budget,
+            self.watch,
+            self.ledger,
+            self.expected,
+            workers,
+            stop,
+            self.emit,
+            lambda agreement, error: self.overcharged.append((agreement, error)),
+        )
+        self.daemon_events = DaemonEvents(
+            yagna,
+            stop,
+            on_agreement=lambda event: None,
+            on_debit_note=self.payments.debit_note_event,
+            on_invoice=self.payments.invoice_event,
+        )
+
+    def wait_for_invoices(self, until: float) -> None:
+        self.expected.wait(until, self.payments.look_for_invoices)
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
@@ -68,7 +93,7 @@ class Till:
         account = Account.made(name, offer, "Hello", f"Hello-{name}", agreed)
         for activity in activities:
             account.activities[activity] = ActivityAccount(agreed)
-        self.ledger.open(account)
+        self.ledger.add_agreement(account)
         return account
 
     def agreements(self, count: int) -> None:

@@ -53,7 +53,10 @@ MAY_IMPORT = {
 }
 LOADED_LATE = {
     # The engine takes 45 ms, half as long as requests and tenacity.
-    ("golem.py", "from .services.open_golem import OpenGolem"): "only a Golem that opens needs the engine",
+    (
+        "services/lifecycle.py",
+        "from .open_golem import OpenGolem",
+    ): "only a Golem that opens needs the engine",
     (
         "golem.py",
         "from .engine.market.offer_preview import offers_on_market",

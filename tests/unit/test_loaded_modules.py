@@ -52,6 +52,8 @@ LOADED = [
     "simple_golem.model.service.states",
     "simple_golem.model.service.suspended",
     "simple_golem.model.settings",
+    "simple_golem.services",
+    "simple_golem.services.lifecycle",
 ]
 # Of the standard library; some of them not by each version of Python.
 LOADED_OF_OTHERS = {"decimal", "numbers", "shlex", "signal"}

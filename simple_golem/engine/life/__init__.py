@@ -20,7 +20,7 @@ locks of the lines below it:
 
 1. `ClusterContext`
 2. `Listing`
-3. `Session`, `Demand`
+3. `PublishedDemands`, `Demand`
 4. `OfferBook`
 5. `Providers`
 6. `Budget`

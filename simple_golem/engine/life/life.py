@@ -78,7 +78,7 @@ class Life:
         self._class_name = type(service).__name__
         self._doing = "the search for a provider"
         self._state = LifeState(
-            session.timer, instance.stop_scope, session.release, self._leave_thread_behind
+            session.timer, instance.stop_scope, session.release_scope, self._leave_thread_behind
         )
         self._runner = BatchRunner(self._state, instance, session.files, session.emit)
         self._lease = ProviderLease(
@@ -140,7 +140,7 @@ class Life:
     def _start(self) -> None:
         if self._suspended is not None:
             self._doing = "being resumed"
-            self._lease.resume(self._suspended)
+            self._lease.resume(self._suspended, self._class_name)
             self._state.phase = Phase.WORKING
             return
         self._lease.find_provider(self._demand, self._class_name)
@@ -250,8 +250,7 @@ class Life:
                 self._instance.name,
             )
         self._state.conclude()
-        made_in = self._session if self._suspended is None else self._suspended
-        suspended = self._lease.leave_alive(made_in.app_session_id)
+        suspended = self._lease.leave_alive()
         self._state.close()
         return Outcome(None, True, False, suspended)
 
@@ -293,7 +292,7 @@ class Life:
         keep_user_lines(failure)
 
     def _advise_run_interval(self) -> None:
-        if self._session.first_time(f"{self._class_name} returned commands"):
+        if self._session.is_new_advice(f"{self._class_name} returned commands"):
             logger.warning(
                 "%s.run() returned commands and was called once: with a `run_interval` (seconds) it "
                 "is called again and again",

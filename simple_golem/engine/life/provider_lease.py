@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from datetime import datetime, timezone
+from functools import partial
 from typing import Protocol
 
 from ...errors import ActivityFailed, ActivityLost, YagnaError
 from ...model.events import ActivityCreated, ActivityDestroyed, AgreementEnded
-from ...model.offers.offer import Offer
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.values import AgreementState
 from ..activity.activity import Activity
 from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
-from ..payment.account import Account
 from ..session import Session
 from .life_state import LifeState, LossKind, Outcome
 from .provider_watch import ProviderWatch
@@ -61,27 +58,24 @@ class ProviderLease:
         agreement: Agreement | None = None
         while agreement is None:
             agreement = self._try_next_provider(demand)
-        offer = Offer.of(agreement.provider_id, agreement.offer_properties)
-        now = datetime.now(timezone.utc)
-        self._session.ledger.open(
-            Account.made(agreement.agreement_id, offer, class_name, self._instance.name, now)
-        )
-        self._session.budget.let_go(agreement.provider_id)
+        self._begin_agreement(agreement, class_name)
+
+    def _begin_agreement(self, agreement: Agreement, class_name: str) -> None:
+        name = self._instance.name
+        self._session.agreements.begin_agreement(agreement, self._watch, cluster=class_name, instance=name)
         self._instance.has_agreement(agreement.agreement_id, agreement.provider_name)
-        self._session.watch(agreement.agreement_id, self._watch)
         self._instance.enter(ServiceState.starting)
 
     def _try_next_provider(self, demand: Demand) -> Agreement | None:
-        life = self._life
-        proposal = self._session.chooser.choose(demand, life.stop)
+        life, session = self._life, self._session
+        proposal = session.chooser.choose(demand, life.stop)
         try:
-            life.agreement = self._session.agreements.make(
+            life.agreement = session.agreement_maker.make(
                 proposal, self._instance.name, life.stop, life.releasing
             )
         finally:
             if life.agreement is None:
-                self._session.budget.let_go(proposal.issuer_id)
-                self._session.chooser.release(proposal.issuer_id, failed=not life.stop.cancelled)
+                session.agreements.not_made(proposal.issuer_id, failed=not life.stop.cancelled)
         return life.agreement
 
     def create_activity(self) -> None:
@@ -103,13 +97,11 @@ class ProviderLease:
             raise ActivityFailed(
                 f"{agreement} did not create the activity for {name}: {error.detail}"
             ) from error
-        self._session.ledger.activity_began(agreement.agreement_id, activity_id, asked)
-        self._session.payments.expect_invoice(agreement.agreement_id, str(agreement))
-        self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
-        self._session.health.watch(self._life.activity, self._watch)
+        activity = self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        self._session.agreements.begin_activity(agreement, activity, asked)
         self._session.emit(ActivityCreated(name, activity_id, agreement.provider_name))
 
-    def resume(self, suspended: SuspendedInstance) -> None:
+    def resume(self, suspended: SuspendedInstance, class_name: str) -> None:
         """Take over the agreement and the activity that an earlier session left alive.
 
         Raises:
@@ -125,37 +117,19 @@ class ProviderLease:
         agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
         life.agreement = agreement
         activity.provider = str(agreement)
-        session.chooser.occupy(kept.provider_id)
-        self._instance.has_agreement(kept.agreement_id, name)
-        session.watch(kept.agreement_id, self._watch)
-        session.payments.expect_invoice(kept.agreement_id, str(agreement))
-        self._instance.enter(ServiceState.starting)
+        self._begin_agreement(agreement, class_name)
+        session.agreements.begin_activity(agreement, activity)
         if kept.state is not AgreementState.APPROVED or activity.alive(life.stop) is False:
             raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")
         life.stop.check()
-        session.health.watch(activity, self._watch)
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def leave_alive(self, app_session_id: str) -> SuspendedInstance:
-        """Leave agreement and activity alive for a later session; returns what that one needs.
-
-        Args:
-            app_session_id: the session under which the agreement was made.
-        """
-        agreement, activity = self._life.require_agreement(), self._life.require_activity()
-        self._session.health.unwatch(activity)
-        self._session.unwatch(agreement.agreement_id)
-        allocation_id = self._session.payments.keep_for(agreement.agreement_id)
-        suspended = SuspendedInstance(
-            self._instance.name,
-            agreement.agreement_id,
-            activity.activity_id,
-            app_session_id,
-            allocation_id,
+    def leave_alive(self) -> SuspendedInstance:
+        """Leave agreement and activity alive for a later session; returns what that one needs."""
+        return self._session.agreements.suspend_agreement(
+            self._life.require_agreement(), self._life.require_activity(), self._instance.name
         )
-        self._session.books.write("suspended", about=agreement.agreement_id, **asdict(suspended))
-        return suspended
 
     def release(self, outcome: Outcome, until: float) -> None:
         """End the agreement, destroy the activity, and make the provider available again.
@@ -166,22 +140,27 @@ class ProviderLease:
             outcome: how the life ended, which the provider is told.
             until: when it has to be done, on the monotonic clock.
         """
-        session, agreement = self._session, self._life.agreement
+        life, agreement = self._life, self._life.agreement
         if agreement is None:
             return
-        if self._life.activity is not None:
-            session.health.unwatch(self._life.activity)
-        session.unwatch(agreement.agreement_id)
-        if self._life.activity_gone:
-            session.payments.hardly_expect_invoice(agreement.agreement_id)
+        self._session.agreements.end_agreement(
+            agreement,
+            life.activity,
+            partial(self._terminate_and_destroy, agreement, outcome, until),
+            activity_failed=life.activity_gone,
+            provider_failed=outcome.elsewhere,
+        )
+
+    def _terminate_and_destroy(self, agreement: Agreement, outcome: Outcome, until: float) -> bool:
+        """End the agreement and destroy the activity; whether it is certain that neither exists any more."""
+        session = self._session
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
-        ended = session.agreements.terminate(agreement, reason, code, self._life.releasing)
+        ended = session.agreement_maker.terminate(agreement, reason, code, self._life.releasing)
         if ended:
             session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, False, reason))
         confirmed = self._destroy(self._life.activity, ended, until)
-        session.ledger.agreement_ended(agreement.agreement_id, certain=ended and confirmed)
-        session.chooser.release(agreement.provider_id, failed=outcome.elsewhere)
+        return ended and confirmed
 
     def _destroy(self, activity: Activity | None, agreement_ended: bool, until: float) -> bool:
         """Destroy the activity, unless it is gone; whether it is certain that it does not exist any more."""

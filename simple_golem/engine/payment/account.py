@@ -1,4 +1,4 @@
-"""One agreement's account: what it may cost by the agreed prices, what was noted, what was paid."""
+"""What one agreement may cost by the agreed prices, and what was accepted for it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from ...model.cost import plain, rounded
 from ...model.cost_report import CostEntry
 from ...model.offers.offer import Offer
 from ...model.offers.prices import CPU, DURATION, EXACT, Prices, exact
+from ...yagna.values import Agreement
 
-# What two clocks, a slow answer and the daemon's looking once in 750 ms may make of a duration.
+# Two clocks differ, answers are slow, and the daemon looks only every 750 ms: a duration may be this wrong.
 _MARGIN_SECONDS = Decimal(5)
 _MARGIN_FACTOR = Decimal("1.02")
-# Providers calculate with binary fractions.
+# Providers calculate with binary floating point.
 _ROUNDING_FACTOR = Decimal("1.000001")
 _ROUNDING = Decimal("0.000000000001")
 
 
 @dataclass
 class ActivityAccount:
-    """One activity: since when it exists, and what its provider has noted last.
+    """One activity: how long it exists, and what its last debit note said.
 
     Attributes:
-        began, ended: when (UTC); `ended` is None as long as it lives.
-        began_at: the same on the monotonic clock, where this process has seen it begin.
-        ended_at: when it ended on that clock.
-        noted: what was accepted last, GLM; it contains what came before.
-        claimed: seconds of its life, and of processor time, as of that note.
-        other: the price of all else that was counted, as of that note.
-        asked_too_much: whether a note of it had to be refused.
+        began, ended: moments (UTC); `ended` is None while it is alive.
+        began_at: `began` on the monotonic clock; None if an earlier process has created it.
+        ended_at: `ended` on the monotonic clock.
+        noted: GLM of the last debit note that was accepted, which contains all earlier ones.
+        claimed: seconds of its life, and of processor time, by that debit note.
+        other: GLM for all other usage, by that debit note.
+        asked_too_much: whether one of its debit notes was refused.
     """
 
     began: datetime
@@ -46,7 +47,7 @@ class ActivityAccount:
     asked_too_much: bool = False
 
     def seconds(self) -> Decimal:
-        """How long it has lived."""
+        """Return how many seconds it has existed."""
         until = self.ended or datetime.now(timezone.utc)
         by_wall = max(0.0, (until - self.began).total_seconds())
         until_at = time.monotonic() if self.ended is None else self.ended_at
@@ -55,26 +56,26 @@ class ActivityAccount:
         return exact(max(by_wall, until_at - self.began_at))
 
     def cpu_rate(self) -> Decimal:
-        """Threads kept busy, as of the last note; one, as long as there was none."""
+        """Return how many threads it keeps busy, by its last debit note; 1 if there is none."""
         seconds, cpu = self.claimed
         return EXACT.divide(cpu, seconds) if seconds > 0 else Decimal(1)
 
 
 @dataclass
 class Account:
-    """One agreement.
+    """The account of one agreement; the ledger's lock guards it.
 
     Attributes:
-        agreement_id, provider_id, provider_name: which, and with whom.
-        cluster, instance: whom it is for.
-        prices: what was agreed; None if the agreement was made without prices that are understood.
-        threads: of the provider's processor, so much processor time can be used in a second at most.
-        agreed: when (UTC).
+        agreement_id, provider_id, provider_name: the agreement and its provider.
+        cluster, instance: the names of what it was made for.
+        prices: the agreed prices; None if this library does not understand them.
+        threads: of the provider's processor: seconds of processor time in one second, at most.
+        agreed: when it was made (UTC).
         activities: by their ids.
-        invoice: what was accepted, GLM; None as long as nothing was.
-        refused: why the invoice is not paid.
-        unpaid: why the invoice, which is owed, could not be paid so far.
-        ended: whether the agreement is over.
+        invoice: GLM of the accepted invoice; None if none was accepted.
+        refused: why the invoice is not paid; None if it was not refused.
+        unpaid: why the invoice, which is owed, could not be paid yet.
+        ended: whether the agreement has ended.
     """
 
     agreement_id: str
@@ -93,7 +94,7 @@ class Account:
 
     @classmethod
     def made(cls, agreement_id: str, offer: Offer, cluster: str, instance: str, agreed: datetime) -> Account:
-        """The account of an agreement that was made of `offer`."""
+        """Return the account of a new agreement, made from `offer`."""
         return cls(
             agreement_id,
             offer.provider_id,
@@ -105,18 +106,27 @@ class Account:
             agreed,
         )
 
+    @classmethod
+    def of_wire(cls, agreement: Agreement, cluster: str, instance: str) -> Account:
+        """Return the account of an agreement that only the daemon knows."""
+        offer = Offer.of(agreement.provider_id, agreement.offer_properties)
+        return cls.made(
+            agreement.agreement_id, offer, cluster, instance, agreement.approved or agreement.made
+        )
+
     @property
     def provider(self) -> str:
+        """Name and id of the provider, for messages."""
         return f"{self.provider_name} ({self.provider_id})"
 
     def cost(self) -> Decimal:
-        """What was accepted: the invoice, or else the debit notes."""
+        """Return the GLM that were accepted: the invoice, or else the debit notes."""
         if self.invoice is not None:
             return self.invoice
         return total(activity.noted for activity in self.activities.values())
 
     def activity(self, activity_id: str) -> ActivityAccount:
-        """The account of an activity; one of which only its provider knows began with the agreement."""
+        """Return the account of an activity; if only its provider knows it, it is as old as the agreement."""
         return self.activities.setdefault(activity_id, ActivityAccount(self.agreed))
 
     # --- what may be asked for ------------------------------------------------------------------------
@@ -124,7 +134,7 @@ class Account:
     def objection_to_note(
         self, activity_id: str, amount: Decimal, usage: Sequence[object] | None
     ) -> str | None:
-        """Why a debit note asks for more than the prices allow; None if it does not."""
+        """Return why a debit note asks for more than the prices allow; None if it does not."""
         activity = self.activity(activity_id)
         if self.prices is None:
             return None
@@ -135,9 +145,9 @@ class Account:
         self, prices: Prices, activity: ActivityAccount, amount: Decimal, usage: Sequence[object] | None
     ) -> str | None:
         if usage is None or prices.of_usage(usage) is None:
-            if not prices.only_time:  # nobody here can count what else it charges for
+            if not prices.only_time:  # this side can't measure the other usage
                 return None
-            most = self._most(prices, activity.seconds())
+            most = self._highest_cost(prices, activity.seconds())
             return _above(amount, most, "the price of all the time since it began is")
         seconds = self._longest(activity)
         claimed, cpu = prices.usage_of(DURATION, usage), prices.usage_of(CPU, usage)
@@ -148,14 +158,14 @@ class Account:
         fair = prices.of_usage(usage) or Decimal(0)
         return _above(amount, fair, "the agreed price of the usage it states is")
 
-    def note(self, activity_id: str, amount: Decimal, usage: Sequence[object] | None) -> None:
-        """An accepted debit note; notes may be taken in any order."""
+    def accept_note(self, activity_id: str, amount: Decimal, usage: Sequence[object] | None) -> None:
+        """Count an accepted debit note; debit notes may come in any order."""
         activity = self.activity(activity_id)
         activity.noted = max(activity.noted, amount)
         self._remember_usage(activity, usage)
 
     def refuse_note(self, activity_id: str, usage: Sequence[object] | None) -> None:
-        """A debit note that asks for too much; what it states as its usage still counts, if it can be."""
+        """Remember a debit note that asks for too much; its usage still counts, as far as it is possible."""
         activity = self.activity(activity_id)
         activity.asked_too_much = True
         self._remember_usage(activity, usage)
@@ -171,43 +181,43 @@ class Account:
         activity.other = max(activity.other, self.prices.of_other_usage(usage))
 
     def _longest(self, activity: ActivityAccount) -> Decimal:
-        """Seconds that its provider may have counted by now."""
+        """Return the seconds that its provider may have counted until now."""
         return EXACT.add(EXACT.multiply(activity.seconds(), _MARGIN_FACTOR), _MARGIN_SECONDS)
 
     def objection_to_invoice(self, amount: Decimal) -> str | None:
-        """Why an invoice asks for more than debit notes and prices allow; None if it does not."""
+        """Return why an invoice asks for more than debit notes and prices allow; None if it does not."""
         if amount <= self.cost() or self.prices is None:
             return None
         prices = self.prices
         with localcontext(EXACT):
-            caught = any(activity.asked_too_much for activity in self.activities.values())
-            if not prices.only_time and not caught:  # nobody here can count what else it charges for
+            has_cheated = any(activity.asked_too_much for activity in self.activities.values())
+            if not prices.only_time and not has_cheated:  # this side can't measure the other usage
                 return None
-            most = total(self._most_in_the_end(prices, activity) for activity in self.activities.values())
+            most = total(self._highest_invoice(prices, activity) for activity in self.activities.values())
             return _above(amount, most, "its debit notes and the agreed prices allow")
 
-    def _most_in_the_end(self, prices: Prices, activity: ActivityAccount) -> Decimal:
-        """What an activity may cost by what was noted, and the time that has passed since."""
+    def _highest_invoice(self, prices: Prices, activity: ActivityAccount) -> Decimal:
+        """Return what an activity may cost: what was noted, and the time since then."""
         seconds, cpu = activity.claimed
         noted = seconds > 0
         fair = prices.start + seconds * prices.per_second + cpu * prices.per_cpu_second + activity.other
         if noted and activity.asked_too_much:
             return fair
         if not noted:
-            return self._most(prices, activity.seconds())
+            return self._highest_cost(prices, activity.seconds())
         since = max(Decimal(0), activity.seconds() - seconds) * _MARGIN_FACTOR + _MARGIN_SECONDS
-        return max(activity.noted, fair) + since * self._most_per_second(prices)
+        return max(activity.noted, fair) + since * self._highest_rate(prices)
 
-    def _most(self, prices: Prices, seconds: Decimal) -> Decimal:
-        return prices.start + (seconds * _MARGIN_FACTOR + _MARGIN_SECONDS) * self._most_per_second(prices)
+    def _highest_cost(self, prices: Prices, seconds: Decimal) -> Decimal:
+        return prices.start + (seconds * _MARGIN_FACTOR + _MARGIN_SECONDS) * self._highest_rate(prices)
 
-    def _most_per_second(self, prices: Prices) -> Decimal:
+    def _highest_rate(self, prices: Prices) -> Decimal:
         return prices.per_second + prices.per_cpu_second * self.threads
 
-    # --- what will be asked for ------------------------------------------------------------------------
+    # --- what can be expected --------------------------------------------------------------------------
 
     def outlook(self) -> tuple[Decimal, Decimal]:
-        """What it costs by now as far as can be foreseen, and what each further second does."""
+        """Return the expected cost until now, and per further second (GLM)."""
         if self.invoice is not None or self.prices is None:
             return self.cost(), Decimal(0)
         if self.refused is not None:
@@ -217,7 +227,7 @@ class Account:
 
     def _outlook(self, prices: Prices) -> tuple[Decimal, Decimal]:
         now, per_second = Decimal(0), Decimal(0)
-        if not self.activities and not self.ended:  # one is to come
+        if not self.activities and not self.ended:  # an activity will be created
             return prices.start, prices.per_second + prices.per_cpu_second
         for activity in self.activities.values():
             rate = prices.per_second + activity.cpu_rate() * prices.per_cpu_second
@@ -227,7 +237,7 @@ class Account:
         return now, per_second
 
     def entry(self) -> CostEntry:
-        """What it cost, for a report."""
+        """Return one line of the cost report."""
         return CostEntry(
             self.cluster,
             self.instance,
@@ -243,7 +253,7 @@ class Account:
     # --- in the journal ------------------------------------------------------------------------------
 
     def to_json(self) -> Mapping[str, Any]:
-        """What a later session has to know to answer its invoice."""
+        """Return what a later session has to know to answer the invoice."""
         return {
             "agreement": self.agreement_id,
             "provider_id": self.provider_id,
@@ -257,6 +267,7 @@ class Account:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Account:
+        """Return the account that `to_json` was called for."""
         return cls(
             value["agreement"],
             value["provider_id"],
@@ -270,7 +281,7 @@ class Account:
 
 
 def total(amounts: Any) -> Decimal:
-    """An exact sum."""
+    """Return the exact sum."""
     result = Decimal(0)
     for amount in amounts:
         result = EXACT.add(result, amount)

@@ -262,7 +262,7 @@ def test_a_budget_that_ran_out_is_a_failure_that_leaving_tells():
 
 def test_an_invoice_above_the_budget_is_paid_once_there_is_more(yagna, caplog, monkeypatch):
     # Nothing is kept back: it begins with less than it takes to end.
-    for module in ("payment.budget", "market.proposal_rules"):
+    for module in ("payment.budget", "payment.budget_watch", "market.proposal_rules"):
         monkeypatch.setattr(f"simple_golem.engine.{module}.RESERVE_SECONDS", Decimal(0))
     with Golem(budget="0.0125", raise_failures=False) as golem:
         events = watched(golem)
@@ -431,8 +431,8 @@ def test_a_budget_is_used_up_by_processor_time_too(cheats, among_cheats):
 
 
 def test_a_session_that_idles_for_longer_than_its_allocation_lasts_keeps_it(yagna, monkeypatch):
-    monkeypatch.setattr("simple_golem.engine.payment.budget._FIRST", timedelta(seconds=4))
-    monkeypatch.setattr("simple_golem.engine.session._COVER_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.engine.payment.budget._FIRST_ALLOCATION", timedelta(seconds=4))
+    monkeypatch.setattr("simple_golem.engine.session._PROLONG_SECONDS", 0.5)
     with Golem(budget="0.5"):
         (allocation,) = yagna.payment.allocations()
         assert allocation.timeout is not None

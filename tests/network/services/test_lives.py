@@ -24,7 +24,7 @@ ENDED_AT_ONCE = 3 * 1.0
 @pytest.fixture
 def who_dies_sends_no_invoice(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for as long as usual."""
-    monkeypatch.setattr("simple_golem.engine.payment.payments._UNLIKELY_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.engine.payment.money._UNLIKELY_INVOICE_SECONDS", 0.5)
 
 
 @pytest.fixture

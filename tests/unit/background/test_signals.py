@@ -41,7 +41,7 @@ def test_an_ignored_signal_stays_ignored(name: str) -> None:
         f"signal.signal(signal.{name}, signal.SIG_IGN)\n"
         f"signals = EndSignals()\nsignals.handle()\n"
         f"send({name!r})\n"
-        f"with shortening(lambda: print('shortened'), told=False):\n    send({name!r})\n"
+        f"with shortening(lambda: print('shortened'), is_ending=False):\n    send({name!r})\n"
         f"signals.restore()\n"
         f"assert signal.getsignal(signal.{name}) is signal.SIG_IGN\n"
         f"print('went on')\n"
@@ -70,7 +70,7 @@ def test_a_signal_while_closing_shortens_it_and_is_raised_at_its_end(
     steps: list[str] = []
 
     def close() -> None:
-        with shortening(lambda: steps.append("shortened"), told=False):
+        with shortening(lambda: steps.append("shortened"), is_ending=False):
             signal.raise_signal(number)
             steps.append("closed")
 
@@ -83,7 +83,7 @@ def test_a_signal_while_closing_shortens_it_and_is_raised_at_its_end(
 
 def test_a_signal_that_is_known_already_is_not_raised_once_more() -> None:
     steps: list[str] = []
-    with shortening(lambda: steps.append("shortened"), told=True):
+    with shortening(lambda: steps.append("shortened"), is_ending=True):
         signal.raise_signal(signal.SIGINT)
     assert steps == ["shortened"]
 
@@ -95,7 +95,7 @@ def test_in_another_thread_no_handler_is_touched() -> None:
     def in_thread() -> None:
         signals = EndSignals()
         signals.handle()
-        with shortening(lambda: None, told=False):
+        with shortening(lambda: None, is_ending=False):
             seen.append((signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)))
         signals.restore()
 

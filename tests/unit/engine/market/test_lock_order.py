@@ -20,7 +20,8 @@ from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.listing import Listing
 from simple_golem.engine.market.providers import Providers
 from simple_golem.engine.payment.budget import Budget
-from simple_golem.engine.payment.ledger import Books, Ledger
+from simple_golem.engine.payment.ledger import Ledger
+from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import OutOfBudget
 from simple_golem.model.events import Event, ProposalRejected
 from simple_golem.yagna.client import Yagna
@@ -45,7 +46,7 @@ class Market:
         self.order = order
         self.providers = Providers()
         self.chooser = Chooser(self.providers)
-        self.ledger = Ledger(Books())
+        self.ledger = Ledger(SessionJournals())
         self.budget = Budget(yagna, PLATFORM, self.ledger, EventDispatcher().emit)
         self.budget.total = Decimal(4)
         self.listings = [Listing(lambda: self._demand(yagna, workers), Demand.publish) for _ in range(2)]
@@ -108,7 +109,7 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
                 continue
             finally:
                 canceller.cancel()
-            market.budget.let_go(provider)
+            market.budget.end_reservation(provider)
             market.chooser.release(provider, failed=False)
 
     def answer(demand: Demand) -> None:

@@ -156,9 +156,9 @@ def test_a_note_is_judged_exactly_whatever_the_threads_context() -> None:
 def test_notes_of_an_activity_are_sums_so_far_and_activities_add_up() -> None:
     one = account()
     assert one.cost() == 0
-    one.note("act1", Decimal("0.003"), [20.0, 1.0])
-    one.note("act1", Decimal("0.001"), [10.0, 1.0])
-    one.note("act2", Decimal("0.0000000001"), None)
+    one.accept_note("act1", Decimal("0.003"), [20.0, 1.0])
+    one.accept_note("act1", Decimal("0.001"), [10.0, 1.0])
+    one.accept_note("act2", Decimal("0.0000000001"), None)
     assert one.cost() == Decimal("0.0030000001")
     one.invoice = Decimal("0.005")
     assert one.cost() == Decimal("0.005")
@@ -173,7 +173,7 @@ def test_a_sum_is_exact_in_any_context() -> None:
 def test_an_entry_of_the_report_says_what_it_was_and_cost() -> None:
     one = account(100.0)
     one.activities["act1"].ended = one.agreed + timedelta(seconds=90)
-    one.note("act1", Decimal("0.003"), None)
+    one.accept_note("act1", Decimal("0.003"), None)
     entry = one.entry()
     assert (entry.cluster, entry.instance, entry.agreement_id) == ("Hello", "Hello-1", "a1")
     assert (entry.provider_name, entry.provider_id) == ("prov", "0xp")
@@ -187,13 +187,13 @@ def test_an_entry_of_the_report_says_what_it_was_and_cost() -> None:
 
 def test_an_invoice_of_the_sum_of_the_notes_is_no_matter() -> None:
     one = account(0.0)
-    one.note("act1", Decimal("0.5"), None)
+    one.accept_note("act1", Decimal("0.5"), None)
     assert one.objection_to_invoice(Decimal("0.5")) is None
 
 
 def test_an_invoice_may_ask_for_the_time_since_the_last_note() -> None:
     one = account(100.0)
-    one.note("act1", Decimal("0.0091"), [90.0, 0.0])
+    one.accept_note("act1", Decimal("0.0091"), [90.0, 0.0])
     one.activities["act1"].ended = one.agreed + timedelta(seconds=100)
     most = Decimal("0.0091") + (10 * Decimal("1.02") + MARGIN_SECONDS) * SECOND
     assert one.objection_to_invoice(most) is None
@@ -236,7 +236,7 @@ def test_what_is_charged_beside_time_can_not_be_counted_here_and_is_no_matter() 
     one = account(100.0, GPU)
     assert one.objection_to_note("act1", Decimal("1.0101"), None) is None
     assert one.objection_to_invoice(Decimal("1.0101")) is None
-    one.note("act1", Decimal("0.9090"), [89.0, 0.0, 90.0])
+    one.accept_note("act1", Decimal("0.9090"), [89.0, 0.0, 90.0])
     assert one.objection_to_invoice(Decimal("1.0101")) is None
     assert one.objection_to_note("act1", Decimal("1.1"), [100.0, 0.0, 100.0]) is not None
 
@@ -267,7 +267,7 @@ def test_the_outlook_without_any_note_is_the_time() -> None:
 
 def test_the_outlook_takes_the_load_of_the_last_note_for_granted() -> None:
     one = account(100.0)
-    one.note("act1", Decimal("0.0251"), [50.0, 100.0])
+    one.accept_note("act1", Decimal("0.0251"), [50.0, 100.0])
     now, per_second = one.outlook()
     assert per_second == Decimal("0.0005")
     assert float(now) == pytest.approx(0.0251 + 50 * 0.0005, abs=0.0002)

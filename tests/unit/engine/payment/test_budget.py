@@ -125,7 +125,7 @@ def test_what_is_kept_for_a_suspended_agreement_is_not_released(
     daemon: responses.RequestsMock, opened: Till
 ) -> None:
     daemon.delete(f"{API}{PAYMENT}/allocations/al1", status=204)
-    assert opened.budget.keep("a1") == "al1"
+    assert opened.budget.keep_for("a1") == "al1"
     opened.budget.release(Scope())
     assert posted(daemon, f"{PAYMENT}/allocations/al1", "DELETE") == []
 
@@ -145,8 +145,8 @@ def used_up(till: Till) -> list[Event]:
 
 def test_nobody_looks_as_long_as_nothing_costs(opened: Till) -> None:
     assert opened.timer.waiting == []
-    opened.watch.begin()
-    opened.watch.begin()
+    opened.watch.check_soon()
+    opened.watch.check_soon()
     assert opened.timer.tick() == 0.5
     assert opened.timer.waiting == []
 
@@ -154,7 +154,7 @@ def test_nobody_looks_as_long_as_nothing_costs(opened: Till) -> None:
 def test_looks_are_half_of_what_is_left_apart_and_a_minute_at_most(opened: Till) -> None:
     # 0.0001 GLM a second: 1 GLM lasts 10,000 seconds.
     opened.agreement("a1", "act1", prices=PRICES)
-    opened.watch.begin()
+    opened.watch.check_soon()
     opened.timer.tick()
     assert opened.timer.tick() == 60.0
     # 0.955 GLM of it are used: 450 seconds are left, and 15 of them are the reserve.
@@ -176,28 +176,26 @@ def test_looks_are_half_of_what_is_left_apart_and_a_minute_at_most(opened: Till)
 def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
     opened: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended: list[int] = []
-    opened.watch.on_end = lambda: ended.append(1)
     opened.agreement("a1", "act1", prices=PRICES, ago=9990)
-    opened.watch.begin()
+    opened.watch.check_soon()
     opened.timer.tick()
-    assert ended == [1]
+    assert opened.used_up.is_set()
     assert used_up(opened) == [BudgetUsedUp(Decimal(1), Decimal(0))]
     assert opened.watch.is_used_up
     assert opened.timer.waiting == []
     assert "top_up" in caplog.text
-    opened.watch.used_up()
+    opened.watch.report_used_up()
     assert len(used_up(opened)) == 1
 
 
 def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES)
-    opened.watch.begin()
+    opened.watch.check_soon()
     opened.timer.tick()
     assert [pause for pause, _ in opened.timer.waiting] == [60.0]
     # Now something costs as much in a minute as is left.
     opened.agreement("a2", "act2", prices=PRICES, ago=9990)
-    opened.watch.begin()
+    opened.watch.check_soon()
     assert [pause for pause, _ in opened.timer.waiting] == [60.0, 0.5]
     put_off = opened.timer.waiting.pop(0)
     opened.timer.tick()
@@ -208,7 +206,7 @@ def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
 
 def test_what_is_not_charged_for_time_uses_nothing_up(opened: Till) -> None:
     opened.agreement("a1", "act1", ago=10**6)
-    opened.watch.begin()
+    opened.watch.check_soon()
     opened.timer.tick()
     assert not opened.watch.is_used_up
     assert opened.timer.waiting == []
@@ -216,7 +214,7 @@ def test_what_is_not_charged_for_time_uses_nothing_up(opened: Till) -> None:
 
 def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=9990)
-    opened.watch.used_up()
+    opened.watch.report_used_up()
     opened.budget.top_up(Decimal(1))
     opened.watch.topped_up()
     opened.timer.tick()
@@ -229,7 +227,7 @@ def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
 
 def test_a_top_up_that_is_too_small_is_used_up_at_once(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=20000)
-    opened.watch.used_up()
+    opened.watch.report_used_up()
     opened.budget.top_up(Decimal("0.5"))
     opened.watch.topped_up()
     opened.timer.tick()
@@ -240,7 +238,7 @@ def test_what_is_left_takes_what_is_foreseen_and_what_ends_it_into_account(opene
     opened.agreement("a1", "act1", prices=PRICES, ago=4000)
     assert float(opened.budget.left()) == pytest.approx(1 - 0.4001 - 15 * 0.0001, abs=0.0005)
     opened.agreement("a2", "act2", prices=PRICES, ago=10**6)
-    opened.budget.let_go("0xprov")
+    opened.budget.end_reservation("0xprov")
     assert opened.budget.left() == 0
 
 
@@ -248,15 +246,15 @@ def test_what_an_agreement_in_the_making_needs_is_nobody_elses(opened: Till) -> 
     for provider in ("p1", "p2"):
         opened.budget.reserve(provider, Decimal("0.4"))
     assert opened.budget.left() == Decimal("0.2")
-    opened.budget.let_go("p1")
+    opened.budget.end_reservation("p1")
     assert opened.budget.left() == Decimal("0.6")
 
 
 def test_processor_time_is_looked_at_when_a_note_tells_of_it(opened: Till) -> None:
     only_cpu = Prices(Decimal(0), ((DURATION, Decimal(0)), (CPU, Decimal("0.05"))))
     one = opened.agreement("a1", "act1", prices=only_cpu, ago=10)
-    one.note("act1", Decimal(0), [10, 0])
-    opened.watch.begin()
+    one.accept_note("act1", Decimal(0), [10, 0])
+    opened.watch.check_soon()
     opened.timer.tick()
     assert opened.timer.waiting == []  # nothing is used at this moment
     now = datetime.now(timezone.utc)

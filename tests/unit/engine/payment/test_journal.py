@@ -20,12 +20,12 @@ from simple_golem.engine.payment.account import Account
 from simple_golem.engine.payment.journal import (
     FOLDER_VARIABLE,
     Journal,
-    JournalOwner,
-    dead_journals,
-    journal_of,
-    read,
+    journal_path,
+    journals_of,
+    read_journal,
     state_folder,
 )
+from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.model.offers.offer import Offer
 from tests.helpers.sample_offers import NOON, offered
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def begun(session: str = "s1", whose: JournalOwner = WHOSE) -> Journal:
-    journal = Journal.begin(whose, session)
+    journal = Journal.create(whose, session)
     assert journal is not None
     return journal
 
@@ -57,7 +57,7 @@ def agreement(name: str = "a1") -> Mapping[str, Any]:
 
 
 def lines(session: str = "s1") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in journal_of(session).read_text().splitlines()]
+    return [json.loads(line) for line in journal_path(session).read_text().splitlines()]
 
 
 def killed(journal: Journal) -> None:
@@ -106,7 +106,7 @@ def test_a_folder_that_can_not_be_written_to_is_told_of_and_the_session_goes_on(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.write_text("a file is in its place")
-    assert Journal.begin(WHOSE, "s1") is None
+    assert Journal.create(WHOSE, "s1") is None
     assert FOLDER_VARIABLE in caplog.text
     assert caplog.records[0].levelname == "WARNING"
 
@@ -134,7 +134,7 @@ def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(monkeypatch: pytest.Mo
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", lambda file, data: write(file, data[:7]))
         journal.write("allocation", id="al1")
-    found = read(journal.path)
+    found = read_journal(journal.path)
     assert found is not None
     assert found.allocations == ["al1"]
     journal.close()
@@ -146,28 +146,29 @@ def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(monkeypatch: pytest.Mo
 def test_a_journal_is_locked_as_long_as_its_session_lives() -> None:
     journal = begun()
     assert is_locked(journal.path.with_suffix(".lock"))
-    assert Journal.take_over(journal.path) is None
+    assert Journal.open_dead(journal.path) is None
     journal.write("allocation", id="al1")
     journal.close()
-    taken = Journal.take_over(journal.path)
+    taken = Journal.open_dead(journal.path)
     assert taken is not None
     assert taken.record.allocations == ["al1"]
-    assert Journal.take_over(journal.path) is None
+    assert Journal.open_dead(journal.path) is None
     taken.close()
 
 
 def test_the_lock_ends_with_a_process_that_is_killed() -> None:
     script = (
         "import os, signal\n"
-        "from simple_golem.engine.payment.journal import Journal, JournalOwner\n"
-        f"journal = Journal.begin({WHOSE!r}, 's1')\n"
+        "from simple_golem.engine.payment.journal import Journal\n"
+        "from simple_golem.engine.payment.journal_record import JournalOwner\n"
+        f"journal = Journal.create({WHOSE!r}, 's1')\n"
         "journal.write('allocation', id='al1')\n"
-        "assert Journal.take_over(journal.path) is None\n"
+        "assert Journal.open_dead(journal.path) is None\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert run.returncode == -9, run.stderr
-    taken = Journal.take_over(journal_of("s1"))
+    taken = Journal.open_dead(journal_path("s1"))
     assert taken is not None
     assert taken.record.allocations == ["al1"]
     taken.write("allocation released", id="al1")
@@ -176,9 +177,9 @@ def test_the_lock_ends_with_a_process_that_is_killed() -> None:
 
 def test_a_journal_that_is_none_is_not_taken_over(folder: Path) -> None:
     folder.mkdir()
-    journal_of("s1").write_text("no journal\n")
-    assert Journal.take_over(journal_of("s1")) is None
-    assert not is_locked(journal_of("s1").with_suffix(".lock"))
+    journal_path("s1").write_text("no journal\n")
+    assert Journal.open_dead(journal_path("s1")) is None
+    assert not is_locked(journal_path("s1").with_suffix(".lock"))
 
 
 # reading
@@ -190,13 +191,13 @@ def test_a_last_line_that_was_cut_off_is_left_out_and_what_follows_is_not() -> N
     killed(journal)
     with journal.path.open("ab") as file:
         file.write(b'{"is": "allocation", "i')
-    assert (found := read(journal.path)) is not None
+    assert (found := read_journal(journal.path)) is not None
     assert found.allocations == ["al1"]
-    taken = Journal.take_over(journal.path)
+    taken = Journal.open_dead(journal.path)
     assert taken is not None
     taken.write("allocation", id="al2")
     taken.close()
-    assert (found := read(journal.path)) is not None
+    assert (found := read_journal(journal.path)) is not None
     assert found.allocations == ["al1", "al2"]
 
 
@@ -221,7 +222,7 @@ def test_a_line_that_can_not_be_read_is_passed_over(line: str) -> None:
     with journal.path.open("ab") as file:
         file.write(line.encode(errors="surrogateescape") + b"\n")
         file.write(b'{"is": "allocation", "id": "al1"}\n')
-    assert (found := read(journal.path)) is not None
+    assert (found := read_journal(journal.path)) is not None
     assert found.allocations == ["al1"]
 
 
@@ -229,13 +230,13 @@ def test_a_line_of_a_later_version_is_passed_over() -> None:
     journal = begun()
     journal.write("something new", id="x")
     journal.write("allocation", id="al1")
-    assert (found := read(journal.path)) is not None
+    assert (found := read_journal(journal.path)) is not None
     assert found == journal.record
     journal.close()
 
 
 def test_what_is_not_there_is_no_journal() -> None:
-    assert read(journal_of("s1")) is None
+    assert read_journal(journal_path("s1")) is None
 
 
 def test_all_that_a_session_wrote_is_read_back() -> None:
@@ -249,10 +250,10 @@ def test_all_that_a_session_wrote_is_read_back() -> None:
     journal.write("budget", amount="1.5")
     journal.write("invoice answered", agreement="a0", paid="0.25")
     killed(journal)
-    found = read(journal.path)
+    found = read_journal(journal.path)
     assert found == journal.record
     assert found is not None
-    assert (found.whose, found.sessions, found.budget) == (WHOSE, ["s1"], Decimal("1.5"))
+    assert (found.owner, found.session_id, found.budget) == (WHOSE, "s1", Decimal("1.5"))
     assert (found.open, found.owed, found.paid) == ({"a0"}, {"a1"}, Decimal("0.25"))
     assert found.accounts["a1"].activities["act1"].seconds() == 9
     assert found.accounts["a0"].prices == Offer.of("0xp", offered()).prices
@@ -324,7 +325,7 @@ def test_closing_twice_is_closing_once() -> None:
     journal.write("allocation", id="al1")
     journal.close()
     journal.close()
-    taken = Journal.take_over(journal.path)
+    taken = Journal.open_dead(journal.path)
     assert taken is not None
     taken.close()
 
@@ -333,7 +334,7 @@ def test_closing_twice_is_closing_once() -> None:
 
 
 def test_only_journals_of_the_same_daemon_identity_and_platform_are_ones_own(folder: Path) -> None:
-    assert list(dead_journals(WHOSE)) == []
+    assert list(journals_of(WHOSE)) == []
     others = {
         "s2": JournalOwner("http://other", WHOSE.node_id, WHOSE.platform),
         "s3": JournalOwner(WHOSE.api_url, "0xother", WHOSE.platform),
@@ -345,7 +346,7 @@ def test_only_journals_of_the_same_daemon_identity_and_platform_are_ones_own(fol
         journal.close()
     (folder / "other.txt").write_text("no journal")
     (folder / "broken.jsonl").write_text("no journal")
-    assert list(dead_journals(WHOSE)) == [journal_of("s1")]
+    assert list(journals_of(WHOSE)) == [journal_path("s1")]
 
 
 def test_journals_are_in_the_users_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,5 +359,5 @@ def test_a_planned_allocation_is_known_by_its_end() -> None:
     until = datetime(2026, 11, 25, 4, 0, 0, 123456, tzinfo=timezone.utc)
     journal.write("allocation planned", until=until.isoformat())
     killed(journal)
-    assert (found := read(journal.path)) is not None
+    assert (found := read_journal(journal.path)) is not None
     assert found.planned == [until]

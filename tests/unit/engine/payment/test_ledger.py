@@ -15,8 +15,10 @@ import pytest
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.engine.payment.account import Account
-from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, JournalOwner, journal_of, read
-from simple_golem.engine.payment.ledger import Books, Ledger, account_of
+from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal, journal_path, read_journal
+from simple_golem.engine.payment.journal_record import JournalOwner
+from simple_golem.engine.payment.ledger import Ledger
+from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import NotRunning
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
@@ -33,15 +35,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def books() -> Iterator[Books]:
-    books = Books()
-    books.begin(WHOSE, "now")
+def books() -> Iterator[SessionJournals]:
+    books = SessionJournals()
+    books.create(WHOSE, "now")
     yield books
     books.close()
 
 
 @pytest.fixture
-def ledger(books: Books) -> Ledger:
+def ledger(books: SessionJournals) -> Ledger:
     return Ledger(books)
 
 
@@ -54,7 +56,7 @@ def note(agreement: str, activity: str, amount: str) -> DebitNote:
 
 
 def written(session: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in journal_of(session).read_text().splitlines() if line]
+    return [json.loads(line) for line in journal_path(session).read_text().splitlines() if line]
 
 
 def kinds(session: str) -> list[str]:
@@ -63,13 +65,13 @@ def kinds(session: str) -> list[str]:
 
 def test_an_agreement_is_written_down_from_its_making_to_its_invoice(ledger: Ledger) -> None:
     one = account("a1")
-    ledger.open(one)
-    ledger.activity_began("a1", "act1", time.monotonic() - 3)
-    assert (found := read(journal_of("now"))) is not None
+    ledger.add_agreement(one)
+    ledger.activity_created("a1", "act1", time.monotonic() - 3)
+    assert (found := read_journal(journal_path("now"))) is not None
     assert (found.open, found.owed) == ({"a1"}, {"a1"})
     assert 3 <= found.accounts["a1"].activities["act1"].seconds() < 4
     ledger.agreement_ended("a1", certain=True)
-    ledger.invoice_answered(one, Decimal("0.25"))
+    ledger.invoice_accepted(one, Decimal("0.25"))
     assert kinds("now") == [
         "session",
         "agreement",
@@ -78,23 +80,23 @@ def test_an_agreement_is_written_down_from_its_making_to_its_invoice(ledger: Led
         "agreement ended",
         "invoice answered",
     ]
-    assert (found := read(journal_of("now"))) is not None
+    assert (found := read_journal(journal_path("now"))) is not None
     assert found.is_settled
     assert found.paid == Decimal("0.25")
 
 
 def test_an_end_that_is_not_certain_is_left_to_a_later_session(ledger: Ledger) -> None:
-    ledger.open(account("a1"))
-    ledger.activity_began("a1", "act1", time.monotonic())
+    ledger.add_agreement(account("a1"))
+    ledger.activity_created("a1", "act1", time.monotonic())
     ledger.agreement_ended("a1", certain=False)
-    assert (found := read(journal_of("now"))) is not None
+    assert (found := read_journal(journal_path("now"))) is not None
     assert found.open == {"a1"}
     assert found.accounts["a1"].activities["act1"].ended is not None
 
 
 def test_an_agreement_ends_once(ledger: Ledger) -> None:
-    ledger.open(account("a1"))
-    ledger.activity_began("a1", "act1", time.monotonic())
+    ledger.add_agreement(account("a1"))
+    ledger.activity_created("a1", "act1", time.monotonic())
     ledger.agreement_ended("a1", certain=True)
     first = ledger.accounts()[0].activities["act1"].ended
     ledger.agreement_ended("a1", certain=True)
@@ -105,28 +107,28 @@ def test_an_agreement_ends_once(ledger: Ledger) -> None:
 
 def test_a_refused_invoice_is_answered_and_costs_nothing(ledger: Ledger) -> None:
     one = account("a1")
-    ledger.open(one)
-    ledger.activity_began("a1", "act1", time.monotonic())
-    ledger.invoice_answered(one, None, "it asks for too much")
+    ledger.add_agreement(one)
+    ledger.activity_created("a1", "act1", time.monotonic())
+    ledger.invoice_refused(one, "it asks for too much")
     assert (ledger.cost(), one.refused) == (Decimal(0), "it asks for too much")
-    assert (found := read(journal_of("now"))) is not None
+    assert (found := read_journal(journal_path("now"))) is not None
     assert (found.owed, found.paid) == (set(), Decimal(0))
 
 
 def test_a_note_that_is_quicker_than_the_answer_of_its_activity_is_not_forgotten(ledger: Ledger) -> None:
-    ledger.open(account("a1"))
+    ledger.add_agreement(account("a1"))
     one = ledger.find("a1")
     assert one is not None
-    one.note("act1", Decimal("0.0001"), None)
-    ledger.activity_began("a1", "act1", time.monotonic())
+    one.accept_note("act1", Decimal("0.0001"), None)
+    ledger.activity_created("a1", "act1", time.monotonic())
     assert ledger.cost() == Decimal("0.0001")
 
 
 def test_costs_are_added_up_for_all_or_for_some(ledger: Ledger) -> None:
     for name, amount in (("a1", "0.1"), ("a2", "0.2"), ("a3", "0.000000000000000001")):
         one = account(name)
-        ledger.open(one)
-        ledger.noted(one, note(name, "act", amount))
+        ledger.add_agreement(one)
+        ledger.debit_note_accepted(one, note(name, "act", amount))
     assert ledger.cost() == Decimal("0.300000000000000001")
     assert ledger.cost(["a1", "a3"]) == Decimal("0.100000000000000001")
     assert ledger.cost(["unknown"]) == ledger.cost(()) == Decimal(0)
@@ -134,25 +136,25 @@ def test_costs_are_added_up_for_all_or_for_some(ledger: Ledger) -> None:
 
 def test_a_refused_note_counts_for_nothing_but_is_remembered(ledger: Ledger) -> None:
     one = account("a1")
-    ledger.open(one)
-    ledger.note_refused(one, note("a1", "act1", "5"))
+    ledger.add_agreement(one)
+    ledger.debit_note_refused(one, note("a1", "act1", "5"))
     assert ledger.cost() == 0
     assert one.activities["act1"].asked_too_much
 
 
 def test_the_outlook_is_that_of_all_agreements(ledger: Ledger) -> None:
     for name in ("a1", "a2"):
-        ledger.open(account(name))
-        ledger.activity_began(name, "act", time.monotonic() - 100)
+        ledger.add_agreement(account(name))
+        ledger.activity_created(name, "act", time.monotonic() - 100)
     now, per_second = ledger.outlook()
     assert per_second == Decimal("0.0006")
     assert float(now) == pytest.approx(0.0602, abs=0.0005)
 
 
 def test_a_session_without_a_journal_keeps_its_accounts(folder: Path) -> None:
-    ledger = Ledger(Books())
-    ledger.open(account("a1"))
-    ledger.activity_began("a1", "act1", time.monotonic())
+    ledger = Ledger(SessionJournals())
+    ledger.add_agreement(account("a1"))
+    ledger.activity_created("a1", "act1", time.monotonic())
     ledger.agreement_ended("a1", certain=True)
     assert ledger.find("a1") is not None
     assert list(folder.iterdir()) == []
@@ -163,13 +165,13 @@ def test_a_session_without_a_journal_keeps_its_accounts(folder: Path) -> None:
 
 def suspend(*agreements: str) -> None:
     """An earlier session that left some agreements alive, one if none is named."""
-    books = Books()
-    books.begin(WHOSE, "before")
+    books = SessionJournals()
+    books.create(WHOSE, "before")
     ledger = Ledger(books)
     books.write("allocation", id="al-before")
     for agreement in agreements or ("a1",):
-        ledger.open(account(agreement))
-        ledger.activity_began(agreement, "act1", time.monotonic())
+        ledger.add_agreement(account(agreement))
+        ledger.activity_created(agreement, "act1", time.monotonic())
         kept = SuspendedInstance("Hello-1", agreement, "act1", "before", "al-before")
         books.write("suspended", about=agreement, **asdict(kept))
     books.close()
@@ -177,83 +179,81 @@ def suspend(*agreements: str) -> None:
 
 def test_what_was_suspended_goes_on_in_the_journal_it_is_in(ledger: Ledger) -> None:
     suspend()
-    found = ledger.books.take_over("before", "a1", Scope())
+    found = ledger.journals.take_over("before", "a1", Scope())
     assert found is not None
     assert found.prices == account("a1").prices
-    ledger.books.resumed("before", "a1")
-    ledger.adopt(found)
+    ledger.journals.resumed("before", "a1")
+    ledger.add_resumed(found)
     ledger.agreement_ended("a1", certain=True)
-    ledger.invoice_answered(found, Decimal("0.1"))
-    ledger.open(account("own"))
+    ledger.invoice_accepted(found, Decimal("0.1"))
+    ledger.add_agreement(account("own"))
     assert kinds("before")[-4:] == ["resumed", "activity ended", "agreement ended", "invoice answered"]
     assert kinds("now") == ["session", "agreement"]
-    assert ledger.books.has("before")
-    ledger.books.write_of_session("before", "allocation released", id="al-before")
-    ledger.books.close()
-    assert not journal_of("before").exists()
-    assert journal_of("now").exists()
+    assert ledger.journals.has_taken_over("before")
+    ledger.journals.write_of_session("before", "allocation released", id="al-before")
+    ledger.journals.close()
+    assert not journal_path("before").exists()
+    assert journal_path("now").exists()
 
 
-def test_the_journal_of_a_session_that_lives_is_not_taken_over(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("simple_golem.engine.payment.ledger._TAKE_OVER_SECONDS", 0.1)
+def test_the_journal_of_a_session_that_lives_is_not_taken_over() -> None:
+    ledger = Ledger(SessionJournals(take_over_seconds=0.1))
     suspend()
-    other = Journal.take_over(journal_of("before"))
+    other = Journal.open_dead(journal_path("before"))
     assert other is not None
-    assert ledger.books.take_over("before", "a1", Scope()) is None
-    assert not ledger.books.has("before")
-    assert not ledger.books.is_over("before")
+    assert ledger.journals.take_over("before", "a1", Scope()) is None
+    assert not ledger.journals.has_taken_over("before")
+    assert not ledger.journals.is_over("before")
     other.close()
 
 
 def test_a_journal_that_somebody_looks_into_is_taken_over_as_soon_as_it_is_let_go(ledger: Ledger) -> None:
     suspend()
-    other = Journal.take_over(journal_of("before"))
+    other = Journal.open_dead(journal_path("before"))
     assert other is not None
     timer = threading.Timer(0.2, other.close)
     timer.start()
-    assert ledger.books.take_over("before", "a1", Scope()) is not None
+    assert ledger.journals.take_over("before", "a1", Scope()) is not None
     timer.join()
 
 
 def test_what_was_resumed_can_not_be_resumed_again(ledger: Ledger) -> None:
     suspend()
-    assert ledger.books.take_over("before", "a1", Scope()) is not None
-    ledger.books.resumed("before", "a1")
+    assert ledger.journals.take_over("before", "a1", Scope()) is not None
+    ledger.journals.resumed("before", "a1")
     with pytest.raises(NotRunning, match="resumed before"):
-        ledger.books.take_over("before", "a1", Scope())
+        ledger.journals.take_over("before", "a1", Scope())
     # Nor by another session at the same time.
     with pytest.raises(NotRunning, match="resumed before"):
-        Books().take_over("before", "a1", Scope())
+        SessionJournals().take_over("before", "a1", Scope())
 
 
 def test_a_session_of_which_something_is_suspended_still_is_not_over(ledger: Ledger) -> None:
     suspend("a1", "a2")
     for agreement, is_over in (("a1", False), ("a2", True)):
-        assert ledger.books.take_over("before", agreement, Scope()) is not None
-        ledger.books.resumed("before", agreement)
-        assert ledger.books.is_over("before") is is_over
+        assert ledger.journals.take_over("before", agreement, Scope()) is not None
+        ledger.journals.resumed("before", agreement)
+        assert ledger.journals.is_over("before") is is_over
 
 
 def test_a_session_without_a_journal_can_not_be_taken_over(ledger: Ledger, folder: Path) -> None:
     before = sorted(folder.iterdir())
-    assert ledger.books.take_over("unknown", "a1", Scope()) is None
-    assert ledger.books.is_over("unknown")
+    assert ledger.journals.take_over("unknown", "a1", Scope()) is None
+    assert ledger.journals.is_over("unknown")
     assert sorted(folder.iterdir()) == before
 
 
 def test_an_activity_that_was_suspended_without_a_journal_may_cost_something(ledger: Ledger) -> None:
-    ledger.open(account("a1"))
-    ledger.activity_known("a1", "act1")
+    ledger.add_agreement(account("a1"))
+    ledger.activity_found("a1", "act1")
     one = ledger.find("a1")
     assert one is not None
     assert one.objection_to_invoice(Decimal("0.0001")) is None
-    found = read(journal_of("now"))
+    found = read_journal(journal_path("now"))
     assert found is not None
     assert found.owed == {"a1"}
 
 
 def test_an_account_is_made_of_what_the_daemon_knows_where_there_is_no_journal() -> None:
     wire = Agreement("a1", AgreementState.APPROVED, "0xp", "0xreq", offered(), {}, NOON, NOON, None, "before")
-    assert account_of(wire, "Hello", "Hello-1") == account("a1")
+    assert Account.of_wire(wire, "Hello", "Hello-1") == account("a1")

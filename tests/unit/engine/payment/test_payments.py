@@ -14,7 +14,6 @@ import responses
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread, WorkerPool
-from simple_golem.engine.payment import payments as payment
 from simple_golem.model.events import (
     BudgetUsedUp,
     DebitNoteAccepted,
@@ -43,11 +42,11 @@ def till(desk: Desk, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterato
     # Agreements `a0` to `a9`, without prices that could be checked.
     for number in range(10):
         till.agreement(f"a{number}")
-    till.payments.start()
+    till.daemon_events.follow("s1")
     yield till
     scope.cancel("the test is over")
     desk.close()
-    assert till.payments.join(5) == []
+    assert till.daemon_events.join(5) == []
 
 
 def of(till: Till, *kinds: type[Event]) -> list[Event]:
@@ -228,23 +227,23 @@ def test_reading_goes_on_after_a_failure(desk: Desk, yagna: Yagna, workers: Work
     till.agreement("a1")
     desk.invoice("i1", "a1", "0.25")
     desk.out_of_order = True
-    till.payments.start()
+    till.daemon_events.follow("s1")
     eventually(lambda: pauses.count(1.0) > 2)
     desk.out_of_order = False
     desk.announce("i1")
     eventually(till.spent)
     stop.cancel()
     desk.close()
-    assert till.payments.join(5) == []
+    assert till.daemon_events.join(5) == []
 
 
 # waiting for invoices
 
 
 def test_waiting_ends_when_the_last_invoice_is_accepted(desk: Desk, till: Till) -> None:
-    till.payments.expect_invoice("a1", "prov-1")
-    till.payments.expect_invoice("a2", "prov-2")
-    waiting = EngineThread("waiting", till.payments.wait_for_invoices, time.monotonic() + 30).start()
+    till.expected.expect("a1", "prov-1")
+    till.expected.expect("a2", "prov-2")
+    waiting = EngineThread("waiting", till.wait_for_invoices, time.monotonic() + 30).start()
     desk.invoice("i1", "a1", "0.25")
     desk.announce("i1")
     eventually(till.spent)
@@ -255,27 +254,28 @@ def test_waiting_ends_when_the_last_invoice_is_accepted(desk: Desk, till: Till) 
 
 
 def test_an_invoice_that_is_hardly_expected_is_not_waited_for_as_others_are(
-    till: Till, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    monkeypatch.setattr(payment, "_UNLIKELY_SECONDS", 0.05)
-    till.payments.expect_invoice("a1", "prov-1")
-    till.payments.hardly_expect_invoice("a1")
+    till = Till(yagna, workers, scope, unlikely_seconds=0.05)
+    till.budget.allocate(Decimal(1))
+    till.expected.expect("a1", "prov-1")
+    till.expected.mark_unlikely("a1")
     began = time.monotonic()
-    till.payments.wait_for_invoices(began + 30)
+    till.wait_for_invoices(began + 30)
     assert 0.05 <= time.monotonic() - began < 0.05 + AT_ONCE
-    till.payments.expect_invoice("a2", "prov-2")
-    till.payments.wait_for_invoices(time.monotonic() + 0.3)
+    till.expected.expect("a2", "prov-2")
+    till.wait_for_invoices(time.monotonic() + 0.3)
     assert time.monotonic() - began > 0.3, "others are waited for as long as there is time"
 
 
 def test_waiting_names_what_is_missing(desk: Desk, till: Till, caplog: pytest.LogCaptureFixture) -> None:
     for number in (1, 2, 3):
-        till.payments.expect_invoice(f"a{number}", f"prov-{number}")
+        till.expected.expect(f"a{number}", f"prov-{number}")
     desk.invoice("i1", "a1", "0.25")
     desk.announce("i1")
     eventually(till.spent)
     began = time.monotonic()
-    till.payments.wait_for_invoices(began + 0.05)
+    till.wait_for_invoices(began + 0.05)
     assert 0.05 <= time.monotonic() - began < 0.05 + AT_ONCE
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -289,18 +289,18 @@ def test_an_invoice_that_came_before_it_was_expected_is_not_waited_for(
     desk.invoice("i1", "a1", "0.25")
     desk.announce("i1")
     eventually(till.spent)
-    till.payments.expect_invoice("a1", "prov-1")
+    till.expected.expect("a1", "prov-1")
     began = time.monotonic()
-    till.payments.wait_for_invoices(began + 30)
+    till.wait_for_invoices(began + 30)
     assert time.monotonic() - began < AT_ONCE
     assert caplog.records == []
 
 
 def test_waiting_can_be_hurried(till: Till, caplog: pytest.LogCaptureFixture) -> None:
-    till.payments.expect_invoice("a1", "prov-1")
-    waiting = EngineThread("waiting", till.payments.wait_for_invoices, time.monotonic() + 30).start()
+    till.expected.expect("a1", "prov-1")
+    waiting = EngineThread("waiting", till.wait_for_invoices, time.monotonic() + 30).start()
     assert not waiting.join(0.03)
-    till.payments.shorten(time.monotonic())
+    till.expected.shorten(time.monotonic())
     assert waiting.join(AT_ONCE)
     assert "prov-1" in caplog.text
 
@@ -344,7 +344,7 @@ def test_an_invoice_for_more_than_was_agreed_is_rejected_and_costs_nothing(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     priced(till)
-    till.payments.expect_invoice("a1", "prov")
+    till.expected.expect("a1", "prov")
     desk.invoice("i1", "a1", "1.5")
     desk.announce("i1")
     eventually(lambda: of(till, InvoiceRefused))
@@ -356,7 +356,7 @@ def test_an_invoice_for_more_than_was_agreed_is_rejected_and_costs_nothing(
     assert "1.5 GLM" in caplog.text
     assert till.spent() == 0
     began = time.monotonic()
-    till.payments.wait_for_invoices(began + 30)
+    till.wait_for_invoices(began + 30)
     assert time.monotonic() - began < AT_ONCE
     (entry,) = [account.entry() for account in till.ledger.accounts() if account.refused]
     assert entry.amount == 0
@@ -418,8 +418,8 @@ def test_what_another_sessions_agreements_ask_for_is_left_to_it(desk: Desk, till
     desk.announce("n1")
     desk.announce("i1", "i2")
     eventually(till.spent)
-    till.payments.expect_invoice("a3", "prov-3")
-    till.payments.wait_for_invoices(time.monotonic() + 0.3)
+    till.expected.expect("a3", "prov-3")
+    till.wait_for_invoices(time.monotonic() + 0.3)
     for name in ("i1", "n1"):
         assert desk.accepted(name) == desk.rejected(name) == []
     assert till.spent() == Decimal("0.5")
@@ -428,10 +428,10 @@ def test_what_another_sessions_agreements_ask_for_is_left_to_it(desk: Desk, till
 def test_what_an_earlier_session_has_paid_is_not_paid_again(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
-    till.payments.expect_invoice("a1", "prov-1")
+    till.expected.expect("a1", "prov-1")
     desk.invoice("i1", "a1", "0.25", status="SETTLED")
     desk.announce("i1")
-    till.payments.wait_for_invoices(time.monotonic() + 5)
+    till.wait_for_invoices(time.monotonic() + 5)
     assert desk.accepted("i1") == []
     assert till.spent() == 0
     assert "prov-1" not in caplog.text
@@ -449,7 +449,7 @@ def test_an_invoice_for_which_the_budget_is_too_small_is_paid_after_a_top_up(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty(desk, till, "i1")
-    till.payments.expect_invoice("a1", "prov-1")
+    till.expected.expect("a1", "prov-1")
     desk.invoice("i1", "a1", "0.25")
     desk.announce("i1")
     eventually(lambda: of(till, BudgetUsedUp))
@@ -463,17 +463,15 @@ def test_an_invoice_for_which_the_budget_is_too_small_is_paid_after_a_top_up(
     eventually(lambda: till.spent() == Decimal("0.25"))
     assert not till.watch.is_used_up
     till.payments.topped_up()
-    till.payments.wait_for_invoices(time.monotonic() + 30)
+    till.wait_for_invoices(time.monotonic() + 30)
     assert len(desk.accepted("i1")) == 2
 
 
 def test_a_note_for_which_the_budget_is_too_small_ends_it(desk: Desk, till: Till) -> None:
     empty(desk, till, "n1")
-    ended = threading.Event()
-    till.watch.on_end = ended.set
     desk.note("n1", "a1", "act1", "0.25")
     desk.announce("n1")
-    assert ended.wait(5)
+    assert till.used_up.wait(5)
     assert till.spent() == 0
 
 
@@ -492,18 +490,18 @@ def test_what_could_not_be_accepted_for_another_reason_is_tried_again_while_clos
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     till.agreement("a1", "act1")
-    till.payments.expect_invoice("a1", "prov")
+    till.expected.expect("a1", "prov")
     desk.refusal = "disk I/O error"
     desk.accepting = lambda name: 400
     desk.invoice("i1", "a1", "0.25")
     desk.announce("i1")
     eventually(lambda: "is not paid" in caplog.text)
-    till.payments.wait_for_invoices(time.monotonic() + 0.5)
+    till.wait_for_invoices(time.monotonic() + 0.5)
     assert caplog.text.count("is not paid: ") == 1
     assert "no invoice could be accepted by the end for the agreement a1 with prov" in caplog.text
     desk.accepting = lambda name: None
     began = time.monotonic()
-    till.payments.wait_for_invoices(began + 30)
+    till.wait_for_invoices(began + 30)
     assert time.monotonic() - began < AT_ONCE
     assert till.spent() == Decimal("0.25")
 

@@ -14,17 +14,17 @@ import responses
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread
-from simple_golem.engine.cleanup import clean_up
+from simple_golem.engine.cleanup.clean_up import clean_up
 from simple_golem.engine.payment.account import Account
 from simple_golem.engine.payment.journal import (
     FOLDER_VARIABLE,
     Journal,
-    JournalOwner,
-    Record,
-    journal_of,
-    read,
+    journal_path,
+    read_journal,
 )
-from simple_golem.engine.payment.ledger import Books, Ledger
+from simple_golem.engine.payment.journal_record import JournalOwner, Record
+from simple_golem.engine.payment.ledger import Ledger
+from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
@@ -43,17 +43,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def died(session: str, *agreements: str, budget: str = "1", ago: timedelta = timedelta(minutes=1)) -> Books:
+def died(
+    session: str, *agreements: str, budget: str = "1", ago: timedelta = timedelta(minutes=1)
+) -> SessionJournals:
     """A session with agreements, as its journal says at this moment; closing it is its death."""
-    books = Books()
-    books.begin(WHOSE, session)
+    books = SessionJournals()
+    books.create(WHOSE, session)
     ledger = Ledger(books)
     books.write("budget", amount=budget)
     books.write("allocation", id=f"al-{session}")
     for name in agreements:
         offer = Offer.of("0xp", offered())
-        ledger.open(Account.made(name, offer, "Hello", f"Hello-{name}", datetime.now(timezone.utc) - ago))
-        ledger.activity_began(name, f"act-{name}", time.monotonic() - ago.total_seconds())
+        ledger.add_agreement(
+            Account.made(name, offer, "Hello", f"Hello-{name}", datetime.now(timezone.utc) - ago)
+        )
+        ledger.activity_created(name, f"act-{name}", time.monotonic() - ago.total_seconds())
     return books
 
 
@@ -112,7 +116,7 @@ def told() -> list[Event]:
 
 
 def record_of(session: str) -> Record:
-    found = read(journal_of(session))
+    found = read_journal(journal_path(session))
     assert found is not None
     return found
 
@@ -194,7 +198,7 @@ def test_nobody_owes_for_ever(market: Market, yagna: Yagna, told: list[Event]) -
     market.agreement("a1", "Terminated")
     market.invoice("i1", "a1", "0.04")
     cleaned(yagna, told)
-    assert not journal_of("dead").exists()
+    assert not journal_path("dead").exists()
 
 
 def test_between_two_looks_a_journal_can_be_taken_over(
@@ -205,13 +209,15 @@ def test_between_two_looks_a_journal_can_be_taken_over(
     scope = Scope()
     cleaner = EngineThread("cleaner", lambda: clean_up(yagna, WHOSE, scope, told.append, wait=None)).start()
     until = time.monotonic() + 5
-    while read(journal_of("dead")) is None or record_of("dead").open or record_of("dead").allocations:
+    while (
+        read_journal(journal_path("dead")) is None or record_of("dead").open or record_of("dead").allocations
+    ):
         assert time.monotonic() < until
         time.sleep(0.01)
     journal = None
     while journal is None:
         assert time.monotonic() < until
-        journal = Journal.take_over(journal_of("dead"))
+        journal = Journal.open_dead(journal_path("dead"))
     journal.close()
     assert cleaner.alive
     scope.cancel()

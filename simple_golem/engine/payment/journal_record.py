@@ -1,0 +1,159 @@
+"""What the lines of a journal add up to: what a session has open, and what it owes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from ...model.offers.prices import EXACT
+from ...model.service.suspended import SuspendedInstance
+from .account import Account, ActivityAccount
+
+Line = Mapping[str, Any]
+# The kinds of lines, as they stand in the files: never rename one.
+Kind = Literal[
+    "budget",
+    "allocation planned",
+    "allocation not made",
+    "allocation",
+    "allocation released",
+    "agreement",
+    "agreement ended",
+    "activity",
+    "activity ended",
+    "invoice answered",
+    "suspended",
+    "resumed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalOwner:
+    """Whose journal it is: only a session with the same daemon and identity can clean up after it."""
+
+    api_url: str
+    node_id: str
+    platform: str
+
+
+@dataclass
+class Record:
+    """The content of a journal.
+
+    Attributes:
+        owner: daemon, identity and payment platform.
+        session_id: the daemon lists the agreements, debit notes and invoices of the session under this id.
+        allocations: ids of the allocations that are not released.
+        planned: ends of allocations that were asked for and whose ids are not known; the daemon lists them.
+        accounts: all agreements, by id.
+        open: ids of the agreements that may not have ended.
+        owed: ids of the agreements whose invoices are not answered.
+        suspended: the instances that were left alive, by agreement id.
+        budget: GLM that the session may spend.
+        paid: GLM of the accepted invoices.
+    """
+
+    owner: JournalOwner
+    session_id: str
+    allocations: list[str] = field(default_factory=list)
+    planned: list[datetime] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    owed: set[str] = field(default_factory=set)
+    suspended: dict[str, SuspendedInstance] = field(default_factory=dict)
+    budget: Decimal = Decimal(0)
+    paid: Decimal = Decimal(0)
+
+    def apply(self, line: Line) -> None:
+        """Add one line. A kind that is unknown changes nothing: a later version may have written it.
+
+        Raises:
+            KeyError, TypeError, ValueError, ArithmeticError: the line is damaged.
+        """
+        change = _CHANGES.get(line["is"])
+        if change is not None:
+            change(self, line)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is open and nothing is owed."""
+        return not (self.allocations or self.planned or self.open or self.owed or self.suspended)
+
+
+def _budget(record: Record, line: Line) -> None:
+    record.budget = Decimal(line["amount"])
+
+
+def _allocation_planned(record: Record, line: Line) -> None:
+    record.planned.append(datetime.fromisoformat(line["until"]))
+
+
+def _allocation_not_made(record: Record, line: Line) -> None:
+    record.planned.clear()
+
+
+def _allocation(record: Record, line: Line) -> None:
+    record.allocations.append(line["id"])
+    record.planned.clear()
+
+
+def _allocation_released(record: Record, line: Line) -> None:
+    released = line["id"]
+    record.allocations = [one for one in record.allocations if one != released]
+
+
+def _agreement(record: Record, line: Line) -> None:
+    account = Account.from_json(line)
+    record.accounts[account.agreement_id] = account
+    record.open.add(account.agreement_id)
+
+
+def _agreement_ended(record: Record, line: Line) -> None:
+    record.open.discard(line["id"])
+    record.suspended.pop(line["id"], None)
+
+
+def _activity(record: Record, line: Line) -> None:
+    account = record.accounts.get(line["agreement"])
+    if account is not None:
+        account.activities[line["id"]] = ActivityAccount(datetime.fromisoformat(line["began"]))
+        record.owed.add(account.agreement_id)
+
+
+def _activity_ended(record: Record, line: Line) -> None:
+    account = record.accounts.get(line["agreement"])
+    if account is not None:
+        account.activity(line["id"]).ended = datetime.fromisoformat(line["at"])
+
+
+def _invoice_answered(record: Record, line: Line) -> None:
+    record.owed.discard(line["agreement"])
+    record.paid = EXACT.add(record.paid, Decimal(line["paid"]))
+
+
+def _suspended(record: Record, line: Line) -> None:
+    names = SuspendedInstance.__dataclass_fields__
+    record.suspended[line["agreement_id"]] = SuspendedInstance(**{name: line[name] for name in names})
+
+
+def _resumed(record: Record, line: Line) -> None:
+    record.suspended.pop(line["id"], None)
+
+
+_CHANGES: Mapping[Kind, Callable[[Record, Line], None]] = {
+    "budget": _budget,
+    "allocation planned": _allocation_planned,
+    "allocation not made": _allocation_not_made,
+    "allocation": _allocation,
+    "allocation released": _allocation_released,
+    "agreement": _agreement,
+    "agreement ended": _agreement_ended,
+    "activity": _activity,
+    "activity ended": _activity_ended,
+    "invoice answered": _invoice_answered,
+    "suspended": _suspended,
+    "resumed": _resumed,
+}
