@@ -53,6 +53,7 @@ class EngineThread:
         self._target = target
         self._args = args
         self._thread = threading.Thread(name=name, target=self._run, daemon=True)
+        self._ended = threading.Event()
 
     def start(self) -> EngineThread:
         """Start the thread; returns this object."""
@@ -81,6 +82,7 @@ class EngineThread:
         finally:
             # The objects that the target refers to must not live longer than its run.
             del self._target, self._args
+            self._ended.set()
 
     def join(self, timeout: float | None = None) -> bool:
         """Block until the thread has ended, for `timeout` seconds at most; returns whether it has ended."""
@@ -88,8 +90,12 @@ class EngineThread:
             return False
         if self._thread.ident is None:
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # Thread.join alone is not enough: where Ctrl-C interrupts it, Python 3.10 to 3.12 take the thread for
+        # ended, although it still runs (bpo-45274).
+        if not self._ended.wait(timeout):
+            return False
+        self._thread.join()
+        return True
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,201 @@
+"""Instances that outlive their session, and are taken up again by another one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from simple_golem import Golem, Run, SuspendedInstance
+from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, WaitTimeout
+from simple_golem.testing import FakeYagna
+from tests.helpers.recorded_services import (
+    SECONDS,
+    Gate,
+    Idle,
+    InThread,
+    begun,
+    calls,
+    programs,
+    started,
+    states,
+)
+
+
+class Counter(Idle):
+    run_interval = 600
+
+    def run(self) -> Any:
+        self.calls.append("run")
+        return Run("/bin/count")
+
+
+def kinds(fake: FakeYagna) -> list[str]:
+    return sorted(what.split()[0] for what in fake.leftovers())
+
+
+def end_it_after_the_clean_up_has_looked(fake: FakeYagna, suspended: SuspendedInstance) -> None:
+    """A session looks, when it is opened, whether what is suspended has ended: that is another test."""
+    path = f"/agreements/{suspended.agreement_id}"
+    fake.wait_for(lambda: any(one.method == "GET" and one.path.endswith(path) for one in list(fake.requests)))
+    next(one for one in fake.providers if one.agreements).terminate_agreement()
+
+
+def test_a_later_session_goes_on_with_the_same_activities(fake: FakeYagna) -> None:
+    with Golem(1) as first:
+        cluster = first.run_service(Counter, num_instances=2)
+        cluster.wait_until_running(SECONDS)
+        suspended = cluster.suspend()
+        assert [one.state.value for one in cluster] == ["suspended", "suspended"]
+    assert kinds(fake) == ["activity", "activity", "agreement", "agreement", "allocation"]
+    assert [calls(one) for one in cluster] == [["start", "run"]] * 2
+    with Golem(1) as second:
+        kept = [type(one)(**dataclasses.asdict(one)) for one in suspended]
+        again = second.resume_service(Counter, kept)
+        again.wait_until_running(SECONDS)
+        assert {one.activity_id for one in again} == {one.activity_id for one in suspended}
+        assert {one.provider_id for one in again} == {one.provider_id for one in cluster}
+        assert all(again.execute(Run("/bin/ask")).values())
+        again.stop()
+    assert [calls(one) for one in again] == [["run", "shutdown"]] * 2
+    assert second.cost.amount > 0
+    assert [one.is_invoiced for one in second.cost_report.entries] == [True, True]
+
+
+def test_an_instance_can_be_resumed_in_the_session_that_suspended_it_once(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        instance = started(golem, Counter)
+        suspended = instance.suspend(SECONDS)
+        assert instance.suspended == suspended
+        assert suspended.name == "Counter-1"
+        assert states(instance) == ["pending", "starting", "running", "suspended"]
+        with pytest.raises(NotRunning, match="suspended"):
+            instance.execute(Run("/bin/true"))
+        (resumed,) = golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+        for again in ([suspended], [suspended, suspended]):
+            with pytest.raises(NotRunning, match="resumed"):
+                golem.resume_service(Counter, again)
+        assert len(golem.clusters) == 2
+        assert resumed.execute(Run("/bin/true")).success
+    assert golem.cost.amount > 0
+
+
+def test_only_what_runs_can_be_suspended_and_the_others_are_stopped(fake: FakeYagna) -> None:
+    fake.providers[0].agreements_wanted = "never"
+    fake.providers[1].agreements_wanted = "never"
+    with Golem(1) as golem:
+        cluster = golem.run_service(Counter, num_instances=2)
+        cluster.wait_until_running(SECONDS, count=1)
+        waiting = next(one for one in cluster if one.state == "pending")
+        with pytest.raises(NotRunning, match="only a running instance can be suspended"):
+            waiting.suspend()
+        (suspended,) = cluster.suspend()
+        assert sorted(one.state.value for one in cluster) == ["suspended", "terminated"]
+        with pytest.raises(NotRunning, match="has been stopped"):
+            cluster.spawn()
+        golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+
+
+def test_a_batch_under_way_may_end_before_it_is_suspended(fake: FakeYagna) -> None:
+    gate = Gate()
+    for provider in fake.providers:
+        provider.answers = gate.answers
+    with Golem(1) as golem:
+        instance = started(golem)
+        asked = InThread(instance.execute, Run("/bin/gate"))
+        assert gate.reached.wait(SECONDS)
+        with pytest.raises(WaitTimeout, match=r"still after 0\.05 s of suspending"):
+            instance.suspend(0.05)
+        with pytest.raises(WaitTimeout, match=r"not all instances were suspended after 0\.05 s"):
+            golem.clusters[0].suspend(0.05)
+        gate.open()
+        instance.wait_for("suspended", SECONDS)
+        assert asked.join().error is None
+        assert instance.suspended is not None
+        golem.resume_service(Idle, [instance.suspended]).wait_until_running(SECONDS)
+
+
+def test_a_command_that_still_runs_is_told_when_it_is_suspended(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    for provider in fake.providers:
+        provider.answers = gate.answers
+    with Golem(1, stop_grace=0.05) as golem:
+        instance = started(golem)
+        asked = InThread(instance.execute, Run("/bin/gate"))
+        assert gate.reached.wait(SECONDS)
+        suspended = instance.suspend(SECONDS)
+        assert asked.join().error is not None
+        gate.open()
+        golem.resume_service(Idle, [suspended]).wait_until_running(SECONDS)
+    assert "is suspended while a command of it still runs" in caplog.text
+
+
+@pytest.mark.parametrize("nonsense", [[], ["an id"], [dataclasses.replace]])
+def test_only_what_was_suspended_can_be_resumed(fake: FakeYagna, nonsense: Any) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(BadInstanceCount, match=r"what cluster\.suspend\(\) returned"):
+            golem.resume_service(Counter, nonsense)
+        assert golem.clusters == ()
+
+
+def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    with Golem(1, raise_failures=False) as golem:
+        end_it_after_the_clean_up_has_looked(fake, suspended)
+        cluster = golem.resume_service(Counter, [suspended])
+        assert cluster.wait(SECONDS)
+    (instance,) = cluster
+    assert isinstance(instance.failure, ActivityLost)
+    assert "has ended while Counter-1 was suspended" in str(instance.failure)
+    assert calls(instance) == []
+
+
+def test_what_has_ended_meanwhile_begins_anew_where_that_was_asked_for(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    with Golem(1) as golem:
+        end_it_after_the_clean_up_has_looked(fake, suspended)
+        (instance,) = golem.resume_service(Counter, [suspended], respawn_running=True)
+        instance.wait_for("running", SECONDS)
+        assert instance.activity_id != suspended.activity_id
+        instance.stop()
+        assert calls(instance) == ["start", "run", "shutdown"]
+
+
+def test_a_stop_that_comes_before_it_is_resumed_leaves_nothing_alive(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    with Golem(1) as golem:
+        golem.resume_service(Counter, [suspended]).stop()
+
+
+def test_a_service_can_not_suspend_itself(fake: FakeYagna) -> None:
+    class Tired(Idle):
+        def run(self) -> Any:
+            (cluster,) = golem.clusters
+            for call in (cluster.suspend, cluster.instances[0].suspend):
+                with pytest.raises(NotRunning, match="call it from your script"):
+                    call()
+
+    with Golem(1) as golem:
+        cluster, instance = begun(golem, Tired)
+        assert cluster.wait(SECONDS)
+    assert instance.failure is None
+
+
+def test_a_journal_that_is_not_there_any_more_does_not_keep_it_from_being_resumed(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    with Golem(1) as golem:
+        (instance,) = golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+        assert instance.activity_id == suspended.activity_id
+        provider = next(one for one in fake.providers if one.commands)
+        assert "/bin/count" in programs(provider)
+    assert golem.cost.amount > 0
