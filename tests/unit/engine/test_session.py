@@ -1,0 +1,109 @@
+"""One session after another: what a killed one has left is ended by the next, and daemons go and come."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import simple_golem
+from simple_golem import Golem, Run
+from simple_golem.errors import AllocationRefused
+from simple_golem.testing import FakeRequest, FakeYagna, Fault
+from tests.helpers.recorded_services import NORMAL_LIFE, SECONDS, Idle, calls, started, states
+from tests.unit.conftest import eventually
+
+ROOT = Path(simple_golem.__file__).resolve().parents[1]
+
+KILLED = """
+import os
+from simple_golem import Golem, Service
+
+Golem(1).open().run_service(Service).wait_until_running(20)
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def poor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYagna]:
+    """A daemon with funds for one session at a time, and a folder of journals of its own."""
+    with FakeYagna(2, funds=Decimal("1.5")) as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+        yield fake
+        assert fake.leftovers() == []
+
+
+def run_and_kill() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 9, done.stderr
+
+
+def test_what_a_killed_session_has_left_is_ended_and_paid_by_the_next_one(poor: FakeYagna) -> None:
+    run_and_kill()
+    kinds = sorted(what.split()[0] for what in poor.leftovers())
+    assert kinds == ["activity", "agreement", "allocation", "demand"]
+    told: list[str] = []
+    golem = Golem(1)
+    golem.on_event(lambda event: told.append(str(event)))
+    with golem:
+        # Its funds were needed for this one, so they were released before it was open.
+        assert sum(what.startswith("allocation") for what in poor.leftovers()) == 1
+        eventually(lambda: len(poor.leftovers()) == 1, SECONDS)
+        eventually(lambda: any("GLM paid" in line for line in told), SECONDS)
+        assert started(golem).state == "running"
+    for what in ("demand", "agreement", "allocation", "invoice"):
+        assert any(line.startswith("after the session") and what in line for line in told), what
+    assert golem.cost.amount < Decimal("0.01")
+
+
+def test_funds_that_do_not_suffice_after_the_clean_up_are_said(poor: FakeYagna) -> None:
+    run_and_kill()
+    with pytest.raises(AllocationRefused, match="did not set 5 GLM aside"):
+        Golem(5).open()
+    assert not any(what.startswith(("allocation", "agreement", "demand")) for what in poor.leftovers())
+    with Golem(1):
+        eventually(lambda: len(poor.leftovers()) == 1, SECONDS)
+
+
+def test_a_daemon_that_restarts_does_not_end_what_runs(fake: FakeYagna) -> None:
+    with Golem(1, health_interval=0.05, health_misses=2) as golem:
+        instance = started(golem)
+        fake.restart()
+        assert instance.execute(Run("/bin/true")).success
+        other = started(golem, Idle)
+        assert other.provider_id != instance.provider_id
+        instance.stop()
+    assert states(instance) == states(other) == NORMAL_LIFE
+    assert calls(instance) == calls(other) == ["start", "shutdown"]
+
+
+def test_an_answer_that_is_lost_while_ending_leaves_nothing(fake: FakeYagna) -> None:
+    """The daemon has done what it was asked for: it is asked once more, and says that it is done."""
+    lost: list[str] = []
+
+    def lose_first(request: FakeRequest) -> Fault | None:
+        kind = f"{request.method} {request.path.split('/')[3]}"
+        if not (request.method == "DELETE" or request.path.endswith("/terminate")) or kind in lost:
+            return None
+        lost.append(kind)
+        return Fault.UNANSWERED
+
+    with Golem(1) as golem:
+        instance = started(golem)
+        fake.intercept(lose_first)
+        instance.stop()
+    assert sorted(lost) == ["DELETE allocations", "DELETE demands", "POST agreements"]
+    assert states(instance) == NORMAL_LIFE
