@@ -100,6 +100,6 @@ def test_a_function_that_does_not_return_holds_up_no_stop(
         assert asked.wait(SECONDS)
         golem.close()
         assert isinstance(batch.join().error, BatchLost)
-        assert "has not returned in time; it is given no more of it" in caplog.text
+        assert "its output has not returned in time" in caplog.text
     finally:
         stuck.set()
