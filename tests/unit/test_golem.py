@@ -282,7 +282,7 @@ def test_funds_that_do_not_suffice_are_said_and_a_golem_may_be_opened_again(
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
         rich = Golem(3)
-        with pytest.raises(AllocationRefused, match="did not set 3 GLM aside on erc20-hoodi-tglm"):
+        with pytest.raises(AllocationRefused, match="did not allocate 3 GLM on erc20-hoodi-tglm"):
             rich.open()
         assert fake.leftovers() == []
         with Golem(1) as golem:

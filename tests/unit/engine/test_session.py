@@ -71,7 +71,7 @@ def test_what_a_killed_session_has_left_is_ended_and_paid_by_the_next_one(poor: 
 
 def test_funds_that_do_not_suffice_after_the_clean_up_are_said(poor: FakeYagna) -> None:
     run_and_kill()
-    with pytest.raises(AllocationRefused, match="did not set 5 GLM aside"):
+    with pytest.raises(AllocationRefused, match="did not allocate 5 GLM"):
         Golem(5).open()
     assert not any(what.startswith(("allocation", "agreement", "demand")) for what in poor.leftovers())
     with Golem(1):

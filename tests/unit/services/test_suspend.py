@@ -82,8 +82,9 @@ def test_an_instance_can_be_resumed_in_the_session_that_suspended_it_once(fake: 
 
 
 def test_only_what_runs_can_be_suspended_and_the_others_are_stopped(fake: FakeYagna) -> None:
-    fake.providers[0].agreements_wanted = "never"
-    fake.providers[1].agreements_wanted = "never"
+    # The second instance must not wait 15 seconds for an approval while the third provider is free.
+    fake.providers[0].proposals = "no"
+    fake.providers[1].proposals = "no"
     with Golem(1) as golem:
         cluster = golem.run_service(Counter, num_instances=2)
         cluster.wait_until_running(SECONDS, count=1)

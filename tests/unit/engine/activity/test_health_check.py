@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from simple_golem.background.cancellation import Scope, ScopeEnded
-from simple_golem.background.threads import WorkerPool
 from simple_golem.engine.activity.health_check import HealthCheck
 from simple_golem.errors import ActivityLost, NoDaemon, YagnaError
 from simple_golem.yagna.values import ActivityStatus
@@ -59,9 +58,9 @@ class Patient:
 class Ward:
     """A health check that runs, and its patients."""
 
-    def __init__(self, workers: WorkerPool, scope: Scope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self.check = HealthCheck(workers, scope, 0.01, 2)
+        self.check = HealthCheck(scope, 0.01, 2)
 
     def watch(self, *answers: ActivityStatus | Exception) -> tuple[Any, Patient]:
         activity: Any = FakeActivity(*answers)
@@ -71,12 +70,12 @@ class Ward:
 
 
 @pytest.fixture
-def ward(workers: WorkerPool, scope: Scope) -> Iterator[Ward]:
-    ward = Ward(workers, scope)
+def ward(scope: Scope) -> Iterator[Ward]:
+    ward = Ward(scope)
     ward.check.start()
     yield ward
     scope.cancel("the test is over")
-    assert ward.check.join(5)
+    assert ward.check.join(5) == []
 
 
 def test_an_activity_that_answers_draws_no_word_and_is_known_to_have_answered(ward: Ward) -> None:
@@ -105,7 +104,7 @@ def test_one_that_misses_twice_as_often_is_gone(ward: Ward) -> None:
     eventually(lambda: len(patient.told) >= 3)
     assert patient.told[:2] == ["unresponsive", "unresponsive"]
     assert patient.told[2] == (
-        "the activity abc on prov-1 (0x1) is gone: its provider does not report any more"
+        "the activity abc on prov-1 (0x1) is gone: its provider does not report its state any more"
     )
     ward.check.unwatch(activity)
 
@@ -131,7 +130,7 @@ def test_that_the_own_daemon_is_away_says_nothing_of_the_provider(ward: Ward, er
     assert patient.told == []
 
 
-def test_one_that_is_not_watched_any_more_is_told_nothing(workers: WorkerPool, scope: Scope) -> None:
+def test_one_that_is_not_watched_any_more_is_told_nothing(scope: Scope) -> None:
     """Also where the answer comes after that."""
     asked, answered = threading.Event(), threading.Event()
 
@@ -141,7 +140,7 @@ def test_one_that_is_not_watched_any_more_is_told_nothing(workers: WorkerPool, s
             assert answered.wait(5)
             return super().status()
 
-    check = HealthCheck(workers, scope, 0.01, 1)
+    check = HealthCheck(scope, 0.01, 1)
     activities: list[Any] = [Slow(SILENT), Slow(GONE)]
     patients = [Patient(), Patient()]
     for activity, patient in zip(activities, patients, strict=True):
@@ -153,7 +152,7 @@ def test_one_that_is_not_watched_any_more_is_told_nothing(workers: WorkerPool, s
     answered.set()
     eventually(lambda: all(one.looks for one in activities))
     scope.cancel("the test is over")
-    assert check.join(5)
+    assert check.join(5) == []
     assert [one.told for one in patients] == [[], []]
 
 
@@ -165,7 +164,7 @@ def test_one_that_has_just_answered_something_else_is_not_asked(ward: Ward) -> N
     assert busy.looks <= 1
 
 
-def test_more_than_fifty_are_asked_a_third_as_often(workers: WorkerPool, scope: Scope) -> None:
+def test_more_than_fifty_are_asked_a_third_as_often(scope: Scope) -> None:
     waits: list[float] = []
 
     class Watched(Scope):
@@ -174,7 +173,7 @@ def test_more_than_fifty_are_asked_a_third_as_often(workers: WorkerPool, scope: 
             return super().wait(0.001)
 
     stop = Watched()
-    check = HealthCheck(workers, stop, 0.2, 2)
+    check = HealthCheck(stop, 0.2, 2)
     for number in range(51):
         if number == 50:
             check.start()
@@ -183,4 +182,4 @@ def test_more_than_fifty_are_asked_a_third_as_often(workers: WorkerPool, scope: 
         check.watch(FakeActivity(WELL), Patient())  # type: ignore[arg-type]
     eventually(lambda: waits[-1] == pytest.approx(0.6))
     stop.cancel("the test is over")
-    assert check.join(5)
+    assert check.join(5) == []

@@ -172,7 +172,7 @@ def test_a_provider_that_stays_silent_is_given_up(frozen: FakeYagna) -> None:
         assert cluster.wait(SECONDS)
     assert states(instance) == ["pending", "starting", "running", "unresponsive", "terminated"]
     assert isinstance(instance.failure, ActivityLost)
-    assert "its provider does not report any more" in str(instance.failure)
+    assert "its provider does not report its state" in str(instance.failure)
     assert calls(instance) == ["start"]
 
 
@@ -221,7 +221,7 @@ def test_a_provider_that_asks_for_too_much_is_left_and_not_taken_again(
     assert "DebitNoteRefused" in told
     assert told.count("InvoiceRefused") == 1
     assert golem.cost.amount < Decimal("0.01")
-    assert "its activity is destroyed, and the provider not taken again" in caplog.text
+    assert "makes no further agreement with the provider" in caplog.text
 
 
 def test_a_provider_that_has_vanished_holds_up_a_stop_no_longer_than_its_time(
