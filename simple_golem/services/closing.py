@@ -50,6 +50,19 @@ class Closing:
         An engine thread is not blocked: the closing waits for it.
         """
         self._session.check_process()
+        try:
+            thread = self._begin(times)
+            if not on_engine_thread():
+                _join(thread)
+        except BaseException:
+            # Ctrl-C may come as soon as the closing thread has started.
+            if self._thread is not None and not on_engine_thread():
+                self._shorten(ShutdownTimes.interrupted())
+                _join(self._thread)
+            raise
+
+    def _begin(self, times: ShutdownTimes) -> EngineThread:
+        """Start the closing thread, or shorten the closing that is under way; returns the thread."""
         with self._lock:
             thread, is_started = self._thread, True
             is_first = thread is None
@@ -61,14 +74,7 @@ class Closing:
             thread.run_here()  # the interpreter is ending and starts no threads any more
         elif not is_first and thread.alive:
             self._shorten(times)
-        if on_engine_thread():
-            return
-        try:
-            _join(thread)
-        except BaseException:
-            self._shorten(ShutdownTimes.interrupted())
-            _join(thread)
-            raise
+        return thread
 
     def shorten_by_signal(self) -> None:
         """Shorten the closing; at the second signal skip all but the releases.
