@@ -13,6 +13,7 @@ from ...errors import (
     ActivityLost,
     BatchLost,
     CommandFailed,
+    GolemError,
     MethodStuck,
     ServiceStopped,
 )
@@ -231,17 +232,23 @@ class Life:
         except LifeAbandoned:
             raise
         except (ScopeEnded, ServiceStopped):
-            loss = self._state.loss
-            failure = loss.error if loss is not None else None
-            if failure is outcome.failure:
+            failure = self._lost_since(outcome)
+            if failure is None:
                 logger.warning("%s: shutdown() was not done in time", self._instance.name)
+        except GolemError as error:
+            # What a method gets after the activity was lost is a consequence; the loss is the cause.
+            failure = self._lost_since(outcome) or error
         except BaseException as error:  # noqa: BLE001 - any error of user code is its instance's failure
             failure = error
         if failure is None:
             return outcome
-        if failure is not outcome.failure:
-            self._report(Outcome(failure, outcome.ran, False))
+        self._report(Outcome(failure, outcome.ran, False))
         return outcome if outcome.failure is not None else Outcome(failure, outcome.ran, outcome.elsewhere)
+
+    def _lost_since(self, outcome: Outcome) -> GolemError | None:
+        """Why the provider was lost, if that is not what `outcome` tells already."""
+        loss = self._state.loss
+        return loss.error if loss is not None and loss.error is not outcome.failure else None
 
     def _leave_alive(self) -> Outcome:
         if not self._batches_have_ended():
