@@ -94,4 +94,4 @@ def test_the_readme_shows_the_hello_world_that_runs_and_the_command_that_ci_runs
     program = (ROOT / "tutorials" / "01_hello_world.py").read_text().partition("\n\n")[2]
     assert f"```python\n{program}```" in readme
     (command,) = re.findall(r"^python3 -m venv .*pytest.*$", readme, re.M)
-    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(command)
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
