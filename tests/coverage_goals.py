@@ -86,7 +86,9 @@ def run_unit_tests(database: Path) -> int:
 
 
 def percent(lines: Sequence[Lines]) -> float:
-    return 100 * (1 - sum(one.missed for one in lines) / sum(one.all for one in lines))
+    """The share of covered lines, rounded down to one digit: 94.99 % does not reach a goal of 95 %."""
+    every = sum(one.all for one in lines)
+    return 1000 * (every - sum(one.missed for one in lines)) // every / 10
 
 
 def report(title: str, goals: Sequence[Goal], files: Mapping[str, Lines]) -> bool:

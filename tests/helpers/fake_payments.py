@@ -1,4 +1,4 @@
-"""The daemon's payment desk in a test: documents are announced in as many pages as the test says."""
+"""The payment API of a daemon in a test, which divides its events into pages as the test says."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALLOCATION = {
 
 
 class Desk:
-    """Documents of providers, and what was answered to them.
+    """The debit notes and invoices of providers, and the answers to them.
 
     Attributes:
         accepting: called with the name of each document that is about to be accepted; a status that it

@@ -1,4 +1,4 @@
-"""A provider behind a daemon of the tests: it takes batches, and ends their commands when a test says so."""
+"""A provider behind a daemon in a test. It accepts batches, and ends a command when the test says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FakeProvider:
         self.scripts: list[list[dict[str, Any]]] = []
         self.asked: list[tuple[str, int]] = []
         self.state: list[str | None] = ["Ready", None]
-        # Statuses that polls are met with before any result is told.
+        # The statuses that polls get before they get a result.
         self.failures: list[int] = []
         self.patience = longest_poll
         self._results: dict[str, list[dict[str, Any]]] = {}
@@ -67,7 +67,7 @@ class FakeProvider:
             results = self._results.setdefault(batch, [])
             if not self._changed.wait_for(lambda: len(results) > index, min(timeout, self.patience)):
                 return 408, {}, '{"message": "timeout"}'
-            # As the daemon does it: only the entry that was asked for carries its output.
+            # As the real daemon: only the entry that was asked for has its output.
             told = [{**entry, "stdout": None} for entry in results[:index]]
             return 200, {}, json.dumps([*told, results[index]])
 

@@ -19,7 +19,7 @@ INIT = "__init__"
 
 @dataclass(frozen=True, order=True)
 class Offender:
-    """A place that breaks a rule. `rule` and `where` name it without a line number."""
+    """A place that breaks a rule."""
 
     where: str
     rule: str
@@ -262,14 +262,6 @@ def file_of(module: Module) -> str:
     return "/".join(module) + ".py"
 
 
-def complaints(offenders: Iterable[Offender], known: Collection[tuple[str, str]] = ()) -> list[str]:
-    """A line for each offender that is not `known` (where, rule), and each known one that is repaired."""
-    found = sorted(set(offenders))
-    places = {(one.where, one.rule) for one in found}
-    return [
-        *(str(one) for one in found if (one.where, one.rule) not in known),
-        *(
-            f"{where}: repaired, so remove it from the known offenders: {rule}"
-            for where, rule in sorted(set(known) - places)
-        ),
-    ]
+def complaints(offenders: Iterable[Offender]) -> list[str]:
+    """A line for each offender, in order of their places."""
+    return [str(one) for one in sorted(set(offenders))]

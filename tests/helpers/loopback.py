@@ -1,4 +1,4 @@
-"""A tiny HTTP server on loopback that meets each request as a test says, bad manners included."""
+"""A small HTTP server on loopback that answers each request as a test says, also against the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived; `connection` counts the connections from 1."""
+    """A request; `connection` is the number of its connection, from 1."""
 
     method: str
     target: str
@@ -23,7 +23,7 @@ class Received:
     connection: int
 
 
-# What is sent back; None closes the connection without a word.
+# The bytes of the answer; None closes the connection without an answer.
 Behaviour = Callable[["Loopback"], "bytes | None"]
 
 
@@ -41,19 +41,19 @@ def answer(
 
 
 def hang_up(server: Loopback) -> bytes | None:
-    """Take the request and close without answering."""
+    """Read the request and close the connection without an answer."""
     return None
 
 
 def silence(server: Loopback) -> bytes | None:
-    """Take the request and keep quiet until the server is closed."""
+    """Read the request and send nothing until the server is closed."""
     server.silent.release()
     server.closing.wait()
     return None
 
 
 class Loopback:
-    """Meets the first request with the first behaviour, and so on; the last one goes for all that follow."""
+    """Uses the first behaviour for the first request, and so on; the last one for all later requests."""
 
     def __init__(self, *behaviours: Behaviour, listening: bool = True) -> None:
         self.received: list[Received] = []
@@ -64,7 +64,7 @@ class Loopback:
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.socket()
-        # As long as it does not listen, connections are refused and the port is nobody else's.
+        # Bound without listening: connections are refused, and nobody else can use the port.
         self._listener.bind(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -109,7 +109,7 @@ class Loopback:
                         return
                     connection.sendall(reply)
         except OSError:
-            return  # the client has gone
+            return  # the client has closed the connection
 
     def _read(self, stream: BufferedReader, number: int) -> Received | None:
         line = stream.readline().decode()
@@ -129,7 +129,7 @@ class Loopback:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # closed already
+                continue  # it is closed
         for thread in self._threads:
             thread.join(5)
             assert not thread.is_alive()

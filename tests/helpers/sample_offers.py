@@ -1,4 +1,4 @@
-"""Offers as providers make them, and the rules by which a test's cluster accepts them."""
+"""Offers of providers, and the rules by which the cluster of a test accepts them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 def offered(
     more: Mapping[str, Any] | None = None, *, name: str = "prov", per_second: float = 0.0001
 ) -> dict[str, Any]:
-    """The properties of an honest offer that can be paid on the tests' platform."""
+    """The properties of a normal offer, on the payment platform of the tests."""
     return {
         "golem.node.id.name": name,
         f"golem.com.payment.platform.{PLATFORM}.address": "0xprov",
@@ -45,7 +45,7 @@ def proposal_of(
 
 
 class Purse:
-    """A budget of which nothing is spent but what is reserved."""
+    """A budget that pays nothing and only reserves."""
 
     def __init__(self, amount: str = "1") -> None:
         self.amount = Decimal(amount)
@@ -62,7 +62,7 @@ class Purse:
 
 
 def rated(provider: str, worth: float = 1.0, needs: str = "0") -> RatedProposal:
-    """What a provider has offered or answered, rated."""
+    """A rated offer or answer of a provider."""
     return RatedProposal("d1", proposal_of(provider, {}), worth, Decimal(needs))
 
 

@@ -1,4 +1,4 @@
-"""A terminal that a program of a test runs in, and what is to be seen on it."""
+"""A terminal for a program of a test, and what it shows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ COLUMNS = 80
 def run_in_terminal(
     script: str, environment: Mapping[str, str] | None = None, timeout: float = 60.0
 ) -> tuple[int, str]:
-    """Run a Python script with its output on a pseudo-terminal; returns its exit code and all it wrote."""
+    """Run a Python script on a pseudo-terminal; returns its exit code and its output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    # The terminal's own reader: else a program that writes much would wait for ever.
+    # The terminal must be read meanwhile: a program that writes much would block.
     program = subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.DEVNULL,
@@ -43,12 +43,12 @@ def run_in_terminal(
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # the program has closed its end
+    except OSError:  # the program has closed its side
         return b""
 
 
 def seen(written: str) -> list[str]:
-    """The lines on the screen in the end, without what was overwritten."""
+    """The lines that the screen shows at the end."""
     lines: list[list[str]] = [[]]
     column = 0
     for character in written:

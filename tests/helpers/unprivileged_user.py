@@ -1,4 +1,4 @@
-"""A program run by a user without rights, from a copy that such a one can read."""
+"""Runs a program as a user without privileges, with a copy of the package that this user can read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a sandbox is made of, which needs no other packages.
+# The modules of a sandbox, which need no other packages.
 _LOCAL = ("machine/processes", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
 _PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))
 _NOBODY = 65534
 
 
 def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program that needs nothing but sandboxes; skips the test where that can't be."""
+    """Run a Python program that uses sandboxes only; skips the test where another user is not possible."""
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
     if os.geteuid() != 0 or python is None:
         pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")
@@ -31,7 +31,7 @@ def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [python, "-B", "-c", program],
             cwd=folder,
-            # A regular package on PYTHONPATH would win over this copy, which is none.
+            # This copy is a namespace package; Python prefers a regular package on PYTHONPATH.
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             user=_NOBODY,
             group=_NOBODY,

@@ -1,4 +1,4 @@
-"""Somebody who signs transactions."""
+"""Signs transactions with a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRICE = 20_000_000_000
 
 
 class Wallet:
-    """A key, and what can be signed with it."""
+    """A key and the transactions it signs."""
 
     def __init__(self, secret: int) -> None:
         self._key = PrivateKey(secret.to_bytes(32, "big"))
@@ -36,5 +36,5 @@ class Wallet:
 
 
 def transfer(recipient: str, amount: int) -> bytes:
-    """What the token is called with to move `amount` of its smallest units."""
+    """The call data of the token contract that transfers `amount` of its smallest units."""
     return bytes.fromhex("a9059cbb") + bytes(12) + bytes.fromhex(recipient[2:]) + amount.to_bytes(32, "big")

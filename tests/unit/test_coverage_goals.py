@@ -32,8 +32,9 @@ def test_a_missed_goal_is_reported_with_its_files(capsys: pytest.CaptureFixture[
     assert all_but_a.split() == ["all", "but", "a", "20", "95.0%", "95%"]
 
 
-def test_reached_goals_are_reached() -> None:
-    assert report("Lines", [Goal("b", 95, ["b.py"])], {"b.py": Lines(20, 1)})
+@pytest.mark.parametrize(("missed", "reached"), [(100, True), (101, False)])
+def test_a_share_is_not_rounded_up_to_its_goal(missed: int, reached: bool) -> None:
+    assert report("Lines", [Goal("b", 95, ["b.py"])], {"b.py": Lines(2000, missed)}) is reached
 
 
 def test_a_goal_about_nothing_is_an_error() -> None:

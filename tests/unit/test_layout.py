@@ -80,9 +80,6 @@ LOADED_LATE = {
 }
 LATE_PACKAGES = {"platformdirs", "tqdm", "websockets"}
 
-# Offenders that wait for their repair: (place, rule). This set may only shrink.
-STILL_OFFENDING: set[tuple[str, str]] = set()
-
 
 def in_folders_and_imports(package: Package) -> list[Offender]:
     return [
@@ -108,7 +105,7 @@ def package() -> Package:
 
 
 def test_folders_are_small_and_imports_go_one_way(package: Package) -> None:
-    lines = complaints(in_folders_and_imports(package), STILL_OFFENDING)
+    lines = complaints(in_folders_and_imports(package))
     assert not lines, "\n".join(["", *lines])
 
 
@@ -304,11 +301,3 @@ def test_a_tree_without_offenders_is_clean(tmp_path: Path) -> None:
 def test_an_allowed_late_import_is_no_offender(tmp_path: Path) -> None:
     package = planted(tmp_path, {"base.py": "def f():\n    import json\n"})
     assert list(late_imports(package, {("base.py", "import json"): "slow"})) == []
-
-
-def test_a_known_offender_is_not_reported_until_it_is_repaired(tmp_path: Path) -> None:
-    known = {("base.py", "may not import upper")}
-    package = planted(tmp_path / "offending", {"base.py": "from .upper import window\n"})
-    assert complaints(direction(package), known) == []
-    repaired = complaints(direction(planted(tmp_path / "repaired", {})), known)
-    assert repaired == ["base.py: repaired, so remove it from the known offenders: may not import upper"]
