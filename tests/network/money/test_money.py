@@ -419,8 +419,9 @@ def test_a_budget_is_used_up_by_processor_time_too(cheats, among_cheats):
         def run(self):
             return [Run.shell("while true; do :; done")]
 
-    strategy, terms = Strategy(allow=["prov-4"]), Terms(debit_note_interval=2)
-    # Enough for 6 seconds of one thread, so that a slow start leaves time for the work itself.
+    # It ends 6 seconds after the start: until the first debit note one busy thread is foreseen, whatever
+    # share of a processor the thread really has.
+    strategy, terms = Strategy(allow=["prov-4"]), Terms(debit_note_interval=60)
     with Golem(budget="1.05", strategy=strategy, terms=terms, raise_failures=False, stop_grace=0) as golem:
         cluster = golem.run_service(Busy)
         assert cluster.wait(60)
