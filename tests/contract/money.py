@@ -279,6 +279,39 @@ class DocumentContract:
         ):
             assert buyer.say("POST", f"{path}/accept", body) == (400, text)
 
+    def test_an_invoice_that_is_rejected(self, buyer: Buyer) -> None:
+        agreement_id, _ = buyer.hire()
+        buyer.terminate(agreement_id)
+        path = f"{PAYMENT}/invoices/{buyer.invoice(agreement_id)['invoiceId']}"
+        reject = {"rejectionReason": "INCORRECT_AMOUNT", "totalAmountAccepted": "0", "message": "too much"}
+        for _ in range(2):
+            assert buyer.say("POST", f"{path}/reject", reject, timeout=5) == (200, None)
+            assert buyer.get(path)["status"] == "REJECTED"
+        # The daemon lets the requestor change its mind.
+        accept = {
+            "totalAmountAccepted": buyer.get(path)["amount"],
+            "allocationId": buyer.allocate()["allocationId"],
+        }
+        assert buyer.say("POST", f"{path}/accept", accept, timeout=5) == (200, None)
+        assert buyer.get(path)["status"] == "ACCEPTED"
+
+    def test_when_payments_are_sent(self, buyer: Buyer) -> None:
+        cycle = {"platform": PLATFORM, "intervalSec": 10, "extraPayTimeSec": 10}
+        status, answer = buyer.say("POST", f"{PAYMENT}/batchCycle", cycle)
+        assert (status, answer["Ok"]["platform"]) == (200, PLATFORM)
+        assert answer["Ok"]["interval"] == {"secs": 10, "nanos": 0}
+        status, answer = buyer.say("POST", f"{PAYMENT}/batchCycle", {**cycle, "intervalSec": 1})
+        assert status == 200
+        text = "Interval must be greater than 5 seconds (at least 5 minutes suggested)"
+        assert answer["Err"]["ProcessBatchCycleError"].endswith(text)
+        status, answer = buyer.say("POST", f"{PAYMENT}/batchCycle/{PLATFORM}/now", {})
+        assert (status, answer.keys()) == (200, {"resolve_time_ms", "send_time_ms"})
+
+    def test_the_latest_documents_alone_can_be_asked_for(self, buyer: Buyer) -> None:
+        for name in ("debitNotes", "invoices"):
+            assert buyer.get(f"{PAYMENT}/{name}", afterTimestamp=date(60)) == []
+            assert len(buyer.get(f"{PAYMENT}/{name}", maxItems=1)) <= 1
+
     @pytest.mark.parametrize("name", ["debitNotes", "invoices"])
     def test_a_document_that_never_was_is_not_found(self, buyer: Buyer, name: str) -> None:
         body = {"totalAmountAccepted": "1", "allocationId": NO_UUID}

@@ -25,7 +25,7 @@ from tests.contract.buyer import (
     REJECTS_PROPOSALS,
     Buyer,
 )
-from tests.contract.files import ServiceContract
+from tests.contract.files import ServiceContract, TransferContract
 from tests.contract.market import DemandContract, ProposalContract
 from tests.contract.money import AllocationContract, DocumentContract, IdentityContract
 
@@ -108,4 +108,8 @@ class TestDocuments(DocumentContract):
 
 
 class TestServices(ServiceContract):
+    pass
+
+
+class TestTransfers(TransferContract):
     pass

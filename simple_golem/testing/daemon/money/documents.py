@@ -167,8 +167,6 @@ class Documents:
             return FakeAnswer.of_message("Invalid amount accepted", 400)
         if document.status in _ACCEPTED:
             return FakeAnswer.of_json(None)
-        if document.status != "RECEIVED":
-            return FakeAnswer.of_message(f"{self.kind} {document.status.lower()}", 400)
         allocation = self.allocations.find(body["allocationId"])
         if allocation is None:
             return FakeAnswer.of_message(f"Allocation {body['allocationId']} not found", 400)
@@ -189,6 +187,8 @@ class Documents:
                 request, f"unknown variant `{body['rejectionReason']}`, expected one of {expected}"
             )
         document = self._known(document_id)
+        if document.status == "REJECTED":
+            return FakeAnswer.of_json(None)
         if document.status != "RECEIVED":
             return FakeAnswer.of_message(f"Invoice {document.status.lower()}", 400)
         document.status = "REJECTED"
