@@ -126,7 +126,7 @@ class HandClock(Clock):
         super().__init__()
         self._start = start
         self._passed = 0.0
-        self._waiting: dict[threading.Condition, int] = {}
+        self._waiting: dict[object, tuple[threading.Condition, float]] = {}
         self._arrived = threading.Condition()
 
     def now(self) -> datetime:
@@ -138,8 +138,9 @@ class HandClock(Clock):
         return self._passed
 
     def wait(self, condition: threading.Condition, until: float) -> None:
+        waiter = object()
         with self._arrived:
-            self._waiting[condition] = self._waiting.get(condition, 0) + 1
+            self._waiting[waiter] = condition, until
             self._arrived.notify_all()
         try:
             # Looked at after it is known who waits, so that no moving of the clock is missed.
@@ -147,9 +148,7 @@ class HandClock(Clock):
                 condition.wait()
         finally:
             with self._arrived:
-                self._waiting[condition] -= 1
-                if not self._waiting[condition]:
-                    del self._waiting[condition]
+                del self._waiting[waiter]
 
     def advance(self, seconds: float) -> None:
         """Move the clock: appointments are carried out in order, and waits whose time has come end."""
@@ -165,22 +164,29 @@ class HandClock(Clock):
             do_safely(appointment)
 
     def wait_until_waiting(self, count: int = 1, timeout: float = 5.0) -> None:
-        """Block until at least `count` requests and commands wait, for `timeout` real seconds at most.
+        """Block until at least `count` requests and commands wait for a moment that has not come.
+
+        Args:
+            timeout: real seconds to block at most.
 
         Raises:
             TimeoutError: fewer wait.
         """
+
+        def waiting() -> int:
+            return sum(until > self._passed for _, until in self._waiting.values())
+
         with self._arrived:
-            if not self._arrived.wait_for(lambda: sum(self._waiting.values()) >= count, timeout):
-                raise TimeoutError(f"{sum(self._waiting.values())} wait for the clock, not {count}")
+            if not self._arrived.wait_for(lambda: waiting() >= count, timeout):
+                raise TimeoutError(f"{waiting()} wait for the clock, not {count}")
 
     def _start_thread(self) -> None:
         """No thread: `advance` carries out the appointments."""
 
     def _wake_all(self) -> None:
         with self._arrived:
-            waiting = list(self._waiting)
-        for condition in waiting:
+            conditions = {condition for condition, _ in self._waiting.values()}
+        for condition in conditions:
             with condition:
                 condition.notify_all()
 

@@ -74,9 +74,8 @@ class HangUps:
             del self._watched[connection]
             self._selector.unregister(connection)
             try:
-                hung_up = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                hung_up = False
+                # There is something to read, so this does not block: the next request, or the end.
+                hung_up = not connection.recv(1, socket.MSG_PEEK)
             except OSError:
                 hung_up = True
         if hung_up:
