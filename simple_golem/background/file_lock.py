@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-if sys.platform == "win32":
+if sys.platform == "win32":  # pragma: no cover - tests run on Linux
     import msvcrt
 
     # Windows lets no other process read the locked bytes, so these are beyond the end of each file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -172,3 +173,42 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(
     target = open_target(Path("/dev/null"), "Download")
     target.discard()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_socket_is_no_target(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        with pytest.raises(BadLocalFile, match="is a socket; name a file"):
+            open_target(tmp_path / "socket", "Download")
+
+
+def test_a_name_that_became_a_folder_meanwhile_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    target = open_target(tmp_path / "x", "Download")
+    target.file.close()
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    with pytest.raises(BadLocalFile, match="x can't be written"):
+        target.keep(Scope())
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_temporary_file_that_can_not_be_removed_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = open_target(tmp_path / "x", "Download")
+    assert isinstance(target, PartialFile)
+    target.path.unlink()
+    target.path.mkdir()
+    target.discard()
+    assert "could not be removed" in caplog.text
+
+
+def test_a_download_to_a_pipe_needs_a_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "none"))
+    with pytest.raises(BadLocalFile, match="none/pipe can't be written"):
+        open_target(tmp_path / "pipe", "Download")
+    assert os.read(reader, 1) == b""  # nobody has it open for writing
+    os.close(reader)

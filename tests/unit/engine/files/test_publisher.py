@@ -11,12 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tenacity
 
-from simple_golem.background.cancellation import Scope
+from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.engine.files import publisher as files
 from simple_golem.engine.files.local_files import FileEnd, Memory, SinkEnd, SourceEnd
 from simple_golem.engine.files.publisher import FilePublisher
+from simple_golem.errors import NoDaemon, YagnaError
 from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
+from tests.unit.conftest import eventually
 
 
 class Carrier:
@@ -80,6 +83,7 @@ class Bus:
         self.hold: dict[str, threading.Event] = {}
         self.holding = threading.Event()
         self.at_withdrawal: Callable[[], object] = lambda: None
+        self.broken: Exception | None = None
 
     def publish(self, address: str, _components: Any, **_how: Any) -> str:
         self._wait("publish")
@@ -90,11 +94,15 @@ class Bus:
 
     def connect(self, _services_id: str) -> Carrier:
         self._wait("connect")
+        if self.broken:
+            raise self.broken
         self.carriers.append(Carrier())
         self.connected.release()
         return self.carriers[-1]
 
     def withdraw(self, services_id: str, **_how: Any) -> None:
+        if self.broken:
+            raise self.broken
         self.at_withdrawal()
         self.services.pop(services_id, None)
 
@@ -191,3 +199,100 @@ def test_a_file_is_off_the_bus_before_its_websocket_ends(publisher: FilePublishe
     assert publisher.withdraw(file)
     assert closed_before == [False]
     assert bus.carriers[0].closed
+
+
+def test_a_file_whose_websocket_can_not_be_opened_is_not_published(
+    publisher: FilePublisher, bus: Bus
+) -> None:
+    bus.at_withdrawal = lambda: None
+    bus.broken = SocketLost("refused", 500)
+    bus.withdraw = lambda services_id, **_how: bus.services.pop(services_id)  # type: ignore[method-assign]
+    with pytest.raises(NoDaemon, match="files can't be transferred, and nothing was sent: refused"):
+        publisher.publish(source(), Scope())
+    assert bus.services == {}
+
+
+def test_a_daemon_that_does_not_remove_a_service_is_logged(
+    publisher: FilePublisher, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = publisher.publish(source(), Scope())
+    bus.broken = YagnaError("DELETE", "/services/1", None, "timed out")
+    assert not publisher.withdraw(file)
+    assert "could not be taken off the bus" in caplog.text
+    assert bus.carriers[0].closed
+
+
+def test_a_daemon_that_does_not_answer_is_not_asked_again(
+    publisher: FilePublisher, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = publisher.publish(source(), Scope())
+    assert not publisher.withdraw(file, ask=False)
+    assert "the daemon does not answer" in caplog.text
+    assert bus.carriers[0].closed
+    assert list(bus.services) == ["1"]
+
+
+def test_calls_of_a_refused_file_are_refused(
+    publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_REFUSE_CALLS_SECONDS", 0.0)
+    publisher.refuse([])
+    file = publisher.publish(source(), Scope())
+    assert bus.carriers[0].call("GetMetadata") == {"fileSize": 3}
+    publisher.refuse([file])
+    assert bus.carriers[0].call("GetMetadata") == "InternalError"
+
+
+def test_a_websocket_that_can_not_be_opened_again_is_given_up_in_the_end(
+    publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = tenacity.Retrying(wait=tenacity.wait_fixed(0.01), stop=tenacity.stop_after_attempt(3))
+    monkeypatch.setattr(files, "_REOPENING", quick)
+    file = publisher.publish(source(), Scope())
+    other = publisher.publish(source(), Scope())
+    bus.broken = YagnaError("DELETE", "/services/1", 500, "no")
+    bus.carriers[0].get(SocketLost("cut"))
+    eventually(lambda: "could not be opened again" in caplog.text)
+    assert file.lost == 3
+    assert other.lost == 0
+    assert bus.carriers[1].call("GetMetadata") == {"fileSize": 3}
+    bus.broken = None
+    assert publisher.withdraw(file)
+
+
+def test_a_websocket_with_much_unsent_gets_no_more_requests_until_it_is_sent(
+    publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.publish(source(), Scope())
+    carrier = bus.carriers[0]
+    flushed = threading.Semaphore(0)
+
+    def flush() -> None:
+        flushed.release()
+        if len(flushes) == 3:
+            carrier.unsent = 0
+        flushes.append(1)
+
+    flushes: list[int] = []
+    carrier.unsent = files._MOST_UNSENT
+    monkeypatch.setattr(carrier, "flush", flush)
+    assert carrier.call("GetMetadata") == {"fileSize": 3}
+    assert len(flushes) > 3
+
+
+def test_a_publisher_that_was_closed_publishes_nothing(bus: Bus) -> None:
+    yagna: Any = SimpleNamespace(gsb=bus)
+    publisher = FilePublisher(yagna)
+    assert publisher.close(1)
+    with pytest.raises(ScopeEnded, match="the files are closed"):
+        publisher.publish(source(), Scope())
+
+
+def test_closing_closes_every_websocket(bus: Bus) -> None:
+    me = SimpleNamespace(node_id="0xme")
+    yagna: Any = SimpleNamespace(gsb=bus, identity=SimpleNamespace(me=lambda scope: me))
+    publisher = FilePublisher(yagna)
+    file = publisher.publish(source(), Scope())
+    assert publisher.close(5)
+    assert bus.carriers[0].closed
+    assert publisher.withdraw(file)

@@ -162,6 +162,75 @@ def test_nobody_there_is_a_lost_socket():
         GsbSocket("http://127.0.0.1:9/gsb-api/v1/services/x", "the-key")
 
 
+def test_a_long_message_comes_in_pieces_and_pings_are_no_requests():
+    message = encode({"id": "1", "component": "UploadChunk", "payload": {"content": bytes(1000)}})
+
+    def handler(connection: ServerConnection) -> None:
+        connection.ping()
+        connection.send([message[:100], message[100:700], message[700:]])
+        connection.recv(timeout=5)
+
+    with daemon_with(handler) as url:
+        socket = GsbSocket(url, "the-key")
+        (request,) = next_requests(socket)
+        assert request == GsbRequest("1", "UploadChunk", {"content": bytes(1000)})
+        assert socket.receive() == []  # nothing more has come
+        socket.answer("1", None)
+        with pytest.raises(SocketLost):
+            next_requests(socket)
+        socket.close()
+
+
+@pytest.mark.parametrize("call", [{"id": 1, "component": "x", "payload": 2}, {"id": "1"}, [1]])
+def test_a_request_that_can_not_be_answered_ends_the_socket(call: object):
+    def handler(connection: ServerConnection) -> None:
+        connection.send(encode(call))
+        connection.recv(timeout=5)
+
+    with daemon_with(handler) as url:
+        socket = GsbSocket(url, "the-key")
+        with pytest.raises(SocketLost, match=r"without id or component|can't be read"):
+            next_requests(socket)
+        socket.close()
+
+
+def test_what_is_no_websocket_is_a_lost_socket():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        carrier = GsbSocket(f"http://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\n\r\n")
+            with pytest.raises(SocketLost):
+                next_requests(carrier)
+        carrier.close()
+
+
+def test_a_connection_that_was_reset_is_a_lost_socket():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for action in ("receive", "flush"):
+            carrier = GsbSocket(f"http://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.recv(4096)
+            connection.close()
+            assert select.select([carrier], [], [], 5)[0]
+            if action == "flush":
+                carrier._unsent += b"more"
+            with pytest.raises(SocketLost, match=r"reset|Broken pipe"):
+                getattr(carrier, action)()
+            carrier.close()
+
+
+def test_over_https_a_certificate_is_asked_for():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=lambda: server.accept()[0].close())
+        answering.start()
+        with pytest.raises(SocketLost, match="no connection to https"):
+            GsbSocket(f"https://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
+        answering.join()
+
+
 def test_a_service_is_published_and_withdrawn(yagna: Yagna, daemon: responses.RequestsMock):
     body = {"listen": {"on": "/public/gftp/x", "components": ["GetChunk"]}}
     daemon.post(
