@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # A connection that breaks is opened again after these pauses (seconds), at most so often without an event.
 _BEFORE_RECONNECTING = tenacity.wait_exponential(multiplier=0.1, max=10.0)
 _MOST_FAILURES = 8
+_AFTER_LOSS_SECONDS = 0.1
 # The end of a command is reported twice, by its result and by the stream: how much later the stream may be.
 _STREAM_DELAY_SECONDS = 1.0
 _STREAM_CHECK_SECONDS = 0.05
@@ -106,7 +107,7 @@ class BatchOutput:
         )
         try:
             while not reconnecting(self._follow_unless_silent):
-                _wait(self._scope, _BEFORE_RECONNECTING.multiplier)
+                _wait(self._scope, _AFTER_LOSS_SECONDS)
         except ScopeEnded:
             return
         except GolemError:

@@ -1,0 +1,79 @@
+"""Locks on files: against another process, and within this one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simple_golem.background.cancellation import Scope
+from simple_golem.background.file_lock import FileLock, is_locked, locked
+from simple_golem.background.threads import EngineThread
+
+HOLD = """
+import sys
+from pathlib import Path
+from simple_golem.background.file_lock import FileLock
+lock = FileLock(Path(sys.argv[1]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        assert is_locked(path)
+        with pytest.raises(BlockingIOError):
+            FileLock(path, wait=False)
+        other.kill()
+        other.wait(5)
+        FileLock(path).release()
+    assert not is_locked(path)
+
+
+def test_whether_a_file_is_locked_is_found_out_without_making_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    assert not is_locked(path)
+    assert not path.exists()
+
+
+def test_a_lock_is_released_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    lock = FileLock(path)
+    assert is_locked(path)
+    lock.release()
+    other = FileLock(path, wait=False)
+    lock.release()
+    assert is_locked(path)
+    other.release()
+
+
+def test_a_second_one_waits_until_the_first_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    entered, order = Scope(), list[str]()
+
+    def second() -> None:
+        entered.cancel()
+        with locked(path):
+            order.append("second")
+
+    with locked(path):
+        waiting = EngineThread("waiting", second).start()
+        assert entered.wait(5)
+        assert not waiting.join(0.05)
+        order.append("first")
+    assert waiting.join(5)
+    assert order == ["first", "second"]
+
+
+def test_an_error_leaves_nothing_locked(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with pytest.raises(ValueError, match="no"), locked(path):
+        raise ValueError("no")
+    assert not is_locked(path)

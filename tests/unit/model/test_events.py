@@ -1,0 +1,103 @@
+"""Each event is one line for a log."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from decimal import Decimal
+
+import pytest
+
+from simple_golem import events as promised
+from simple_golem.model import events
+from simple_golem.model.commands.commands import Run
+from simple_golem.model.commands.results import Result
+from simple_golem.model.commands.transfers import Upload
+from simple_golem.model.service.states import ServiceState
+
+ONE, TWO = Run("/bin/one"), Run("/bin/two")
+GLM = Decimal("0.5")
+
+LINES: list[tuple[events.Event, str]] = [
+    (events.BudgetAllocated("al1", GLM, "erc20-hoodi-tglm"), "allocation al1 of 0.5 GLM on erc20-hoodi-tglm"),
+    (events.BudgetReleased("al1"), "allocation al1 released"),
+    (events.BudgetChanged("al1", GLM), "allocation al1 is over 0.5 GLM now"),
+    (
+        events.BudgetUsedUp(Decimal(1), GLM),
+        "the budget of 1 GLM is used up, with 0.5 GLM accepted: all is stopped",
+    ),
+    (events.DemandPublished("Service", "d1"), "Service: demand d1 published"),
+    (events.DemandWithdrawn("Service", "d1"), "Service: demand d1 withdrawn"),
+    (events.ProposalReceived("Service", "0x1", "prov", False), "Service: prov (0x1) offers"),
+    (
+        events.ProposalReceived("Service", "0x1", "prov", True),
+        "Service: prov (0x1) is ready to make an agreement",
+    ),
+    (events.ProposalRejected("Service", "too expensive"), "Service: a proposal was rejected: too expensive"),
+    (events.AgreementMade("Service-1", "a1", "0x1", "prov"), "Service-1: agreement a1 with prov (0x1)"),
+    (
+        events.AgreementNotMade("Service-1", "0x1", "prov", "busy"),
+        "Service-1: no agreement with prov (0x1): busy",
+    ),
+    (
+        events.AgreementEnded("Service-1", "a1", True, "no money"),
+        "Service-1: agreement a1 ended by the provider: no money",
+    ),
+    (events.AgreementEnded("Service-1", "a1", False, "done"), "Service-1: agreement a1 ended by us: done"),
+    (events.ActivityCreated("Service-1", "act1", "prov"), "Service-1: activity act1 on prov"),
+    (events.ActivityDestroyed("Service-1", "act1", True), "Service-1: activity act1 destroyed"),
+    (
+        events.ActivityDestroyed("Service-1", "act1", False),
+        "Service-1: activity act1 to be destroyed, which was not confirmed in time",
+    ),
+    (
+        events.StateChanged("Service-1", ServiceState.starting, ServiceState.running),
+        "Service-1 is running",
+    ),
+    (events.BatchStarted("Service-1", [ONE, TWO]), "Service-1: Run('/bin/one') and 1 more begun"),
+    (events.BatchStarted("Service-1", []), "Service-1: nothing begun"),
+    (events.BatchEnded("Service-1", [ONE], [Result()], None), "Service-1: Run('/bin/one') done"),
+    (events.BatchEnded("Service-1", [ONE], [], "failed"), "Service-1: Run('/bin/one') failed"),
+    (
+        events.TransferProgress("Service-1", Upload("a", "/b"), 5, 10),
+        "Service-1: Upload('a', '/b'): 5 of 10 bytes",
+    ),
+    (
+        events.TransferProgress("Service-1", Upload("a", "/b"), 5, None),
+        "Service-1: Upload('a', '/b'): 5 bytes",
+    ),
+    (events.StartProgress("Service", 2, 3), "Service: 2 of 3 running"),
+    (events.MethodCalled("Service-1", "run"), "Service-1: run()"),
+    (events.InstanceFailed("Service-1", "lost", False), "Service-1 has failed: lost"),
+    (
+        events.InstanceFailed("Service-1", "lost", True),
+        "Service-1 is started again on another provider, since lost",
+    ),
+    (events.DebitNoteAccepted("a1", "act1", "0x1", GLM), "debit note of 0x1 over 0.5 GLM accepted"),
+    (events.InvoiceAccepted("a1", "i1", "0x1", GLM), "invoice of 0x1 over 0.5 GLM accepted"),
+    (
+        events.DebitNoteRefused("a1", "act1", "0x1", GLM, "too much"),
+        "debit note of 0x1 over 0.5 GLM refused: too much",
+    ),
+    (
+        events.InvoiceRefused("a1", "i1", "0x1", GLM, "too much"),
+        "invoice of 0x1 over 0.5 GLM refused: too much",
+    ),
+    (events.CleanedUp("s1", "one agreement terminated"), "after the session s1: one agreement terminated"),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), LINES, ids=lambda value: type(value).__name__)
+def test_an_event_is_a_line_for_a_log(event: events.Event, line: str) -> None:
+    assert str(event) == line
+
+
+def test_no_event_is_left_out_here() -> None:
+    bases = {"Event", "InstanceEvent"}
+    assert {type(event).__name__ for event, _line in LINES} == set(promised.__all__) - bases
+
+
+def test_events_that_say_the_same_are_equal_whenever_they_happened() -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+    assert events.BudgetReleased("al1", at=noon) == events.BudgetReleased("al1")
+    assert events.BudgetReleased("al1", at=noon).at == noon
+    assert events.BudgetReleased("al1") != events.BudgetReleased("al2")
