@@ -1,4 +1,4 @@
-"""`docs/architecture.md` shows the folders and the threads that there are."""
+"""`docs/architecture.md` shows the folders, the threads and the order of locks as they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import simple_golem
+from simple_golem.engine import life
 
 ROOT = Path(simple_golem.__file__).parent
 PAGE = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -46,3 +47,11 @@ def test_the_table_of_threads_shows_each_thread() -> None:
         if path.relative_to(ROOT).parts[0] not in ("local", "testing"):
             made |= set(re.findall(r'"(golem-[a-z-]+)[{"]', path.read_text(encoding="utf-8")))
     assert set(re.findall(r"`(golem-[a-z-]+)`", table)) == made
+
+
+def test_the_order_of_locks_is_that_of_the_code() -> None:
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("`ClusterContext`")]
+    steps = [re.findall(r"`(\w+)`", step) for step in line.split("→")]
+    listed = re.findall(r"^\d\. (.*)$", life.__doc__ or "", re.M)
+    assert steps == [re.findall(r"`(\w+)`", step) for step in listed]
+    assert len(steps) > 5
