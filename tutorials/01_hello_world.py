@@ -13,8 +13,8 @@ class DateService(Service):
         return vm.repo(image_tag="golem/alpine:latest")
 
     def start(self):
-        # The loop runs in the background of the provider's machine; this command ends at once.
-        return [Run.shell(f"while true; do date > {DATE_FILE}; sleep 1; done &")]
+        # The first date is there when this command ends; the loop goes on in the background.
+        return [Run.shell(f"date > {DATE_FILE}; while sleep 1; do date > {DATE_FILE}; done &")]
 
     def run(self):
         answer = self.execute(Run.shell(f"cat {DATE_FILE}"))
