@@ -165,8 +165,10 @@ class Lifecycle:
 
     def _close(self, times: ShutdownTimes) -> None:
         with self._lock:
-            self._is_closed = True
             opened = self.opened
+            if opened is not None:
+                opened.session.check_process()
+            self._is_closed = True
         if opened is not None:
             opened.close(times)
 

@@ -333,13 +333,16 @@ def test_a_child_that_was_forked_is_told_to_open_its_own(fake: FakeYagna, tmp_pa
         child = os.fork()
         if child == 0:  # pragma: no cover - in the child
             try:
-                golem.run_service(Idle)
-            except ForkedGolem as error:
-                told.write_text(str(error))
+                for use in (golem.close, lambda: golem.run_service(Idle)):
+                    try:
+                        use()
+                    except ForkedGolem as error:
+                        with told.open("a") as file:
+                            file.write(f"{error}\n")
             finally:
                 os._exit(0)
         assert os.waitpid(child, 0) == (child, 0)
-    assert "open it in the worker" in told.read_text()
+    assert told.read_text().count("open it in the worker") == 2
 
 
 # --- events ------------------------------------------------------------------------------------------

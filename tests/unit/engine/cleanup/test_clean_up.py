@@ -29,6 +29,7 @@ from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
+from tests.helpers.fake_payments import ALLOCATION
 from tests.helpers.sample_offers import offered
 from tests.unit.conftest import API, posted
 
@@ -89,7 +90,7 @@ class Market:
             f"{MARKET}/agreements/{name}/terminate", status=terminating, json={"message": "no way"}
         )
 
-    def invoice(self, name: str, agreement: str, amount: str) -> None:
+    def invoice(self, name: str, agreement: str, amount: str, status: str = "RECEIVED") -> None:
         self.invoices.append(
             {
                 "invoiceId": name,
@@ -97,7 +98,7 @@ class Market:
                 "issuerId": "0xp",
                 "activityIds": [],
                 "amount": amount,
-                "status": "RECEIVED",
+                "status": status,
                 "timestamp": "2026-11-25T00:00:00Z",
                 "paymentPlatform": WHOSE.platform,
             }
@@ -231,3 +232,112 @@ def test_a_session_that_lives_is_left_alone(market: Market, yagna: Yagna, told: 
     assert record_of("alive").open == {"a1"}
     assert record_of("alive").budget == Decimal(1)
     books.close()
+
+
+# what the daemon does not know, and what nobody owes any more
+
+
+def test_what_a_daemon_that_was_set_up_anew_does_not_know_is_forgotten(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1").close()
+    market.daemon.get(f"{MARKET}/agreements/a1", status=404, json={"message": None})
+    assert cleaned(yagna, told) == ([], [])
+    assert not journal_path("dead").exists()
+
+
+def test_what_was_suspended_and_is_unknown_to_the_daemon_is_forgotten(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead", "a1")
+    kept = SuspendedInstance("Hello-a1", "a1", "act-a1", "dead", "al-dead")
+    books.write("suspended", **asdict(kept))
+    books.close()
+    market.daemon.get(f"{MARKET}/agreements/a1", status=404, json={"message": None})
+    assert cleaned(yagna, told) == ([], [])
+    assert not journal_path("dead").exists()
+
+
+def test_suspended_instances_are_ended_if_that_is_asked_for(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead", "a1")
+    kept = SuspendedInstance("Hello-a1", "a1", "act-a1", "dead", "al-dead")
+    books.write("suspended", **asdict(kept))
+    books.close()
+    market.agreement("a1", "Approved")
+    result = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, end_suspended=True)
+    assert (result.suspended, result.problems) == ([], [])
+    assert len(posted(market.daemon, "/market-api/v1/agreements/a1/terminate")) == 1
+    assert record_of("dead").allocations == []
+
+
+def test_an_agreement_that_its_journal_does_not_have_is_found_by_its_session(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    """The kill came between the daemon's answer and the line in the journal."""
+    died("dead").close()
+    row = {"id": "a9", "timestamp": "2026-11-25T00:00:00Z", "approvedDate": None, "role": "Requestor"}
+    market.daemon.replace(responses.GET, f"{MARKET}/agreements", json=[row])
+    market.daemon.replace(responses.GET, f"{ACTIVITY}/activity", json=["act9"])
+    market.agreement("a9", "Pending")
+    market.daemon.post(f"{MARKET}/agreements/a9/cancel", json=None)
+    assert cleaned(yagna, told)[1] == []
+    for step in ("cancel", "terminate"):
+        assert len(posted(market.daemon, f"/market-api/v1/agreements/a9/{step}")) == 1
+    record = record_of("dead")
+    assert (record.open, record.owed) == (set(), {"a9"})
+    assert record.accounts["a9"].instance == "a session that was killed"
+
+
+def test_an_allocation_that_was_planned_is_known_by_its_end(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead")
+    books.write("allocation planned", until="2026-11-25T04:00:00.123456+00:00")
+    books.close()
+    wire = {**ALLOCATION, "timeout": "2026-11-25T04:00:00.123456Z", "allocationId": "al-planned"}
+    other = {**ALLOCATION, "timeout": "2026-11-25T05:00:00Z"}
+    market.daemon.get(f"{PAYMENT}/allocations", json=[other, wire])
+    market.daemon.delete(f"{PAYMENT}/allocations/al-planned", json=None)
+    cleaned(yagna, told)
+    assert len(posted(market.daemon, "/payment-api/v1/allocations/al-planned", "DELETE")) == 1
+    assert not journal_path("dead").exists()
+
+
+@pytest.mark.parametrize(("status", "paid"), [("ACCEPTED", "0.001"), ("REJECTED", "0")])
+def test_an_invoice_that_was_answered_before_is_not_answered_again(
+    market: Market, yagna: Yagna, told: list[Event], status: str, paid: str
+) -> None:
+    books = died("dead", "a1")
+    books.write("suspended", **asdict(SuspendedInstance("Hello-a2", "a2", "act", "dead", "al-dead")))
+    books.close()
+    market.agreement("a1", "Terminated")
+    market.agreement("a2", "Approved")
+    market.invoice("i1", "a1", "0.001", status)
+    assert cleaned(yagna, told) == (["Hello-a2"], [])
+    assert (record_of("dead").owed, record_of("dead").paid) == (set(), Decimal(paid))
+
+
+def test_an_invoice_for_more_than_was_agreed_is_rejected(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1").close()
+    market.agreement("a1", "Terminated")
+    market.invoice("i1", "a1", "0.9")
+    market.daemon.post(f"{PAYMENT}/invoices/i1/reject", body="")
+    assert cleaned(yagna, told) == ([], [])
+    assert len(posted(market.daemon, "/payment-api/v1/invoices/i1/reject")) == 1
+    assert "invoice of" in str(told[-1])
+    assert "refused: it asks for 0.9 GLM" in str(told[-1])
+    assert not journal_path("dead").exists()
+
+
+def test_a_daemon_that_lists_nothing_is_a_problem_that_is_named(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1").close()
+    market.daemon.replace(responses.GET, f"{MARKET}/agreements", status=400, json={"message": "no list"})
+    market.daemon.replace(responses.GET, f"{PAYMENT}/invoices", status=400, json={"message": "no invoices"})
+    _, problems = cleaned(yagna, told)
+    assert ["no list" in problems[0], "no invoices" in problems[1]] == [True, True]
