@@ -10,7 +10,7 @@ from typing import Any
 import tenacity
 
 from simple_golem import Cluster, Golem, Instance, Run, Service
-from simple_golem.testing import FakeProvider
+from simple_golem.testing import FakeProvider, FakeYagna
 
 NORMAL_LIFE = ["pending", "starting", "running", "stopping", "terminated"]
 SECONDS = 10.0
@@ -63,6 +63,14 @@ class Gate:
             return None
         self.wait()
         return "through the gate"
+
+
+def gate_of(fake: FakeYagna) -> Gate:
+    """A gate at which the program `/bin/gate` waits, whichever provider runs it."""
+    gate = Gate()
+    for provider in fake.providers:
+        provider.answers = gate.answers
+    return gate
 
 
 class InThread:

@@ -37,12 +37,12 @@ from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagn
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
-    Gate,
     Idle,
     InThread,
     Sleeping,
     begun,
     calls,
+    gate_of,
     programs,
     seconds_of,
     started,
@@ -142,9 +142,7 @@ def test_closing_from_a_method_or_an_event_does_not_hang(fake: FakeYagna) -> Non
 
 
 def test_nothing_is_run_while_it_is_being_closed(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Slow(Idle):
         def shutdown(self) -> Any:

@@ -26,12 +26,12 @@ from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
-    Gate,
     Idle,
     InThread,
     Sleeping,
     begun,
     calls,
+    gate_of,
     programs,
     started,
     states,
@@ -263,9 +263,7 @@ def by_provider(answer: Any) -> str:
 
 
 def test_the_time_of_a_batch_for_all_counts_from_the_call(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1) as golem:
         cluster = golem.run_service(Idle)
         (instance,) = cluster.wait_until_running(SECONDS)
@@ -308,9 +306,7 @@ def test_leaving_its_with_by_a_signal_only_asks_it_to_end_in_short_times(
 
 
 def test_a_stop_that_takes_too_long_is_said_and_goes_on(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Slow(Idle):
         def shutdown(self) -> Any:

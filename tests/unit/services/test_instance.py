@@ -38,6 +38,7 @@ from tests.helpers.recorded_services import (
     Sleeping,
     begun,
     calls,
+    gate_of,
     programs,
     seconds_of,
     started,
@@ -282,9 +283,7 @@ def test_commands_from_outside_answer_while_it_is_running(fake: FakeYagna) -> No
 
 
 def test_commands_before_and_after_are_refused_with_the_state(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Slow(Idle):
         def start(self) -> Any:
@@ -315,9 +314,7 @@ def test_commands_are_refused_as_long_as_there_is_no_provider(fake: FakeYagna) -
 
 
 def test_a_batch_that_takes_longer_than_its_time_is_awaited_by_the_next_one(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1) as golem:
         instance = started(golem)
         with pytest.raises(BatchTimeout, match="may still be running"):
@@ -330,9 +327,7 @@ def test_a_batch_that_takes_longer_than_its_time_is_awaited_by_the_next_one(fake
 
 
 def test_the_time_of_a_batch_counts_from_the_call_and_not_from_its_turn(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1) as golem:
         instance = started(golem)
         first = InThread(instance.execute, Run("/bin/gate"))
@@ -372,9 +367,7 @@ def test_a_batch_from_outside_that_is_cut_by_a_stop_is_lost_and_shutdown_is_skip
 
 
 def test_a_batch_from_outside_may_end_within_the_grace_and_new_ones_are_refused(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1) as golem:
         instance = started(golem)
         asked = InThread(instance.execute, Run("/bin/gate"))
@@ -467,9 +460,7 @@ def test_a_stop_is_felt_at_once_where_a_provider_keeps_us_waiting(
 
 
 def test_a_stop_while_start_executes_lets_it_end_and_raises_at_the_next_call(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Starting(Idle):
         def start(self) -> Any:
@@ -547,9 +538,7 @@ def test_a_stop_from_inside_ends_it_at_the_next_wait(fake: FakeYagna) -> None:
 
 
 def test_a_second_stop_in_shutdown_changes_nothing(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Closing(Idle):
         def shutdown(self) -> Any:

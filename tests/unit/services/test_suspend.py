@@ -12,11 +12,11 @@ from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, Wait
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import (
     SECONDS,
-    Gate,
     Idle,
     InThread,
     begun,
     calls,
+    gate_of,
     programs,
     started,
     states,
@@ -99,9 +99,7 @@ def test_only_what_runs_can_be_suspended_and_the_others_are_stopped(fake: FakeYa
 
 
 def test_a_batch_under_way_may_end_before_it_is_suspended(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1) as golem:
         instance = started(golem)
         asked = InThread(instance.execute, Run("/bin/gate"))
@@ -120,9 +118,7 @@ def test_a_batch_under_way_may_end_before_it_is_suspended(fake: FakeYagna) -> No
 def test_a_command_that_still_runs_is_told_when_it_is_suspended(
     fake: FakeYagna, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
     with Golem(1, stop_grace=0.05) as golem:
         instance = started(golem)
         asked = InThread(instance.execute, Run("/bin/gate"))

@@ -13,12 +13,12 @@ from simple_golem.testing import FakeProvider, FakeYagna, HandClock
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
-    Gate,
     Idle,
     InThread,
     Sleeping,
     begun,
     calls,
+    gate_of,
     programs,
     seconds_of,
     started,
@@ -84,9 +84,7 @@ def test_an_agreement_that_ends_without_a_reason_is_said_so(fake: FakeYagna) -> 
 
 
 def test_an_agreement_that_ends_while_it_is_being_stopped_changes_nothing(fake: FakeYagna) -> None:
-    gate = Gate()
-    for provider in fake.providers:
-        provider.answers = gate.answers
+    gate = gate_of(fake)
 
     class Slow(Idle):
         def shutdown(self) -> Any:
