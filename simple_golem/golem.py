@@ -143,7 +143,7 @@ class Golem:
     ) -> None:
         self._lifecycle.leave(error)
 
-    # --- events ------------- -------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------
 
     def on_event(self, listener: Listener) -> Listener:
         """Call `listener(event)` for each event from now on; returns it, so this is a decorator, too.

@@ -1,4 +1,4 @@
-"""The agreements of a session: the one place that knows who has to hear of an agreement.
+"""The agreements of a session: the one place that reports a change of an agreement to all that need it.
 
 These hear of it: the ledger and the journals, the budget, the chooser, the expected invoices, the health
 check, and the life that the agreement was made for.

@@ -71,7 +71,8 @@ class Session:
         release_scope: cancelled when the time for releasing everything is over.
         files: publishes files for providers.
         demands: those on the market.
-        providers, chooser, agreement_maker: who is occupied, who is asked next, and how.
+        providers, chooser, agreement_maker: which providers are occupied, which one comes next, and how
+            it is asked.
         money: budget, accounts and answers to providers.
         agreements: those in force.
     """

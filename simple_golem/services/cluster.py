@@ -37,7 +37,7 @@ class Cluster:
     """The instances of one service; made by `golem.run_service`.
 
     Attributes:
-        expiration: when the cluster ends of itself (UTC).
+        expiration: when the cluster ends by itself (UTC).
     """
 
     def __init__(

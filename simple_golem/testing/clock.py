@@ -19,7 +19,7 @@ class Appointment:
     """An action at a moment of a clock; it can be cancelled until then."""
 
     def __init__(self, at: float, action: Action, clock: Clock | None = None) -> None:
-        """Args: clock: is told when the action is cancelled."""
+        """Args: clock: hears when the action is cancelled."""
         self.at = at
         self._action: Action | None = action
         self._clock = clock
@@ -103,7 +103,7 @@ class Clock:
             do_safely(appointment)
 
     def _next_due(self) -> Appointment | None:
-        """Block until an appointment is due; None when there are none, which ends the thread."""
+        """Block until a call is due; returns None when there are no calls, which ends the thread."""
         with self._changed:
             while self._appointments:
                 left = self._appointments[0][0] - self.monotonic()

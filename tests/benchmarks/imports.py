@@ -1,4 +1,4 @@
-"""What an import costs a user, who has installed a wheel and its bytecode with it."""
+"""What an import costs a user who has installed the wheel, bytecode included."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Life:
         service: the user's object, new for each life.
         instance: whose life it is.
         on_abandoned: called by a worker with the outcome, where the life has ended without its thread.
-        suspended: what an earlier session left alive, None to start anew.
+        suspended: what an earlier session left alive; None if the life is a new one.
 
     Attributes:
         link: what the user's object calls.

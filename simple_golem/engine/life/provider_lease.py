@@ -137,7 +137,7 @@ class ProviderLease:
         Blocks until both are done, or a scope of the life's end is cancelled.
 
         Args:
-            outcome: how the life ended, which the provider is told.
+            outcome: how the life ended; the provider receives it as the reason.
             until: when it has to be done, on the monotonic clock.
         """
         life, agreement = self._life, self._life.agreement

@@ -145,7 +145,7 @@ class AgreementMaker:
 
         Args:
             agreement: which one.
-            reason, code: what the provider is told.
+            reason, code: what is sent to the provider.
             scope: cancelling it ends the request.
 
         Returns:

@@ -61,7 +61,7 @@ class Chooser:
 
     @contextmanager
     def _listed(self, book: OfferBook) -> Iterator[None]:
-        """Have the book be told of what changes outside of it."""
+        """Tell the book about changes outside of it, as long as this is open."""
         with self._lock:
             self._books.append(book)
         try:

@@ -1,4 +1,4 @@
-"""What one Golem knows about providers: who is occupied, who has failed, and who is banned."""
+"""What one Golem knows about providers: which are occupied, have failed, or are banned."""
 
 from __future__ import annotations
 

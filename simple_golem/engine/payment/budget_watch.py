@@ -58,7 +58,7 @@ class BudgetWatch:
         self._check_in(_SHORTEST_PAUSE_SECONDS)
 
     def topped_up(self) -> None:
-        """Begin anew with a larger budget."""
+        """Start again with a larger budget."""
         self.is_used_up = False
         self.check_soon()
 

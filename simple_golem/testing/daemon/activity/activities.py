@@ -26,7 +26,7 @@ class Activity:
     """An activity of the requestor.
 
     Attributes:
-        state: as its provider has told it last.
+        state: the last one that its provider has reported.
         exe_unit: what serves it; None until it is created.
         destroyed_at: when it ended, on the clock.
     """

@@ -28,7 +28,7 @@ class Service:
 
     Attributes:
         changed: notified when there is something to send, an answer, or an end.
-        connection: whoever serves its WebSocket at present.
+        connection: what serves its WebSocket at present.
         is_withdrawn: whether it is gone from the bus.
     """
 
