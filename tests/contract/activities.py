@@ -189,7 +189,7 @@ class BatchContract:
         message = "ExeScript command exited with code 3"
         failed = [(0, "Error", None, None, message, True)]
         assert outcome(buyer.get(batch, timeout=5, commandIndex=0)) == failed
-        # Nobody is told so who waits for what comes after it.
+        # A caller that waits for what comes after it does not hear of it.
         assert buyer.say("GET", batch, timeout=0.1, commandIndex=1) == TIMEOUT
         assert outcome(buyer.get(batch, timeout=0.1)) == failed
         assert outcome(buyer.run(activity_id, shell("true")))[0][1] == "Ok"

@@ -1,4 +1,4 @@
-"""Agreements: their states, who may change them, and what is told of it."""
+"""Agreements: their states, which side may change them, and the events of a change."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class AgreementContract:
         assert (told[1]["reason"], told[1]["signature"]) == (OVER, "")
         assert told[0].keys() == {"eventDate", "agreementId", "eventType"}
         assert events_of(buyer, agreement_id, told[0]["eventDate"]) == told[1:]
-        # What was agreed is offered anew.
+        # What was agreed is offered again.
         del demand.offers[HONEST]
         assert buyer.offer(demand)["state"] == "Initial"
 

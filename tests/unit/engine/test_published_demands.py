@@ -10,8 +10,8 @@ from simple_golem.background.threads import WorkerPool
 from simple_golem.engine.published_demands import PublishedDemands
 from simple_golem.errors import NotRunning
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_market import FakeMarket
-from tests.helpers.sample_offers import demand_of
+from tests.helpers.written_answers.fake_market import FakeMarket
+from tests.helpers.written_answers.sample_offers import demand_of
 from tests.unit.conftest import eventually
 
 

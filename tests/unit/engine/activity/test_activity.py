@@ -20,7 +20,7 @@ from simple_golem.model.commands.commands import Command, Run
 from simple_golem.model.commands.results import Results
 from simple_golem.model.commands.transfers import Upload
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_provider import ACTIVITY, FakeProvider
+from tests.helpers.written_answers.fake_provider import ACTIVITY, FakeProvider
 from tests.unit.conftest import eventually
 
 AT_ONCE = 0.3

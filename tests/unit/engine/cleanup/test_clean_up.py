@@ -29,8 +29,8 @@ from simple_golem.model.events import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_payments import ALLOCATION
-from tests.helpers.sample_offers import offered
+from tests.helpers.written_answers.fake_payments import ALLOCATION
+from tests.helpers.written_answers.sample_offers import offered
 from tests.unit.conftest import API, posted
 
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")

@@ -16,7 +16,7 @@ from simple_golem.engine.market.agreement import Agreement, AgreementMaker
 from simple_golem.model.events import AgreementMade, AgreementNotMade, Event
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
-from tests.helpers.sample_offers import proposal_of
+from tests.helpers.written_answers.sample_offers import proposal_of
 from tests.unit.conftest import API, posted
 
 AGREEMENTS = "/market-api/v1/agreements"

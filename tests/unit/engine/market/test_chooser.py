@@ -17,7 +17,7 @@ from simple_golem.errors import OutOfBudget
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
-from tests.helpers.sample_offers import Purse, demand_of, rated, rules_of
+from tests.helpers.written_answers.sample_offers import Purse, demand_of, rated, rules_of
 from tests.unit.conftest import eventually
 
 AT_ONCE = 0.3

@@ -25,8 +25,8 @@ from simple_golem.model.offers.prices import COEFFICIENTS
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import INTERVAL, Terms
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_market import DEMANDS, FakeMarket, event, rejection
-from tests.helpers.sample_offers import PLATFORM, Purse, demand_of, offered, rules_of
+from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event, rejection
+from tests.helpers.written_answers.sample_offers import PLATFORM, Purse, demand_of, offered, rules_of
 from tests.unit.conftest import API, eventually, posted
 
 PROPOSALS = f"{DEMANDS}/d1/proposals"

@@ -14,8 +14,8 @@ from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.listing import Listing
 from simple_golem.model.events import DemandPublished, DemandWithdrawn, Event
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_market import DEMANDS, FakeMarket, event
-from tests.helpers.sample_offers import demand_of, offered
+from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event
+from tests.helpers.written_answers.sample_offers import demand_of, offered
 from tests.unit.conftest import API, eventually, posted
 
 OFFERED = offered()

@@ -25,9 +25,9 @@ from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import OutOfBudget
 from simple_golem.model.events import Event, ProposalRejected
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_market import FakeMarket, event
 from tests.helpers.lock_order import LockOrder
-from tests.helpers.sample_offers import PLATFORM, demand_of, offered, rated
+from tests.helpers.written_answers.fake_market import FakeMarket, event
+from tests.helpers.written_answers.sample_offers import PLATFORM, demand_of, offered, rated
 from tests.unit.conftest import eventually
 
 PROMISED = re.findall(r"^\d+\. `(\w+\.\w+)`", package.__doc__ or "", re.MULTILINE)

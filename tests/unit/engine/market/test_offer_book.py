@@ -11,7 +11,7 @@ from simple_golem.engine.market.offer_book import OfferBook, Pause
 from simple_golem.engine.market.providers import Providers
 from simple_golem.errors import OutOfBudget
 from simple_golem.yagna.values import Proposal
-from tests.helpers.sample_offers import Purse, rated
+from tests.helpers.written_answers.sample_offers import Purse, rated
 from tests.unit.conftest import eventually
 
 AT_ONCE = 0.3

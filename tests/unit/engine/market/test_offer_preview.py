@@ -15,8 +15,8 @@ from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.payload.payload import Payload
 from simple_golem.model.settings import Settings
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_market import DEMANDS, FakeMarket, event, rejection
-from tests.helpers.sample_offers import PLATFORM, offered
+from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event, rejection
+from tests.helpers.written_answers.sample_offers import PLATFORM, offered
 from tests.unit.conftest import API, posted
 
 SETTINGS = Settings.resolve("key", api_url=API, subnet_tag="mine", environ={})

@@ -10,7 +10,7 @@ from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, Terms
-from tests.helpers.sample_offers import offered, proposal_of, rules_of
+from tests.helpers.written_answers.sample_offers import offered, proposal_of, rules_of
 
 
 def broken(offer: Offer) -> bool:

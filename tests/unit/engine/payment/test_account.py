@@ -14,7 +14,7 @@ import pytest
 from simple_golem.engine.payment.account import Account, ActivityAccount, total
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR, Prices
-from tests.helpers.sample_offers import offered
+from tests.helpers.written_answers.sample_offers import offered
 
 # 0.0001 a second, 0.0002 a second of processor time, 0.0001 for the start; four threads.
 THREADS = {"golem.inf.cpu.threads": 4}

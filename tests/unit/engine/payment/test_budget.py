@@ -15,8 +15,8 @@ from simple_golem.model.events import BudgetAllocated, BudgetChanged, BudgetRele
 from simple_golem.model.offers.prices import CPU, DURATION, Prices
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import DebitNote
-from tests.helpers.fake_payments import PAYMENT, PLATFORM, Desk
-from tests.helpers.money_setup import Till
+from tests.helpers.written_answers.fake_payments import PAYMENT, PLATFORM, Desk
+from tests.helpers.written_answers.money_setup import Till
 from tests.unit.conftest import API, posted
 
 # Time alone has a price: of processor time nothing is known before the first note.

@@ -27,7 +27,7 @@ from simple_golem.engine.payment.journal import (
 )
 from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.model.offers.offer import Offer
-from tests.helpers.sample_offers import NOON, offered
+from tests.helpers.written_answers.sample_offers import NOON, offered
 
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 SUSPENDED = {

@@ -23,7 +23,7 @@ from simple_golem.errors import NotRunning
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.values import Agreement, AgreementState, DebitNote
-from tests.helpers.sample_offers import NOON, offered
+from tests.helpers.written_answers.sample_offers import NOON, offered
 
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 

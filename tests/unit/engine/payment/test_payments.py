@@ -23,8 +23,8 @@ from simple_golem.model.events import (
     InvoiceRefused,
 )
 from simple_golem.yagna.client import Yagna
-from tests.helpers.fake_payments import PAYMENT, Desk
-from tests.helpers.money_setup import PRICES, Till
+from tests.helpers.written_answers.fake_payments import PAYMENT, Desk
+from tests.helpers.written_answers.money_setup import PRICES, Till
 from tests.unit.conftest import API, eventually
 
 AT_ONCE = 0.3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.helpers.child_processes import running_children
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 UNTIDY = """
 import subprocess, sys, threading
 

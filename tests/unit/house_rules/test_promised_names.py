@@ -20,7 +20,7 @@ PROMISED = (
     "simple_golem.local",
     "simple_golem.testing",
 )
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 PAGES = (CHECKOUT / "README.md", *sorted((CHECKOUT / "tutorials").glob("*.md")))
 SCRIPTS = sorted((CHECKOUT / "tutorials").glob("*.py"))
 TREE_LINE = re.compile(r"^(?P<branch>[│ ├└─]*)(?P<name>\w+)(?: +\((?P<builtin>\w+)\))?(?: |$)")

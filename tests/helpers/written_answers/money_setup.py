@@ -23,7 +23,7 @@ from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import Prices
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.daemon_events import DaemonEvents
-from tests.helpers.sample_offers import PLATFORM, offered
+from tests.helpers.written_answers.sample_offers import PLATFORM, offered
 
 # Of an honest offer: 0.0001 a second, 0.0002 a second of processor time, 0.0001 for the start.
 PRICES = Prices.of(offered())
