@@ -2,7 +2,7 @@
 
 * `Listing` has one `Demand` on the market at a time, and publishes a new one after the old one was withdrawn.
 * `Demand` publishes, reads and withdraws. Its `OfferBook` keeps the offers and answers of providers.
-* `Chooser` takes the best provider from a book, or waits. `Providers` knows which are occupied, by all.
+* `Chooser` takes the best provider from a book, or waits. `Providers` knows which ones are occupied.
 * `AgreementMaker` turns the chosen proposal into an `Agreement`.
 
 Order of locks: a thread that holds one of these locks takes only locks further down in the list.
