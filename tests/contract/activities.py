@@ -58,7 +58,7 @@ class ActivityContract:
         assert buyer.get(f"{path}/state") == {"state": ["Deployed", None]}
         buyer.run(activity_id, {"start": {}})
         assert buyer.get(f"{path}/state") == {"state": ["Ready", None]}
-        usage = buyer.get(f"{path}/usage")
+        usage = buyer.usage(activity_id)
         assert usage.keys() == {"currentUsage", "timestamp"}
         assert len(usage["currentUsage"]) == 2
 

@@ -239,6 +239,16 @@ class Buyer:
         results: list[dict[str, Any]] = self.get(self.execute(activity_id, *commands), timeout=10)
         return results
 
+    def usage(self, activity_id: str) -> dict[str, Any]:
+        """Wait for the usage of an activity: the daemon has none before its provider's first report."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            usage: dict[str, Any] = self.get(f"{ACTIVITY}/activity/{activity_id}/usage")
+            if usage.keys() != {"timestamp"}:
+                return usage
+            assert time.monotonic() < deadline, "no usage was reported"
+            time.sleep(0.02)
+
     def terminate(self, agreement_id: str) -> None:
         reason = {"message": "over", "golem.requestor.code": "Success"}
         path = f"{MARKET}/agreements/{agreement_id}/terminate"
