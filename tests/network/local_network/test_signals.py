@@ -40,7 +40,9 @@ class Talking(Service):
         return [Run("/bin/sleep", {shutdown_seconds!r})]
 
 def say(what):
-    print(what, flush=True)
+    # One write for the whole line: print() writes its end apart, and lines of two threads would mix.
+    sys.stdout.write(what + "\\n")
+    sys.stdout.flush()
 
 class Handler(logging.Handler):
     def emit(self, record):

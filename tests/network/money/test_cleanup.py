@@ -34,7 +34,8 @@ from simple_golem import Golem, Run, Service
 class Loop(Service):
     run_interval = 0.5
     def run(self):
-        print("run", self.name, flush=True)
+        sys.stdout.write(f"run {{self.name}}\\n")  # one write, so lines of two threads do not mix
+        sys.stdout.flush()
         self.execute(Run("/bin/echo", "hi"))
 
 with Golem(budget={budget!r}) as golem:
