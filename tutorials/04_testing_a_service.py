@@ -1,6 +1,10 @@
 """Testing a service: its methods return plain values, so a test needs no network, no daemon and no money."""
 
-from simple_golem import CommandFailed, Result, Run, Service
+import os
+from unittest.mock import patch
+
+from simple_golem import CommandFailed, Golem, Result, Run, Service
+from simple_golem.testing import FakeProvider, FakeYagna
 
 
 class Thermometer(Service):
@@ -47,6 +51,14 @@ def test_a_broken_sensor_is_reported_and_the_service_goes_on():
     thermometer.run()
     assert thermometer.warning == "no reading"
     assert not thermometer.stopping
+
+
+def test_its_whole_life_on_a_network_in_memory():
+    provider = FakeProvider(answers={"/golem/run/thermometer --read": "35"})
+    with FakeYagna([provider]) as yagna, patch.dict(os.environ, yagna.environment), Golem(budget=1) as golem:
+        cluster = golem.run_service(Thermometer)
+        cluster.wait(timeout=20)
+        assert cluster.instances[0].service.warning == "35 degrees"
 
 
 if __name__ == "__main__":
