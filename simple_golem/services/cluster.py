@@ -172,13 +172,14 @@ class Cluster:
     # --- doing ----------------------------------------------------------------------------------------
 
     def execute(
-        self, *commands: Command, timeout: float | None = None
+        self, *commands: Command, timeout: float | None = None, check: bool = True
     ) -> Mapping[Instance, Results | GolemError]:
         """Run the same commands on all running instances, side by side; blocks until all have answered.
 
         Args:
             commands: run as one batch on each.
             timeout: seconds at most for each; None waits as long as the instance lives.
+            check: False has results for instances whose command failed, too, instead of its error.
 
         Returns:
             For each instance that was running its results, or the error that its `execute` would raise.
@@ -189,7 +190,7 @@ class Cluster:
         for instance, future in asked.items():
             try:
                 seconds = None if timeout is None else left.remaining()
-                answers[instance] = instance.result_of(future, seconds)
+                answers[instance] = instance.result_of(future, seconds, check)
             except GolemError as error:
                 answers[instance] = error
         return answers

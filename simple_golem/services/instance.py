@@ -15,6 +15,7 @@ from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     BadState,
     BatchTimeout,
+    CommandFailed,
     GolemError,
     MethodStuck,
     NotRunning,
@@ -131,7 +132,7 @@ class Instance:
 
     # --- commands -------------------------------------------------------------------------------------
 
-    def execute(self, *commands: Command, timeout: float | None = None) -> Results:
+    def execute(self, *commands: Command, timeout: float | None = None, check: bool = True) -> Results:
         """Run commands on the provider while the instance is running; blocks until they have ended.
 
         May be called from any thread. Batches go one after the other, first come, first served.
@@ -139,6 +140,8 @@ class Instance:
         Args:
             commands: run as one batch; without any, nothing is sent.
             timeout: seconds at most; None waits as long as the instance lives.
+            check: False returns the results up to a command that failed, instead of raising its error:
+                `results.success` is False then, and `results.check()` raises it.
 
         Returns:
             A tuple of one `Result` per command; from that of a single command, `stdout`, `stderr` and
@@ -150,7 +153,7 @@ class Instance:
             BatchTimeout: it took longer; it may still be running.
             BatchLost: the instance was stopped or lost before the end.
         """
-        return self.result_of(self.submit(commands, timeout), timeout)
+        return self.result_of(self.submit(commands, timeout), timeout, check)
 
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results."""
@@ -179,8 +182,16 @@ class Instance:
             return link.execute(batch, timeout)
         raise NotRunning(f"{self.name} is {self.state.value}: commands can be run while it is running")
 
-    def result_of(self, future: Future[Results], timeout: float | None) -> Results:
+    def result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:
         """Return what a submitted batch answered, waiting for its turn for `timeout` seconds at most."""
+        try:
+            return self._awaited(future, timeout)
+        except CommandFailed as error:
+            if check:
+                raise
+            return Results.up_to(error)
+
+    def _awaited(self, future: Future[Results], timeout: float | None) -> Results:
         try:
             return future.result(timeout)
         except FutureTimeout as error:

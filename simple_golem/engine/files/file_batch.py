@@ -17,8 +17,8 @@ from typing import BinaryIO
 from ...background.cancellation import Scope
 from ...errors import BadLocalFile, CommandFailed, TransferFailed
 from ...model.commands.commands import Command, Transfer
-from ...model.commands.failure import command_failed, results_so_far
-from ...model.commands.results import Result, Results
+from ...model.commands.failure import command_failed
+from ...model.commands.results import Result, Results, results_so_far
 from ...model.commands.transfers import (
     Download,
     DownloadCommand,

@@ -9,8 +9,7 @@ from typing import Protocol
 from ...background.cancellation import Deadline, ScopeEnded
 from ...errors import ActivityLost, CommandFailed
 from ...model.commands.commands import Command
-from ...model.commands.failure import results_so_far
-from ...model.commands.results import Results
+from ...model.commands.results import Results, results_so_far
 from ...model.events import BatchEnded, BatchStarted
 from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol
 
 from ...errors import CommandFailed
 from .commands import Command
-from .results import Result
 from .transfers import FileCommand
 
 # What the system of the provider says of a file's place, and what that means here.
@@ -21,7 +20,28 @@ _MOST_LINES = 5
 _MOST_CHARACTERS = 300
 
 
-def command_failed(results: Sequence[Result], commands: Sequence[Command], provider: str) -> CommandFailed:
+class FailedResult(Protocol):
+    """A result, as the error of its batch needs it."""
+
+    @property
+    def stdout(self) -> str: ...
+    @property
+    def stderr(self) -> str: ...
+    @property
+    def success(self) -> bool: ...
+    @property
+    def message(self) -> str | None: ...
+    @property
+    def exit_code(self) -> int | None: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def command(self) -> Command | None: ...
+
+
+def command_failed(
+    results: Sequence[FailedResult], commands: Sequence[Command], provider: str
+) -> CommandFailed:
     """Build the error of a batch whose last result is a failure.
 
     Args:
@@ -45,11 +65,6 @@ def command_failed(results: Sequence[Result], commands: Sequence[Command], provi
         why += _advice(f"{failed.message} {failed.stderr}")
     message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
     return CommandFailed(message, command=command, results=results, provider=provider)
-
-
-def results_so_far(error: CommandFailed) -> tuple[Result, ...]:
-    """The results that an error of this library carries; `CommandFailed` itself knows less of their type."""
-    return cast("tuple[Result, ...]", error.results)
 
 
 def _advice(said: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from ...errors import BadJson, NoBytes, NoData, NotOneResult
+from ...errors import BadJson, CommandFailed, NoBytes, NoData, NotOneResult
 from ..base.wire_time import parse_time
 from .commands import Command, Run
+from .failure import command_failed
 
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
 
@@ -123,6 +124,36 @@ class Results(tuple[Result, ...]):
     With exactly one of them, `stdout`, `stderr`, `exit_code` and the like can be read from it directly.
     """
 
+    _failure: CommandFailed | None
+
+    def __new__(cls, results: Iterable[Result] = (), failure: CommandFailed | None = None) -> Results:
+        made = super().__new__(cls, results)
+        made._failure = failure
+        return made
+
+    @classmethod
+    def up_to(cls, failure: CommandFailed) -> Results:
+        """Return the results of a batch that ended with this error; `check` raises it."""
+        return cls(results_so_far(failure), failure.with_traceback(None))
+
+    @property
+    def success(self) -> bool:
+        """Whether all commands succeeded; after a failed one, the rest of its batch was not run."""
+        return all(result.success for result in self)
+
+    def check(self) -> Results:
+        """Return the results themselves, if all commands succeeded.
+
+        Raises:
+            CommandFailed: one of them failed, as `execute` itself raises it without `check=False`.
+        """
+        if self.success:
+            return self
+        if self._failure is None:  # they were put together by a test
+            failed = next(place for place, result in enumerate(self) if not result.success)
+            self._failure = command_failed(self[: failed + 1], (), "a provider")
+        raise self._failure
+
     @property
     def stdout(self) -> str:
         """What the one command wrote to its standard output."""
@@ -158,11 +189,6 @@ class Results(tuple[Result, ...]):
         """The exit code of the one command, None if the provider did not tell it."""
         return self._only("exit_code").exit_code
 
-    @property
-    def success(self) -> bool:
-        """Whether the one command succeeded."""
-        return self._only("success").success
-
     def _only(self, attribute: str) -> Result:
         if len(self) == 1:
             return self[0]
@@ -172,6 +198,11 @@ class Results(tuple[Result, ...]):
 
     def __repr__(self) -> str:
         return f"Results([{', '.join(map(repr, self))}])"
+
+
+def results_so_far(error: CommandFailed) -> tuple[Result, ...]:
+    """The results that an error of this library carries; `CommandFailed` itself knows less of their type."""
+    return cast("tuple[Result, ...]", error.results)
 
 
 def wire_bytes(output: object) -> bytes:

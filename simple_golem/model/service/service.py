@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from ...errors import BadService, BadWaitTime, GolemError, NoContext, NotRunning, ServiceStopped
+from ...errors import (
+    BadService,
+    BadWaitTime,
+    CommandFailed,
+    GolemError,
+    NoContext,
+    NotRunning,
+    ServiceStopped,
+)
 from ..commands.answers import Answers, answer_batch, checked_answers
 from ..commands.commands import Command, Commands, batch_of
 from ..commands.results import Result, Results
@@ -117,12 +125,14 @@ class Service:
 
     # --- what can be used in them ---
 
-    def execute(self, *commands: Command, timeout: float | None = None) -> Results:
+    def execute(self, *commands: Command, timeout: float | None = None, check: bool = True) -> Results:
         """Run commands on the provider, one after the other, and block until they have ended.
 
         Args:
             commands: what to run; nothing is sent if there is none.
             timeout: seconds to wait at most; None waits as long as the instance lives.
+            check: False returns the results up to a command that failed, instead of raising its error:
+                `results.success` is False then, and `results.check()` raises it.
 
         Returns:
             A tuple of one `Result` per command; from that of a single command, `stdout`, `stderr` and
@@ -136,10 +146,18 @@ class Service:
         batch = batch_of(commands)
         if timeout is not None:
             _check_number("timeout", timeout, zero=False)
-        ties = self._simple_golem
         if not batch:
             self.wait(0)
             return Results()
+        try:
+            return self._executed(batch, timeout)
+        except CommandFailed as error:
+            if check:
+                raise
+            return Results.up_to(error)
+
+    def _executed(self, batch: tuple[Command, ...], timeout: float | None) -> Results:
+        ties = self._simple_golem
         if ties.link is not None:
             return ties.link.execute(batch, timeout)
         if ties.stopping:

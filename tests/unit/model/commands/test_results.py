@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import datetime, timezone
 
 import pytest
@@ -93,13 +94,45 @@ def test_of_one_result_the_output_can_be_read_directly() -> None:
     assert (results.stdout, results.stderr, results.exit_code, results.success) == ("out", "err", 2, False)
 
 
-@pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code", "success"])
+@pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code"])
 def test_of_several_results_one_must_say_which(attribute: str) -> None:
     with pytest.raises(NotOneResult, match=rf"2 results; say which: results\[0\]\.{attribute}"):
         getattr(Results([Result(), Result()]), attribute)
     with pytest.raises(NotOneResult, match="no command was run"):
         getattr(Results(), attribute)
     assert issubclass(NotOneResult, AttributeError)
+
+
+def test_results_succeed_if_all_commands_did() -> None:
+    results = Results([Result(), Result(index=1)])
+    assert results.success
+    assert results.check() is results
+    assert Results().success
+    assert Results().check() == ()
+    assert not Results([Result(), Result(success=False)]).success
+
+
+def test_the_check_of_results_raises_the_error_of_their_batch() -> None:
+    commands = (Run("/bin/true"), Run("/bin/false"), Run("/bin/date"))
+    failed = Result(index=1, success=False, stderr="no\n", message="exited with code 1", command=commands[1])
+    error = command_failed([Result(), failed], commands, "prov-1 (0x12)")
+    results = Results.up_to(error)
+    assert results == (Result(), failed)
+    assert not results.success
+    for _ in range(2):
+        with pytest.raises(CommandFailed) as caught:
+            results.check()
+        assert caught.value is error
+    copied = pickle.loads(pickle.dumps(results))
+    with pytest.raises(CommandFailed, match=r"Run\('/bin/false'\) failed on prov-1"):
+        copied.check()
+
+
+def test_results_of_a_unit_test_can_be_checked_too() -> None:
+    results = Results([Result(), Result(index=1, success=False, command=Run("/bin/x"), message="no")])
+    with pytest.raises(CommandFailed, match=r"Run\('/bin/x'\) failed on a provider: no") as caught:
+        results.check()
+    assert caught.value.results == results
 
 
 def test_results_are_a_tuple_whose_repr_can_be_pasted() -> None:
