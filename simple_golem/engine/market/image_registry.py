@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
+from requests.utils import get_environ_proxies, select_proxy
 
 from ...errors import BadPayload, RegistryError, UnknownImage
 from ...model.payload.payload import ImageLocation, ImageRequest
@@ -44,8 +47,8 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
         location = ImageLocation(hash=info["sha3"], url=info.get("https") or info["http"])
     except (requests.exceptions.RequestException, KeyError, TypeError, BadPayload) as error:
         raise RegistryError(
-            f"the registry at {registry_url} answered {answer.status_code} when asked for {what}"
-            f"{_message_of(answer)}"
+            f"the registry at {registry_url}{_through_proxy(registry_url)} answered {answer.status_code} "
+            f"when asked for {what}{_message_of(answer)}"
         ) from error
     logger.debug("image %s is %s at %s", what, location.hash, location.url)
     return location
@@ -70,12 +73,36 @@ def _last_answer(state: tenacity.RetryCallState) -> requests.Response:
 def _ask(url: str, params: dict[str, Any]) -> requests.Response:
     try:
         with requests.Session() as session:
+            session.trust_env = not _is_on_this_machine(url)
             return session.get(url, params=params, timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS))
     except requests.exceptions.RequestException as error:
+        proxy = _through_proxy(url)
+        check = "check that the proxy lets it through" if proxy else "check the network"
         raise RegistryError(
-            f"the image registry at {url} does not answer: check the network, "
+            f"the image registry at {url}{proxy} does not answer: {check}, "
             f"or set GOLEM_REGISTRY_URL ({error})"
         ) from error
+
+
+def _is_on_this_machine(url: str) -> bool:
+    """Whether a URL leads to loopback, which no proxy of the environment can reach."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _through_proxy(url: str) -> str:
+    """The proxy of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) on the way to a URL, for a message."""
+    if _is_on_this_machine(url):
+        return ""
+    proxy = select_proxy(url, get_environ_proxies(url))
+    if proxy is None:
+        return ""
+    # A proxy's user and password must not appear in a message.
+    host_and_port = proxy.rpartition("//")[2].rpartition("@")[2].rstrip("/")
+    return f" (through the proxy {host_and_port})"
 
 
 def _message_of(answer: requests.Response) -> str:

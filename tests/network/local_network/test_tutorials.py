@@ -40,6 +40,12 @@ def test_hello_world_tells_the_date_and_what_it_cost(network):
     assert re.search(COST, output)
 
 
+def test_hello_world_runs_behind_a_proxy_that_reaches_nothing(network, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert re.search(COST, run(network, "01_hello_world.py"))
+
+
 def test_the_simple_service_shows_statistics_of_three_providers(network):
     output = run(network, "02_simple_service.py")
     seen = re.findall(r"^SimpleService-(\d) +prov-\d +(\d+) observations, mean +[\d.]+ #+$", output, re.M)

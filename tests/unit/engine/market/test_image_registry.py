@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 import requests
@@ -13,6 +14,7 @@ from responses import matchers
 from simple_golem.engine.market.image_registry import locate
 from simple_golem.errors import RegistryError, UnknownImage
 from simple_golem.model.payload.payload import ImageLocation, ImageRequest
+from tests.helpers.loopback import Behaviour, Loopback, answer, hang_up
 
 URL = "https://registry.test"
 INFO = f"{URL}/v1/image/info"
@@ -105,3 +107,64 @@ def test_a_registry_that_is_not_there_is_told_of_with_what_to_do() -> None:
             locate(ImageRequest(tag="golem/alpine:latest"), url)
     assert url in str(caught.value)
     assert time.monotonic() - began < 2
+
+
+# --- a company's proxy ------------------------------------------------------------------------------
+
+PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+
+
+@pytest.fixture
+def behind(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the proxy of the environment."""
+    for name in (*PROXY_VARIABLES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_proxy(url: str) -> None:
+        for name in PROXY_VARIABLES:
+            monkeypatch.setenv(name, url)
+
+    return set_proxy
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_registry_on_this_machine_is_asked_without_the_proxy(
+    behind: Callable[[str], None], host: str
+) -> None:
+    with Loopback(answer(500)) as proxy, Loopback(answer(200, FOUND)) as registry:
+        behind(proxy.url)
+        url = registry.url.replace("127.0.0.1", host)
+        assert locate(ImageRequest(tag="golem/alpine:latest"), url).hash == HASH
+    assert proxy.received == []
+
+
+def test_a_registry_elsewhere_is_asked_through_the_proxy(behind: Callable[[str], None]) -> None:
+    with Loopback(answer(200, FOUND)) as proxy:
+        behind(proxy.url)
+        assert locate(ImageRequest(tag="golem/alpine:latest"), "http://registry.test").hash == HASH
+    assert [request.target.partition("?")[0] for request in proxy.received] == [
+        "http://registry.test/v1/image/info"
+    ]
+
+
+@pytest.mark.parametrize("behaviour", [answer(403, {"message": "not allowed"}), hang_up], ids=["403", "none"])
+def test_an_error_behind_a_proxy_names_the_proxy_without_its_password(
+    behind: Callable[[str], None], behaviour: Behaviour
+) -> None:
+    with Loopback(behaviour) as proxy:
+        behind(proxy.url.replace("http://", "http://me:secret@"))
+        with pytest.raises(RegistryError) as caught:
+            locate(ImageRequest(tag="golem/alpine:latest"), "http://registry.test")
+        port = proxy.url.rpartition(":")[2]
+    assert f"through the proxy 127.0.0.1:{port}" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_error_names_no_proxy_that_is_not_used(
+    behind: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind("http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "registry.test")
+    with pytest.raises(RegistryError) as caught:
+        locate(ImageRequest(tag="golem/alpine:latest"), "http://registry.test:1")
+    assert "proxy" not in str(caught.value)
