@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# The modules of a sandbox, which need no other packages.
-_LOCAL = ("machine/processes", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process")
+# The modules of sandboxes and their interfaces, which need no other packages.
+_LOCAL = (
+    *("machine/processes", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process"),
+    *("exe_unit/vpn/interface", "exe_unit/vpn/netlink", "daemon/quick_sockets"),
+)
 _PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))
 _NOBODY = 65534
 
 
 def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program that uses sandboxes only; skips the test where another user is not possible."""
+    """Run a Python program that uses these modules only; skips the test where no other user is possible."""
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
     if os.geteuid() != 0 or python is None:
         pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")

@@ -46,6 +46,8 @@ RawHandler = Callable[[str, str, bytes], bytes]
 
 _BAD_REQUEST, _CONFLICT, _FAILURE = 400, 409, 500
 _CALL_THREADS = 1024
+# The id of calls that nobody answers.
+_NO_ID = "0"
 _FIRST_RECONNECT_SECONDS, _LONGEST_RECONNECT_SECONDS = 0.05, 1.0
 _THREADS_END_SECONDS = 2.0
 
@@ -235,6 +237,18 @@ class Bus:
             self._calls[pending._request_id] = pending
             self._link.send(CallRequest(caller, address, pending._request_id, payload))
         return pending
+
+    def send(self, address: str, data: bytes, *, caller: str) -> None:
+        """Call a service without wanting an answer; does not block. Without a connection the call is lost.
+
+        Args:
+            address: of the service.
+            data: the request, as it is sent.
+            caller: the node id of the caller.
+        """
+        link = self._link
+        if link is not None:
+            link.send(CallRequest(caller, address, _NO_ID, data, no_reply=True))
 
     def _pop_call(self, request_id: str) -> PendingCall | None:
         """Remove and return a call that has no answer yet. Only the caller of this method may answer it."""

@@ -17,6 +17,7 @@ from ...errors import BadAppKey, LocalNetworkError, NoDaemon, PortTaken, YagnaEr
 from ...yagna.client import Yagna
 from ..machine.processes import await_or_kill
 from .payment_config import write_payment_config
+from .quick_sockets import send_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +166,10 @@ class YagnaDaemon:
         raise LocalNetworkError(
             f"{self.name} is not ready after {_READY_TIMEOUT_SECONDS:g} s{self.log_tail()}"
         )
+
+    def send_at_once(self, port: int) -> str:
+        """Turn Nagle's algorithm off for its connections from and to a port; see `quick_sockets`."""
+        return "it does not run" if self._process is None else send_at_once(self._process.pid, port)
 
     def stop(self) -> None:
         """Send SIGTERM, and SIGKILL 2 seconds later; blocks until it ends. Its folder stays usable."""

@@ -103,6 +103,17 @@ class DaemonPair:
         self.far.wait_ready(scope)
         self.near.wait_ready(scope)
 
+    def send_at_once(self) -> None:
+        """Let both send the packets of private networks without delay.
+
+        To be called before a network is used: a daemon may have connected again since the last call.
+        """
+        hub = self.far.gsb_address[1]
+        for daemon in (self.near, self.far):
+            reason = daemon.send_at_once(hub)
+            if reason:
+                logger.warning("private networks will be slow, some 40 ms for each packet: %s", reason)
+
     def close(self) -> None:
         """Kill both, and release their ports."""
         self.near.close()

@@ -18,6 +18,7 @@ from ..transfer.transfer import Transfers
 from .exe_batch import Command, ExeBatch
 from .runtime import CommandError, SandboxRuntime
 from .state_reports import StatePair, StateReports
+from .vpn.networks import Networks, VpnSupport
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class ExeUnit:
         node_id: str = "",
         refusal: Callable[[Command], str] = lambda command: "",
         sandboxes: SandboxMaker | None = None,
+        vpn: VpnSupport | None = None,
     ) -> None:
         """Start to serve; blocks until the bus has confirmed the address, for 10 seconds at most.
 
@@ -100,6 +102,7 @@ class ExeUnit:
             node_id: the provider's node id.
             refusal: returns why a command is not allowed; `""` if it is allowed.
             sandboxes: makes the private root; None: a maker of its own.
+            vpn: what this machine can do for private networks; None: all.
 
         Raises:
             BusError: the bus refused, or did not answer in time.
@@ -111,8 +114,9 @@ class ExeUnit:
         self._refusal = refusal
         self._scope = Scope()
         transfers = Transfers(bus, node_id, self._scope, self._passed)
+        networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
         disk_mib = self._habits.disk_mib
-        self._runtime = SandboxRuntime(image_store, task_package, transfers, disk_mib, sandboxes)
+        self._runtime = SandboxRuntime(image_store, task_package, transfers, networks, disk_mib, sandboxes)
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}

@@ -14,6 +14,7 @@ from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
+from .vpn.networks import NetworkFailed, Networks
 
 Output = Callable[[str, bytes], object]
 
@@ -46,6 +47,7 @@ class SandboxRuntime:
         images: ImageStore,
         task_package: str | None,
         transfers: Transfers,
+        networks: Networks,
         disk_mib: int | None = None,
         sandboxes: SandboxMaker | None = None,
     ) -> None:
@@ -53,11 +55,13 @@ class SandboxRuntime:
         images: the images that can be deployed.
         task_package: `hash:sha3:<hash>:<url>`, as in the demand; None: no image.
         transfers: executes `transfer`.
+        networks: the private networks that the activity can join.
         disk_mib: the size of the root in MiB; None: half of the machine's memory.
         sandboxes: makes the private root; None: a maker of its own.
         """
         self._images = images
         self._transfers = transfers
+        self._networks = networks
         self._disk_mib = disk_mib
         self._sandboxes = sandboxes
         self._task_package = task_package
@@ -88,8 +92,6 @@ class SandboxRuntime:
             raise CommandError(f"ExeScript command error: {error}") from error
 
     def _deploy(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        if details.get("net"):
-            raise CommandError("Net error: the local network has no private networks yet")
         stops_before = self._stops
         image = self._image()
         sandbox = Sandbox(
@@ -99,10 +101,16 @@ class SandboxRuntime:
             disk_mib=self._disk_mib,
             maker=self._sandboxes,
         )
+        try:
+            self._networks.join(sandbox, details.get("net") or ())
+        except NetworkFailed as error:
+            sandbox.close()
+            raise CommandError(f"Net error: {error}") from error
         with self._lock:
             stopped_meanwhile = self._closed or self._stops != stops_before
             self._sandbox = None if stopped_meanwhile else sandbox
         if stopped_meanwhile:
+            self._networks.leave()
             sandbox.close()
             raise SandboxGone("the runtime was stopped")
         # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
@@ -164,6 +172,8 @@ class SandboxRuntime:
             self._stops += 1
             self._cpu_before = cpu
             sandbox, self._sandbox = self._sandbox, None
+        # Its sockets would keep the network of the sandbox alive.
+        self._networks.leave()
         if sandbox is not None:
             sandbox.close()
 

@@ -36,6 +36,7 @@ class ProviderAgent:
         reporter: UsageReporter,
         scope: Scope,
         cut_off: Callable[[], None] = lambda: None,
+        has_vpn: bool = True,
     ) -> None:
         """Make an agent without offers.
 
@@ -48,6 +49,7 @@ class ProviderAgent:
             reporter: reports the usage of all activities to the daemon.
             scope: the scope of the network.
             cut_off: called when the provider dies; drops the connection of its exe-units.
+            has_vpn: whether its activities can join private networks.
         """
         self.name = name
         self.node_id = node_id
@@ -59,6 +61,7 @@ class ProviderAgent:
         # Cancelled when the provider dies; replaced when it is revived.
         self._alive = Scope(scope)
         self._cut_off = cut_off
+        self._has_vpn = has_vpn
         self._lock = threading.Lock()
         # `die` and `revive` must not run at the same time.
         self._life_change = threading.Lock()
@@ -83,7 +86,7 @@ class ProviderAgent:
             self.name,
             subnet,
             self._yagna.provider,
-            offer_properties(self.name, self.node_id, subnet, self._habits),
+            offer_properties(self.name, self.node_id, subnet, self._habits, has_vpn=self._has_vpn),
             self._habits,
             scope=self._alive,
             refusal_now=self._refusal_now,

@@ -14,6 +14,7 @@ from ..control.habits import ProviderHabits
 from ..exe_unit.exe_batch import Command
 from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
 from ..exe_unit.runtime import CommandError
+from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox_maker import SandboxMaker
 from .package import Package
@@ -31,6 +32,7 @@ class ExeUnits:
         images: ImageStore,
         habits: ProviderHabits,
         sandboxes: SandboxMaker,
+        vpn: VpnSupport,
     ) -> None:
         """Args:
         gsb_url: the URL of the far daemon's service bus.
@@ -39,12 +41,14 @@ class ExeUnits:
         images: the images that activities can be deployed with.
         habits: how the provider behaves.
         sandboxes: makes the private roots of activities.
+        vpn: what this machine can do for private networks.
         """
         self._gsb_url = gsb_url
         self._name = name
         self._node_id = node_id
         self._images = images
         self._sandboxes = sandboxes
+        self._vpn = vpn
         self._habits = _CommandHabits(habits)
         self._lock = threading.Lock()
         self._bus: Bus | None = None
@@ -71,6 +75,7 @@ class ExeUnits:
             self._node_id,
             package.refusal,
             self._sandboxes,
+            self._vpn,
         )
 
     def cut(self) -> None:

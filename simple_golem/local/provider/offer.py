@@ -25,15 +25,25 @@ _PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 _NEGOTIABLE = (_ACCEPT_TIMEOUT, _DEBIT_NOTE_INTERVAL, _PAYMENT_TIMEOUT)
 
 _GPU = "golem.!exp.gap-35.v1.inf.gpu"
-# The capability that every local provider has: it enforces manifests.
-_OWN_CAPABILITIES = ("manifest-support",)
+# Every local provider enforces manifests. Private networks need rights that a machine may not give.
+_MANIFESTS, _VPN = "manifest-support", "vpn"
 
 _DEFAULT_INTERVAL = timedelta(seconds=120)
 _INVOICE_DUE = timedelta(days=1)
 
 
-def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabits) -> dict[str, Any]:
-    """Return the properties of an offer: a small Linux machine that accepts every payment platform."""
+def offer_properties(
+    name: str, node_id: str, subnet: str, habits: ProviderHabits, *, has_vpn: bool = True
+) -> dict[str, Any]:
+    """Return the properties of an offer: a small Linux machine that accepts every payment platform.
+
+    Args:
+        name: the provider's name.
+        node_id: its node id.
+        subnet: of the offer.
+        habits: how it behaves.
+        has_vpn: whether its activities can join private networks.
+    """
     return {
         "golem.node.id.name": name,
         SUBNET: subnet,
@@ -43,7 +53,7 @@ def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabit
         "golem.inf.mem.gib": habits.mem_gib,
         "golem.inf.storage.gib": habits.storage_gib,
         "golem.runtime.version": "0.3.0",
-        **_runtime(habits),
+        **_runtime(habits, [_MANIFESTS, *([_VPN] if has_vpn else []), *habits.claims]),
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
         "golem.srv.caps.multi-activity": True,
         "golem.com.scheme": "payu",
@@ -58,12 +68,12 @@ def offer_properties(name: str, node_id: str, subnet: str, habits: ProviderHabit
     }
 
 
-def _runtime(habits: ProviderHabits) -> dict[str, Any]:
+def _runtime(habits: ProviderHabits, capabilities: list[str]) -> dict[str, Any]:
     if habits.gpu is None:
-        return {"golem.runtime.name": habits.runtime, CAPABILITIES: [*_OWN_CAPABILITIES, *habits.claims]}
+        return {"golem.runtime.name": habits.runtime, CAPABILITIES: capabilities}
     return {
         "golem.runtime.name": "vm-nvidia",
-        CAPABILITIES: [*_OWN_CAPABILITIES, *habits.claims, "!exp:gpu"],
+        CAPABILITIES: [*capabilities, "!exp:gpu"],
         f"{_GPU}.model": habits.gpu,
         f"{_GPU}.memory.total.gib": habits.gpu_mem_gib,
         f"{_GPU}.cuda.enabled": False,

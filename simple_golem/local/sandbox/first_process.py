@@ -22,6 +22,7 @@ import stat
 import struct
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 # The new root is mounted here. Any folder will do that always exists and that is not needed here.
@@ -243,7 +244,9 @@ class Init:
             self.start(connection, request, descriptors[1:])
             return
         if request["ask"] == "open":
-            send_open_file(connection, request)
+            send_descriptor(connection, lambda: open_file(request["path"], request["mode"]))
+        elif request["ask"] == "socket":
+            send_descriptor(connection, lambda: open_socket(request))
         else:
             answer_to(connection, ANSWERS[request["ask"]](request))
         connection.close()
@@ -357,10 +360,15 @@ def open_file(path: str, mode: str) -> int:
     return descriptor
 
 
-def send_open_file(connection: socket.socket, request: dict[str, Any]) -> None:
-    """Answer with the descriptor of an open file, or with an error number."""
+def open_socket(request: dict[str, Any]) -> int:
+    """Open a socket in the network of the sandbox, where this process has all rights."""
+    return socket.socket(request["family"], request["kind"], request["protocol"]).detach()
+
+
+def send_descriptor(connection: socket.socket, opened: Callable[[], int]) -> None:
+    """Answer with the descriptor that `opened` returns, or with an error number."""
     try:
-        descriptor = open_file(request["path"], request["mode"])
+        descriptor = opened()
     except ValueError:
         answer_to(connection, {"errno": errno.EINVAL})  # the path has a zero byte
         return

@@ -103,11 +103,6 @@ class Sandbox:
             self.close()
             raise
 
-    @classmethod
-    def check(cls, maker: SandboxMaker | None = None) -> None:
-        """Make a sandbox and close it; raises `NamespacesForbidden` if this user can't make one."""
-        cls(maker=maker).close()
-
     def _await_ready(self) -> None:
         left = Deadline(_START_TIMEOUT_SECONDS)
         self._control.settimeout(left.remaining())
@@ -182,7 +177,23 @@ class Sandbox:
             OSError: the file can't be opened.
             SandboxGone: the sandbox has ended.
         """
-        with self._connect({"ask": "open", "path": path, "mode": mode}, []) as connection:
+        return self._descriptor({"ask": "open", "path": path, "mode": mode})
+
+    def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """Open a socket in the network of the sandbox; the caller must close it.
+
+        Args:
+            family, kind, protocol: as of `socket.socket`. Kinds that need rights are possible, too.
+
+        Raises:
+            OSError: the kernel does not make such a socket.
+            SandboxGone: the sandbox has ended.
+        """
+        request = {"ask": "socket", "family": int(family), "kind": int(kind), "protocol": protocol}
+        return socket.socket(fileno=self._descriptor(request))
+
+    def _descriptor(self, request: dict[str, Any]) -> int:
+        with self._connect(request, []) as connection:
             connection.settimeout(_ANSWER_TIMEOUT_SECONDS)
             try:
                 answer, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)

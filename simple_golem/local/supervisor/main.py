@@ -25,6 +25,8 @@ from ..daemon.daemon_pair import DaemonPair
 from ..daemon.data_template import Template
 from ..daemon.identities import REQUESTOR
 from ..daemon.payment_config import PLATFORM, prepare_to_pay
+from ..exe_unit.vpn.interface import why_impossible
+from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
 from ..machine.folders import StateFolder
 from ..machine.processes import has_ended
@@ -65,7 +67,8 @@ class Supervisor:
         self._script: int | None = None
         images = ImageStore.with_options(plan.images)
         self._sandboxes = SandboxMaker()
-        Sandbox.check(self._sandboxes)
+        with Sandbox(maker=self._sandboxes) as sandbox:
+            no_vpn = why_impossible(sandbox)
         template = Template.get(len(plan.habits), scope)
         self._state = StateFolder()
         try:
@@ -77,18 +80,25 @@ class Supervisor:
             far_settings = _LIMITS_FOR_MANY_PROVIDERS if len(plan.habits) > _MANY_PROVIDERS else {}
             self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url, far_settings)
             self._prepare_to_pay()
-            self._providers = self._start_providers(plan, template, images)
+            if no_vpn:
+                logger.warning("the providers offer no private networks: %s", no_vpn)
+            vpn = VpnSupport(no_vpn, self._daemons.send_at_once)
+            self._providers = self._start_providers(plan, template, images, vpn)
         except BaseException:
             # The processes that were started end with this process.
             self._state.remove()
             raise
         self.report = self._report(template)
 
-    def _start_providers(self, plan: Plan, template: Template, images: ImageStore) -> Providers:
+    def _start_providers(
+        self, plan: Plan, template: Template, images: ImageStore, vpn: VpnSupport
+    ) -> Providers:
         # A daemon receives offers only after its first demand. Without it the first offers would come late.
         market = self._daemons.near.client.market
         market.unsubscribe(market.publish_demand(*_FIRST_DEMAND))
-        return Providers(self._daemons, template.app_keys, plan.habits, plan.subnet, images, self._sandboxes)
+        return Providers(
+            self._daemons, template.app_keys, plan.habits, plan.subnet, images, self._sandboxes, vpn
+        )
 
     def _report(self, template: Template) -> Report:
         near, far = self._daemons.near, self._daemons.far

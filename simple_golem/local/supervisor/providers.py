@@ -10,6 +10,7 @@ from ...yagna.client import Yagna
 from ..control.habits import ProviderHabits
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.identities import PROVIDERS, LocalIdentity
+from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_registry import Registry
 from ..images.image_store import ImageStore
 from ..provider.agent import ProviderAgent
@@ -30,6 +31,7 @@ class Providers:
         subnet: str,
         images: ImageStore,
         sandboxes: SandboxMaker,
+        vpn: VpnSupport,
     ) -> None:
         """Start all providers; does not wait until their offers are published.
 
@@ -40,8 +42,10 @@ class Providers:
             subnet: the subnet of the first offers.
             images: the images that activities can be deployed with.
             sandboxes: makes the private roots of the activities.
+            vpn: what this machine can do for private networks.
         """
         self._sandboxes = sandboxes
+        self._vpn = vpn
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
         self.registry = Registry(images)
@@ -67,7 +71,7 @@ class Providers:
         images: ImageStore,
     ) -> ProviderAgent:
         exe_units = ExeUnits(
-            daemons.far.gsb_url, identity.name, identity.node_id, images, habits, self._sandboxes
+            daemons.far.gsb_url, identity.name, identity.node_id, images, habits, self._sandboxes, self._vpn
         )
         self._exe_units.append(exe_units)
         return ProviderAgent(
@@ -79,6 +83,7 @@ class Providers:
             reporter=self._reporter,
             scope=self._scope,
             cut_off=exe_units.cut,
+            has_vpn=not self._vpn.refusal,
         )
 
     def agent(self, name: str) -> ProviderAgent:

@@ -289,8 +289,8 @@ def test_a_command_that_leaves_children_behind_ends_at_once(unit: Unit) -> None:
     )
 
 
-def test_a_private_network_says_that_it_is_not_there_yet(unit: Unit) -> None:
-    assert "no private networks yet" in unit.do({"deploy": {"net": [{"id": "1"}]}})[0]["message"]
+def test_a_private_network_that_makes_no_sense_fails_the_deploy(unit: Unit) -> None:
+    assert unit.do({"deploy": {"net": [{"id": "1"}]}})[0]["message"] == "Net error: KeyError: 'ip'"
 
 
 def test_a_malformed_command_is_its_own_error(unit: Unit, caplog: pytest.LogCaptureFixture) -> None:

@@ -350,7 +350,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def test_where_namespaces_are_forbidden_the_error_says_so() -> None:
-    program = "from simple_golem.local.sandbox.sandbox import Sandbox; Sandbox.check()"
+    program = "from simple_golem.local.sandbox.sandbox import Sandbox; Sandbox().close()"
     command = [sys.executable, "-c", IN_A_NAMESPACE_THAT_FORBIDS_MORE, "-c", program]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert NamespacesForbidden.__name__ in ended.stderr
@@ -361,6 +361,6 @@ def test_it_is_made_and_ended_quickly() -> None:
     times = []
     for _ in range(3):
         begun = time.monotonic()
-        Sandbox.check()
+        Sandbox().close()
         times.append(time.monotonic() - begun)
     assert min(times) < 1
