@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..model.commands.environment import without_environment
+
 
 @dataclass(frozen=True)
 class CommandAnswer:
@@ -33,7 +35,8 @@ stdout, which are sent as events at once."""
 Answers: TypeAlias = Callable[[dict[str, Any]], Answer] | Mapping[str, Answer]
 """Answers for `run` commands: a function of the command as it is in the ExeScript, such as
 `{"run": {"entry_point": "/bin/date", "args": []}}`, or a mapping of command lines, such as `"/bin/date -u"`,
-or of programs alone. The function is called on a thread of the activity and may block."""
+or of programs alone; `env` and `cwd` do not count there. The function is called on a thread of the activity
+and may block."""
 
 
 def pieces_of(answers: Answers | None, command: dict[str, Any]) -> Iterator[CommandAnswer]:
@@ -55,8 +58,8 @@ def _answer(answers: Answers | None, command: dict[str, Any]) -> Answer:
     if callable(answers):
         return answers(command)
     details = command["run"]
-    line = " ".join([details["entry_point"], *details.get("args", ())])
-    return answers.get(line, answers.get(details["entry_point"]))
+    words = without_environment([details["entry_point"], *details.get("args", ())])
+    return answers.get(" ".join(words), answers.get(words[0]))
 
 
 def _as_answer(answer: Answer) -> CommandAnswer:

@@ -11,6 +11,7 @@ from ...errors import ActivityLost, CommandFailed
 from ...model.commands.commands import Command
 from ...model.commands.results import Results, results_so_far
 from ...model.events import BatchEnded, BatchStarted
+from ..activity.command_policy import CommandPolicy
 from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files
 from ..files.publisher import FilePublisher
@@ -27,11 +28,14 @@ class Named(Protocol):
 class BatchRunner:
     """Runs batches on the activity of one life, and tells of each by two events."""
 
-    def __init__(self, state: LifeState, instance: Named, files: FilePublisher, emit: Emit) -> None:
+    def __init__(
+        self, state: LifeState, instance: Named, files: FilePublisher, emit: Emit, policy: CommandPolicy
+    ) -> None:
         self._state = state
         self._instance = instance
         self._files = files
         self._emit = emit
+        self._policy = policy
 
     def run(
         self, origin: BatchOrigin, commands: tuple[Command, ...], timeout: float | None = None
@@ -44,6 +48,7 @@ class BatchRunner:
             timeout: seconds at most; None waits as long as the life allows.
 
         Raises:
+            BadCommand: the payload of the service can't run a command; nothing is sent.
             CommandFailed: a command failed.
             BatchTimeout: the batch took longer than `timeout`.
             BatchLost: nothing is known of its end.
@@ -54,6 +59,7 @@ class BatchRunner:
         name = self._instance.name
         if unsent.cancelled:
             raise rules.if_late(name, commands[0], unsent.reason)
+        self._policy.check(commands)
         part = self._state.in_part(rules.part) if rules.part else nullcontext()
         with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands):
             activity = self._state.require_activity()

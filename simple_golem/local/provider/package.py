@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadPayload
-from ...model.payload.manifest import asks_for_internet, read_manifest
+from ...model.payload.manifest import allows, asks_for_internet, command_line, read_manifest
 
 TASK_PACKAGE = "golem.srv.comp.task_package"
 MANIFEST = "golem.srv.comp.payload"
@@ -43,13 +41,9 @@ class Package:
 
     def refusal(self, command: Mapping[str, Any]) -> str:
         """Return why a command of an ExeScript is not allowed; `""` if it is allowed."""
-        name, details = next(iter(command.items()))
-        script = (self.manifest or {}).get("compManifest", {}).get("script")
-        if script is None or name not in ("run", "transfer"):
+        if self.manifest is None or allows(self.manifest, command):
             return ""
-        line = _line(name, details)
-        if any(_fits(line, name, pattern, script.get("match", "strict")) for pattern in script["commands"]):
-            return ""
+        line = command_line(*next(iter(command.items())))
         return f"script validation error: no matching manifest entry found for '{line}'"
 
 
@@ -62,24 +56,3 @@ def demand_refusal(demand: Mapping[str, Any], capabilities: Collection[str]) -> 
     if manifest is not None and asks_for_internet(manifest) and "inet" not in capabilities:
         return "Manifest is refused: outbound access is not offered"
     return ""
-
-
-def _line(name: str, details: Mapping[str, Any]) -> str:
-    """A command as the real exe-unit compares it: it ends with a blank if it has no arguments."""
-    if name == "transfer":
-        return f"transfer {details.get('from')} {details.get('to')}"
-    return f"run {details['entry_point']} {' '.join(details.get('args', ()))}"
-
-
-def _fits(line: str, name: str, pattern: str, match: str) -> bool:
-    if pattern.lstrip().startswith("{"):
-        parts = json.loads(pattern).get(name)
-        if not isinstance(parts, Mapping):
-            return False
-        match = parts.get("match", match)
-        args = parts.get("args", "")
-        words = f"{parts.get('from')} {parts.get('to')}" if name == "transfer" else args
-        pattern = f"{name} {words if isinstance(words, str) else ' '.join(map(json.dumps, words))}"
-    if not pattern.startswith(name):
-        return False
-    return line == pattern if match == "strict" else re.search(pattern, line) is not None

@@ -8,14 +8,15 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
+from .environment import SHELL, checked_environment, checked_folder, with_environment
 from .output import Stream, checked_stream
+from .texts import short, text_of
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
@@ -46,6 +47,10 @@ class Run(Command):
         program: the absolute path of the program.
         args: its arguments, one by one; numbers and paths become text. Anything else is refused, bools too:
             what they should look like, only their writer knows.
+        env: environment variables: their values (text, numbers, paths) by name. No message, log or event
+            shows the values.
+        cwd: the absolute path of the working folder; None is that of the image. If there is no such folder,
+            the exit code is 126. A shell of the image, /bin/sh, sets `env` and `cwd`.
         absolute: False lets `program` be anything, for runtimes that take names instead of paths.
         binary: True has the result keep the bytes of the output, `result.stdout_bytes`, beside its text.
         keep_first, keep_last: bytes of the output that the provider keeps, of stdout and of stderr each; the
@@ -63,6 +68,8 @@ class Run(Command):
 
     program: str
     args: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str | None
     binary: bool
     keep_first: int | None
     keep_last: int | None
@@ -73,6 +80,8 @@ class Run(Command):
         program: str | PurePath,
         *args: object,
         absolute: bool = True,
+        env: Mapping[str, object] | None = None,
+        cwd: str | PurePath | None = None,
         binary: bool = False,
         keep_first: int | None = None,
         keep_last: int | None = None,
@@ -83,16 +92,18 @@ class Run(Command):
                 f"Run({program!r}): the program is no text; its path and its arguments are given one by one, "
                 "e.g. Run('/bin/ls', '-l', '/')"
             )
-        name = _text(program, "the program of Run")
-        words = tuple(_text(arg, f"an argument of Run({name!r}, …)") for arg in args)
+        name = text_of(program, "the program of Run")
+        words = tuple(text_of(arg, f"an argument of Run({name!r}, …)") for arg in args)
         if absolute and _looks_wrong(name, words):
             raise BadCommand(f"{_call(name, words)}: {_how_to_write(name, words)}")
         if not name:
             raise BadCommand("Run(''): the program is missing, e.g. Run('/bin/ls', '-l', '/')")
         if not isinstance(binary, bool):
-            raise BadCommand(f"{_call(name, words)}: binary is True or False, not {_short(binary)}")
+            raise BadCommand(f"{_call(name, words)}: binary is True or False, not {short(binary)}")
         object.__setattr__(self, "program", name)
         object.__setattr__(self, "args", words)
+        object.__setattr__(self, "env", checked_environment(env, _call(name, words)))
+        object.__setattr__(self, "cwd", checked_folder(cwd, _call(name, words)))
         object.__setattr__(self, "binary", binary)
         object.__setattr__(self, "keep_first", _kept(keep_first, "keep_first"))
         object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
@@ -105,6 +116,8 @@ class Run(Command):
         again = partial(
             type(self),
             absolute=False,
+            env=self.env,
+            cwd=self.cwd,
             binary=self.binary,
             keep_first=self.keep_first,
             keep_last=self.keep_last,
@@ -134,6 +147,8 @@ class Run(Command):
         cls,
         script: str,
         *,
+        env: Mapping[str, object] | None = None,
+        cwd: str | PurePath | None = None,
         binary: bool = False,
         keep_first: int | None = None,
         keep_last: int | None = None,
@@ -145,9 +160,11 @@ class Run(Command):
                 f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
             )
         return cls(
-            "/bin/sh",
+            SHELL,
             "-c",
             script,
+            env=env,
+            cwd=cwd,
             binary=binary,
             keep_first=keep_first,
             keep_last=keep_last,
@@ -157,7 +174,18 @@ class Run(Command):
     def to_exe_script(self) -> dict[str, Any]:
         capture = self._capture()
         capture = {"stdout": capture, "stderr": capture}
-        return {"run": {"entry_point": self.program, "args": list(self.args), "capture": capture}}
+        program, *args = self.words
+        return {"run": {"entry_point": program, "args": args, "capture": capture}}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the runtime executes: the program and its arguments, perhaps with a shell in front."""
+        return with_environment((self.program, *self.args), self.env, self.cwd)
+
+    @property
+    def needs_shell(self) -> bool:
+        """Whether the library itself has to put a shell in front."""
+        return bool(self.env) or self.cwd is not None
 
     def _capture(self) -> dict[str, Any]:
         if self.stream is not False:
@@ -170,8 +198,9 @@ class Run(Command):
         return {"atEnd": {**part, "format": "bin"} if part or self.binary else {}}
 
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in ("binary", "keep_first", "keep_last", "stream")}
-        options = {name: value for name, value in given.items() if value is not False and value is not None}
+        names = ("env", "cwd", "binary", "keep_first", "keep_last", "stream")
+        given = {name: getattr(self, name) for name in names}
+        options = {name: value for name, value in given.items() if value not in (False, None, {})}
         return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
 
 
@@ -195,7 +224,7 @@ class Deploy(Command):
     hostname: str | None = None
 
     def __post_init__(self) -> None:
-        hostname = None if self.hostname is None else _text(self.hostname, "Deploy.hostname")
+        hostname = None if self.hostname is None else text_of(self.hostname, "Deploy.hostname")
         object.__setattr__(self, "volumes", _volumes(self.volumes))
         object.__setattr__(self, "env", _names_to_text(self.env, "env"))
         object.__setattr__(self, "net", _networks(self.net))
@@ -214,7 +243,7 @@ class Start(Command):
     args: tuple[str, ...]
 
     def __init__(self, *args: object) -> None:
-        object.__setattr__(self, "args", tuple(_text(arg, "an argument of Start") for arg in args))
+        object.__setattr__(self, "args", tuple(text_of(arg, "an argument of Start") for arg in args))
 
     def to_exe_script(self) -> dict[str, Any]:
         return {"start": {"args": list(self.args)}}
@@ -253,7 +282,7 @@ class Transfer(Command):
 
     def __post_init__(self) -> None:
         for name in ("source", "target"):
-            url = _text(getattr(self, name), f"Transfer.{name}")
+            url = text_of(getattr(self, name), f"Transfer.{name}")
             if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", url):
                 raise BadCommand(
                     f"Transfer.{name}: {url!r} is no URL; a file of the runtime is 'container:/its/path'"
@@ -280,11 +309,11 @@ def as_commands(value: object) -> tuple[Command, ...]:
             return tuple(value)
         if all(isinstance(item, str) for item in value) and str(value[0]).startswith("/"):
             words = ", ".join(repr(item) for item in value)
-            raise BadCommandList(f"{_short(value)}, which is no command; write [Run({words})]")
+            raise BadCommandList(f"{short(value)}, which is no command; write [Run({words})]")
         raise BadCommandList(
-            f"{_short(value)}, in which {_short(strangers[0])} is no command{_hint(strangers[0])}"
+            f"{short(value)}, in which {short(strangers[0])} is no command{_hint(strangers[0])}"
         )
-    raise BadCommandList(f"{_short(value)}, which is no list of commands{_hint(value)}")
+    raise BadCommandList(f"{short(value)}, which is no list of commands{_hint(value)}")
 
 
 def batch_of(commands: tuple[object, ...]) -> tuple[Command, ...]:
@@ -295,11 +324,11 @@ def batch_of(commands: tuple[object, ...]) -> tuple[Command, ...]:
     """
     if len(commands) == 1 and isinstance(commands[0], (list, tuple)):
         raise BadCommandList(
-            f"execute was given {_short(commands[0])}; it takes commands one by one: execute(*commands)"
+            f"execute was given {short(commands[0])}; it takes commands one by one: execute(*commands)"
         )
     for command in commands:
         if not isinstance(command, Command):
-            raise BadCommandList(f"execute was given {_short(command)}, which is no command{_hint(command)}")
+            raise BadCommandList(f"execute was given {short(command)}, which is no command{_hint(command)}")
     return tuple(command for command in commands if isinstance(command, Command))
 
 
@@ -315,46 +344,6 @@ def _hint(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return "; put all commands into one flat list"
     return "; return a list such as [Run('/bin/ls', '/')], or None"
-
-
-def _short(value: object, limit: int = 200) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _text(value: object, what: str) -> str:
-    """Return an argument as plain text that any runtime can take."""
-    if isinstance(value, str):
-        text = str.__str__(value)
-    elif isinstance(value, PurePath):
-        text = value.as_posix()
-    elif isinstance(value, int) and not isinstance(value, bool):
-        text = int.__repr__(value)  # also for enums, whose str() differs between versions of Python
-    elif isinstance(value, float):
-        text = float.__repr__(value)
-    elif isinstance(value, Decimal):
-        text = format(value, "f")
-    else:
-        raise BadCommand(
-            f"{what} is {_short(value)}: only text, numbers and paths can be given{_text_hint(value)}"
-        )
-    if "\0" in text:
-        raise BadCommand(f"{what} is {_short(text)}: a NUL character can't be handed to a program")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadCommand(f"{what} is {_short(text)}: this is no Unicode text and can't be sent") from error
-    return text
-
-
-def _text_hint(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"; several are written one by one, or with a star: *{_short(value, 60)}"
-    if isinstance(value, (bytes, bytearray)):
-        return "; decode bytes first"
-    if isinstance(value, bool):
-        return "; write the word it should be, e.g. 'true'"
-    return ""
 
 
 def _can_be_pickled(stream: Stream) -> bool:
@@ -403,14 +392,14 @@ def _kept(size: object, what: str) -> int | None:
     if size is None:
         return None
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise BadCommand(f"{what} is {_short(size)}: give a number of bytes from 1 on, e.g. {what}=65536")
+        raise BadCommand(f"{what} is {short(size)}: give a number of bytes from 1 on, e.g. {what}=65536")
     return int(size)
 
 
 def _volumes(value: object) -> tuple[str, ...] | FrozenDict:
     if isinstance(value, (str, PurePath)) or not isinstance(value, (Sequence, Mapping)):
-        raise BadCommand(f"Deploy.volumes is {_short(value)}: give a list of absolute paths, e.g. ['/data']")
-    paths = tuple(_text(path, "a path in Deploy.volumes") for path in value)
+        raise BadCommand(f"Deploy.volumes is {short(value)}: give a list of absolute paths, e.g. ['/data']")
+    paths = tuple(text_of(path, "a path in Deploy.volumes") for path in value)
     for path in paths:
         if not path.startswith("/"):
             raise BadCommand(f"Deploy.volumes: {path!r} is no absolute path, e.g. '/data'")
@@ -423,12 +412,12 @@ def _names_to_text(value: object, what: str) -> FrozenDict:
     if value is None:
         return FrozenDict()
     if not isinstance(value, Mapping):
-        raise BadCommand(f"Deploy.{what} is {_short(value)}: give a dict, e.g. {{'NAME': 'value'}}")
+        raise BadCommand(f"Deploy.{what} is {short(value)}: give a dict, e.g. {{'NAME': 'value'}}")
     for name in value:
         if not isinstance(name, str) or not name or "=" in name:
             raise BadCommand(f"Deploy.{what}: {name!r} can't be a name")
     return FrozenDict(
-        (_text(name, f"a name in Deploy.{what}"), _text(text, f"{name} in Deploy.{what}"))
+        (text_of(name, f"a name in Deploy.{what}"), text_of(text, f"{name} in Deploy.{what}"))
         for name, text in value.items()
     )
 
@@ -436,7 +425,7 @@ def _names_to_text(value: object, what: str) -> FrozenDict:
 def _networks(value: object) -> tuple[FrozenDict, ...]:
     if isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value) and value != "":
         return tuple(_frozen(list(value), "Deploy.net"))
-    raise BadCommand(f"Deploy.net is {_short(value)}: give a list of networks, each a dict")
+    raise BadCommand(f"Deploy.net is {short(value)}: give a list of networks, each a dict")
 
 
 def _frozen(value: object, what: str) -> Any:

@@ -94,6 +94,38 @@ def read_manifest(given: str | bytes | Mapping[str, Any]) -> tuple[str, FrozenDi
     return text, _checked(_frozen(value), with_image=True)
 
 
+def allows(manifest: Mapping[str, Any], command: Mapping[str, Any]) -> bool:
+    """Whether a manifest allows a command of an ExeScript, as providers compare it."""
+    name, details = next(iter(command.items()))
+    script = manifest.get("compManifest", {}).get("script")
+    if script is None or name not in ("run", "transfer"):
+        return True
+    line = command_line(name, details)
+    match = script.get("match", "strict")
+    return any(_fits(line, name, pattern, match) for pattern in script["commands"])
+
+
+def command_line(name: str, details: Mapping[str, Any]) -> str:
+    """A command as the real exe-unit compares it: it ends with a blank if it has no arguments."""
+    if name == "transfer":
+        return f"transfer {details.get('from')} {details.get('to')}"
+    return f"run {details['entry_point']} {' '.join(details.get('args', ()))}"
+
+
+def _fits(line: str, name: str, pattern: str, match: str) -> bool:
+    if pattern.lstrip().startswith("{"):
+        parts = json.loads(pattern).get(name)
+        if not isinstance(parts, Mapping):
+            return False
+        match = parts.get("match", match)
+        args = parts.get("args", "")
+        words = f"{parts.get('from')} {parts.get('to')}" if name == "transfer" else args
+        pattern = f"{name} {words if isinstance(words, str) else ' '.join(map(json.dumps, words))}"
+    if not pattern.startswith(name):
+        return False
+    return line == pattern if match == "strict" else re.search(pattern, line) is not None
+
+
 def base64_of(manifest: Mapping[str, Any]) -> str:
     """Return a manifest as the property of a demand has it."""
     return base64.b64encode(json.dumps(manifest, separators=(",", ":")).encode()).decode()

@@ -284,6 +284,11 @@ def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
     return service
 
 
+def payload_for(service: Service) -> Payload | None:
+    """Return the payload that a service was made for; None in a unit test."""
+    return service._simple_golem.payload
+
+
 def bind(service: Service, link: Binding) -> None:
     """Tie a service to its instance; a name that its `__init__` gave it becomes the instance's."""
     ties = service._simple_golem

@@ -10,6 +10,7 @@ import pytest
 
 from simple_golem import Run, Upload
 from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.engine.activity.command_policy import CommandPolicy
 from simple_golem.engine.life.batch_rules import RULES, BatchOrigin
 from simple_golem.engine.life.batch_runner import BatchRunner
 from simple_golem.engine.life.life_state import LifeState, LossKind
@@ -44,7 +45,9 @@ class Bench:
         activity: Any = SimpleNamespace(run=self._run)
         self.life.activity = activity
         nothing: Any = None
-        self.runner = BatchRunner(self.life, SimpleNamespace(name="Service-1"), nothing, self.events.append)
+        self.runner = BatchRunner(
+            self.life, SimpleNamespace(name="Service-1"), nothing, self.events.append, CommandPolicy(None)
+        )
 
     def _run(
         self, _commands: tuple[Command, ...], scope: Scope, unsent: Scope, _timeout: float | None, _name: str
