@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import tenacity
 
 from ..engine.life.life import Life
 from ..engine.life.life_state import LifeAbandoned, Outcome
+from ..engine.life.mended_elsewhere import RepeatedErrors
 from ..engine.life.service_link import ServiceLink
 from ..engine.life.user_traceback import error_text, user_lines
 from ..model.events import InstanceFailed
@@ -47,6 +49,7 @@ class InstanceLives:
         self._context = context
         self._record = record
         self._suspended = suspended
+        self._errors = RepeatedErrors()
 
     def live(self) -> None:
         """Live until the end of the last life; the target of the life thread."""
@@ -109,9 +112,21 @@ class InstanceLives:
         )
         self.link = life.link
         self._record.begin_life(life)
-        outcome = life.live()
+        outcome = self._unless_it_came_before(life.live())
         self._record.failure = outcome.failure
         return outcome
+
+    def _unless_it_came_before(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of a life; after the same error on a second provider no third one is tried."""
+        link, error = self.link, outcome.failure
+        if outcome.ran or not outcome.elsewhere or error is None or link is None:
+            return outcome
+        name = link.provider_name or ""
+        other = self._errors.other_provider(error, link.provider_id or "", name)
+        if other is None:
+            return outcome
+        logger.error("%s: the same error on %s and %s: it is in your code", self._record.name, other, name)
+        return replace(outcome, elsewhere=False)
 
     def _may_respawn(self, outcome: Outcome) -> bool:
         is_ending = self._record.stop_scope.cancelled or self._record.state is ServiceState.stopping
@@ -120,7 +135,7 @@ class InstanceLives:
         return self._context.respawn.running if outcome.ran else self._context.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        logger.warning("%s is started again on another provider", self._record.name)
+        logger.warning("%s is started again", self._record.name)
         self._context.session.emit(
             InstanceFailed(self._record.name, error_text(outcome.failure), respawned=True)
         )

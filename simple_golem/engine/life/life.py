@@ -9,10 +9,7 @@ from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import (
-    ActivityFailed,
     ActivityLost,
-    BatchLost,
-    CommandFailed,
     GolemError,
     MethodStuck,
     ServiceStopped,
@@ -30,6 +27,7 @@ from ..shutdown_times import ShutdownPart, ShutdownTimes
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
 from .life_state import LifeAbandoned, LifeState, LossKind, Outcome, Phase
+from .mended_elsewhere import may_be_mended_elsewhere
 from .provider_lease import LeasingInstance, ProviderLease
 from .provider_watch import ProviderWatch, WatchedInstance
 from .service_link import LinkedInstance, ServiceLink
@@ -132,10 +130,11 @@ class Life:
             pass
         except ActivityLost as error:
             self._state.lose(LossKind.ACTIVITY_GONE, error)
-        except (ActivityFailed, BatchLost, CommandFailed) as error:
-            failure, elsewhere = error, not self._state.has_run
         except BaseException as error:  # noqa: BLE001 - any error of user code is its instance's failure
             failure = error
+            # Without an agreement it was no provider's fault.
+            unstarted = self._state.agreement is not None and not self._state.has_run
+            elsewhere = unstarted and may_be_mended_elsewhere(error)
         loss = self._state.loss
         if loss is not None:
             failure, elsewhere = loss.error, True

@@ -6,22 +6,42 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 
 _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def place_of(error: BaseException) -> Place | None:
+    """Return the line of the user's code that an error comes from; None if it comes from no such line.
+
+    Where the user has called another package, it is the line with that call.
+    """
+    traces = list(_users_own(error.__traceback__))
+    own = [one for one in traces if not _is_library(one.tb_frame.f_code)] or traces
+    return Place(own[-1].tb_frame.f_code.co_filename, own[-1].tb_lineno) if own else None
 
 
 def user_lines(error: BaseException) -> str:
     """Return the traceback of `error` without the lines of this package, and its message."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_PACKAGE)
-    ]
-    lines = traceback.format_list(frames)
-    lines += traceback.format_exception_only(type(error), error)
-    return "".join(lines).rstrip()
+    frames = traceback.StackSummary.extract(
+        (one.tb_frame, one.tb_lineno) for one in _users_own(error.__traceback__)
+    )
+    return "".join([*traceback.format_list(frames), error_text(error)]).rstrip()
 
 
 def whereabouts(thread_ident: int | None) -> str:
@@ -46,13 +66,24 @@ def error_text(error: BaseException | None) -> str:
 def keep_user_lines(error: BaseException) -> None:
     """Remove the frames of this package from the traceback of `error`."""
     kept: TracebackType | None = None
-    for trace in reversed(list(_walk(error.__traceback__))):
-        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-            kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+    for trace in reversed(list(_users_own(error.__traceback__))):
+        kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
     error.__traceback__ = kept
 
 
-def _walk(trace: TracebackType | None) -> Iterator[TracebackType]:
+def _users_own(trace: TracebackType | None) -> Iterator[TracebackType]:
+    """Iterate over a traceback, without this package, nor what this package calls of other packages."""
+    in_package = False
     while trace is not None:
-        yield trace
+        code = trace.tb_frame.f_code
+        if code.co_filename.startswith(_PACKAGE):
+            in_package = True
+        elif not (in_package and _is_library(code)):
+            in_package = False
+            yield trace
         trace = trace.tb_next
+
+
+def _is_library(code: CodeType) -> bool:
+    name = code.co_filename
+    return name.startswith((_STANDARD_LIBRARY, "<frozen ")) or any(part in name for part in _INSTALLED)

@@ -8,7 +8,7 @@ import pytest
 import tenacity
 
 from simple_golem import CommandFailed, Golem, Run, ServiceFailed
-from simple_golem.errors import ActivityFailed, ActivityLost, GolemError
+from simple_golem.errors import ActivityFailed, ActivityLost, BadCommandList, BadLocalFile, GolemError
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import AT_ONCE, NORMAL_LIFE, SECONDS, Gate, Idle, begun, calls, states
 from tests.unit.conftest import eventually
@@ -92,7 +92,10 @@ def test_rejections_are_no_attempts(fake: FakeYagna) -> None:
     assert states(instance) == NORMAL_LIFE
 
 
-@pytest.mark.parametrize("error", [TypeError, NameError, AttributeError, ImportError, LookupError])
+@pytest.mark.parametrize(
+    "error",
+    [TypeError, NameError, AttributeError, ImportError, BadCommandList, BadLocalFile, SystemExit],
+)
 def test_a_mistake_of_the_users_own_in_start_is_not_tried_elsewhere(
     fake: FakeYagna, error: type[Exception]
 ) -> None:
@@ -107,6 +110,90 @@ def test_a_mistake_of_the_users_own_in_start_is_not_tried_elsewhere(
     assert states(instance) == ["pending", "starting", "terminated"]
     assert calls(instance) == ["start"]
     assert isinstance(instance.failure, error)
+
+
+def test_any_other_error_in_start_is_tried_on_another_provider(fake: FakeYagna) -> None:
+    class Picky(Shared):
+        def start(self) -> Any:
+            super().start()
+            if self.provider_name == "prov-1":
+                raise LookupError("no such thing here")
+
+    with Golem(1) as golem:
+        cluster, instance = begun(golem, Picky, **shared(strategy=in_order))
+        instance.wait_for("running", SECONDS)
+        assert calls(instance) == ["start", "start"]
+        cluster.stop()
+    assert states(instance) == ["pending", "starting", *NORMAL_LIFE]
+    assert instance.failure is None
+
+
+def test_the_same_error_on_a_second_provider_lies_in_the_users_code(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong(Shared):
+        def start(self) -> Any:
+            super().start()
+            raise LookupError(f"nothing on {self.provider_name}")
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster, instance = begun(golem, Wrong, **shared(strategy=in_order))
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start", "start"]
+    assert states(instance) == ["pending", "starting"] * 2 + ["terminated"]
+    assert isinstance(instance.failure, LookupError)
+    assert "the same error on prov-1 and prov-2: it is in your code" in caplog.text
+
+
+def test_different_errors_of_start_are_tried_on_three_providers(fake: FakeYagna) -> None:
+    class Wrong(Shared):
+        def start(self) -> Any:
+            super().start()
+            raise LookupError(f"attempt {len(self.calls)}")
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster, instance = begun(golem, Wrong, **shared())
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start"] * 3
+    assert str(instance.failure) == "attempt 3"
+
+
+def test_a_command_that_start_executes_is_tried_on_three_providers(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.answers = {"/bin/start": 1}
+
+    class Failing(Shared):
+        def start(self) -> Any:
+            super().start()
+            try:
+                self.execute(Run("/bin/start"))
+            except CommandFailed as error:
+                raise RuntimeError("the same words each time") from error
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster, instance = begun(golem, Failing, **shared())
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start"] * 3
+
+
+def test_with_a_single_provider_it_is_tried_there_three_times(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    for provider in fake.providers[1:]:
+        provider.proposals = "no"
+
+    class Wrong(Shared):
+        def start(self) -> Any:
+            super().start()
+            raise LookupError("no such luck")
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster, instance = begun(golem, Wrong, **shared())
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start"] * 3
+    assert "is started again" in caplog.text
+    assert "another provider" not in caplog.text
+    assert "in your code" not in caplog.text
 
 
 def test_it_is_not_tried_again_where_that_is_not_wanted(fake: FakeYagna) -> None:

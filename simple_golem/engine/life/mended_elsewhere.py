@@ -1,0 +1,59 @@
+"""Which errors another provider could mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...errors import BadArgument, BatchError, InstanceError, NotRunning
+from .user_traceback import Place, error_text, place_of
+
+# Each of them comes from the user's code or machine, and would come back on any provider.
+_EVERYWHERE_THE_SAME = (TypeError, NameError, AttributeError, ImportError, BadArgument, NotRunning)
+
+
+def may_be_mended_elsewhere(error: BaseException) -> bool:
+    """Return whether an error that left `deploy()` or `start()` may not come back on another provider."""
+    return isinstance(error, Exception) and not isinstance(error, _EVERYWHERE_THE_SAME)
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """An error of one life, without what differs between two providers."""
+
+    place: Place
+    text: str
+
+
+class RepeatedErrors:
+    """Compares each error of an instance that was not running yet with the one before."""
+
+    def __init__(self) -> None:
+        self._last: tuple[_Error, str, str] | None = None
+
+    def other_provider(self, error: BaseException, provider_id: str, provider_name: str) -> str | None:
+        """Return the name of another provider on which the same error came before; None if there is none.
+
+        It is the same if type, message, and line in the user's code are the same. What a provider has
+        reported, such as a failed command, is never the same: a third provider may do better.
+        """
+        last, self._last = self._last, None
+        place = place_of(error)
+        if place is None or any(isinstance(one, (BatchError, InstanceError)) for one in _causes(error)):
+            return None
+        text = error_text(error).replace(provider_id, "").replace(provider_name, "")
+        this = _Error(place, text)
+        self._last = (this, provider_id, provider_name)
+        if last is None or last[0] != this or last[1] == provider_id:
+            return None
+        return last[2]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an error and its causes."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
