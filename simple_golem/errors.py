@@ -360,11 +360,11 @@ class NoBytes(ResultError, AttributeError):
 
 
 class NoData(ResultError, AttributeError):
-    """`data` or `json` was read from the result of a command that downloads nothing."""
+    """`data` was read from the result of a command that downloads nothing."""
 
 
 class BadJson(ResultError, ValueError):
-    """A downloaded file is not JSON."""
+    """What a command wrote or brought is not JSON."""
 
 
 class TransferFailed(BatchError):

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial, reduce
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, GolemError, NotRunning, WaitTimeout
-from ..model.commands.commands import Command
+from ..model.commands.commands import Command, Run
 from ..model.commands.results import Results
 from ..model.cost import Cost
 from ..model.service.service import Service, made_for
@@ -26,6 +26,11 @@ from .cluster_reports import market_report, service_failed
 from .instance import Instance, refuse_on_engine_thread
 from .instance_group import InstanceGroup
 from .instance_lives import Member
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..model.commands.shell_options import ShellOptions
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +199,29 @@ class Cluster:
             except GolemError as error:
                 answers[instance] = error
         return answers
+
+    def shell(
+        self,
+        script: str,
+        *,
+        timeout: float | None = None,
+        check: bool = True,
+        **options: Unpack[ShellOptions],
+    ) -> Mapping[Instance, Results | GolemError]:
+        """Have `/bin/sh` run a script on all running instances: short for `execute(Run.shell(script, …))`.
+
+        Args:
+            script: the lines.
+            timeout, check: as in `execute`.
+            options: as in `Run`.
+
+        Returns:
+            As `execute`.
+
+        Raises:
+            BadCommand: the script, or an option, makes no sense.
+        """
+        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
     def spawn(
         self,

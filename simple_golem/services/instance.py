@@ -6,6 +6,7 @@ import math
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.threads import InstancePool, on_engine_thread
@@ -23,7 +24,7 @@ from ..errors import (
     StartTimeout,
     WaitTimeout,
 )
-from ..model.commands.commands import Command, batch_of
+from ..model.commands.commands import Command, Run, batch_of
 from ..model.commands.results import Results
 from ..model.cost import Cost
 from ..model.service.service import Service
@@ -32,6 +33,11 @@ from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
 from .instance_lives import InstanceLives, Member
 from .instance_record import InstanceRecord
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..model.commands.shell_options import ShellOptions
 
 
 class Instance:
@@ -154,6 +160,31 @@ class Instance:
             BatchLost: the instance was stopped or lost before the end.
         """
         return self.result_of(self.submit(commands, timeout), timeout, check)
+
+    def shell(
+        self,
+        script: str,
+        *,
+        timeout: float | None = None,
+        check: bool = True,
+        **options: Unpack[ShellOptions],
+    ) -> Results:
+        """Have `/bin/sh` run a line of script, or many: short for `execute(Run.shell(script, **options))`.
+
+        Args:
+            script: the lines.
+            timeout, check: as in `execute`.
+            options: as in `Run`.
+
+        Returns:
+            The results: `stdout`, `json` and the like can be read directly, and `str` of them is stdout
+            without its last newline.
+
+        Raises:
+            BadCommand: the script, or an option, makes no sense.
+            Exception: those of `execute`.
+        """
+        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results."""

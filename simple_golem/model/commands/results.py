@@ -14,6 +14,7 @@ from ..base.wire_time import parse_time
 from .commands import Command, Run
 from .failure import command_failed
 
+_MOST_SHOWN = 200
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
 
 
@@ -58,16 +59,21 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """The value of the JSON file that was downloaded.
+        """The value of the JSON that the command wrote to its standard output, or of the file it brought.
 
         Raises:
-            NoData: nothing was downloaded.
-            BadJson: it is no JSON.
+            BadJson: it is no JSON; the message shows the first 200 characters.
         """
+        text = self.stdout if self.downloaded is None else self.downloaded
         try:
-            return json.loads(self.data)
+            return json.loads(text)
         except ValueError as error:  # of the JSON, or of its UTF-8
-            raise BadJson(f"what {self.command!r} brought is no JSON: {error}") from error
+            what = "wrote" if self.downloaded is None else "brought"
+            raise BadJson(f"what {self.command!r} {what} is no JSON: {error}{_shown(text)}") from error
+
+    def __str__(self) -> str:
+        """What the program wrote to its standard output, without the last newline."""
+        return self.stdout.removesuffix("\n")
 
     @property
     def stdout_bytes(self) -> bytes:
@@ -121,7 +127,8 @@ class Result:
 class Results(tuple[Result, ...]):
     """What a batch answered: a tuple of `Result`s.
 
-    With exactly one of them, `stdout`, `stderr`, `exit_code` and the like can be read from it directly.
+    With exactly one of them, `stdout`, `stderr`, `exit_code` and the like can be read from it directly, and
+    `str(results)` is its stdout without the last newline.
     """
 
     _failure: CommandFailed | None
@@ -181,7 +188,7 @@ class Results(tuple[Result, ...]):
 
     @property
     def json(self) -> Any:
-        """The value of the JSON file that the one command downloaded."""
+        """The value of the JSON that the one command wrote or brought."""
         return self._only("json").json
 
     @property
@@ -199,6 +206,9 @@ class Results(tuple[Result, ...]):
     def __repr__(self) -> str:
         return f"Results([{', '.join(map(repr, self))}])"
 
+    def __str__(self) -> str:
+        return str(self[0]) if len(self) == 1 else repr(self)
+
 
 def results_so_far(error: CommandFailed) -> tuple[Result, ...]:
     """The results that an error of this library carries; `CommandFailed` itself knows less of their type."""
@@ -215,6 +225,11 @@ def wire_bytes(output: object) -> bytes:
         return bytes(output)
     except (TypeError, ValueError):
         return bytes(byte if isinstance(byte, int) and 0 <= byte <= 255 else 0x3F for byte in output)
+
+
+def _shown(text: str | bytes) -> str:
+    start = text[:_MOST_SHOWN] if isinstance(text, str) else text[:_MOST_SHOWN].decode(errors="replace")
+    return "; it is empty" if not start else f"; it begins with {start!r}"
 
 
 def _text(output: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from ...errors import (
     BadService,
@@ -17,11 +17,16 @@ from ...errors import (
     ServiceStopped,
 )
 from ..commands.answers import Answers, answer_batch, checked_answers
-from ..commands.commands import Command, Commands, batch_of
+from ..commands.commands import Command, Commands, Run, batch_of
 from ..commands.results import Result, Results
 from ..payload import vm
 from ..payload.payload import Payload, require_payload
 from .states import ServiceState
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..commands.shell_options import ShellOptions
 
 METHODS = ("get_payload", "deploy", "start", "run", "shutdown")
 
@@ -168,6 +173,31 @@ class Service:
                 "or give it answers for a unit test by service.with_answers(…)"
             )
         return answer_batch(batch, ties.answers, ties.name)
+
+    def shell(
+        self,
+        script: str,
+        *,
+        timeout: float | None = None,
+        check: bool = True,
+        **options: Unpack[ShellOptions],
+    ) -> Results:
+        """Have `/bin/sh` run a line of script, or many: short for `execute(Run.shell(script, **options))`.
+
+        Args:
+            script: the lines.
+            timeout, check: as in `execute`.
+            options: as in `Run`.
+
+        Returns:
+            The results: `stdout`, `json` and the like can be read directly, and `str` of them is stdout
+            without its last newline.
+
+        Raises:
+            BadCommand: the script, or an option, makes no sense.
+            Exception: those of `execute`.
+        """
+        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
     def wait(self, seconds: float) -> None:
         """Block for a time, as `time.sleep`, but not longer than until a stop.
