@@ -17,7 +17,7 @@ from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
 from .engine.shutdown_times import STOP_GRACE_SECONDS
-from .errors import BadInstanceCount, BadListener, BadSetting
+from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
 from .model.cost import Cost
 from .model.cost_report import CostReport
 from .model.offers.offer import Offer
@@ -31,7 +31,10 @@ from .model.settings import HEALTH_MISSES, HEALTH_SECONDS, Settings, parse_budge
 from .services.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .engine.event_dispatcher import Listener
+    from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
     from .services.instance import Instance
 
@@ -218,6 +221,67 @@ class Golem:
             respawn=(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),
             start_timeout=checked_seconds(start_timeout, "start_timeout"),
         )
+
+    def rent(
+        self,
+        timeout: float | None = None,
+        *,
+        service_class: type[Service] = Service,
+        service_params: Mapping[str, Any] | None = None,
+        payload: Payload | None = None,
+        expiration: datetime | timedelta | None = None,
+        strategy: Strategy | Score | None = None,
+        terms: Terms | None = None,
+        respawn_unstarted_instances: bool = True,
+        respawn_running: bool = False,
+        respawn_stop: StopBaseT = DEFAULT_RESPAWN_STOP,
+        respawn_wait: WaitBaseT = DEFAULT_RESPAWN_WAIT,
+        **image: Unpack[RepoOptions],
+    ) -> Instance:
+        """Rent one machine, and return it once it is running: an `Instance`, which ends with the Golem.
+
+        `with golem.rent() as machine:` ends it earlier. Several machines at once:
+        `golem.run_service(Service, num_instances=2).wait_until_running()`.
+
+        A machine that is lost raises an error in the call that needs it, such as `machine.shell(…)`. If the
+        script catches that error, the end of the Golem does not raise `ServiceFailed` for it.
+
+        Args:
+            timeout: seconds to wait at most; None waits until the expiration.
+            service_class: `Service` itself, or a subclass that prepares the machine in its `start()`.
+            service_params: keyword arguments of its constructor.
+            payload: what the provider has to run, instead of `image`.
+            expiration, strategy, terms, respawn_unstarted_instances, respawn_running, respawn_stop,
+                respawn_wait: as in `run_service`.
+            image: the arguments of `vm.repo`, e.g. `golem.rent(image_tag="me/image:latest", min_mem_gib=2)`.
+
+        Raises:
+            WaitTimeout: it is not running in time; it is stopped.
+            ServiceFailed: it has failed before it was running.
+            BadPayload: arguments of `vm.repo` beside a payload, or wrong ones.
+            Exception: those of `run_service`.
+
+        Example:
+            with Golem(budget=1) as golem:
+                machine = golem.rent()
+                print(machine.shell("uname -a"))
+        """
+        if image and payload is not None:
+            raise BadPayload(f"payload is given, and {', '.join(image)} too: vm.repo(…) takes them all")
+        limit = checked_seconds(timeout, "timeout")
+        cluster = self.run_service(
+            service_class,
+            instance_params=None if service_params is None else [service_params],
+            payload=vm.repo(**image) if image else payload,
+            expiration=expiration,
+            strategy=strategy,
+            terms=terms,
+            respawn_unstarted_instances=respawn_unstarted_instances,
+            respawn_running=respawn_running,
+            respawn_stop=respawn_stop,
+            respawn_wait=respawn_wait,
+        )
+        return cluster.rented(limit)
 
     def resume_service(
         self,

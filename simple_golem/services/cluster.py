@@ -72,6 +72,19 @@ class Cluster:
             instance.start()
         self._context.session.timer.call_in(_FIRST_SEARCH_WARNING_SECONDS, self._warn_of_search)
 
+    def rented(self, timeout: float | None) -> Instance:
+        """Return the one instance, once it is running; part of `Golem.rent`, which lists what is raised."""
+        (machine,) = self.instances
+        machine.tells_its_loss = True
+        try:
+            self.wait_until_running(timeout)
+        except BaseException as error:
+            # Nobody has the machine in hand. Leaving `with Golem` waits for it after an interruption.
+            is_interrupted = isinstance(error, (KeyboardInterrupt, Terminated))
+            self.stop(wait=not is_interrupted)
+            raise
+        return machine
+
     # --- what a user reads ----------------------------------------------------------------------------
 
     @property

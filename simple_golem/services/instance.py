@@ -6,15 +6,19 @@ import math
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
+from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.service_link import ServiceLink
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
+    ActivityLost,
     BadState,
+    BatchLost,
     BatchTimeout,
     CommandFailed,
     GolemError,
@@ -43,8 +47,11 @@ if TYPE_CHECKING:
 class Instance:
     """One instance of a service; it stays the same object on whatever providers it lives.
 
+    In a `with` statement it is stopped at the end.
+
     Attributes:
         failure_told: whether an error that names its failure was raised already.
+        tells_its_loss: whether a call that fails because the instance was lost counts as such an error.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Instance:
         suspended: SuspendedInstance | None = None,
     ) -> None:
         self.failure_told = False
+        self.tells_its_loss = False
         # Its cluster counts by it.
         self.record = InstanceRecord(context, name)
         self._context = context
@@ -211,7 +219,9 @@ class Instance:
             return Results()
         if link is not None and link.is_current:
             return link.execute(batch, timeout)
-        raise NotRunning(f"{self.name} is {self.state.value}: commands can be run while it is running")
+        raise NotRunning(
+            f"{self.name} is {self.state.value}: commands can be run while it is running"
+        ) from self.failure
 
     def result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:
         """Return what a submitted batch answered, waiting for its turn for `timeout` seconds at most."""
@@ -221,6 +231,9 @@ class Instance:
             if check:
                 raise
             return Results.up_to(error)
+        except (NotRunning, ActivityLost, BatchLost):
+            self.failure_told = self.failure_told or self.tells_its_loss
+            raise
 
     def _awaited(self, future: Future[Results], timeout: float | None) -> Results:
         try:
@@ -309,6 +322,18 @@ class Instance:
     def _wait_for_end(self, limit: float | None, after: str) -> None:
         if not self._context.wait_until(lambda: self.state.is_final, limit):
             raise WaitTimeout(f"{self.name} was {self.state.value} still after {after}")
+
+    def __enter__(self) -> Instance:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, (KeyboardInterrupt, Terminated)):
+            # Leaving `with Golem` waits for it, in the short times of an interruption.
+            self.end(ShutdownTimes.interrupted(), "the program was interrupted")
+            return
+        self.stop()
 
     # --- what its cluster does ------------------------------------------------------------------------
 

@@ -57,6 +57,12 @@ class Offer:
         """Disk, GiB; 0 if it does not say."""
         return _number(self.properties.get("golem.inf.storage.gib"))
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What its runtime is able to besides running programs, e.g. `("inet", "vpn")`; in order."""
+        names = self.properties.get("golem.runtime.capabilities")
+        return tuple(sorted(map(str, names))) if isinstance(names, (list, tuple)) else ()
+
     def to_json(self) -> Mapping[str, Any]:
         """As JSON can carry it, with exact amounts as text."""
         prices = self.prices
@@ -64,6 +70,7 @@ class Offer:
             "provider_id": self.provider_id,
             "provider_name": self.provider_name,
             "runtime": self.runtime,
+            "capabilities": list(self.capabilities),
             "cpu_threads": self.cpu_threads,
             "mem_gib": self.mem_gib,
             "storage_gib": self.storage_gib,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...errors import BadPayload
-from .constraints import constraint
+from .constraints import checked_constraints, constraint
 from .manifest import COMMANDS, as_base64, asks_for_internet, made_manifest, read_manifest
 from .payload import ImageRequest, Payload, checked_image_hash, checked_image_url
 from .properties import GPU, MANIFEST, NODE_DESCRIPTOR
@@ -32,6 +32,7 @@ def repo(
     gpu: bool | str = False,
     min_gpu_mem_gib: float | None = None,
     capabilities: Collection[str] = (),
+    constraints: Sequence[str] = (),
 ) -> Payload:
     """Return the payload of an image in Golem's registry, or at a URL of your own.
 
@@ -47,7 +48,8 @@ def repo(
         min_cpu_cores: cores of the processor.
         gpu: True for any graphics card, or its model, e.g. `"NVIDIA GeForce RTX 40*"`, where `*` is anything.
         min_gpu_mem_gib: memory of the graphics card, GiB.
-        capabilities: what else the runtime must be able to, e.g. `["vpn"]`.
+        capabilities: what else the runtime must be able to, e.g. `["vpn"]`; see `offer.capabilities`.
+        constraints: what else an offer must fulfil, e.g. `["(golem.inf.cpu.vendor=GenuineIntel)"]`.
 
     Raises:
         BadPayload: arguments that contradict each other or can't be.
@@ -55,6 +57,7 @@ def repo(
     return Payload(
         properties=_FORMAT,
         constraints=[
+            *checked_constraints(constraints),
             *_machine(min_mem_gib, min_storage_gib, min_cpu_threads, min_cpu_cores),
             *_graphics(gpu, min_gpu_mem_gib),
             *_able_to(capabilities, *_of_gpu(gpu)),

@@ -74,9 +74,12 @@ class Service:
     `execute`.
 
     Attributes:
+        payload: what a provider must have, e.g. `vm.repo(image_tag="me/image:latest")`. `get_payload` is for
+            one that has to be computed. None: a small public image with a shell.
         run_interval: seconds between the end of one call of `run` and the next; None calls it once.
     """
 
+    payload: Payload | None = None
     run_interval: float | None = None
     _simple_golem: _Ties
 
@@ -105,12 +108,15 @@ class Service:
 
     @staticmethod
     def get_payload() -> Payload:
-        """Return what a provider must have; a small public image with a shell if not overridden."""
+        """Return what a provider must have; a small public image with a shell if not overridden.
+
+        If the payload is fixed, `payload = vm.repo(…)` in the class says the same.
+        """
         return vm.repo()
 
     def deploy(self) -> Commands:
         """Return the commands that make the runtime ready, as the payload says. Override for volumes."""
-        payload = self._simple_golem.payload or require_payload(type(self).get_payload())
+        payload = self._simple_golem.payload or require_payload(class_payload(type(self)))
         return [payload.deploy, payload.start]
 
     def start(self) -> Commands:
@@ -304,7 +310,26 @@ class Service:
         )
 
 
-_RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")) - {*METHODS, "run_interval"}
+_RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")) - {
+    *METHODS,
+    "payload",
+    "run_interval",
+}
+
+
+def class_payload(cls: type[Service]) -> object:
+    """Return what a class says that providers must have: its `payload`, or what its `get_payload` returns.
+
+    Raises:
+        BadService: the class has both.
+    """
+    says, computes = (
+        next(base for base in cls.__mro__ if name in vars(base)) for name in ("payload", "get_payload")
+    )
+    if says is computes and says is not Service:
+        raise BadService(f"{says.__name__} has a payload and a get_payload(): keep one of them")
+    by_attribute = says is not Service and issubclass(says, computes)
+    return cls.payload if by_attribute else cls.get_payload()
 
 
 def made_for(payload: Payload, make: Callable[[], Service]) -> Service:

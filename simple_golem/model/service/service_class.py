@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import BadCommandList, BadInstanceCount, BadService
 from ..commands.commands import Command, as_commands
-from .service import METHODS, Service
+from .service import METHODS, Service, class_payload
 
 
 def check_service_class(cls: object) -> type[Service]:
@@ -38,7 +38,7 @@ def has_own_run(cls: type[Service]) -> bool:
 
 
 def payload_of(cls: type[Service]) -> object:
-    """Return what the class's `get_payload` returns, whether it is a static, class or bare method.
+    """Return the class's `payload`, or what its `get_payload` returns: a static, class or bare method.
 
     Raises:
         BadService: it asks for `self`, and there is no object yet.
@@ -49,7 +49,7 @@ def payload_of(cls: type[Service]) -> object:
             f"{cls.__name__}.get_payload is asked before there is an object: "
             "write @staticmethod above it, and strike out `self`"
         )
-    return cls.get_payload()
+    return class_payload(cls)
 
 
 def service_factories(

@@ -64,3 +64,11 @@ def test_an_offer_is_a_value_that_can_be_kept_in_a_set() -> None:
     assert one == other
     assert len({one, other}) == 1
     assert "golem.inf" not in repr(one)
+
+
+@pytest.mark.parametrize(
+    ("said", "capabilities"),
+    [(["vpn", "inet"], ("inet", "vpn")), ([], ()), (None, ()), ("vpn", ()), ({"a": 1}, ())],
+)
+def test_capabilities_are_a_tuple_of_names(said, capabilities):
+    assert Offer.of("0x1", {"golem.runtime.capabilities": said}).capabilities == capabilities

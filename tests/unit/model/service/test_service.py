@@ -12,6 +12,7 @@ import pytest
 from simple_golem.errors import (
     BadAnswer,
     BadCommandList,
+    BadPayload,
     BadService,
     BadWaitTime,
     CommandFailed,
@@ -453,3 +454,52 @@ def test_a_stopped_service_stops_at_its_next_call() -> None:
     for call in (lambda: service.wait(1), lambda: service.execute(DATE), service.execute):
         with pytest.raises(ServiceStopped):
             call()
+
+
+# --- the payload as an attribute ---------------------------------------------------------------------
+
+
+class WithPayload(Service):
+    payload = vm.repo(image_tag="me/image:latest")
+
+
+class Computed(WithPayload):
+    @staticmethod
+    def get_payload():
+        return vm.repo(image_tag="me/computed:latest")
+
+
+class Again(Computed):
+    payload = vm.repo(image_tag="me/again:latest")
+
+
+class Both(Service):
+    payload = vm.repo()
+
+    @staticmethod
+    def get_payload():
+        return vm.repo()
+
+
+@pytest.mark.parametrize(
+    ("cls", "tag"),
+    [
+        (Service, "golem/alpine:latest"),
+        (WithPayload, "me/image:latest"),
+        (Computed, "me/computed:latest"),
+        (Again, "me/again:latest"),
+    ],
+)
+def test_the_payload_nearest_to_the_class_counts(cls, tag):
+    assert payload_of(cls) == vm.repo(image_tag=tag)
+
+
+def test_a_class_says_its_payload_in_one_way_only():
+    with pytest.raises(BadService, match="Both has a payload and a get_payload"):
+        payload_of(Both)
+
+
+def test_a_payload_that_is_none_is_refused():
+    wrong = type("Wrong", (Service,), {"payload": "golem/alpine"})
+    with pytest.raises(BadPayload, match="'golem/alpine' is no payload"):
+        wrong().deploy()

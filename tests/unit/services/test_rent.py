@@ -1,0 +1,172 @@
+"""`golem.rent()`: one running machine, without a class and without a cluster in sight."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from simple_golem import Golem, Instance, Service, ServiceFailed, ServiceState, vm
+from simple_golem.background.signals import Terminated
+from simple_golem.errors import BadInstanceCount, BadPayload, BadWaitTime, GolemError, NotRunning, WaitTimeout
+from simple_golem.model.payload.repo_options import RepoOptions
+from simple_golem.testing import FakeProvider, FakeYagna
+from tests.helpers.recorded_services import SECONDS, Idle, calls
+
+
+def provider_of(fake: FakeYagna) -> FakeProvider:
+    (provider,) = (one for one in fake.providers if one.activities)
+    return provider
+
+
+def demands(fake: FakeYagna) -> list[Any]:
+    return [
+        json.loads(one.body)
+        for one in fake.requests
+        if one.method == "POST" and one.path.endswith("/demands")
+    ]
+
+
+def test_a_machine_is_running_when_the_call_returns(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.answers = {"/bin/sh -c uname": "Linux\n"}
+    with Golem(1) as golem:
+        machine = golem.rent(SECONDS)
+        assert isinstance(machine, Instance)
+        assert machine.state is ServiceState.running
+        assert str(machine.shell("uname")) == "Linux"
+    assert machine.state is ServiceState.terminated
+    assert machine.failure is None
+
+
+def test_it_takes_the_arguments_of_vm_repo(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        golem.rent(
+            SECONDS, image_tag="me/image:latest", min_mem_gib=2, constraints=["(golem.inf.cpu.threads>=2)"]
+        )
+        (demand,) = demands(fake)
+        assert "(golem.inf.mem.gib>=2)" in demand["constraints"]
+        assert "(golem.inf.cpu.threads>=2)" in demand["constraints"]
+
+
+@pytest.mark.parametrize("call", [vm.repo, Golem.rent])
+def test_all_arguments_of_vm_repo_are_known(call: Any) -> None:
+    options = set(typing.get_type_hints(RepoOptions))
+    if call is vm.repo:
+        assert set(inspect.signature(call).parameters) == options
+    else:
+        assert not set(inspect.signature(call).parameters) & options
+
+
+def test_it_takes_a_payload_a_class_and_its_parameters(fake: FakeYagna) -> None:
+    class Prepared(Idle):
+        def __init__(self, word: str) -> None:
+            super().__init__()
+            self.word = word
+
+    with Golem(1) as golem:
+        machine = golem.rent(
+            SECONDS,
+            service_class=Prepared,
+            service_params={"word": "hello"},
+            payload=vm.repo(min_mem_gib=3),
+            expiration=timedelta(hours=1),
+        )
+        assert machine.service.word == "hello"  # type: ignore[attr-defined]
+        assert calls(machine) == ["start"]
+        assert "(golem.inf.mem.gib>=3)" in demands(fake)[0]["constraints"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"payload": vm.repo(), "min_mem_gib": 2}, BadPayload, "payload is given, and min_mem_gib too"),
+        ({"min_mem_gib": -1}, BadPayload, "min_mem_gib is -1"),
+        ({"timeout": -1}, BadWaitTime, "timeout can't be -1"),
+        ({"service_params": 3}, BadInstanceCount, "instance_params has 3"),
+        ({"memory": 3}, TypeError, "memory"),
+    ],
+)
+def test_arguments_that_make_no_sense_rent_nothing(
+    fake: FakeYagna, options: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(error, match=says):
+            golem.rent(**options)
+        assert golem.instances == ()
+    assert demands(fake) == []
+
+
+def test_a_with_statement_ends_it_early(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        with golem.rent(SECONDS, service_class=Idle) as machine:
+            assert len(provider_of(fake).activities) == 1
+        assert machine.state is ServiceState.terminated
+        assert [one.activities for one in fake.providers] == [[], [], []]
+        assert calls(machine) == ["start", "shutdown"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Terminated])
+def test_an_interrupted_with_statement_leaves_the_waiting_to_the_golem(
+    fake: FakeYagna, kind: type[BaseException]
+) -> None:
+    golem = Golem(1)
+    with pytest.raises(kind), golem, golem.rent(SECONDS, service_class=Idle):
+        raise kind(15)
+    (machine,) = golem.instances
+    assert machine.state is ServiceState.terminated
+
+
+def test_a_machine_that_does_not_come_in_time_is_stopped(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.proposals = "never"
+    with Golem(1) as golem:
+        with pytest.raises(WaitTimeout, match=r"0 of 1 instances were running after 0\.2 s"):
+            golem.rent(0.2)
+        (machine,) = golem.instances
+        assert machine.state is ServiceState.terminated
+
+
+class Broken(Service):
+    def start(self) -> None:
+        raise ValueError("not here")
+
+
+def test_a_machine_that_fails_before_it_runs_is_told_once(fake: FakeYagna) -> None:
+    with Golem(1) as golem, pytest.raises(ServiceFailed, match="not here"):
+        golem.rent(SECONDS, service_class=Broken, respawn_unstarted_instances=False)
+
+
+def lost(fake: FakeYagna, machine: Instance) -> None:
+    provider_of(fake).terminate_agreement()
+    machine.wait_for("terminated", SECONDS)
+
+
+def test_a_lost_machine_raises_in_the_call_that_needs_it(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        machine = golem.rent(SECONDS)
+        lost(fake, machine)
+        with pytest.raises(NotRunning, match="Service-1 is terminated") as caught:
+            machine.shell("uname")
+        assert caught.value.__cause__ is machine.failure is not None
+    # The script has caught it, so the end of the Golem raises nothing.
+
+
+def test_a_machine_that_is_lost_under_way_raises_there(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        machine = golem.rent(SECONDS)
+        provider = provider_of(fake)
+        provider.answers = lambda command: provider.terminate_agreement()
+        with pytest.raises(GolemError):
+            machine.shell("uname")
+        machine.wait_for("terminated", SECONDS)
+        assert machine.failure is not None
+
+
+def test_a_lost_machine_that_nobody_asks_any_more_is_a_failure(fake: FakeYagna) -> None:
+    with pytest.raises(ServiceFailed, match="1 of 1 instances failed"), Golem(1) as golem:
+        lost(fake, golem.rent(SECONDS))
