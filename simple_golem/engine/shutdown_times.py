@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from enum import Enum
 
 STOP_GRACE_SECONDS = 10.0
-EXPIRATION_RESERVE_SECONDS = 60.0
+# A cluster is stopped before its expiration: by this part of its time, but by this many seconds at most.
+_EXPIRATION_RESERVE_PART = 0.1
+_EXPIRATION_RESERVE_SECONDS = 5.0
+_SHUTDOWN_SECONDS = 30.0
 _INVOICE_SECONDS = 15.0
 # Ending an agreement and destroying its activity take so long in the worst case; the time is reserved.
 RELEASE_RESERVE_SECONDS = 1.5
@@ -79,7 +82,7 @@ class ShutdownTimes:
         seconds = {
             ShutdownPart.BATCH: stop_grace,
             ShutdownPart.METHOD: 5.0,
-            ShutdownPart.SHUTDOWN: 30.0,
+            ShutdownPart.SHUTDOWN: _SHUTDOWN_SECONDS,
             ShutdownPart.RELEASE: 10.0,
             ShutdownPart.INVOICES: _INVOICE_SECONDS,
         }
@@ -129,6 +132,18 @@ class ShutdownTimes:
         """The limits for a second Ctrl-C: only the release gets any time."""
         seconds = dict.fromkeys(ShutdownPart, 0.0) | {ShutdownPart.RELEASE: RELEASE_RESERVE_SECONDS}
         return cls(seconds, since_begun=True)
+
+
+def expiration_reserve(seconds: float, stop_grace: float, has_shutdown: bool) -> float:
+    """Return how many seconds before its expiration a cluster is stopped.
+
+    Args:
+        seconds: how long the cluster may run.
+        stop_grace: seconds that a batch may go on after the stop.
+        has_shutdown: whether its class has a `shutdown` of its own, which needs time.
+    """
+    longest = stop_grace + _SHUTDOWN_SECONDS if has_shutdown else _EXPIRATION_RESERVE_SECONDS
+    return min(seconds * _EXPIRATION_RESERVE_PART, longest)
 
 
 def earliest(endings: list[ShutdownTimes], part: ShutdownPart) -> float:

@@ -18,7 +18,7 @@ from ..model.commands.commands import Command, Run
 from ..model.commands.results import Results
 from ..model.cost import Cost
 from ..model.service.service import Service, made_for
-from ..model.service.service_class import service_factories
+from ..model.service.service_class import has_own_shutdown, service_factories
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_SEARCH_WARNING_SECONDS = 10.0
 _NEXT_SEARCH_WARNING_SECONDS = 60.0
+# The end at an expiration of some seconds gets this long, though its agreements may end before.
+_SHORTEST_END_SECONDS = 2.0
 
 
 class Cluster:
@@ -57,6 +59,7 @@ class Cluster:
         self._context = context
         self._changed = context.changed
         self._class = service_class
+        self._has_expired = False
         self._name = context.class_name
         self._group = InstanceGroup(context)
         self._group.add(self._group.make(members, adopted))
@@ -91,6 +94,16 @@ class Cluster:
     def instances(self) -> tuple[Instance, ...]:
         """All instances, those that have ended included."""
         return self._group.all
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether its expiration has ended it."""
+        return self._has_expired
+
+    @property
+    def has_shutdown(self) -> bool:
+        """Whether the class has a `shutdown` of its own."""
+        return has_own_shutdown(self._class)
 
     @property
     def is_untouched(self) -> bool:
@@ -157,7 +170,8 @@ class Cluster:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all instances have ended, or for `timeout` seconds; True if all have ended.
 
-        Never raises for an instance that failed: see `instance.failure`, and leaving `with Golem` does.
+        If the expiration ends them, a warning says so, and `has_expired` is True. Never raises for an
+        instance that failed: see `instance.failure`, and leaving `with Golem` does.
         """
         limit = checked_seconds(timeout, "timeout")
         return self._context.wait_until(lambda: self._group.have_ended, limit)
@@ -346,6 +360,20 @@ class Cluster:
         for instance in instances:
             instance.end(ending, reason)
         self._context.session.demands.withdraw(self._context.demand)
+
+    def expire(self, seconds: float) -> None:
+        """End all instances, because the expiration is `seconds` away; does not block."""
+        if self._group.not_ending:
+            self._has_expired = True
+            logger.warning(
+                "%r reaches its expiration in %.1f s and is stopped: for more time give run_service a later "
+                "`expiration`",
+                self,
+                seconds,
+            )
+        # Its agreements end with the expiration, so they can't be ended in good order after it.
+        ending = ShutdownTimes.ordinary(self._context.stop_grace, timeout=max(seconds, _SHORTEST_END_SECONDS))
+        self.end(ending, "the expiration has ended the work")
 
     def cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
         """End all instances for a reason that counts as their failure; does not block."""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tenacity.stop import StopBaseT
@@ -18,7 +19,7 @@ from tenacity.wait import WaitBaseT
 
 from ..engine.event_dispatcher import Listener
 from ..engine.session import Session
-from ..engine.shutdown_times import EXPIRATION_RESERVE_SECONDS, ShutdownTimes
+from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
 from ..errors import GolemError, NotRunning, OutOfBudget
 from ..model.cost import plain
 from ..model.offers.strategy import Strategy
@@ -166,14 +167,8 @@ class OpenGolem:
 
     def _end_before_expiration(self, cluster: Cluster) -> None:
         left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
-        seconds = max(left - self._stop_grace - EXPIRATION_RESERVE_SECONDS, left / 2)
-
-        def expire() -> None:
-            if not cluster.wait(0):
-                logger.info("%r has reached its expiration and is stopped", cluster)
-                cluster.end(ShutdownTimes.ordinary(self._stop_grace), "the expiration is near")
-
-        self.session.timer.call_in(seconds, expire)
+        reserve = expiration_reserve(left, self._stop_grace, cluster.has_shutdown)
+        self.session.timer.call_in(left - reserve, partial(cluster.expire, reserve))
 
     def _stop_out_of_budget(self) -> None:
         """Stop all clusters in good order; the engine calls this, and it does not block."""

@@ -37,6 +37,11 @@ def has_own_run(cls: type[Service]) -> bool:
     return cls.run is not Service.run
 
 
+def has_own_shutdown(cls: type[Service]) -> bool:
+    """True if the class has a `shutdown` of its own, which needs time at the end."""
+    return cls.shutdown is not Service.shutdown
+
+
 def payload_of(cls: type[Service]) -> object:
     """Return the class's `payload`, or what its `get_payload` returns: a static, class or bare method.
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from simple_golem.engine.payment.budget import RESERVE_SECONDS
-from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes, earliest
+from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes, earliest, expiration_reserve
 
 NEAR = 0.2
 
@@ -87,3 +87,20 @@ def test_of_several_endings_the_earliest_counts() -> None:
     endings = [ShutdownTimes.ordinary(), ShutdownTimes.interrupted()]
     assert earliest(endings, ShutdownPart.SHUTDOWN) == endings[1].begun + 2.0
     assert earliest([], ShutdownPart.SHUTDOWN) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("seconds", "has_shutdown", "reserve"),
+    [
+        (20.0, False, 2.0),
+        (20.0, True, 2.0),
+        (900.0, False, 5.0),
+        (900.0, True, 43.0),
+        (10800.0, False, 5.0),
+        (10800.0, True, 43.0),
+    ],
+)
+def test_little_of_the_time_before_an_expiration_is_kept_for_the_end(
+    seconds: float, has_shutdown: bool, reserve: float
+) -> None:
+    assert expiration_reserve(seconds, 13.0, has_shutdown) == pytest.approx(reserve)

@@ -719,15 +719,34 @@ def test_a_method_that_does_not_return_is_left_behind_and_everything_released(
 # --- ends that nobody asks for -----------------------------------------------------------------------
 
 
-def test_its_expiration_ends_it_in_time_and_is_no_failure(fake: FakeYagna) -> None:
-    with Golem(1, stop_grace=0.0) as golem:
-        cluster, instance = begun(golem, expiration=timedelta(seconds=0.6))
+def test_its_expiration_ends_it_in_time_and_is_no_failure(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = gate_of(fake)
+
+    class Working(Idle):
+        def run(self) -> Any:
+            self.execute(Run("/bin/gate"))
+            self.wait(SECONDS)
+
+    with Golem(1) as golem:
+        cluster, instance = begun(golem, Working, expiration=timedelta(seconds=3))
         instance.wait_for("running", SECONDS)
+        assert not cluster.has_expired
+        eventually(lambda: cluster.has_expired, SECONDS)
+        gate.open()
         assert cluster.wait(SECONDS)
+        assert not begun(golem)[0].has_expired
     assert calls(instance) == ["start", "shutdown"]
     assert states(instance) == NORMAL_LIFE
     assert instance.failure is None
-    assert instance.history[-1][1] < cluster.expiration
+    # A tenth of its time before the expiration.
+    stopping = {state.value: since for state, since in instance.history}["stopping"]
+    assert stopping < cluster.expiration
+    assert (
+        "<Cluster of 1 Working: Working-1 running> reaches its expiration in 0.3 s and is stopped"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
