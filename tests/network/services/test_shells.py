@@ -96,9 +96,9 @@ def test_a_folder_is_unpacked_without_the_owners_of_its_files_and_leaves_no_arch
     )
     assert uploaded.success
     assert listed.stdout == "./folder/sub/file\n"
-    # Where its folder is to go, there is a file.
+    # Where its file is to go, there is a folder with something in it.
     results = instance.execute(
-        Run.shell("rm -r /golem/work/folder/sub; echo > /golem/work/folder/sub"),
+        Run.shell("cd /golem/work/folder/sub && rm file && mkdir -p file/full"),
         Upload(tmp_path / "in", "/golem/work/folder"),
         check=False,
     )
