@@ -16,6 +16,7 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
+from .background.forks import Process, refused_in_children
 from .engine.shutdown_times import STOP_GRACE_SECONDS
 from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
 from .model.cost import Cost
@@ -42,6 +43,7 @@ DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
 DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
 
 
+@refused_in_children
 class Golem:
     """An open session on the Golem Network; use it in a `with` statement.
 
@@ -371,6 +373,11 @@ class Golem:
         return f"<Golem: {self._lifecycle.state}, {len(self.instances)} instances, cost {self.cost}>"
 
     # --- what stays readable after closing ------------------------------------------------------------
+
+    @property
+    def made_in(self) -> Process:
+        """The process that may use it, once it is open; in a child of that all calls raise `ForkedGolem`."""
+        return self._lifecycle.made_in
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:

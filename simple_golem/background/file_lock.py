@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .forks import leave_to_parent
+
 if sys.platform == "win32":  # pragma: no cover - tests run on Linux
     import msvcrt
 
@@ -44,8 +46,9 @@ class FileLock:
         Raises:
             BlockingIOError: another process holds the lock, and `wait` is False.
         """
-        # Child processes do not inherit the file: they would hold the lock after the end of this process.
+        # Child processes do not keep the file: they would hold the lock after the end of this process.
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        leave_to_parent(self, FileLock.release)
         try:
             _lock(self._file, wait)
         except BaseException:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from .forks import current_process
+
 # Besides Ctrl-C, these ask a process to end: `kill`, and a terminal that is closed. Windows has no SIGHUP.
 _END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -52,8 +54,11 @@ def shortening(shorten: Callable[[], None], *, is_ending: bool) -> Iterator[None
         yield
         return
     received: list[int] = []
+    process = current_process()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if process is not current_process():
+            raise _ending(number)  # a forked child closes nothing
         received.append(number)
         shorten()
 
@@ -64,7 +69,11 @@ def shortening(shorten: Callable[[], None], *, is_ending: bool) -> Iterator[None
         for number, handler in old.items():
             signal.signal(number, handler)
     if received and not is_ending:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else Terminated(128 + received[0])
+        raise _ending(received[0])
+
+
+def _ending(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(128 + number)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

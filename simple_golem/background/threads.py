@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from .cancellation import Deadline
+from .forks import in_child
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,6 +27,11 @@ T = TypeVar("T")
 _IDLE_THREAD_SECONDS = 1.0
 
 _this_thread = threading.local()
+
+
+@in_child
+def _no_engine_thread_in_child() -> None:
+    _this_thread.is_engine = False
 
 
 def on_engine_thread() -> bool:

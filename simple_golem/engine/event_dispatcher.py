@@ -6,6 +6,7 @@ import logging
 import queue
 from collections.abc import Callable
 
+from ..background.forks import user_code
 from ..background.threads import EngineThread
 from ..model.events import (
     BatchEnded,
@@ -57,6 +58,7 @@ class EventDispatcher:
         while (event := self._queue.get()) is not None:
             for listener in self._listeners:
                 try:
-                    listener(event)
+                    with user_code():
+                        listener(event)
                 except Exception:
                     logger.exception("%r raised an error for the event: %s", listener, event)

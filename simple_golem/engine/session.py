@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +13,10 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ..background.cancellation import Scope
+from ..background.forks import current_process, refuse_in_child
 from ..background.threads import WorkerPool
 from ..background.timer import Timer
-from ..errors import AllocationRefused, ForkedGolem, GolemError, Overcharged
+from ..errors import AllocationRefused, GolemError, Overcharged
 from ..model.cost import Cost
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
@@ -62,6 +62,7 @@ class Session:
         on_budget_used_up: called when the budget is used up, by an engine thread; it must not block.
 
     Attributes:
+        made_in: the process that may use it.
         app_session_id: the daemon lists agreements, debit notes and invoices under this id.
         yagna: the daemon.
         events: the dispatcher of events; `emit` gives it one.
@@ -85,6 +86,7 @@ class Session:
         on_budget_used_up: Callable[[], object],
     ) -> None:
         self.settings = settings
+        self.made_in = current_process()
         self.app_session_id = secrets.token_hex(16)
         self.yagna = Yagna(
             settings.api_url,
@@ -133,7 +135,6 @@ class Session:
             on_invoice=self.money.payments.invoice_event,
         )
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
-        self._process_id = os.getpid()
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()
 
@@ -191,7 +192,7 @@ class Session:
 
         So Ctrl-C can't fall between the daemon's answer and its record: what was made is always released.
         """
-        self.check_process()
+        refuse_in_child(self.made_in)
         future = self.workers.submit(work, *args)
         try:
             error = future.exception()
@@ -205,14 +206,6 @@ class Session:
                     "`yagna payment status` shows allocations"
                 )
             raise
-
-    def check_process(self) -> None:
-        """Raise `ForkedGolem` in a child of the process that has opened the session."""
-        if os.getpid() != self._process_id:
-            raise ForkedGolem(
-                "this Golem was opened in the parent process, and its threads stayed there: "
-                "open it in the worker"
-            )
 
     def is_new_advice(self, advice: str) -> bool:
         """Return True in the first call for some advice, and False ever after."""

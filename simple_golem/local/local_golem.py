@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import errors
 from ..background.cancellation import Deadline, Scope
+from ..background.forks import leave_to_parent
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
 from ..model.settings import parse_amount
 from ..yagna.client import Yagna
@@ -128,6 +129,7 @@ class LocalGolem:
             start_new_session=True,
         )
         atexit.register(self.stop)
+        leave_to_parent(self, LocalGolem._forget_in_child)
         try:
             plan = Plan(
                 os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings, self._funds
@@ -155,6 +157,17 @@ class LocalGolem:
             pass  # the supervisor has ended already
         await_or_kill(process, _STOP_SECONDS)
         process.stdout.close()
+
+    def _forget_in_child(self) -> None:
+        """In a forked child this network is not up, and the child's end does not stop it."""
+        process, self._process, self._report = self._process, None, None
+        self._asking = threading.Lock()
+        atexit.unregister(self.stop)
+        if process is None or process.stdin is None or process.stdout is None:
+            return
+        process.stdin.close()
+        process.stdout.close()
+        process.returncode = 0  # it is no child of this process, which would warn that it is still running
 
     def __enter__(self) -> LocalGolem:
         return self.start()

@@ -67,6 +67,15 @@ class ProgressBar:
         self._broken = True
         self._hide()
 
+    def forget_in_child(self) -> None:
+        """In a forked child: draw no more, and write the program's output without locks of the parent."""
+        self._broken = True
+        self._lock = threading.RLock()
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.disable = True  # or it would be cleared when it is freed
+        self._restore_output()
+
     # --- what it shows ---------------------------------------------------------------------------------
 
     def _note(self, event: Event) -> None:

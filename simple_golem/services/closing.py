@@ -49,7 +49,6 @@ class Closing:
 
         An engine thread is not blocked: the closing waits for it.
         """
-        self._session.check_process()
         try:
             thread = self._begin(times)
             if not on_engine_thread():

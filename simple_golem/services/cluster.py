@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
+from ..background.forks import current_process, refuse_in_child, refused_in_children
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
@@ -40,11 +41,13 @@ _NEXT_SEARCH_WARNING_SECONDS = 60.0
 _SHORTEST_END_SECONDS = 2.0
 
 
+@refused_in_children
 class Cluster:
     """The instances of one service; made by `golem.run_service`.
 
     Attributes:
         expiration: when the cluster ends by itself (UTC).
+        made_in: the process that may use it; everything raises `ForkedGolem` in its children.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Cluster:
         expiration: datetime,
         adopted: Sequence[SuspendedInstance] = (),
     ) -> None:
+        self.made_in = current_process()
         self.expiration = expiration
         self._context = context
         self._changed = context.changed
@@ -187,6 +191,7 @@ class Cluster:
         left = Deadline(checked_seconds(timeout, "timeout"))
         seen = 0
         while True:
+            refuse_in_child(self.made_in)
             with self._changed:
                 has_more = partial(self._has_changes_after, seen)
                 wait_until(self._changed, has_more, None if timeout is None else left.remaining())

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
+from ..background.forks import current_process, refused_in_children
 from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ..model.commands.shell_options import ShellOptions
 
 
+@refused_in_children
 class Instance:
     """One instance of a service; it stays the same object on whatever providers it lives.
 
@@ -52,6 +54,7 @@ class Instance:
     Attributes:
         failure_told: whether an error that names its failure was raised already.
         tells_its_loss: whether a call that fails because the instance was lost counts as such an error.
+        made_in: the process that may use it; everything but `name` raises `ForkedGolem` in its children.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Instance:
         member: Member,
         suspended: SuspendedInstance | None = None,
     ) -> None:
+        self.made_in = current_process()
         self.failure_told = False
         self.tells_its_loss = False
         # Its cluster counts by it.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import tenacity
 
+from ..background.forks import user_code
 from ..engine.life.life import Life
 from ..engine.life.life_state import LifeAbandoned, Outcome
 from ..engine.life.mended_elsewhere import RepeatedErrors
@@ -100,7 +101,8 @@ class InstanceLives:
         if self.link is not None:
             if self._record.stop_scope.cancelled:
                 return Outcome(self._record.failure, False, False)
-            self.service = self._make_service()
+            with user_code():
+                self.service = self._make_service()
         suspended, self._suspended = self._suspended, None
         life = Life(
             self._context.session,

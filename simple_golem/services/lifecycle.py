@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..background.forks import Process, current_process, in_child, leave_to_parent
 from ..background.signals import EndSignals, Terminated, shortening
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _CLOSE_AT_EXIT_SECONDS = 10.0
 # Strong references: a Golem that the program has dropped without closing it is closed at the end.
 _open: set[Lifecycle] = set()
+in_child(_open.clear)
 
 
 class Lifecycle:
@@ -61,6 +63,16 @@ class Lifecycle:
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
         self._is_closed = False
+        leave_to_parent(self, Lifecycle._forget_signals_and_lock)
+
+    def _forget_signals_and_lock(self) -> None:
+        self._end_signals.restore()
+        self._lock = threading.Lock()
+
+    @property
+    def made_in(self) -> Process:
+        """The process that may use it: any, before it is opened."""
+        return self.opened.session.made_in if self.opened is not None else current_process()
 
     @property
     def state(self) -> str:
@@ -84,7 +96,6 @@ class Lifecycle:
 
         Raises:
             NotRunning: it is not open.
-            ForkedGolem: another process has opened it.
         """
         opened = self.opened
         if opened is None or self._is_closed:
@@ -93,7 +104,6 @@ class Lifecycle:
                 if self._is_closed
                 else "this Golem is not open: write `with Golem(budget=1) as golem:`, or call golem.open()"
             )
-        opened.session.check_process()
         return opened
 
     # --- opening --------------------------------------------------------------------------------------
@@ -116,7 +126,6 @@ class Lifecycle:
             if self._is_closed:
                 raise NotRunning("this Golem was closed; make a new one")
             if self.opened is not None:
-                self.opened.session.check_process()
                 return
             _warn_of_others()
             opened = self.opened = OpenGolem(
@@ -166,8 +175,6 @@ class Lifecycle:
     def _close(self, times: ShutdownTimes) -> None:
         with self._lock:
             opened = self.opened
-            if opened is not None:
-                opened.session.check_process()
             self._is_closed = True
         if opened is not None:
             opened.close(times)

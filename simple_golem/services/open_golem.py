@@ -17,6 +17,7 @@ from typing import Any
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
+from ..background.forks import leave_to_parent
 from ..engine.event_dispatcher import Listener
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
@@ -70,6 +71,7 @@ class OpenGolem:
         if show_progress and ProgressBar.is_possible():
             self._progress_bar = ProgressBar(sys.stderr)
             self.session.events.add(self._progress_bar)
+            leave_to_parent(self._progress_bar, ProgressBar.forget_in_child)
         for listener in listeners:
             self.session.events.add(listener)
         self._on_closed = on_closed

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from types import TracebackType
 
+from ..background.forks import current_process
 from .clock import Clock
 from .daemon.daemon import Daemon
 from .fake_provider import FakeProvider
@@ -62,6 +63,7 @@ class FakeYagna:
         seed: str | None = None,
     ) -> None:
         made = [FakeProvider() for _ in range(providers)] if isinstance(providers, int) else providers
+        self._made_in = current_process()
         self.clock = clock or Clock()
         self.app_key = app_key
         self.requests: deque[FakeRequest] = deque(maxlen=_MOST_REQUESTS)
@@ -172,10 +174,12 @@ class FakeYagna:
         self.close()
 
     def close(self) -> None:
-        """End all requests and threads; a second call changes nothing.
+        """End all requests and threads; a second call changes nothing, and so does a forked child's.
 
         Blocks until the functions that answer commands have returned, at most 5 seconds for each.
         """
+        if self._made_in is not current_process():
+            return
         self._down = True
         if self._server is not None:
             self._server.refuse()

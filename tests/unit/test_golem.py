@@ -25,7 +25,6 @@ from simple_golem.errors import (
     BadStrategy,
     BadTerms,
     BadWaitTime,
-    ForkedGolem,
     NoAppKey,
     NoDaemon,
     NotRunning,
@@ -307,7 +306,7 @@ def test_an_image_that_nobody_has_is_named(fake: FakeYagna) -> None:
         assert golem.clusters == ()
 
 
-# --- two of them, and children -----------------------------------------------------------------------
+# --- two of them -----------------------------------------------------------------------
 
 
 def test_a_second_open_golem_is_announced_with_the_instances_of_the_first(
@@ -322,25 +321,6 @@ def test_a_second_open_golem_is_announced_with_the_instances_of_the_first(
         assert first.instances[0].state == "running"
     assert "another Golem is open in this process, with Idle-1" in caplog.text
     assert first.instances[0].provider_id != other.provider_id
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
-def test_a_child_that_was_forked_is_told_to_open_its_own(fake: FakeYagna, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    with Golem(1) as golem:
-        child = os.fork()
-        if child == 0:  # pragma: no cover - in the child
-            try:
-                for use in (golem.close, lambda: golem.run_service(Idle)):
-                    try:
-                        use()
-                    except ForkedGolem as error:
-                        with told.open("a") as file:
-                            file.write(f"{error}\n")
-            finally:
-                os._exit(0)
-        assert os.waitpid(child, 0) == (child, 0)
-    assert told.read_text().count("open it in the worker") == 2
 
 
 # --- events ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable
 from typing import TextIO
 
+from ...background.forks import in_child, user_code
 from ...errors import NotRunning
 from ...model.commands.output import OutputLine, Stream
 
@@ -19,6 +20,13 @@ logger = logging.getLogger(__name__)
 # Several instances print at the same time: no line may begin in the middle of another.
 _one_line_at_a_time = threading.Lock()
 _here = threading.local()
+
+
+@in_child
+def _begin_again_in_child() -> None:
+    global _one_line_at_a_time
+    _one_line_at_a_time = threading.Lock()
+    _here.is_giving = False
 
 
 def refuse_while_giving_out() -> None:
@@ -78,7 +86,8 @@ class OutputPrinter:
         if isinstance(self._stream, logging.Logger):
             self._stream.info("%s", line.printable)
         elif callable(self._stream):
-            self._stream(line)
+            with user_code():
+                self._stream(line)
         else:
             _print(line.printable, sys.stderr if line.is_stderr else sys.stdout)
 

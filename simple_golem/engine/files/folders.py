@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -19,9 +20,8 @@ from ...model.commands.commands import Command, Run
 
 logger = logging.getLogger(__name__)
 
-# With -o, files belong to whoever unpacks them: in a volume of a real provider no file can be given away.
-_UNPACK = 'tar -o -xf "$0" -C "$1"; code=$?; rm -f "$0"; exit $code'
-_PACK = 'tar -cf "$0" -C "$1" . || { code=$?; rm -f "$0"; exit $code; }'
+_UNPACK = 'tar -xf "$0" -C "$1" && rm -f "$0"'
+_PACK = 'tar -cf "$0" -C "$1" .'
 _BLOCK_BYTES = 256 * 1024
 
 
@@ -127,10 +127,14 @@ def unpack_here(archive: Path, folder: Path, scope: Scope) -> None:
         ScopeEnded: `scope` was cancelled.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".simple-golem-") as beside:
+        # A `TemporaryDirectory` would also be removed at the end of each child that is forked meanwhile.
+        beside = Path(tempfile.mkdtemp(dir=archive.parent, prefix=".simple-golem-"))
+        try:
             with tarfile.open(archive, mode="r:") as tar:
-                _Unpacking(tar, Path(beside), scope).run()
-            _move(Path(beside), folder, scope)
+                _Unpacking(tar, beside, scope).run()
+            _move(beside, folder, scope)
+        finally:
+            shutil.rmtree(beside)
     except OSError as error:
         raise BadLocalFile(f"{folder} can't be written: {error}") from error
     except (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError) as error:

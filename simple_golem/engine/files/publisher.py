@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 
 from ...background.cancellation import Scope, ScopeEnded
+from ...background.forks import leave_socket_to_parent
 from ...background.threads import EngineThread
 from ...errors import GolemError, NoDaemon
 from ...yagna.client import Yagna
@@ -180,8 +181,9 @@ class FilePublisher:
             if self._thread is None:
                 self._selector = selectors.DefaultSelector()
                 self._woken, self._waker = socket.socketpair()
-                self._woken.setblocking(False)
-                self._waker.setblocking(False)
+                for end in (self._woken, self._waker):
+                    end.setblocking(False)
+                    leave_socket_to_parent(end)
                 self._selector.register(self._woken, selectors.EVENT_READ)
                 self._thread = EngineThread("golem-files", self._run).start()
 

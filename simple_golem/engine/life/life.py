@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
+from ...background.forks import user_code
 from ...errors import (
     ActivityLost,
     GolemError,
@@ -16,7 +17,7 @@ from ...errors import (
 )
 from ...model.commands.commands import Command
 from ...model.events import MethodCalled
-from ...model.service.service import Service, bind, check_run_interval, set_results
+from ...model.service.service import Service, bind, check_run_interval, payload_for, set_results
 from ...model.service.service_class import commands_from, has_own_run
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
@@ -81,7 +82,7 @@ class Life:
             session.timer, instance.stop_scope, session.release_scope, self._leave_thread_behind
         )
         self._runner = BatchRunner(
-            self._state, instance, session.files, session.emit, CommandPolicy(service, session.is_new_advice)
+            self._state, instance, session.files, session.emit, CommandPolicy(payload_for(service))
         )
         self._lease = ProviderLease(
             session, self._state, instance, ProviderWatch(session, self._state, instance)
@@ -181,7 +182,8 @@ class Life:
         self._doing = f"{method}()"
         with self._state.in_part(ShutdownPart.METHOD):
             self._session.emit(MethodCalled(self._instance.name, method))
-            value = getattr(self.service, method)()
+            with user_code():
+                value = getattr(self.service, method)()
         return commands_from(self._class_name, method, value)
 
     def _run_returned(self, commands: tuple[Command, ...]) -> None:
@@ -228,7 +230,9 @@ class Life:
         try:
             with self._state.in_part(ShutdownPart.SHUTDOWN):
                 self._session.emit(MethodCalled(self._instance.name, "shutdown"))
-                commands = commands_from(self._class_name, "shutdown", self.service.shutdown())
+                with user_code():
+                    value = self.service.shutdown()
+                commands = commands_from(self._class_name, "shutdown", value)
                 if commands:
                     self._runner.run(BatchOrigin.AFTER_SHUTDOWN, commands)
         except LifeAbandoned:

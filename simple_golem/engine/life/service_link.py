@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ...background.forks import current_process, refused_in_children
 from ...errors import NotRunning, ServiceStopped
 from ...model.commands.commands import Command
 from ...model.commands.results import Results
@@ -25,12 +26,14 @@ class LinkedInstance(Protocol):
     def stop_from_inside(self) -> None: ...
 
 
+@refused_in_children
 class ServiceLink:
     """Ties the user's object to one life of an instance; after that life it refuses everything."""
 
     def __init__(
         self, instance: LinkedInstance, class_name: str, life: LifeState, runner: BatchRunner
     ) -> None:
+        self.made_in = current_process()
         self._instance = instance
         self._class_name = class_name
         self._life = life

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ...background.forks import user_code
 from ...model.offers.offer import Offer
 from ...model.offers.prices import Prices
 from ...model.offers.strategy import Strategy
@@ -45,7 +46,8 @@ class ProposalRules:
         if self.is_banned(proposal.issuer_id):
             return "It has asked for more than was agreed"
         try:
-            objection = self.strategy.objection(offer)
+            with user_code():
+                objection = self.strategy.objection(offer)
         except Exception:
             logger.exception("the strategy's `accept` failed for %s, which is rejected", offer.provider_name)
             return "The requestor's filter failed"
@@ -62,7 +64,8 @@ class ProposalRules:
         """Return the strategy's score of a proposal; None if the strategy refuses it, or fails."""
         offer = Offer.of(proposal.issuer_id, proposal.properties)
         try:
-            return self.strategy.worth(offer)
+            with user_code():
+                return self.strategy.worth(offer)
         except Exception:
             logger.exception("the strategy's `score` failed for %s, which is rejected", offer.provider_name)
             return None

@@ -17,5 +17,4 @@ class ShellOptions(TypedDict, total=False):
     binary: bool
     keep_first: int | None
     keep_last: int | None
-    keep_all: bool
     stream: Stream

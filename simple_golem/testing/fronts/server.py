@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from http.client import responses
 
+from ...background.forks import leave_socket_to_parent
 from ..request import (
     Call,
     ConnectionDropped,
@@ -112,6 +113,7 @@ class LoopbackServer:
             thread = threading.Thread(
                 target=self._serve, args=(connection,), name="fake-yagna-connection", daemon=True
             )
+            leave_socket_to_parent(connection)
             with self._lock:
                 self._connections.add(connection)
                 self._threads.add(thread)
@@ -215,6 +217,7 @@ def _head(answer: FakeAnswer, length: str, is_last: bool = False) -> bytes:
 def _bound(port: int) -> socket.socket:
     """Bind a port without listening: connections are refused, and no other process can take the port."""
     listener = socket.socket()
+    leave_socket_to_parent(listener)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((_HOST, port))
     return listener

@@ -17,6 +17,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from ...background.forks import leave_socket_to_parent
 from ..transport.http import CONNECT_SECONDS
 from .flexbuffers import BadFlexBuffer, decode, encode
 from .gsb_call import GsbRequest, SocketLost
@@ -56,6 +57,7 @@ class GsbSocket:
         except OSError as error:
             raise SocketLost(f"no connection to {url}: {error}") from error
         self._socket.setblocking(False)
+        leave_socket_to_parent(self._socket)
         self._unsent = bytearray()
         self._fragments: list[bytes] = []
         uri = parse_uri("ws" + url.removeprefix("http"))

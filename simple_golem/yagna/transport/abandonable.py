@@ -18,8 +18,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from ...background.cancellation import Scope
+from ...background.forks import in_child, leave_socket_to_parent
 
 _thread = threading.local()
+
+
+@in_child
+def _abandon_nothing_in_child() -> None:
+    _thread.call = None
 
 
 class Carrier(Protocol):
@@ -104,6 +110,11 @@ class _Connection(HTTPConnection):
 
     answer_seconds: float | None = None
     sent_whole = True
+
+    def connect(self) -> None:
+        """Connect; blocks for as long as the connection may take."""
+        super().connect()
+        leave_socket_to_parent(self.sock)
 
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request; blocks until the daemon has read it."""

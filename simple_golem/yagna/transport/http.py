@@ -15,6 +15,7 @@ from urllib3.exceptions import NewConnectionError
 
 from ..._version import __version__
 from ...background.cancellation import Scope, ScopeEnded
+from ...background.forks import current_process, refuse_in_child
 from ...errors import BadAppKey, NoDaemon, YagnaError
 from .abandonable import AbandonableAdapter, abandonable
 from .retry import Repeat, retrying
@@ -45,6 +46,7 @@ class Http:
             adapter: carries the requests; the network unless a test hands in another one.
         """
         self.api_url = api_url.rstrip("/")
+        self._made_in = current_process()
         self._headers = {"Authorization": f"Bearer {app_key}", "User-Agent": f"simple_golem/{__version__}"}
         self._adapter = adapter or AbandonableAdapter(_MOST_IDLE_CONNECTIONS)
 
@@ -151,6 +153,7 @@ class Http:
 
         While this is open, cancelling `scope` abandons the request.
         """
+        refuse_in_child(self._made_in)
         try:
             with (
                 abandonable(scope),

@@ -271,26 +271,6 @@ def test_a_golem_left_open_is_closed_at_the_end_of_the_program_with_a_warning(ne
     assert left_on(network) == []
 
 
-def test_a_forked_child_is_told_to_open_a_golem_of_its_own(network, run):
-    script = run(
-        """
-        import os, warnings
-        from simple_golem import Golem, GolemError, Service
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with Golem(budget=1) as golem:
-            if os.fork() == 0:
-                try:
-                    golem.run_service(Service)
-                except GolemError as error:
-                    print(type(error).__name__, flush=True)
-                os._exit(0)
-            os.wait()
-        """
-    )
-    assert script.process.wait(60) == 0
-    script.wait_for("ForkedGolem")
-
-
 def test_a_service_that_fails_makes_the_exit_status_of_its_script_one_that_is_not_zero(network, run):
     script = run(
         """

@@ -17,6 +17,7 @@ LOADED = [
     "simple_golem._version",
     "simple_golem.background",
     "simple_golem.background.cancellation",
+    "simple_golem.background.forks",
     "simple_golem.background.signals",
     "simple_golem.background.threads",
     "simple_golem.engine",
