@@ -192,7 +192,12 @@ class Agreements:
         with self._lock:
             app_session_id = self._earlier_sessions.get(agreement_id, self._app_session_id)
         suspended = SuspendedInstance(
-            instance, agreement_id, activity.activity_id, app_session_id, allocation_id
+            instance,
+            agreement_id,
+            activity.activity_id,
+            app_session_id,
+            allocation_id,
+            activity.volume or "",
         )
         self._money.journals.write("suspended", about=agreement_id, **asdict(suspended))
         return suspended

@@ -26,6 +26,7 @@ from .cluster_context import ClusterContext
 from .instance_lives import Member
 from .respawn import Respawn
 
+_LONGEST_EXPIRATION = timedelta(days=3652)
 _DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 
@@ -135,7 +136,7 @@ def expiration_of(value: datetime | timedelta | None) -> datetime:
         value: a moment, a time from now, or None for 180 minutes from now.
 
     Raises:
-        BadWaitTime: it is something else, or is past.
+        BadWaitTime: it is something else, is past, or is more than ten years away.
     """
     now = datetime.now(timezone.utc)
     if value is None:
@@ -156,4 +157,6 @@ def expiration_of(value: datetime | timedelta | None) -> datetime:
         raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
     if moment <= now:
         raise BadWaitTime(f"expiration is {value!r}, which is past: give a moment to come")
+    if moment - now > _LONGEST_EXPIRATION:
+        raise BadWaitTime(f"expiration is {value!r}, which no provider accepts: give 10 years at most")
     return moment

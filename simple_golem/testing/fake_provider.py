@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -54,6 +54,10 @@ class FakeProvider:
         reason: the reason that it gives with each "no".
         answers_after, approves_after, creates_after: seconds until it gives these three answers.
         deploy_error, start_error, transfer_error: the message with which each such command fails.
+        loses_output: whether it loses the end of a program's output, as virtual machines do: up to 64 KiB of
+            what is beyond 4 KiB. `Run(…, keep_all=True)` brings it whole all the same.
+        volumes: the volumes of its image.
+        missing_programs: programs that are not in its image. As in a virtual machine, their exit code is 9.
         command_seconds: the shortest time of each command.
         answers_results: whether requests for the results of a batch are answered; if not, they time out.
         streams: whether its batches send events.
@@ -88,6 +92,9 @@ class FakeProvider:
     deploy_error: str | None = None
     start_error: str | None = None
     transfer_error: str | None = None
+    loses_output: bool = False
+    volumes: Sequence[str] = ("/golem/input", "/golem/output", "/golem/work")
+    missing_programs: Collection[str] = ()
     command_seconds: float = 0.0
     answers_results: bool = True
     streams: bool = True

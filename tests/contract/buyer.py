@@ -139,6 +139,7 @@ class Buyer:
             "golem.srv.comp.task_package": IMAGE,
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
+            "golem.com.payment.debit-notes.accept-timeout?": 240,
             **{entry["key"]: entry["value"] for entry in decorations["properties"]},
         }
         wanted = "(golem.runtime.name=vm)(golem.node.debug.subnet=local)"

@@ -169,7 +169,7 @@ class ProposalContract:
         event = buyer.next_event(demand)
         assert event.keys() == {"eventType", "eventDate", "proposalId", "reason"}
         assert (event["eventType"], event["proposalId"]) == ("ProposalRejectedEvent", counter_id)
-        assert event["reason"] == {"message": REASON}
+        assert event["reason"] == {"message": REASON, "golem.proposal.rejection.is-final": False}
 
     def test_an_answer_that_does_not_match_is_refused(self, buyer: Buyer) -> None:
         demand = buyer.publish()

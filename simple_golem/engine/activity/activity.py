@@ -15,9 +15,10 @@ import tenacity
 
 from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...errors import ActivityLost, BatchLost, BatchTimeout, GolemError, NoDaemon, YagnaError
-from ...model.commands.commands import Command, Run
+from ...model.commands.commands import Command, Deploy, Run
 from ...model.commands.failure import command_failed
 from ...model.commands.results import Result, Results
+from ...model.commands.whole_output import volume_for_output
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ...yagna.values import ActivityStatus
@@ -75,7 +76,12 @@ class _Batch:
 
 
 class Activity:
-    """An activity as its life sees it: it runs one batch at a time, in the order in which they arrive."""
+    """An activity as its life sees it: it runs one batch at a time, in the order in which they arrive.
+
+    Attributes:
+        loses_output: whether its runtime may lose the end of a command's output.
+        volume: the volume that whole output can be put into; None before it is deployed, or without any.
+    """
 
     def __init__(self, yagna: Yagna, activity_id: str, provider: str) -> None:
         self.activity_id = activity_id
@@ -85,6 +91,8 @@ class Activity:
         self._unfinished: _Batch | None = None
         self._can_pause = True
         self._ended = False
+        self.loses_output = False
+        self.volume: str | None = None
         self.last_answer = time.monotonic()
 
     def run(
@@ -205,7 +213,11 @@ class Activity:
             entries = answer[index:]
             if batch.output is not None:
                 entries = batch.output.complete(entries, scope, deadline)
-            batch.results += [Result.from_wire(entry, batch.commands[entry["index"]]) for entry in entries]
+            for entry in entries:
+                command = batch.commands[entry["index"]]
+                batch.results.append(Result.from_wire(entry, command, self.loses_output))
+                if isinstance(command, Deploy):
+                    self.volume = volume_for_output(batch.results[-1].stdout)
             return
         if time.monotonic() - began < _SHORTEST_POLL_SECONDS:
             scope.wait(_SHORTEST_POLL_SECONDS)

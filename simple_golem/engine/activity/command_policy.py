@@ -1,31 +1,86 @@
-"""What the payload of a service means for its commands."""
+"""What the class and the payload of a service mean for its commands."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
 from ...errors import BadCommand
 from ...model.commands.commands import Command, Run
+from ...model.commands.results import CUT_BYTES, Result
+from ...model.commands.whole_output import output_folder
 from ...model.payload.payload import Payload
 from ...model.payload.shell import shell_refusal
+from ...model.service.service import Service, payload_for
+
+logger = logging.getLogger(__name__)
 
 
 class CommandPolicy:
-    """Says for one life which commands can be run.
+    """Says for one life which commands can be run, and how.
 
     Args:
-        payload: what the provider runs; None if it is not known.
+        service: the user's object.
+        is_new_advice: whether some advice is given for the first time.
     """
 
-    def __init__(self, payload: Payload | None) -> None:
-        self._payload = payload
+    def __init__(self, service: Service, is_new_advice: Callable[[str], bool]) -> None:
+        self._service = service
+        self._class_name = type(service).__name__
+        self._is_new_advice = is_new_advice
+        self._payload: Payload | None = payload_for(service)
 
-    def check(self, commands: tuple[Command, ...]) -> None:
-        """Refuse what this payload can't run.
+    def folders(
+        self, commands: Sequence[Command], volume: str | None, deploying: bool
+    ) -> Sequence[str | None]:
+        """Check the commands of a batch; returns for each the folder for its whole output, None without it.
+
+        Args:
+            commands: what is to be run.
+            volume: the volume that whole output can be put into.
+            deploying: whether the volumes are not there yet.
 
         Raises:
-            BadCommand: a command needs a shell, and there is none.
+            BadCommand: a command can't be run with this payload.
         """
-        for command in commands:
-            if isinstance(command, Run) and command.needs_shell:
-                refusal = "" if self._payload is None else shell_refusal(self._payload, command)
-                if refusal:
-                    raise BadCommand(f"{command!r}: `env` and `cwd` are set by /bin/sh, and {refusal}")
+        by_class = self._service.keep_all and not deploying
+        whole = [isinstance(one, Run) and _is_whole(one, by_class) for one in commands]
+        for command, is_whole in zip(commands, whole, strict=True):
+            if isinstance(command, Run) and (is_whole or command.needs_shell):
+                self._check(command, volume, is_whole)
+        return [output_folder(volume) if is_whole and volume else None for is_whole in whole]
+
+    def _check(self, command: Run, volume: str | None, is_whole: bool) -> None:
+        what = "whole output needs" if is_whole else "`env` and `cwd` are set by"
+        by_shell = Run("/bin/sh", "-c", "", *command.words) if is_whole else command
+        refusal = "" if self._payload is None else shell_refusal(self._payload, by_shell)
+        if refusal:
+            raise BadCommand(f"{command!r}: {what} /bin/sh, and {refusal}")
+        if is_whole and volume is None:
+            raise BadCommand(
+                f"{command!r}: whole output needs a volume, and the image has none: write keep_first or "
+                "keep_last, or have deploy() return [Deploy(volumes=['/golem/work']), Start()]"
+            )
+
+    def advise(self, results: Iterable[Result]) -> None:
+        """Warn once in a session, for each class, of output that may not be whole."""
+        cut = next((result for result in results if result.may_be_cut), None)
+        if cut is not None and self._is_new_advice(f"{self._class_name}: the output may be cut"):
+            logger.warning(
+                "%s: the output of %.200r may not be whole: a virtual machine loses up to 64 KiB of its end "
+                "where a program writes more than %d bytes, without an error. Write Run(…, keep_all=True), "
+                "or keep_all = True in the class",
+                self._class_name,
+                cut.command,
+                CUT_BYTES,
+            )
+
+
+def _is_whole(command: Run, by_class: bool) -> bool:
+    return command.keep_all or (by_class and not command.has_own_limit)
+
+
+def loses_output(offer: Mapping[str, Any]) -> bool:
+    """Whether the runtime of an offer may lose the end of a command's output, as virtual machines do."""
+    return str(offer.get("golem.runtime.name", "")).startswith("vm")

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn, TypeAlias
 
-from ...background.cancellation import Scope
-from ...errors import BadLocalFile, CommandFailed, TransferFailed
-from ...model.commands.commands import Command, Transfer
+from ...background.cancellation import Scope, ScopeEnded
+from ...errors import BadLocalFile, CommandFailed, GolemError, TransferFailed
+from ...model.commands import whole_output
+from ...model.commands.commands import Command, Run, Transfer
 from ...model.commands.failure import command_failed
 from ...model.commands.results import Result, Results, results_so_far
 from ...model.commands.transfers import (
@@ -50,15 +52,21 @@ _PROGRESS_SECONDS = 0.2
 _MOST_ATTEMPTS = 3
 
 
+# Runs steps as a batch, and returns their results; also gets the user's command that each step belongs to.
+Send: TypeAlias = Callable[[tuple[Command, ...], tuple[Command, ...]], Results]
+
+
 @dataclass(eq=False)
 class _Part:
-    """One command of the user, and the steps and files that it consists of.
+    """Steps that belong to one command of the user, and their file, if there is one.
 
     Attributes:
         command: what the user wrote.
         index: its place in the batch.
         is_folder: whether a whole folder is transferred.
+        output: the file of the provider that this part brings, with the whole output of a command.
         steps: the commands that are sent.
+        undo: what removes on the provider's side what a transfer that failed has left there.
         publication: its file on the bus.
         sink: receives a download.
         target: where a downloaded file goes.
@@ -69,7 +77,9 @@ class _Part:
     command: Command
     index: int
     is_folder: bool = False
+    output: str = ""
     steps: list[Command] = field(default_factory=list)
+    undo: Command | None = None
     publication: Publication | None = None
     sink: SinkEnd | None = None
     target: PartialFile | StreamTarget | None = None
@@ -92,6 +102,7 @@ class FileBatch:
         emit: Emit,
         scope: Scope,
         unsent: Scope,
+        folders: Sequence[str | None] = (),
     ) -> None:
         """Open and publish the files that the commands need; blocks until folders are packed.
 
@@ -102,6 +113,7 @@ class FileBatch:
             emit: receives the events of the transfers.
             scope: cancelling it stops the work on files after the batch was sent.
             unsent: cancelling it stops the work before that.
+            folders: for each command the provider's folder for its whole output; None: it is not kept.
 
         Raises:
             BadLocalFile: a file of this machine can't be read, or can't be written.
@@ -121,7 +133,12 @@ class FileBatch:
         with ExitStack() as undo:
             undo.callback(self._open.close)
             # Errors of this machine come before the first request to the daemon.
-            ends = [self._prepare(command) for command in self._commands]
+            ends = [
+                one
+                for index, (command, folder) in enumerate(zip_longest(self._commands, folders))
+                for one in self._prepare(index, command, folder)
+            ]
+            self._parts = [part for part, _end in ends]
             for part, end in ends:
                 self._publish(part, end)
             undo.pop_all()
@@ -141,16 +158,33 @@ class FileBatch:
 
     # --- before it is sent ------------------------------------------------------------------------------
 
-    def _prepare(self, command: Command) -> tuple[_Part, FileEnd | None]:
-        part = _Part(command, len(self._parts))
-        self._parts.append(part)
+    def _prepare(
+        self, index: int, command: Command, folder: str | None
+    ) -> Sequence[tuple[_Part, FileEnd | None]]:
+        """The parts that a command consists of, each with this machine's end of its transfer."""
+        part = _Part(command, index)
+        if isinstance(command, Run) and folder is not None:
+            return self._whole_output(index, command, folder)
         if not isinstance(command, FileCommand):
             part.steps = [command]
-            return part, None
+            return [(part, None)]
         progress = self._progress(command)
         if isinstance(command, DownloadCommand):
-            return part, self._sink(part, command, progress)
-        return part, self._source(part, command, progress)
+            return [(part, self._sink(part, command, progress))]
+        return [(part, self._source(part, command, progress))]
+
+    def _whole_output(self, index: int, command: Run, folder: str) -> Sequence[tuple[_Part, FileEnd | None]]:
+        """A command that writes into files, the transfers of both, and its end."""
+        parts: list[tuple[_Part, FileEnd | None]] = []
+        parts.append((_Part(command, index, steps=[whole_output.begin(command, folder)]), None))
+        for stream in whole_output.STREAMS:
+            memory = Memory()
+            sink = SinkEnd(memory, "memory", lambda _transferred, _total: None)
+            output = _Part(command, index, output=f"{folder}/{stream}", memory=memory, sink=sink)
+            output.undo = whole_output.remove(folder)
+            parts.append((output, sink))
+        parts.append((_Part(command, index, steps=[whole_output.end(folder)]), None))
+        return parts
 
     def _source(self, part: _Part, command: FileCommand, progress: Progress) -> FileEnd:
         file: BinaryIO
@@ -191,11 +225,15 @@ class FileBatch:
         return PartialFile(path, repr(command), path if path.is_dir() else None)
 
     def _publish(self, part: _Part, end: FileEnd | None) -> None:
-        if end is None or not isinstance(part.command, FileCommand):
+        if end is None:
             return
         part.publication = self._publisher.publish(end, self._unsent)
         self._open.callback(self._withdraw, part.publication)
-        part.steps = _steps(part.command, part.publication.url, part.is_folder)
+        url = part.publication.url
+        if part.output:
+            part.steps = [Transfer(container_url(part.output), url)]
+        elif isinstance(part.command, FileCommand):
+            part.steps, part.undo = _steps(part.command, url, part.is_folder)
 
     def _withdraw(self, publication: Publication) -> None:
         # A daemon that did not answer once is not waited for again, for each of many files.
@@ -216,7 +254,7 @@ class FileBatch:
 
     # --- while it is sent -------------------------------------------------------------------------------
 
-    def run(self, send: Callable[[tuple[Command, ...], tuple[Command, ...]], Results]) -> Results:
+    def run(self, send: Send) -> Results:
         """Send the batch, and return the results of the user's commands; blocks until it has ended.
 
         A transfer that failed because its WebSocket was lost is sent again, with the steps after it.
@@ -241,7 +279,7 @@ class FileBatch:
             except CommandFailed as error:
                 self._done += results_so_far(error)[:-1]
                 if not self._may_be_repeated():
-                    self._raise_for_command(error)
+                    self._raise_for_command(error, send)
                 logger.info("%s: sent again after its connection was lost: %s", self._instance, error)
         return Results(self._store(self._per_command(self._done)))
 
@@ -252,15 +290,32 @@ class FileBatch:
             return False
         return part.publication.lost > part.lost_before and part.publication.end.trouble is None
 
-    def _raise_for_command(self, error: CommandFailed) -> None:
+    def _raise_for_command(
+        self,
+        error: CommandFailed,
+        send: Send,
+    ) -> NoReturn:
         """Raise the failure of the user's command, not of one of its steps."""
+        part, step = self._owners[len(self._done)], self.steps[len(self._done)]
+        if part.undo is not None and isinstance(step, Transfer):
+            self._undo(part.undo, part.command, send)
         results = self._per_command([*self._done, results_so_far(error)[-1]])
-        self._store(results[:-1])
-        part = self._owners[len(self._done)]
+        results = [*self._store(results[:-1]), self._with_output(results[-1])]
         trouble = part.publication.end.trouble if part.publication else None
         if trouble is not None:
             raise trouble from error
         raise command_failed(results, self._commands, error.provider) from None
+
+    def _undo(
+        self,
+        undo: Command,
+        command: Command,
+        send: Send,
+    ) -> None:
+        try:
+            send((undo,), (command,))
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("%s: %r could not be undone: %s", self._instance, command, error)
 
     # --- when it has ended ------------------------------------------------------------------------------
 
@@ -277,10 +332,16 @@ class FileBatch:
 
     def _store(self, results: Sequence[Result]) -> list[Result]:
         """Give each downloaded file its name, or put its content into the result."""
-        return [self._with_download(result, self._parts[result.index]) for result in results]
+        return [self._with_downloads(self._with_output(result)) for result in results]
+
+    def _with_downloads(self, result: Result) -> Result:
+        for part in self._parts:
+            if part.index == result.index and result.success and not part.output:
+                result = self._with_download(result, part)
+        return result
 
     def _with_download(self, result: Result, part: _Part) -> Result:
-        if part.sink is None or not result.success:
+        if part.sink is None:
             return result
         part.sink.close()
         if part.sink.trouble is not None:
@@ -295,23 +356,38 @@ class FileBatch:
             part.target.keep(self._scope)
         return result
 
+    def _with_output(self, result: Result) -> Result:
+        """Put the whole output of a command into its result, if it was brought."""
+        parts = [part for part in self._parts if part.output and part.index == result.index]
+        brought = []
+        for part in parts:
+            if part.sink is not None and part.memory is not None and part.sink.finished:
+                part.sink.close()
+                brought.append(part.memory.content)
+        if len(brought) == len(whole_output.STREAMS):
+            return result.with_output(*brought)
+        if parts and result.success:
+            raise TransferFailed(f"{result.command!r}: the provider did not send the end of its output")
+        return result
+
 
 def has_files(commands: Sequence[Command]) -> bool:
     """Whether some of the commands need files of this machine."""
     return any(isinstance(command, FileCommand) for command in commands)
 
 
-def _steps(command: FileCommand, url: str, is_folder: bool) -> list[Command]:
+def _steps(command: FileCommand, url: str, is_folder: bool) -> tuple[list[Command], Command | None]:
+    """What is sent for a command, and what removes the rest of a transfer that failed."""
     if not is_folder:
         there = container_url(command.remote)
-        return [Transfer(there, url) if isinstance(command, DownloadCommand) else Transfer(url, there)]
+        is_download = isinstance(command, DownloadCommand)
+        return [Transfer(there, url) if is_download else Transfer(url, there)], None
     folder = command.remote.removesuffix("/")
     archive = f"{folder}/.simple-golem-{secrets.token_hex(4)}.tar"
-    there = container_url(archive)
+    there, remove = container_url(archive), file_folders.remove(archive)
     if isinstance(command, DownloadCommand):
-        pack, remove = file_folders.pack(archive, folder), file_folders.remove(archive)
-        return [pack, Transfer(there, url), remove]
-    return [Transfer(url, there), file_folders.unpack(archive, folder)]
+        return [file_folders.pack(archive, folder), Transfer(there, url), remove], remove
+    return [Transfer(url, there), file_folders.unpack(archive, folder)], remove
 
 
 def _not_a_folder(command: Upload, path: Path) -> None:

@@ -20,8 +20,9 @@ from ...model.commands.commands import Command, Run
 
 logger = logging.getLogger(__name__)
 
-_UNPACK = 'tar -xf "$0" -C "$1" && rm -f "$0"'
-_PACK = 'tar -cf "$0" -C "$1" .'
+# With -o, files belong to whoever unpacks them: in a volume of a real provider no file can be given away.
+_UNPACK = 'tar -o -xf "$0" -C "$1"; code=$?; rm -f "$0"; exit $code'
+_PACK = 'tar -cf "$0" -C "$1" . || { code=$?; rm -f "$0"; exit $code; }'
 _BLOCK_BYTES = 256 * 1024
 
 

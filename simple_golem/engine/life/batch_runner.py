@@ -59,11 +59,11 @@ class BatchRunner:
         name = self._instance.name
         if unsent.cancelled:
             raise rules.if_late(name, commands[0], unsent.reason)
-        self._policy.check(commands)
+        activity = self._state.require_activity()
+        folders = self._policy.folders(commands, activity.volume, origin is BatchOrigin.DEPLOY)
         part = self._state.in_part(rules.part) if rules.part else nullcontext()
         with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands):
-            activity = self._state.require_activity()
-            if not has_files(commands):
+            if not has_files(commands) and not any(folders):
                 results = activity.run(commands, scope, unsent, timeout, name)
             else:
                 deadline = Deadline(timeout)
@@ -72,8 +72,9 @@ class BatchRunner:
                     left = None if timeout is None else deadline.remaining()
                     return activity.run(steps, scope, unsent, left, name, known_as)
 
-                with FileBatch(commands, self._files, name, self._emit, scope, unsent) as files:
+                with FileBatch(commands, self._files, name, self._emit, scope, unsent, folders) as files:
                     results = files.run(send)
+            self._policy.advise(results)
             self._emit(BatchEnded(name, commands, results, None))
             return results
 
@@ -101,5 +102,6 @@ class BatchRunner:
             yield
         except BaseException as error:
             so_far = results_so_far(error) if isinstance(error, CommandFailed) else ()
+            self._policy.advise(so_far)
             self._emit(BatchEnded(name, commands, so_far, str(error) or type(error).__name__))
             raise

@@ -17,7 +17,7 @@ from ...errors import (
 )
 from ...model.commands.commands import Command
 from ...model.events import MethodCalled
-from ...model.service.service import Service, bind, check_run_interval, payload_for, set_results
+from ...model.service.service import Service, bind, check_run_interval, set_results
 from ...model.service.service_class import commands_from, has_own_run
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
@@ -82,7 +82,7 @@ class Life:
             session.timer, instance.stop_scope, session.release_scope, self._leave_thread_behind
         )
         self._runner = BatchRunner(
-            self._state, instance, session.files, session.emit, CommandPolicy(payload_for(service))
+            self._state, instance, session.files, session.emit, CommandPolicy(service, session.is_new_advice)
         )
         self._lease = ProviderLease(
             session, self._state, instance, ProviderWatch(session, self._state, instance)

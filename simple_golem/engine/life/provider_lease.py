@@ -12,6 +12,7 @@ from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.values import AgreementState
 from ..activity.activity import Activity
+from ..activity.command_policy import loses_output
 from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
 from ..session import Session
@@ -98,6 +99,7 @@ class ProviderLease:
                 f"{agreement} did not create the activity for {name}: {error.detail}"
             ) from error
         activity = self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
+        activity.loses_output = loses_output(agreement.offer_properties)
         self._session.agreements.begin_activity(agreement, activity, asked)
         self._session.emit(ActivityCreated(name, activity_id, agreement.provider_name))
 
@@ -117,6 +119,8 @@ class ProviderLease:
         agreement = Agreement(kept.agreement_id, kept.provider_id, name, kept.offer_properties)
         life.agreement = agreement
         activity.provider = str(agreement)
+        activity.loses_output = loses_output(agreement.offer_properties)
+        activity.volume = suspended.volume or None
         self._begin_agreement(agreement, class_name)
         session.agreements.begin_activity(agreement, activity)
         if kept.state is not AgreementState.APPROVED or activity.alive(life.stop) is False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from ...yagna.transport.retry import Repeat
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
 from .agreement import provider_name
+from .demand_properties import EXPIRATION
 from .offer_book import Funds, OfferBook, RatedProposal
 from .proposal_rules import ProposalRules
 from .providers import Providers
@@ -232,7 +234,7 @@ class Demand:
         properties = {
             **self._properties,
             _CHOSEN_PLATFORM: self._rules.platform,
-            **self._rules.terms.properties(proposal.properties),
+            **self._rules.terms.properties(proposal.properties, self._seconds_left()),
         }
         try:
             counter_id = self._yagna.market.counter(
@@ -245,6 +247,10 @@ class Demand:
             self.offers.turned_down(proposal.issuer_id, f"could not be answered: {error}")
             return
         self.offers.countered(proposal.issuer_id, counter_id)
+
+    def _seconds_left(self) -> float:
+        """How long an agreement lasts that is made now."""
+        return float(self._properties[EXPIRATION]) / 1000 - time.time()
 
     def _send_rejection(self, demand_id: str, proposal: Proposal, reason: str) -> None:
         try:

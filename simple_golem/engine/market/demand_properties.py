@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from ...model.payload.payload import Payload
@@ -11,7 +11,9 @@ from ...yagna.values import Decorations
 
 # Cleaning up finds the demands of a killed session on the daemon by this property.
 SESSION_MARK = "simple_golem.session"
-# Providers refuse agreements of less than 5 minutes by default.
+EXPIRATION = "golem.srv.comp.expiration"
+# Providers refuse an agreement that ends in less than 5 minutes. One that is made just before the cluster
+# ends must be longer, too; this side terminates it.
 _SHORTEST_AGREEMENT = timedelta(minutes=6)
 
 
@@ -24,12 +26,13 @@ def demand_properties(
         payload: its properties are added to those of the demand.
         decorations: what the payment driver adds.
         settings: the subnet.
-        expiration: when the agreements end, an aware datetime; 6 minutes from now at the earliest.
+        expiration: when the cluster ends, an aware datetime. The agreements could last 6 minutes longer, so
+            that providers accept them until then.
         app_session_id: the session, for a later clean-up.
     """
-    until = max(expiration, datetime.now(timezone.utc) + _SHORTEST_AGREEMENT)
+    until = expiration + _SHORTEST_AGREEMENT
     return {
-        "golem.srv.comp.expiration": int(until.timestamp() * 1000),
+        EXPIRATION: int(until.timestamp() * 1000),
         SESSION_MARK: app_session_id,
         "golem.srv.caps.multi-activity": True,
         "golem.node.debug.subnet": settings.subnet_tag,

@@ -135,8 +135,9 @@ def _invoice_answered(record: Record, line: Line) -> None:
 
 
 def _suspended(record: Record, line: Line) -> None:
-    names = SuspendedInstance.__dataclass_fields__
-    record.suspended[line["agreement_id"]] = SuspendedInstance(**{name: line[name] for name in names})
+    # An older version wrote fewer of them.
+    known = {name: line[name] for name in SuspendedInstance.__dataclass_fields__ if name in line}
+    record.suspended[line["agreement_id"]] = SuspendedInstance(**known)
 
 
 def _resumed(record: Record, line: Line) -> None:

@@ -16,6 +16,9 @@ from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
 from .vpn.networks import NetworkFailed, Networks
 
+# Each image has these, as the usual ones on real providers do.
+VOLUMES = ("/golem/work", "/golem/input", "/golem/output")
+
 Output = Callable[[str, bytes], object]
 
 _PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
@@ -118,7 +121,8 @@ class SandboxRuntime:
         for volume in volumes:
             sandbox.make_folder(volume)
         self._environment = {**DEFAULT_ENVIRONMENT, **(details.get("env") or {})}
-        deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(volumes)]
+        paths = [*VOLUMES, *(path for path in volumes if path not in VOLUMES)]
+        deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(paths)]
         answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
         output("stdout", json.dumps(answer).encode())
         Reporter(details.get("progress"), report).message("Deployed image from cache")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -12,6 +13,7 @@ from ...errors import NoDaemon, YagnaError
 from ...yagna.api.provider import ProviderApi
 from ...yagna.values import AgreementProposed, Proposal
 from ..control.habits import Answer, ProviderHabits
+from .demand_rules import Refusal, refusal_of
 from .offer import CAPABILITIES, counter_properties, offer_constraints
 from .package import demand_refusal
 
@@ -119,36 +121,49 @@ class Negotiator:
     def _decide(self, agreement: Mapping[str, Any]) -> None:
         if self._habits.agreements is Answer.NEVER:
             return
-        refusal = self._habits.reason
-        if self._habits.agreements is Answer.YES:
-            refusal = self._demand_refusal(agreement["demand"]["properties"])
-            refusal = refusal or self._refusal(lambda: self._accept(agreement))
-        if refusal:
-            self._api.reject_agreement(agreement["agreementId"], refusal, scope=self._scope)
-
-    def _refusal(self, ask: Callable[[], str]) -> str:
-        # Set before the question: an agreement may end, and call `offer_again`, before its answer.
-        self._has_refused = True
-        refusal = ask()
-        self._has_refused = bool(refusal)
-        return refusal
-
-    def _demand_refusal(self, demand: Mapping[str, Any]) -> str:
-        return demand_refusal(demand, self._properties[CAPABILITIES])
+        refusal = self._habit_refusal(self._habits.agreements) or self._demand_refusal(
+            agreement["demand"]["properties"]
+        )
+        refusal = refusal or self._capacity_refusal(lambda: self._accept(agreement))
+        if refusal is not None and refusal.message is not None:
+            self._api.reject_agreement(
+                agreement["agreementId"], refusal.message, is_final=refusal.is_final, scope=self._scope
+            )
 
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
         if self._habits.proposals is Answer.NEVER:
             return
-        refusal = self._habits.reason
-        if self._habits.proposals is Answer.YES:
-            refusal = self._demand_refusal(proposal.properties) or self._refusal(self._refusal_now)
-        if refusal:
-            self._api.reject_proposal(offer_id, proposal.proposal_id, refusal, scope=self._scope)
-            return
-        self._api.counter(
-            offer_id,
-            proposal.proposal_id,
-            counter_properties(self._properties, proposal.properties, self._habits.insists_on_interval),
-            self._constraints,
-            scope=self._scope,
-        )
+        refusal = self._habit_refusal(self._habits.proposals) or self._demand_refusal(proposal.properties)
+        refusal = refusal or self._capacity_refusal(self._refusal_now)
+        if refusal is None:
+            self._api.counter(
+                offer_id,
+                proposal.proposal_id,
+                counter_properties(self._properties, proposal.properties, self._habits.insists_on_interval),
+                self._constraints,
+                scope=self._scope,
+            )
+        elif refusal.message is not None:
+            self._api.reject_proposal(
+                offer_id, proposal.proposal_id, refusal.message, is_final=refusal.is_final, scope=self._scope
+            )
+
+    def _habit_refusal(self, answer: Answer) -> Refusal | None:
+        return None if answer is Answer.YES else Refusal("habit", self._habits.reason, is_final=False)
+
+    def _demand_refusal(self, demand: Mapping[str, Any]) -> Refusal | None:
+        refusal = refusal_of(demand, self._properties, datetime.now(timezone.utc))
+        if refusal is None:
+            manifest = demand_refusal(demand, self._properties[CAPABILITIES])
+            refusal = Refusal("manifest", manifest, is_final=True) if manifest else None
+        if refusal is not None:
+            answer = "it does not answer" if refusal.message is None else refusal.message
+            logger.warning("%s: a demand breaks the rule %s: %s", self._name, refusal.rule, answer)
+        return refusal
+
+    def _capacity_refusal(self, ask: Callable[[], str]) -> Refusal | None:
+        # Set before the question: an agreement may end, and call `offer_again`, before its answer.
+        self._has_refused = True
+        message = ask()
+        self._has_refused = bool(message)
+        return Refusal("capacity", message, is_final=False) if message else None

@@ -19,10 +19,10 @@ PLATFORMS = (
     *(f"erc20-{net}-glm" for net in ("mainnet", "polygon")),
 )
 
-_ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
-_DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
-_PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
-_NEGOTIABLE = (_ACCEPT_TIMEOUT, _DEBIT_NOTE_INTERVAL, _PAYMENT_TIMEOUT)
+ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
+DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
+PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
+_NEGOTIABLE = (ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, PAYMENT_TIMEOUT)
 
 _GPU = "golem.!exp.gap-35.v1.inf.gpu"
 # Every local provider enforces manifests. Private networks need rights that a machine may not give.
@@ -61,9 +61,9 @@ def offer_properties(
         "golem.com.pricing.model.linear.coeffs": habits.price.coefficients,
         "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
         "golem.com.payment.protocol.version": "3",
-        _ACCEPT_TIMEOUT: 240,
-        _DEBIT_NOTE_INTERVAL: 120,
-        _PAYMENT_TIMEOUT: 120,
+        ACCEPT_TIMEOUT: 240,
+        DEBIT_NOTE_INTERVAL: 120,
+        PAYMENT_TIMEOUT: 120,
         **{f"golem.com.payment.platform.{platform_}.address": node_id for platform_ in PLATFORMS},
     }
 
@@ -97,7 +97,7 @@ def counter_properties(
     """
     terms = {name: demand[name] for name in _NEGOTIABLE if name in demand}
     if interval is not None:
-        terms[_DEBIT_NOTE_INTERVAL] = interval
+        terms[DEBIT_NOTE_INTERVAL] = interval
     return {name: value for name, value in offer.items() if name not in _NEGOTIABLE} | terms
 
 
@@ -128,7 +128,7 @@ class Terms:
             BadPayload: its manifest is not valid, or has expired.
         """
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
-        interval, payment = offer.get(_DEBIT_NOTE_INTERVAL), offer.get(_PAYMENT_TIMEOUT)
+        interval, payment = offer.get(DEBIT_NOTE_INTERVAL), offer.get(PAYMENT_TIMEOUT)
         return cls(
             expiration=datetime.fromtimestamp(float(demand[EXPIRATION]) / 1000, timezone.utc),
             package=Package.of(demand),

@@ -54,13 +54,17 @@ class Run(Command):
         absolute: False lets `program` be anything, for runtimes that take names instead of paths.
         binary: True has the result keep the bytes of the output, `result.stdout_bytes`, beside its text.
         keep_first, keep_last: bytes of the output that the provider keeps, of stdout and of stderr each; the
-            rest never leaves it. One of the two at most; all is kept without them.
+            rest never leaves it.
+        keep_all: True brings the whole output by way of files in a volume of the image. Without it, a
+            provider may lose the end of an output of more than 4096 bytes, without an error: see
+            `Result.may_be_cut`. The image must have a shell and a volume. One of `keep_first`, `keep_last`
+            and `keep_all` at most.
         stream: gives the output out line by line while the program runs, which begins 0.3 s later for that;
             the result has it all the same.
             True prints each line with the name of its instance before it; a `logging.Logger` gets them as
             INFO; anything that can be called is called with each, an `OutputLine`, on a thread of the
             instance's own: an error in it is logged, and it must not run commands itself.
-            With `keep_first` only that much is given out; with `keep_last` it can't be.
+            With `keep_first` only that much is given out; with `keep_last` and `keep_all` it can't be.
 
     Raises:
         BadCommand: no runtime could execute this; the message shows how to write it.
@@ -73,6 +77,7 @@ class Run(Command):
     binary: bool
     keep_first: int | None
     keep_last: int | None
+    keep_all: bool
     stream: Stream = field(hash=False)
 
     def __init__(
@@ -85,6 +90,7 @@ class Run(Command):
         binary: bool = False,
         keep_first: int | None = None,
         keep_last: int | None = None,
+        keep_all: bool = False,
         stream: Stream = False,
     ) -> None:
         if not isinstance(program, (str, PurePath)):
@@ -98,8 +104,9 @@ class Run(Command):
             raise BadCommand(f"{_call(name, words)}: {_how_to_write(name, words)}")
         if not name:
             raise BadCommand("Run(''): the program is missing, e.g. Run('/bin/ls', '-l', '/')")
-        if not isinstance(binary, bool):
-            raise BadCommand(f"{_call(name, words)}: binary is True or False, not {short(binary)}")
+        for option, value in (("binary", binary), ("keep_all", keep_all)):
+            if not isinstance(value, bool):
+                raise BadCommand(f"{_call(name, words)}: {option} is True or False, not {short(value)}")
         object.__setattr__(self, "program", name)
         object.__setattr__(self, "args", words)
         object.__setattr__(self, "env", checked_environment(env, _call(name, words)))
@@ -107,6 +114,7 @@ class Run(Command):
         object.__setattr__(self, "binary", binary)
         object.__setattr__(self, "keep_first", _kept(keep_first, "keep_first"))
         object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
+        object.__setattr__(self, "keep_all", keep_all)
         object.__setattr__(self, "stream", checked_stream(stream))
         self._check_capture()
 
@@ -121,6 +129,7 @@ class Run(Command):
             binary=self.binary,
             keep_first=self.keep_first,
             keep_last=self.keep_last,
+            keep_all=self.keep_all,
             stream=stream,
         )
         return again, (self.program, *self.args)
@@ -132,14 +141,19 @@ class Run(Command):
         return self
 
     def _check_capture(self) -> None:
-        if self.keep_last is None:
+        if (self.keep_first is not None) + (self.keep_last is not None) + self.keep_all > 1:
+            raise BadCommand(f"{self!r}: give one of keep_first, keep_last and keep_all")
+        if self.stream is False:
             return
-        if self.keep_first is not None:
-            raise BadCommand(f"{self!r}: give keep_first or keep_last, not both")
-        if self.stream is not False:
+        if self.keep_last is not None:
             raise BadCommand(
                 f"{self!r}: what comes last is known at the end only, and can't be streamed; "
                 "leave out keep_last, or write keep_first"
+            )
+        if self.keep_all:
+            raise BadCommand(
+                f"{self!r}: whole output comes at the end, in files, and can't be streamed; "
+                "leave out keep_all or stream"
             )
 
     @classmethod
@@ -152,6 +166,7 @@ class Run(Command):
         binary: bool = False,
         keep_first: int | None = None,
         keep_last: int | None = None,
+        keep_all: bool = False,
         stream: Stream = False,
     ) -> Run:
         """Return the command that has `/bin/sh` run a line, or many, of shell script."""
@@ -168,6 +183,7 @@ class Run(Command):
             binary=binary,
             keep_first=keep_first,
             keep_last=keep_last,
+            keep_all=keep_all,
             stream=stream,
         )
 
@@ -185,7 +201,12 @@ class Run(Command):
     @property
     def needs_shell(self) -> bool:
         """Whether the library itself has to put a shell in front."""
-        return bool(self.env) or self.cwd is not None
+        return bool(self.env) or self.cwd is not None or self.keep_all
+
+    @property
+    def has_own_limit(self) -> bool:
+        """Whether it says by itself how much of its output is kept, or streams it."""
+        return self.keep_first is not None or self.keep_last is not None or self.stream is not False
 
     def _capture(self) -> dict[str, Any]:
         if self.stream is not False:
@@ -198,7 +219,7 @@ class Run(Command):
         return {"atEnd": {**part, "format": "bin"} if part or self.binary else {}}
 
     def __repr__(self) -> str:
-        names = ("env", "cwd", "binary", "keep_first", "keep_last", "stream")
+        names = ("env", "cwd", "binary", "keep_first", "keep_last", "keep_all", "stream")
         given = {name: getattr(self, name) for name in names}
         options = {name: value for name, value in given.items() if value not in (False, None, {})}
         return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)

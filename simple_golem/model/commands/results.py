@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -15,6 +15,9 @@ from .commands import Command, Run
 from .failure import command_failed
 
 _MOST_SHOWN = 200
+# Virtual machines lose nothing of less; of 5000 bytes often so many are left (seen).
+CUT_BYTES = 4096
+
 _EXIT_CODE = re.compile(r"exited with code (-?\d+)")
 
 
@@ -30,6 +33,8 @@ class Result:
         command: the command itself.
         finished_at: when it ended, by the provider's clock.
         output_bytes: stdout and stderr as they were written, of a command that asked for it.
+        may_be_cut: whether the provider may have lost the end of stdout or stderr. True of all output of 4096
+            bytes or more from a virtual machine, except with `Run(…, keep_all=True)`.
         downloaded: what a download brought into memory, None of any other command; `data` reads it.
     """
 
@@ -41,6 +46,7 @@ class Result:
     command: Command | None = None
     finished_at: datetime | None = None
     output_bytes: tuple[bytes, bytes] | None = None
+    may_be_cut: bool = False
     downloaded: bytes | None = field(default=None, repr=False)
 
     @property
@@ -103,8 +109,15 @@ class Result:
         return int(found.group(1)) if found else None
 
     @classmethod
-    def from_wire(cls, entry: Mapping[str, Any], command: Command | None = None) -> Result:
+    def from_wire(
+        cls, entry: Mapping[str, Any], command: Command | None = None, loses_output: bool = False
+    ) -> Result:
         """Read one entry of the daemon's list of batch results.
+
+        Args:
+            entry: as the daemon has it.
+            command: the command that it is about.
+            loses_output: whether the runtime may lose the end of an output.
 
         Raises:
             KeyError, ValueError: the entry is not of the daemon's form.
@@ -121,6 +134,20 @@ class Result:
             command=command,
             finished_at=None if ended is None else parse_time(ended),
             output_bytes=(wire_bytes(stdout), wire_bytes(stderr)) if binary else None,
+            may_be_cut=loses_output
+            and isinstance(command, Run)
+            and (_may_be_cut(command, stdout) or _may_be_cut(command, stderr)),
+        )
+
+    def with_output(self, stdout: bytes, stderr: bytes) -> Result:
+        """Return the result with this output, which is whole."""
+        binary = isinstance(self.command, Run) and self.command.binary
+        return replace(
+            self,
+            stdout=stdout.decode("utf-8", errors="replace"),
+            stderr=stderr.decode("utf-8", errors="replace"),
+            output_bytes=(stdout, stderr) if binary else None,
+            may_be_cut=False,
         )
 
 
@@ -230,6 +257,13 @@ def wire_bytes(output: object) -> bytes:
 def _shown(text: str | bytes) -> str:
     start = text[:_MOST_SHOWN] if isinstance(text, str) else text[:_MOST_SHOWN].decode(errors="replace")
     return "; it is empty" if not start else f"; it begins with {start!r}"
+
+
+def _may_be_cut(command: Run, output: object) -> bool:
+    size = len(output) if isinstance(output, list) else len(wire_bytes(output))
+    if size == command.keep_last:  # there may have been more after it
+        return True
+    return size >= CUT_BYTES and size != command.keep_first
 
 
 def _text(output: object) -> str:

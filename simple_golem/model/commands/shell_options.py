@@ -17,4 +17,5 @@ class ShellOptions(TypedDict, total=False):
     binary: bool
     keep_first: int | None
     keep_last: int | None
+    keep_all: bool
     stream: Stream

@@ -12,24 +12,31 @@ INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
 PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 
-# A provider that wants its notes accepted within less may end an agreement for a busy daemon's sake.
-_SHORTEST_ACCEPT_SECONDS = 5.0
-_LONGEST_SECONDS = 10 * 365 * 86400.0
+# Providers allow no shorter one, and with a shorter one a busy daemon could lose an agreement.
+_SHORTEST_ACCEPT_SECONDS = 5
+# Providers take nothing longer.
+_LONGEST_SECONDS = 86400
+# From ten hours on, providers want to be paid while the agreement lasts. Their clock may differ a little.
+_LONG_AGREEMENT_SECONDS = 10 * 3600.0 - 300
+_LONG_AGREEMENT_PAYMENT_SECONDS = _LONGEST_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What is asked of providers; what is None is left to them.
 
+    All are whole numbers of seconds, 86400 at most: a provider refuses, or does not answer, anything else.
+
     Args:
-        debit_note_interval: seconds between two debit notes of an activity.
-        debit_note_accept_timeout: seconds within which this side has to accept one; 5 at least. Left out,
-            the provider's own time is agreed to.
+        debit_note_interval: seconds between two debit notes of an activity; 1 at least.
+        debit_note_accept_timeout: seconds within which this side has to accept one; 5 at least, and no more
+            than the provider offers, mostly 240. Left out, the provider's own time is agreed to.
         payment_timeout: seconds after a debit note within which it has to be paid, where payments are made
-            while the agreement lasts.
+            while the agreement lasts; 1 at least. Left out, there are no such payments, except for agreements
+            of ten hours and more: providers demand it there, and 86400 is agreed on.
 
     Raises:
-        BadTerms: one of them can't be.
+        BadTerms: one of them is not possible.
     """
 
     debit_note_interval: float | None = None
@@ -41,9 +48,11 @@ class Terms:
         _check("debit_note_accept_timeout", self.debit_note_accept_timeout, _SHORTEST_ACCEPT_SECONDS)
         _check("payment_timeout", self.payment_timeout, 1)
 
-    def properties(self, offer: Mapping[str, Any]) -> dict[str, Any]:
-        """What the answer to an offer says of them."""
+    def properties(self, offer: Mapping[str, Any], seconds_left: float) -> dict[str, Any]:
+        """The terms in the answer to an offer, for an agreement that ends in `seconds_left`."""
         said = {name: value for name, value in self._asked().items() if value is not None}
+        if seconds_left >= _LONG_AGREEMENT_SECONDS:
+            said.setdefault(PAYMENT_TIMEOUT, _LONG_AGREEMENT_PAYMENT_SECONDS)
         # Whatever it is, this library answers sooner.
         if ACCEPT_TIMEOUT in offer:
             said.setdefault(ACCEPT_TIMEOUT, offer[ACCEPT_TIMEOUT])
@@ -55,18 +64,22 @@ class Terms:
         if isinstance(wanted, (int, float)) and wanted < _SHORTEST_ACCEPT_SECONDS:
             return f"Debit notes can't be accepted within {wanted:g} s"
         if not final:
+            asked = self.debit_note_accept_timeout
+            if asked is not None and isinstance(wanted, (int, float)) and asked > wanted:
+                return f"Debit notes would have to be accepted within {wanted:g} s, not {asked:g} s"
             return None
         for name, value in self._asked().items():
             if value is not None and offer.get(name) != value:
                 return f"{name} was to be {value:g}, not {offer.get(name)!r}"
         return None
 
-    def _asked(self) -> Mapping[str, float | None]:
-        return {
-            INTERVAL: _whole(self.debit_note_interval),
-            ACCEPT_TIMEOUT: _whole(self.debit_note_accept_timeout),
-            PAYMENT_TIMEOUT: _whole(self.payment_timeout),
+    def _asked(self) -> Mapping[str, int | None]:
+        asked = {
+            INTERVAL: self.debit_note_interval,
+            ACCEPT_TIMEOUT: self.debit_note_accept_timeout,
+            PAYMENT_TIMEOUT: self.payment_timeout,
         }
+        return {name: None if value is None else int(value) for name, value in asked.items()}
 
 
 def require_terms(value: object) -> Terms:
@@ -76,14 +89,12 @@ def require_terms(value: object) -> Terms:
     raise BadTerms(f"terms is {value!r}: give Terms, e.g. Terms(debit_note_interval=60)")
 
 
-def _check(name: str, value: object, least: float) -> None:
+def _check(name: str, value: object, least: int) -> None:
     if value is None:
         return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not least <= value <= _LONGEST_SECONDS:  # type: ignore[operator]
-        raise BadTerms(f"{name} is {value!r}: give a number of seconds, {least:g} or more, or leave it out")
-
-
-def _whole(value: float | None) -> float | None:
-    """As providers write it: without a fraction where there is none."""
-    return int(value) if value is not None and value == int(value) else value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not least <= value <= _LONGEST_SECONDS or value != int(value):  # type: ignore[operator, call-overload]
+        raise BadTerms(
+            f"{name} is {value!r}: give a whole number of seconds from {least} to {_LONGEST_SECONDS}, "
+            "or leave it out"
+        )

@@ -77,10 +77,13 @@ class Service:
         payload: what a provider must have, e.g. `vm.repo(image_tag="me/image:latest")`. `get_payload` is for
             one that has to be computed. None: a small public image with a shell.
         run_interval: seconds between the end of one call of `run` and the next; None calls it once.
+        keep_all: whether all commands are run as `Run(…, keep_all=True)`, but those that have `keep_first`,
+            `keep_last` or `stream`.
     """
 
     payload: Payload | None = None
     run_interval: float | None = None
+    keep_all: bool = False
     _simple_golem: _Ties
 
     def __new__(cls: type[AnyService], *_args: object, **_kwargs: object) -> AnyService:
@@ -103,6 +106,8 @@ class Service:
                     f"{owner.__name__}.{name}: Service has a `{name}` of its own; take another name"
                 )
         check_run_interval(cls.run_interval, f"{cls.__name__}.run_interval")
+        if not isinstance(cls.keep_all, bool):
+            raise BadService(f"{cls.__name__}.keep_all is {cls.keep_all!r}: give True or False")
 
     # --- what may be overridden ---
 
@@ -314,6 +319,7 @@ _RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")
     *METHODS,
     "payload",
     "run_interval",
+    "keep_all",
 }
 
 

@@ -17,6 +17,7 @@ class SuspendedInstance:
         agreement_id, activity_id: what is kept alive.
         app_session_id: under which the daemon tells of its notes and invoices.
         allocation_id: the budget of the session that suspended it, kept for what it costs meanwhile.
+        volume: the volume of its image that whole output is put into; empty if there is none.
     """
 
     name: str
@@ -24,3 +25,4 @@ class SuspendedInstance:
     activity_id: str
     app_session_id: str
     allocation_id: str
+    volume: str = ""

@@ -37,6 +37,9 @@ class ActivityEvent:
         return cls(kind, wire["activityId"], wire["agreementId"], parse_time(wire["eventDate"]))
 
 
+_IS_FINAL = "golem.proposal.rejection.is-final"
+
+
 class ProviderApi:
     def __init__(self, http: Http) -> None:
         self._http = http
@@ -90,13 +93,19 @@ class ProviderApi:
         return proposal
 
     def reject_proposal(
-        self, offer_id: str, proposal_id: str, reason: str, *, scope: Scope | None = None
+        self,
+        offer_id: str,
+        proposal_id: str,
+        reason: str,
+        *,
+        is_final: bool = False,
+        scope: Scope | None = None,
     ) -> None:
-        """`POST /offers/{id}/proposals/{id}/reject`."""
+        """`POST /offers/{id}/proposals/{id}/reject`; `is_final`: the same proposal is rejected later, too."""
         self._http.request(
             "POST",
             f"{_MARKET}/offers/{offer_id}/proposals/{proposal_id}/reject",
-            body={"message": reason},
+            body={"message": reason, _IS_FINAL: is_final},
             timeout=60.0,
             scope=scope,
             done=(404, 410),
@@ -115,12 +124,14 @@ class ProviderApi:
             repeat=Repeat.UNSENT,
         )
 
-    def reject_agreement(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> None:
-        """`POST /agreements/{id}/reject`."""
+    def reject_agreement(
+        self, agreement_id: str, reason: str, *, is_final: bool = False, scope: Scope | None = None
+    ) -> None:
+        """`POST /agreements/{id}/reject`; `is_final`: the same agreement is rejected later, too."""
         self._http.request(
             "POST",
             f"{_MARKET}/agreements/{agreement_id}/reject",
-            body={"message": reason},
+            body={"message": reason, _IS_FINAL: is_final},
             timeout=60.0,
             scope=scope,
             repeat=Repeat.UNSENT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 from simple_golem.background.threads import WorkerPool
 from simple_golem.engine.event_dispatcher import Emit, EventDispatcher
 from simple_golem.engine.market.demand import Demand
+from simple_golem.engine.market.demand_properties import EXPIRATION
 from simple_golem.engine.market.offer_book import RatedProposal
 from simple_golem.engine.market.proposal_rules import ProposalRules
 from simple_golem.engine.market.providers import Providers
@@ -61,6 +63,10 @@ class Purse:
         return True
 
 
+# Three hours from now, in the daemon's milliseconds.
+ENDS = {EXPIRATION: int(time.time() + 3 * 3600) * 1000}
+
+
 def rated(provider: str, worth: float = 1.0, needs: str = "0") -> RatedProposal:
     """A rated offer or answer of a provider."""
     return RatedProposal("d1", proposal_of(provider, {}), worth, Decimal(needs))
@@ -86,7 +92,7 @@ def demand_of(
     return Demand(
         yagna,
         workers,
-        properties or {},
+        properties or ENDS,
         constraints,
         rules or rules_of(),
         providers or Providers(),

@@ -51,6 +51,7 @@ class Requestor:
             "golem.srv.comp.task_package": f"hash:sha3:{image}:http://127.0.0.1:1/image",
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
+            "golem.com.payment.debit-notes.accept-timeout?": 240,
             **{entry["key"]: entry["value"] for entry in decorations["properties"]},
             **extra,
         }

@@ -127,14 +127,25 @@ def test_a_provider_has_one_agreement_over_all_subnets(requestor: Requestor) -> 
     assert requestor.propose(elsewhere)[1] is Approval.REFUSED
 
 
+@pytest.mark.long
+@pytest.mark.timeout(500)
 def test_an_agreement_ends_when_it_expires(requestor: Requestor) -> None:
-    agreement = requestor.agreement(requestor.publish_demand(seconds=4))
+    agreement = requestor.agreement(requestor.publish_demand(seconds=310))
     activity = requestor.yagna.activity.create(agreement, timeout=20)
-    deadline = Deadline(15.0)
+    deadline, scope = Deadline(330.0), Scope()
     while requestor.yagna.market.agreement(agreement).state.value != "Terminated":
         assert not deadline.passed, "the provider did not end it"
+        scope.wait(1)
     assert requestor.invoice(agreement).activity_ids == (activity,)
     assert "expired" in requestor.yagna.market.terminate_reason(agreement)
+
+
+def test_a_demand_that_real_providers_refuse_is_refused_in_their_words(requestor: Requestor) -> None:
+    demand = requestor.publish_demand(seconds=4 * 60)
+    (offer, *_) = requestor.offers(demand, 1)
+    reason = requestor.rejection(demand, requestor.counter(demand, offer))
+    assert reason.startswith("Proposal expires at: ")
+    assert reason.endswith(" UTC which is less than 5m or more than 100years from now")
 
 
 def test_usage_is_reported_while_an_activity_lives(requestor: Requestor) -> None:

@@ -1,12 +1,13 @@
-"""Commands that the library has a shell of the image run: environment, working folder."""
+"""Commands that the library has a shell of the image run: environment, working folder, whole output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from simple_golem import CommandFailed, Golem, Instance, Run, Service, vm
+from simple_golem import CommandFailed, Golem, Instance, Run, Service, Upload, vm
 from simple_golem.errors import BadCommand
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -51,3 +52,56 @@ def test_a_manifest_without_a_shell_is_an_error_at_the_call() -> None:
         assert instance.execute(Run("/bin/echo", "hello")).stdout == "hello\n"
         with pytest.raises(BadCommand, match="do not allow it"):
             instance.execute(Run("/bin/echo", "hello", cwd="/golem/work"))
+
+
+def test_whole_output_comes_back_and_leaves_nothing(instance: Instance) -> None:
+    script = "head -c 300000 /dev/zero | tr '\\0' x; echo 'a problem' >&2; exit $CODE"
+    fine, after = instance.execute(
+        Run.shell(script, env={"CODE": 0}, keep_all=True), Run.shell("ls -A /golem/work")
+    )
+    assert (fine.stdout, fine.stderr, fine.exit_code) == ("x" * 300_000, "a problem\n", 0)
+    assert not fine.may_be_cut
+    assert after.stdout == ""
+    failed, *rest = instance.execute(
+        Run.shell(script, env={"CODE": 7}, keep_all=True, binary=True), Run("/bin/true"), check=False
+    )
+    assert (failed.stdout_bytes, failed.stderr, failed.exit_code) == (b"x" * 300_000, "a problem\n", 7)
+    assert rest == []
+    assert instance.execute(Run.shell("ls -A /golem/work")).stdout == ""
+
+
+def test_a_class_keeps_all_output_of_its_commands() -> None:
+    class Whole(Service):
+        keep_all = True
+
+        def start(self) -> list[Run]:
+            return [Run.shell("head -c 100000 /dev/zero")]
+
+        def run(self) -> None:
+            self.seen = self.results[0]
+
+    with Golem(budget=1, stop_grace=0.2) as golem:
+        cluster = golem.run_service(Whole)
+        assert cluster.wait(30)
+        assert len(cluster.instances[0].service.seen.stdout) == 100_000  # type: ignore[attr-defined]
+
+
+def test_a_folder_is_unpacked_without_the_owners_of_its_files_and_leaves_no_archive(
+    instance: Instance, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "file").write_text("content")
+    (uploaded, listed) = instance.execute(
+        Upload(tmp_path / "in", "/golem/work/folder"), Run.shell("cd /golem/work; find . -type f")
+    )
+    assert uploaded.success
+    assert listed.stdout == "./folder/sub/file\n"
+    # Where its file is to go, there is a folder with something in it.
+    results = instance.execute(
+        Run.shell("cd /golem/work/folder/sub && rm file && mkdir -p file/full"),
+        Upload(tmp_path / "in", "/golem/work/folder"),
+        check=False,
+    )
+    assert not results.success
+    assert instance.execute(Run.shell("ls -A /golem/work/folder")).stdout == "sub\n"
+    instance.execute(Run.shell("rm -r /golem/work/folder"))

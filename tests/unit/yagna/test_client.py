@@ -145,8 +145,10 @@ def test_a_provider_counters_approves_and_rejects(daemon: responses.RequestsMock
     assert yagna.provider.counter("o1", "p1", {}, "()") == "p2"
     yagna.provider.reject_proposal("o1", "p1", "no")
     yagna.provider.approve("a1", app_session_id="s1")
-    yagna.provider.reject_agreement("a2", "busy")
-    assert daemon.calls[-1].request.body == '{"message": "busy"}'
+    yagna.provider.reject_agreement("a2", "busy", is_final=True)
+    assert daemon.calls[-1].request.body == json.dumps(
+        {"message": "busy", "golem.proposal.rejection.is-final": True}
+    )
 
 
 def test_activity_events_that_do_not_come_are_none(daemon: responses.RequestsMock, yagna: Yagna) -> None:

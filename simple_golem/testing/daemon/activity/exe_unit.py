@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
-from ...command_answer import Answers, pieces_of
+from ....model.commands import whole_output
+from ...command_answer import Answers, CommandAnswer, pieces_of
 from ...request import Call
 from ..records import Records
 from ..world import World
@@ -21,7 +24,9 @@ _INVALID = {
     DEPLOYED: "Activity is deployed - start() command is expected now",
     READY: "Cannot send command after a successful start()",
 }
-_DEPLOYED_STDOUT = '{"valid": {"Ok": ""}, "vols": [], "startMode": "blocking"}'
+# What a virtual machine never loses of the output of a program, and what it loses of more, at most (seen).
+_SAFE_BYTES, _LOST_BYTES = 4096, 65536
+_KILLED = 9
 _UNEXPECTED = (
     "Local service error: State error: Unexpected state: StatePair(Ready, Some(Terminated)), "
     "expected StatePair(Ready, Some(Ready))"
@@ -40,6 +45,9 @@ class ExeHabits(Protocol):
     deploy_error: str | None
     start_error: str | None
     transfer_error: str | None
+    loses_output: bool
+    volumes: Sequence[str]
+    missing_programs: Collection[str]
 
 
 class CommandFailure(Exception):
@@ -175,7 +183,10 @@ class ExeUnit:
         if error is not None:
             raise CommandFailure(error)
         if name == "deploy":
-            self._write(batch, index, "stdout", _DEPLOYED_STDOUT)
+            given = list(details.get("volumes") or ())
+            volumes = [{"name": path.strip("/"), "path": path} for path in (*self._habits.volumes, *given)]
+            answer = {"valid": {"Ok": ""}, "vols": volumes, "startMode": "blocking"}
+            self._write(batch, index, "stdout", json.dumps(answer))
         elif name == "transfer":
             self._transfer(details, self.files, self._reporter(batch, index, details), self._call)
         elif name == "run":
@@ -183,20 +194,58 @@ class ExeUnit:
         return 0, None
 
     def _program(self, batch: Batch, index: int, command: Command) -> tuple[int, str | None]:
-        args = command["run"].get("args", ())
-        sleep = _SLEEP.fullmatch(args[1]) if list(args[:1]) == ["-c"] and len(args) == 2 else None
+        run = command["run"]
+        words = [run["entry_point"], *run.get("args", ())]
+        into_files = whole_output.begun(words)
+        if into_files is not None:
+            folder, (program, *args) = into_files
+            self._into_files(batch, folder, {"run": {**run, "entry_point": program, "args": args}})
+            return 0, None
+        end_of = whole_output.ended(words)
+        if end_of is not None:
+            return self._exited(int(self._end_of_files(end_of)))
+        sleep = _SLEEP.fullmatch(words[2]) if words[1:2] == ["-c"] and len(words) == 3 else None
         if sleep is not None:
             self._pause(batch, float(sleep[1]), until_heard=sleep[2] is not None)
             return 0, None
-        code, message = 0, None
-        for piece in pieces_of(self._habits.answers, command):
-            self._write(batch, index, "stdout", piece.stdout)
-            self._write(batch, index, "stderr", piece.stderr)
-            self._pause(batch, piece.seconds)
-            code, message = piece.exit_code, piece.message
+        last = CommandAnswer()
+        for last in self._pieces(command):
+            self._write(batch, index, "stdout", last.stdout)
+            self._write(batch, index, "stderr", last.stderr)
+            self._pause(batch, last.seconds)
+        return self._exited(last.exit_code, last.message)
+
+    def _pieces(self, command: Command) -> Iterator[CommandAnswer]:
+        """What a program puts out, as far as it is not lost; the last piece has its exit code."""
+        if command["run"]["entry_point"] in self._habits.missing_programs:
+            return iter([CommandAnswer(exit_code=_KILLED)])
+        pieces = pieces_of(self._habits.answers, command)
+        return iter(_cut(list(pieces))) if self._habits.loses_output else pieces
+
+    def _exited(self, code: int, message: str | None = None) -> tuple[int, str | None]:
         if code != 0 and message is None:
             message = f"ExeScript command exited with code {code}"
         return code, message
+
+    def _into_files(self, batch: Batch, folder: str, command: Command) -> None:
+        """Do what the shell does that puts the output of a program into files."""
+        program = command["run"]["entry_point"]
+        if program in self._habits.missing_programs:
+            pieces = [CommandAnswer(stderr=f"/bin/sh: exec: {program}: not found\n", exit_code=127)]
+        else:
+            pieces = list(pieces_of(self._habits.answers, command))
+        self._pause(batch, sum(piece.seconds for piece in pieces))
+        written = {stream: _joined(pieces, stream) for stream in whole_output.STREAMS}
+        written["code"] = str(pieces[-1].exit_code if pieces else 0).encode()
+        with self._world.lock:
+            self.files.update({f"{folder}/{name}": content for name, content in written.items()})
+
+    def _end_of_files(self, folder: str) -> bytes:
+        with self._world.lock:
+            code = self.files.get(f"{folder}/code", b"125")
+            for name in ("stdout", "stderr", "code"):
+                self.files.pop(f"{folder}/{name}", None)
+        return code
 
     def _write(self, batch: Batch, index: int, stream: str, data: str | bytes) -> None:
         if data:
@@ -254,6 +303,24 @@ class ExeUnit:
         with self._world.lock:
             if self.state == entered and self.serves:
                 self._change((str(entered[1]), None))
+
+
+def _joined(pieces: Sequence[CommandAnswer], stream: str) -> bytes:
+    return b"".join(
+        piece.encode() if isinstance(piece, str) else piece
+        for piece in (getattr(one, stream) for one in pieces)
+    )
+
+
+def _cut(pieces: Sequence[CommandAnswer]) -> list[CommandAnswer]:
+    """The pieces of a program's output without the end that a virtual machine loses."""
+    stdout, stderr = (_joined(pieces, stream) for stream in whole_output.STREAMS)
+    seconds = sum(piece.seconds for piece in pieces)
+    return [replace(pieces[-1], stdout=_begin_of(stdout), stderr=_begin_of(stderr), seconds=seconds)]
+
+
+def _begin_of(output: bytes) -> bytes:
+    return output[: max(_SAFE_BYTES, len(output) - _LOST_BYTES)]
 
 
 def _state_error(message: str) -> CommandFailure:

@@ -108,7 +108,7 @@ class ProviderDesk:
             return
         refusal = self.provider.reason if self.provider.proposals == "no" else self._full(counter.demand)
         if refusal:
-            self._trade.market.reject(counter, {"message": refusal})
+            self._trade.market.reject(counter, _rejection(refusal))
             return
         self._trade.market.answer(counter, counter_properties(counter.offer.properties, counter.properties))
 
@@ -138,7 +138,7 @@ class ProviderDesk:
         says_no = self.provider.agreements_wanted == "no"
         refusal = self.provider.reason if says_no else self._full(agreement.proposal.demand)
         if refusal:
-            self._trade.agreements.reject(agreement, {"message": refusal})
+            self._trade.agreements.reject(agreement, _rejection(refusal))
         elif self._trade.agreements.approve(agreement):
             self._agreements[agreement.agreement_id] = agreement
 
@@ -427,3 +427,8 @@ class Providers:
 
     def _desk_of(self, activity: Activity) -> ProviderDesk:
         return self._desks[activity.agreement.provider]
+
+
+def _rejection(reason: str) -> dict[str, object]:
+    """A reason as real providers write it."""
+    return {"message": reason, "golem.proposal.rejection.is-final": False}

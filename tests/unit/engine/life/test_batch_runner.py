@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Run, Upload
+from simple_golem import Run, Service, Upload
 from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.engine.activity.command_policy import CommandPolicy
 from simple_golem.engine.life.batch_rules import RULES, BatchOrigin
@@ -42,11 +42,15 @@ class Bench:
         self.events: list[Event] = []
         self.life = LifeState(self.timer, Scope(), Scope(), lambda: None)
         self.does: Callable[[Scope, Scope], Results] = lambda scope, unsent: DONE
-        activity: Any = SimpleNamespace(run=self._run)
+        activity: Any = SimpleNamespace(run=self._run, volume=None)
         self.life.activity = activity
         nothing: Any = None
         self.runner = BatchRunner(
-            self.life, SimpleNamespace(name="Service-1"), nothing, self.events.append, CommandPolicy(None)
+            self.life,
+            SimpleNamespace(name="Service-1"),
+            nothing,
+            self.events.append,
+            CommandPolicy(Service(), lambda advice: True),
         )
 
     def _run(

@@ -26,7 +26,7 @@ from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import INTERVAL, Terms
 from simple_golem.yagna.client import Yagna
 from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event, rejection
-from tests.helpers.written_answers.sample_offers import PLATFORM, Purse, demand_of, offered, rules_of
+from tests.helpers.written_answers.sample_offers import ENDS, PLATFORM, Purse, demand_of, offered, rules_of
 from tests.unit.conftest import API, eventually, posted
 
 PROPOSALS = f"{DEMANDS}/d1/proposals"
@@ -60,7 +60,7 @@ def events() -> list[Event]:
 def demand(
     market: FakeMarket, yagna: Yagna, workers: WorkerPool, events: list[Event], scope: Scope
 ) -> Iterator[Demand]:
-    demand = demand_of(yagna, workers, {"mine": 1}, "(x=1)", emit=events.append)
+    demand = demand_of(yagna, workers, {"mine": 1, **ENDS}, "(x=1)", emit=events.append)
     yield from on_market(demand, scope)
 
 
@@ -72,7 +72,7 @@ def dear(market: FakeMarket, yagna: Yagna, workers: WorkerPool, scope: Scope) ->
 
 
 def test_a_demand_is_published_as_it_was_given(daemon: responses.RequestsMock, demand: Demand) -> None:
-    assert posted(daemon, DEMANDS) == [{"properties": {"mine": 1}, "constraints": "(x=1)"}]
+    assert posted(daemon, DEMANDS) == [{"properties": {"mine": 1, **ENDS}, "constraints": "(x=1)"}]
     assert (demand.published, demand.closed, demand.finished) == (True, False, False)
 
 
@@ -98,7 +98,7 @@ def test_an_offer_is_countered_with_the_platform_that_pays(
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-1"))
     assert posted(daemon, f"{PROPOSALS}/R-1") == [
         {
-            "properties": {"mine": 1, "golem.com.payment.chosen-platform": PLATFORM, **timeout},
+            "properties": {"mine": 1, **ENDS, "golem.com.payment.chosen-platform": PLATFORM, **timeout},
             "constraints": "(x=1)",
         }
     ]

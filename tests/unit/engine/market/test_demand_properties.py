@@ -17,7 +17,7 @@ def test_a_demand_says_when_it_ends_and_where_it_is() -> None:
     noon = datetime(2126, 1, 31, 12, tzinfo=timezone.utc)
     payload = Payload({"golem.srv.x": 5, "golem.node.id.name": "own"})
     assert demand_properties(payload, DECORATIONS, SETTINGS, noon, "s1") == {
-        "golem.srv.comp.expiration": 4925534400000,
+        "golem.srv.comp.expiration": 4925534400000 + 360_000,
         SESSION_MARK: "s1",
         "golem.srv.caps.multi-activity": True,
         "golem.node.debug.subnet": "mine",

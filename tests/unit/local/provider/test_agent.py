@@ -15,6 +15,8 @@ from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.provider.agent import ProviderAgent
+from simple_golem.local.provider.demand_rules import CHOSEN_PLATFORM
+from simple_golem.local.provider.offer import ACCEPT_TIMEOUT, EXPIRATION
 from simple_golem.local.provider.served_activity import StateReport
 from simple_golem.local.provider.usage import UsageReporter
 from simple_golem.yagna.api.provider import ActivityEvent
@@ -97,10 +99,12 @@ class FakeDaemon:
     ) -> None:
         self.note("counter", offer_id, proposal_id, properties)
 
-    def reject_proposal(self, offer_id: str, proposal_id: str, reason: str, *, scope: Scope) -> None:
+    def reject_proposal(
+        self, offer_id: str, proposal_id: str, reason: str, *, is_final: bool, scope: Scope
+    ) -> None:
         self.note("reject proposal", proposal_id, reason)
 
-    def reject_agreement(self, agreement_id: str, reason: str, *, scope: Scope) -> None:
+    def reject_agreement(self, agreement_id: str, reason: str, *, is_final: bool, scope: Scope) -> None:
         self.note("reject agreement", agreement_id, reason)
 
     def approve(self, agreement_id: str, *, app_session_id: str, scope: Scope) -> None:
@@ -181,15 +185,24 @@ def running_agent(daemon: FakeDaemon, make_exe_unit: Callable[..., Any]) -> Iter
     assert reporter.join(5.0)
 
 
-def proposal(name: str, **properties: Any) -> Proposal:
-    return Proposal(name, "0xrequestor", ProposalState.DRAFT, properties, "()", NOW)
+def demand(seconds: float) -> dict[str, Any]:
+    """The properties of a demand that a provider accepts, if it is long enough."""
+    expiration = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return {
+        EXPIRATION: int(expiration.timestamp() * 1000),
+        ACCEPT_TIMEOUT: 240,
+        CHOSEN_PLATFORM: "erc20-hoodi-tglm",
+    }
+
+
+def proposal(name: str, seconds: float = 3600, **properties: Any) -> Proposal:
+    return Proposal(name, "0xrequestor", ProposalState.DRAFT, demand(seconds) | properties, "()", NOW)
 
 
 def agreement(name: str, seconds: float = 3600, **terms: Any) -> AgreementProposed:
-    expiration = datetime.now(timezone.utc) + timedelta(seconds=seconds)
-    demand = {"golem.srv.comp.expiration": expiration.timestamp() * 1000}
+    properties = demand(seconds)
     return AgreementProposed(
-        {"agreementId": name, "demand": {"properties": demand}, "offer": {"properties": terms}}
+        {"agreementId": name, "demand": {"properties": properties}, "offer": {"properties": terms}}
     )
 
 
@@ -350,7 +363,10 @@ def test_debit_notes_come_at_the_agreed_interval_and_are_due_as_agreed(
     assert timedelta(seconds=50) < due - datetime.now(timezone.utc) < timedelta(seconds=61)
 
 
-def test_an_agreement_is_terminated_when_it_expires(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+def test_an_agreement_is_terminated_when_it_expires(
+    daemon: FakeDaemon, agent: ProviderAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.local.provider.demand_rules._SHORTEST_AGREEMENT", 0)
     buy(daemon, seconds=0.3)
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "Expired"

@@ -11,38 +11,57 @@ from simple_golem.errors import BadTerms
 from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, PAYMENT_TIMEOUT, Terms, require_terms
 
 OFFER = {ACCEPT_TIMEOUT: 240, INTERVAL: 120, PAYMENT_TIMEOUT: 120, "other": 1}
+HOUR = 3600.0
 ALL = Terms(debit_note_interval=60, debit_note_accept_timeout=30, payment_timeout=1800)
 
 
 def test_what_is_left_out_is_left_to_the_provider() -> None:
-    assert Terms().properties({}) == {}
+    assert Terms().properties({}, HOUR) == {}
     assert Terms().objection({}, final=True) is None
     assert Terms().objection(OFFER, final=True) is None
 
 
 def test_the_providers_own_time_for_accepting_is_agreed_to() -> None:
-    assert Terms().properties(OFFER) == {ACCEPT_TIMEOUT: 240}
+    assert Terms().properties(OFFER, HOUR) == {ACCEPT_TIMEOUT: 240}
 
 
 def test_what_is_asked_for_is_said() -> None:
-    assert ALL.properties(OFFER) == {INTERVAL: 60, ACCEPT_TIMEOUT: 30, PAYMENT_TIMEOUT: 1800}
-    assert Terms(debit_note_interval=2).properties(OFFER) == {INTERVAL: 2, ACCEPT_TIMEOUT: 240}
+    assert ALL.properties(OFFER, HOUR) == {INTERVAL: 60, ACCEPT_TIMEOUT: 30, PAYMENT_TIMEOUT: 1800}
+    assert Terms(debit_note_interval=2).properties(OFFER, HOUR) == {INTERVAL: 2, ACCEPT_TIMEOUT: 240}
 
 
 def test_whole_seconds_are_said_as_providers_write_them() -> None:
-    said = Terms(debit_note_interval=60.0, payment_timeout=1.5).properties({})
-    assert repr(said) == repr({INTERVAL: 60, PAYMENT_TIMEOUT: 1.5})
+    said = Terms(debit_note_interval=60.0, payment_timeout=2).properties({}, HOUR)
+    assert repr(said) == repr({INTERVAL: 60, PAYMENT_TIMEOUT: 2})
+
+
+@pytest.mark.parametrize("hours", [10, 12, 24 * 365])
+def test_an_agreement_of_ten_hours_and_more_has_a_payment_timeout(hours: float) -> None:
+    assert Terms().properties({}, hours * HOUR) == {PAYMENT_TIMEOUT: 86400}
+    assert Terms(payment_timeout=600).properties({}, hours * HOUR) == {PAYMENT_TIMEOUT: 600}
+
+
+def test_a_shorter_agreement_has_none() -> None:
+    assert Terms().properties({}, 9.9 * HOUR) == {}
+
+
+def test_a_provider_that_must_be_answered_sooner_is_not_asked() -> None:
+    slow = Terms(debit_note_accept_timeout=600)
+    assert (
+        slow.objection(OFFER, final=False) == "Debit notes would have to be accepted within 240 s, not 600 s"
+    )
+    assert slow.objection({**OFFER, ACCEPT_TIMEOUT: 600}, final=False) is None
 
 
 def test_an_answer_as_it_was_asked_for_is_agreed_to() -> None:
-    assert ALL.objection(ALL.properties(OFFER), final=True) is None
+    assert ALL.objection(ALL.properties(OFFER, HOUR), final=True) is None
     assert ALL.objection({INTERVAL: 60.0, ACCEPT_TIMEOUT: 30.0, PAYMENT_TIMEOUT: 1800.0}, final=True) is None
 
 
 @pytest.mark.parametrize("name", [INTERVAL, ACCEPT_TIMEOUT, PAYMENT_TIMEOUT])
 @pytest.mark.parametrize("value", [61, "60", None, 6.5])
 def test_an_answer_with_another_value_is_not_agreed_to(name: str, value: object) -> None:
-    said = ALL.objection({**ALL.properties({}), name: value}, final=True)
+    said = ALL.objection({**ALL.properties({}, HOUR), name: value}, final=True)
     assert said is not None
     assert said.startswith(f"{name} was to be")
     assert repr(value) in said
@@ -68,9 +87,10 @@ def test_notes_can_not_be_accepted_at_once(final: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "least"), [("debit_note_interval", 1), ("debit_note_accept_timeout", 5), ("payment_timeout", 1)]
 )
-def test_a_time_that_can_not_be_is_refused_by_name(name: str, least: float) -> None:
+def test_a_time_that_is_not_possible_is_refused_by_name(name: str, least: float) -> None:
+    assert getattr(Terms(**{name: 86400}), name) == 86400
     assert Terms(**{name: least}) == Terms(**{name: float(least)})
-    for value in (least - 0.5, 0, -1, True, "60", math.nan, math.inf, 10**12, [60]):
+    for value in (least - 0.5, least + 0.5, 86401, 0, -1, True, "60", math.nan, math.inf, 10**12, [60]):
         with pytest.raises(BadTerms, match=name) as caught:
             Terms(**{name: value})  # type: ignore[arg-type]
         assert isinstance(caught.value, ValueError)
