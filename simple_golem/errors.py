@@ -404,7 +404,25 @@ class WaitTimeout(InstanceError, TimeoutError):
 
 
 class ServiceFailed(InstanceError):
-    """One or more instances failed. The message names each; the first failure is the cause of this error."""
+    """One or more instances failed; the message names each.
+
+    The log has reported each failure when it happened. So Python does not print them once more below this
+    error: they are in `failures`. The cause of this error is a failure that was not logged, if there is one.
+
+    Attributes:
+        failures: the error of each instance that failed.
+    """
+
+    def __init__(self, message: str, failures: Sequence[BaseException] = ()) -> None:
+        super().__init__(message)
+        self.failures = tuple(failures)
+        # Set, but not printed, as by `raise … from None`.
+        self.__context__ = self.failures[0] if self.failures else None
+        self.__suppress_context__ = True
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As with the cause of an error, a copy does without: they may be errors that can't be pickled.
+        return _again, (type(self), self.args, {"failures": ()})
 
 
 class ServiceStopped(BaseException):

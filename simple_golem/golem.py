@@ -137,7 +137,9 @@ class Golem:
         Raises:
             ServiceFailed: an instance failed; this is raised once, and never with `raise_failures=False`.
         """
-        self._lifecycle.close(checked_seconds(timeout, "timeout"))
+        failed = self._lifecycle.close(checked_seconds(timeout, "timeout"))
+        if failed is not None:
+            raise failed
 
     def __enter__(self) -> Golem:
         self._lifecycle.enter()
@@ -146,7 +148,10 @@ class Golem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lifecycle.leave(error)
+        failed = self._lifecycle.leave(error)
+        if failed is not None:
+            # Raised here, so that its traceback has one line of this package.
+            raise failed
 
     # --- events ---------------------------------------------------------------------------------------
 

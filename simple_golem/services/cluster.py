@@ -111,8 +111,11 @@ class Cluster:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether none of it has run, failed, or was stopped."""
-        return not any(one.has_run or one.state.is_final or one.was_stopped for one in self.instances)
+        """Whether none of it has run, failed, or was stopped or waited for."""
+        return not any(
+            one.has_run or one.state.is_final or one.was_stopped or one.record.is_waited_for
+            for one in self.instances
+        )
 
     @property
     def cost(self) -> Cost:
@@ -156,6 +159,7 @@ class Cluster:
         def is_decided() -> bool:
             return len(group.got_through) >= enough or len(self) - len(group.ended_too_early) < enough
 
+        self._note_wait(limit)
         with self._changed:
             wait_until(self._changed, is_decided, limit)
             running, lost = group.got_through, group.ended_too_early
@@ -175,10 +179,28 @@ class Cluster:
         """Block until all instances have ended, or for `timeout` seconds; True if all have ended.
 
         If the expiration ends them, a warning says so, and `has_expired` is True. Never raises for an
-        instance that failed: see `instance.failure`, and leaving `with Golem` does.
+        instance that failed, or that has not run within `timeout`: leaving `with Golem` does.
         """
         limit = checked_seconds(timeout, "timeout")
-        return self._context.wait_until(lambda: self._group.have_ended, limit)
+        self._note_wait(limit)
+        if self._context.wait_until(lambda: self._group.have_ended, limit):
+            return True
+        if limit:
+            self._note_wait_in_vain(limit)
+        return False
+
+    def _note_wait(self, limit: float | None) -> None:
+        if limit != 0:
+            for one in self.instances:
+                one.record.is_waited_for = True
+
+    def _note_wait_in_vain(self, seconds: float) -> None:
+        pending = [one for one in self.instances if not (one.has_run or one.record.is_ending)]
+        report = self.market_report() if pending else ""
+        for one in pending:
+            one.record.waited_in_vain = WaitTimeout(
+                f"{one.name} was {one.state.value} still after a wait of {seconds:g} s; {report}"
+            )
 
     def state_changes(self, timeout: float | None = None) -> Iterator[tuple[Instance, ServiceState]]:
         """Iterate over all changes of state, from the first one on, each with its instance.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..engine.life.user_traceback import first_line, place_of
 from ..errors import ServiceFailed
 from .cluster_context import ClusterContext
 from .instance import Instance
@@ -22,16 +23,22 @@ def market_report(context: ClusterContext) -> str:
 
 
 def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
-    """Return an error that names each of the instances that failed; the cause of the first one is chained."""
+    """Return an error that names each of the instances that failed, in a line."""
     for one in instances:
         one.failure_told = True
-    causes = [(one, one.failure) for one in instances if one.failure is not None]
-    lines = "".join(
-        f"\n  {one.name}{f' on {one.provider_name}' if one.provider_name else ''}: "
-        f"{type(cause).__name__}: {cause}"
-        for one, cause in causes
-    )
-    error = ServiceFailed(what + lines)
-    if causes:
-        error.__cause__ = causes[0][1]
+    failed = [(one, one.failure) for one in instances if one.failure is not None]
+    lines = "".join(f"\n  {_line_about(one, failure)}" for one, failure in failed)
+    error = ServiceFailed(what + lines, [failure for _, failure in failed])
+    for one, failure in failed:
+        if failure is one.record.waited_in_vain:
+            error.__cause__ = failure  # nobody has reported it
+            break
     return error
+
+
+def _line_about(instance: Instance, failure: BaseException) -> str:
+    if failure is instance.record.waited_in_vain:
+        return f"{instance.name} has never run"
+    where = f" on {instance.provider_name}" if instance.provider_name else ""
+    place = place_of(failure)
+    return f"{instance.name}{where}{f', {place}' if place else ''}: {first_line(failure)}"

@@ -15,6 +15,7 @@ from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.service_link import ServiceLink
+from ..engine.life.user_traceback import first_line
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     ActivityLost,
@@ -265,6 +266,7 @@ class Instance:
         """
         wanted = _state_named(state)
         limit = checked_seconds(timeout, "timeout")
+        self.record.is_waited_for = self.record.is_waited_for or limit != 0
         with self._context.changed:
             wait_until(self._context.changed, lambda: self._has_been(wanted) or self.state.is_final, limit)
             reached = self.state
@@ -272,9 +274,9 @@ class Instance:
                 return
         if reached.is_final:
             self.failure_told = True
-            raise ServiceFailed(
-                f"{self.name} is {reached.value} and won't be {wanted.value}"
-            ) from self.failure
+            why = f" ({first_line(self.failure)})" if self.failure is not None else ""
+            failures = [self.failure] if self.failure is not None else []
+            raise ServiceFailed(f"{self.name} is {reached.value} and won't be {wanted.value}{why}", failures)
         raise WaitTimeout(f"{self.name} is not {wanted.value} after {timeout} s but {reached.value}")
 
     def _has_been(self, wanted: ServiceState) -> bool:

@@ -147,6 +147,8 @@ class InstanceLives:
         record = self._record
         cut_off_by = record.cut_off_by
         record.failure = outcome.failure or cut_off_by
+        if record.failure is None and not record.has_run:
+            record.failure = record.waited_in_vain
         if outcome.failure is None and cut_off_by is not None:
             logger.error("%s: %s", record.name, cut_off_by)
         if outcome.elsewhere:

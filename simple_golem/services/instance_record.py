@@ -36,6 +36,8 @@ class InstanceRecord:
         stop_scope: cancelled when the instance is to end.
         failure: what its last life ended with, None if nothing went wrong.
         suspended: what a later session needs to resume it, None if it was not suspended.
+        is_waited_for: whether the script has waited for it.
+        waited_in_vain: the latest wait for it that came to nothing, though it had not run yet.
         cut_off_by: the error that ended the instance from outside, None if there is none.
     """
 
@@ -44,6 +46,8 @@ class InstanceRecord:
         self.stop_scope = Scope()
         self.failure: BaseException | None = None
         self.suspended: SuspendedInstance | None = None
+        self.is_waited_for = False
+        self.waited_in_vain: GolemError | None = None
         self.cut_off_by: GolemError | None = None
         self._context = context
         self._changed = context.changed

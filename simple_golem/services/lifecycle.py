@@ -150,18 +150,21 @@ class Lifecycle:
 
     # --- closing --------------------------------------------------------------------------------------
 
-    def close(self, timeout: float | None) -> None:
+    def close(self, timeout: float | None) -> ServiceFailed | None:
         """Stop and release everything, in `timeout` seconds; blocks until that is done.
 
-        Raises:
-            ServiceFailed: an instance failed, and nobody was told.
+        Returns:
+            The error to be raised, if an instance failed, and nobody was told.
         """
         self._close(ShutdownTimes.ordinary(self._stop_grace, timeout))
-        if not on_engine_thread():
-            self._raise_for_failures()
+        return None if on_engine_thread() else self._failed_unnoticed()
 
-    def leave(self, error: BaseException | None) -> None:
-        """Close it, because `error` or the end of a `with` has left that; a signal shortens the closing."""
+    def leave(self, error: BaseException | None) -> ServiceFailed | None:
+        """Close it, because `error` or the end of a `with` has left that; a signal shortens the closing.
+
+        Returns:
+            The error to be raised, if an instance failed, and nobody was told.
+        """
         is_interrupted = isinstance(error, (KeyboardInterrupt, Terminated))
         times = ShutdownTimes.interrupted() if is_interrupted else ShutdownTimes.ordinary(self._stop_grace)
         try:
@@ -169,8 +172,7 @@ class Lifecycle:
                 self._close(times)
         finally:
             self._end_signals.restore()
-        if error is None:
-            self._raise_for_failures()
+        return self._failed_unnoticed() if error is None else None
 
     def _close(self, times: ShutdownTimes) -> None:
         with self._lock:
@@ -183,9 +185,15 @@ class Lifecycle:
         if self.opened is not None:
             self.opened.shorten_by_signal()
 
-    def _raise_for_failures(self) -> None:
-        if self._raise_failures and self.opened is not None:
-            self.opened.raise_for_failures()
+    def _failed_unnoticed(self) -> ServiceFailed | None:
+        if self.opened is None:
+            return None
+        failed = self.opened.failed_unnoticed()
+        if self._raise_failures:
+            return failed
+        if failed is not None and failed.__cause__ is not None:
+            logger.error("%s", failed.__cause__)  # all others were logged when they happened
+        return None
 
 
 def _warn_of_others() -> None:
@@ -203,6 +211,8 @@ def _close_what_is_open() -> None:
             "a Golem was still open at the end of the program and is closed now; next time call golem.close()"
         )
         try:
-            one.close(_CLOSE_AT_EXIT_SECONDS)
-        except (GolemError, ServiceFailed) as error:
-            logger.error("%s", error)
+            failed: GolemError | None = one.close(_CLOSE_AT_EXIT_SECONDS)
+        except GolemError as error:
+            failed = error
+        if failed is not None:
+            logger.error("%s", failed)

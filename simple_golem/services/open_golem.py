@@ -21,7 +21,7 @@ from ..background.forks import leave_to_parent
 from ..engine.event_dispatcher import Listener
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
-from ..errors import GolemError, NotRunning, OutOfBudget
+from ..errors import GolemError, NotRunning, OutOfBudget, ServiceFailed
 from ..model.cost import plain
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
@@ -196,9 +196,10 @@ class OpenGolem:
             self._progress_bar.close()
         self._on_closed()
 
-    def raise_for_failures(self) -> None:
-        """Raise `ServiceFailed` if an instance failed, and no such error was raised yet."""
+    def failed_unnoticed(self) -> ServiceFailed | None:
+        """Return an error that names all instances that failed, unless each was named by an error before."""
         instances = self.instances
         broken = [one for one in instances if one.failure is not None]
-        if any(not one.failure_told for one in broken):
-            raise service_failed(broken, f"{len(broken)} of {len(instances)} instances failed:")
+        if all(one.failure_told for one in broken):
+            return None
+        return service_failed(broken, f"{len(broken)} of {len(instances)} instances failed:")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +33,7 @@ from simple_golem.errors import (
     OutOfBudget,
     UnknownImage,
     UnknownNetwork,
+    WaitTimeout,
 )
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
@@ -202,10 +205,63 @@ def test_a_failure_is_raised_once_after_everything_was_released(fake: FakeYagna)
     assert fake.leftovers() == []
     golem.close()
     instance = broken.instances[0]
-    assert str(raised.value) == (
-        f"1 of 2 instances failed:\n  Broken-1 on {instance.provider_name}: LookupError: no such luck"
-    )
+    where = f"Broken-1 on {instance.provider_name}, {__file__}:{Broken.run.__code__.co_firstlineno + 1}"
+    assert str(raised.value) == f"1 of 2 instances failed:\n  {where}: LookupError: no such luck"
+    assert raised.value.failures == (instance.failure,)
+
+
+def test_what_python_prints_of_a_failure_at_the_end_is_short(fake: FakeYagna) -> None:
+    def script() -> None:
+        with Golem(1) as golem:
+            golem.run_service(Broken).wait(SECONDS)
+
+    with pytest.raises(ServiceFailed) as raised:
+        script()
+    printed = "".join(traceback.format_exception(raised.value))
+    # The log has told it already, with the lines of the user's code.
+    assert printed.count("no such luck") == 1
+    assert "direct cause" not in printed
+    assert printed.count(f"{os.sep}simple_golem{os.sep}") <= 2  # its last call, and where this test lies
+
+
+def test_one_that_was_waited_for_and_never_ran_has_failed_for_the_reasons_of_the_market(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    for provider in fake.providers:
+        provider.proposals = "no"
+        provider.reason = "on holiday"
+    golem = Golem(1).open()
+    cluster, instance = begun(golem)
+    eventually(lambda: "3 rejected" in cluster.market_report())
+    assert not cluster.wait(0.01)
+    with pytest.raises(ServiceFailed) as raised:
+        golem.close()
+    assert str(raised.value) == "1 of 1 instances failed:\n  Idle-1 has never run"
     assert raised.value.__cause__ is instance.failure
+    assert re.fullmatch(
+        r"Idle-1 was pending still after a wait of 0\.01 s; 3 offers seen .* rejected because: on holiday",
+        str(instance.failure),
+    )
+    assert "wait for it inside the `with`" not in caplog.text
+    with Golem(1, raise_failures=False) as golem:
+        assert not golem.run_service(Idle).wait(0.01)
+    assert caplog.text.count("Idle-1 was pending still after a wait of 0.01 s") == 1
+
+
+def test_whoever_was_told_that_it_does_not_run_is_not_told_again(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    for provider in fake.providers:
+        provider.proposals = "never"
+    with Golem(1) as golem:
+        cluster, instance = begun(golem)
+        with pytest.raises(WaitTimeout):
+            cluster.wait_until_running(0.01)
+        with pytest.raises(WaitTimeout):
+            instance.wait_for("running", 0.01)
+        assert not cluster.wait(0)  # this is no wait
+    assert instance.failure is None
+    assert "wait for it inside the `with`" not in caplog.text
 
 
 def test_leaving_with_raises_it_unless_it_was_told_or_is_not_wanted(fake: FakeYagna) -> None:

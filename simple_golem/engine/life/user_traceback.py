@@ -63,6 +63,16 @@ def error_text(error: BaseException | None) -> str:
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 
+def first_line(error: BaseException) -> str:
+    """Return type and message of an error in one line, even if its `__str__` fails."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # noqa: BLE001 - whatever the user's class raises
+        lines = ["its __str__ fails"]
+    name = type(error).__name__
+    return f"{name}: {lines[0]}" if lines and lines[0] else name
+
+
 def keep_user_lines(error: BaseException) -> None:
     """Remove the frames of this package from the traceback of `error`."""
     kept: TracebackType | None = None

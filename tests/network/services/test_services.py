@@ -197,7 +197,7 @@ def test_an_error_in_run_leads_through_shutdown_and_is_raised_once_at_the_end(ne
     instance = broken.instances[0]
     assert instance.service.calls == ["start", "shutdown"]
     assert isinstance(instance.failure, LookupError)
-    assert raised.value.__cause__ is instance.failure
+    assert raised.value.failures == (instance.failure,)
     assert states(instance) == ["pending", "starting", "running", "stopping", "terminated"]
     told = next(record for record in caplog.records if record.levelno == logging.ERROR)
     assert 'raise LookupError("no such luck")' in told.getMessage()

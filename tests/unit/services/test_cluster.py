@@ -176,7 +176,7 @@ def test_enough_of_them_may_be_waited_for(fake: FakeYagna) -> None:
         for count in (0, 4, True, "2"):
             with pytest.raises(BadInstanceCount, match="give 1 to 3, the number of instances"):
                 cluster.wait_until_running(count=count)  # type: ignore[arg-type]
-        assert not cluster.wait(0.01)
+        assert not cluster.wait(0)
         with pytest.raises(BadWaitTime, match="timeout"):
             cluster.wait(-1)
 
@@ -210,7 +210,7 @@ def test_what_can_not_be_running_any_more_is_said_at_once_with_its_causes(fake: 
             cluster.wait_until_running(SECONDS, count=2)
         assert cluster.wait(SECONDS)
         assert "instances have ended, so 2 can't be running any more" in str(raised.value)
-        assert isinstance(raised.value.__cause__, LookupError)
+        assert isinstance(raised.value.failures[0], LookupError)
         with pytest.raises(ServiceFailed) as raised:
             cluster.wait_until_running(SECONDS)
         for name in ("Broken-1 on prov-", "Broken-2 on prov-", "LookupError: no such luck"):

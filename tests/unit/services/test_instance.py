@@ -255,7 +255,7 @@ def test_a_failure_that_was_met_by_waiting_is_chained_and_not_raised_again(fake:
         _, instance = begun(golem, Broken)
         with pytest.raises(ServiceFailed) as raised:
             instance.wait_for("running", SECONDS)
-        assert raised.value.__cause__ is instance.failure
+        assert raised.value.failures == (instance.failure,)
         assert isinstance(instance.failure, LookupError)
     assert states(instance) == ["pending", "starting"] * 2 + ["terminated"]
 
