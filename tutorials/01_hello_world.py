@@ -3,6 +3,7 @@
 from simple_golem import Golem, Run, Service, vm
 
 DATE_FILE = "/golem/work/date.txt"
+LOOP = f"while sleep 1; do date > {DATE_FILE}; done"
 
 
 class DateService(Service):
@@ -13,8 +14,8 @@ class DateService(Service):
         return vm.repo(image_tag="golem/alpine:latest")
 
     def start(self):
-        # The first date is there when this command ends; the loop goes on in the background.
-        return [Run.shell(f"date > {DATE_FILE}; while sleep 1; do date > {DATE_FILE}; done &")]
+        # The first date is there before run() is called; the loop goes on in the background.
+        return [Run.shell(f"date > {DATE_FILE}"), Run.background("/bin/sh", "-c", LOOP)]
 
     def run(self):
         answer = self.execute(Run.shell(f"cat {DATE_FILE}"))

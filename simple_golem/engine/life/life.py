@@ -315,7 +315,7 @@ class Life:
     def _warn_of_slow_start(self) -> None:
         logger.warning(
             "%s: the commands of start() have been running for %.0f s, and run() waits for them; start a "
-            "server in the background: Run.shell('… &')",
+            "server in the background: Run.background('/its/path', …)",
             self._instance.name,
             _SLOW_START_SECONDS,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -14,9 +15,12 @@ from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
+from .background import DEFAULT_LOG, background_words, leaves_output_open
 from .environment import SHELL, checked_environment, checked_folder, with_environment
 from .output import Stream, checked_stream
 from .texts import short, text_of
+
+logger = logging.getLogger(__name__)
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
@@ -169,10 +173,19 @@ class Run(Command):
         keep_all: bool = False,
         stream: Stream = False,
     ) -> Run:
-        """Return the command that has `/bin/sh` run a line, or many, of shell script."""
+        """Return the command that has `/bin/sh` run a line, or many, of shell script.
+
+        A program that it leaves in the background needs a redirection: `Run.background` has one.
+        """
         if not isinstance(script, str) or not script.strip():
             raise BadCommand(
                 f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
+            )
+        if leaves_output_open(script):
+            logger.warning(
+                "Run.shell(%.120r): a program in the background is killed by its next output after the "
+                "command has ended: write `… > /golem/work/log 2>&1 &`, or Run.background('/its/path', …)",
+                script,
             )
         return cls(
             SHELL,
@@ -186,6 +199,32 @@ class Run(Command):
             keep_all=keep_all,
             stream=stream,
         )
+
+    @classmethod
+    def background(
+        cls,
+        program: str | PurePath,
+        *args: object,
+        log: str | PurePath = DEFAULT_LOG,
+        absolute: bool = True,
+        env: Mapping[str, object] | None = None,
+        cwd: str | PurePath | None = None,
+    ) -> Run:
+        """Return the command that starts a program, such as a server, which goes on after the command.
+
+        The output of the command is the process id. The program ends with the activity, or by `kill`.
+
+        Args:
+            program, args, absolute, env, cwd: as of `Run` itself.
+            log: the absolute path of the file that the program's stdout and stderr are appended to. Missing
+                folders are made.
+
+        Raises:
+            BadCommand: no runtime could execute this; the message shows how to write it.
+        """
+        started = cls(program, *args, absolute=absolute)
+        words = background_words((started.program, *started.args), log)
+        return cls(*words, env=env, cwd=cwd)
 
     def to_exe_script(self) -> dict[str, Any]:
         capture = self._capture()

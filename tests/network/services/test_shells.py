@@ -1,4 +1,4 @@
-"""Commands that the library has a shell of the image run: environment, working folder, whole output."""
+"""Commands that the library has a shell of the image run: environment, working folder, whole output, background."""
 
 from __future__ import annotations
 
@@ -105,3 +105,13 @@ def test_a_folder_is_unpacked_without_the_owners_of_its_files_and_leaves_no_arch
     assert not results.success
     assert instance.execute(Run.shell("ls -A /golem/work/folder")).stdout == "sub\n"
     instance.execute(Run.shell("rm -r /golem/work/folder"))
+
+
+def test_a_program_in_the_background_goes_on_after_its_command(instance: Instance) -> None:
+    loop = "until test -e /golem/work/go; do sleep 0.02; done; echo went on; exec sleep 60"
+    started = instance.execute(Run.background("/bin/sh", "-c", loop, log="/golem/work/logs/loop"))
+    pid = int(started.stdout)
+    instance.execute(Run.shell("touch /golem/work/go"))
+    wait = "until grep -q . /golem/work/logs/loop; do sleep 0.02; done; cat /golem/work/logs/loop; kill $PID"
+    assert instance.execute(Run.shell(wait, env={"PID": pid}), timeout=10).stdout == "went on\n"
+    instance.execute(Run.shell("rm -r /golem/work/logs /golem/work/go"))

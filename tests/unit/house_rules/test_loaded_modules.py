@@ -30,6 +30,7 @@ LOADED = [
     "simple_golem.model.base.wire_time",
     "simple_golem.model.commands",
     "simple_golem.model.commands.answers",
+    "simple_golem.model.commands.background",
     "simple_golem.model.commands.commands",
     "simple_golem.model.commands.environment",
     "simple_golem.model.commands.failure",
