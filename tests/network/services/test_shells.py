@@ -1,4 +1,4 @@
-"""Commands that the library has a shell of the image run: environment, working folder, whole output, background."""
+"""What the library has a shell of the image run: environment, folder, whole output, background."""
 
 from __future__ import annotations
 
