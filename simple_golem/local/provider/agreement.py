@@ -15,6 +15,7 @@ from ...errors import GolemError, LocalNetworkError, NoDaemon, YagnaError
 from ...yagna.api.provider import ActivityEvent
 from ...yagna.client import Yagna
 from ..control.habits import Answer, ProviderHabits
+from .debit_notes import DebitNotes
 from .delayed_calls import DelayedCalls
 from .offer import Terms
 from .served_activity import MakeExeUnit, ServedActivity
@@ -69,6 +70,7 @@ class AgreementLife:
         self._yagna = yagna
         self._habits = habits
         self._terms = Terms.of(agreement)
+        self._notes = DebitNotes(self._name, yagna, self._terms, scope)
         self._make_exe_unit = make_exe_unit
         self._reporter = reporter
         self._provider = scope
@@ -204,6 +206,12 @@ class AgreementLife:
         self._create(activity_id)
 
     def _create(self, activity_id: str) -> None:
+        if self._open_activities():
+            logger.warning("%s: a second activity at the same time breaks the rule one-activity", self._name)
+            reason, message = "Only single Activity allowed", "Can't create 2 simultaneous Activities."
+            self._report_state(activity_id, ("Terminated", None), message, reason)
+            return
+
         def report(state: tuple[str, str | None]) -> None:
             self._report_state(activity_id, state)
             if state == ("Ready", None):
@@ -247,14 +255,21 @@ class AgreementLife:
         activity.close()
         self._idle_since = time.monotonic()
         logger.info("%s: activity %s destroyed", self._name, activity.activity_id)
-        self._send_debit_note(activity)
+        self._notes.send(activity)
+        if not self._terms.many_activities and not self.over:
+            logger.warning("%s ends by the rule single-activity: the demand allows no second one", self._name)
+            self._terminate_and_log("Finished with success.", "Success")
 
     def _report_state(
-        self, activity_id: str, state: tuple[str, str | None], error_message: str | None = None
+        self,
+        activity_id: str,
+        state: tuple[str, str | None],
+        error_message: str | None = None,
+        reason: str | None = None,
     ) -> None:
         try:
             self._yagna.provider.set_activity_state(
-                activity_id, state, error_message=error_message, scope=self._provider
+                activity_id, state, reason=reason, error_message=error_message, scope=self._provider
             )
         except ScopeEnded:
             return
@@ -274,7 +289,8 @@ class AgreementLife:
         if not self._activities and now < self._idle_since + _FREQUENT_POLL_DURATION_SECONDS:
             return _FREQUENT_POLL_SECONDS
         expires = (self._terms.expiration - datetime.now(timezone.utc)).total_seconds()
-        return max(_SHORTEST_POLL_SECONDS, min(seconds, expires, _EVENT_POLL_SECONDS))
+        unchecked = self._notes.seconds_to_next_check()
+        return max(_SHORTEST_POLL_SECONDS, min(seconds, expires, unchecked, _EVENT_POLL_SECONDS))
 
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
@@ -282,14 +298,20 @@ class AgreementLife:
             self._scope.cancel("the last activity of a terminated agreement has ended")
         elif datetime.now(timezone.utc) >= self._terms.expiration:
             self._keeps_serving = False
-            self._terminate_and_log("Agreement expired.", "Expired")
+            moment = self._terms.expiration.strftime("%Y-%m-%d %H:%M:%S UTC")
+            self._terminate_and_log(f"Agreement expired @ {moment}", "Expired")
         elif not self._open_activities() and now >= self._idle_since + _IDLE_LIMIT_SECONDS:
-            self._terminate_and_log(f"No activity for {_IDLE_LIMIT_SECONDS:g} s.", "NoActivity")
+            self._terminate_and_log(f"No activity created within {_IDLE_LIMIT_SECONDS:g}s", "NoActivity")
         for activity in self._open_activities():
             if now >= activity.next_note:
                 activity.next_note = self._next_note()
                 activity.usage()
-                self._send_debit_note(activity)
+                self._notes.send(activity)
+        if not self.over and (breach := self._notes.breach()) is not None:
+            logger.warning("%s ends by the rule %s: %s", self._name, breach.code, breach.message)
+            for activity in self._open_activities():
+                activity.close()
+            self._terminate_and_log(breach.message, breach.code)
 
     def _next_note(self) -> float:
         agreed = self._terms.debit_note_interval.total_seconds()
@@ -345,12 +367,3 @@ class AgreementLife:
             logger.warning("%s: the invoice was not sent: %s", self._name, error)
             return
         logger.info("%s: invoice of %s GLM sent", self._name, amount)
-
-    def _send_debit_note(self, activity: ServedActivity) -> None:
-        due = self._terms.debit_note_due(datetime.now(timezone.utc))
-        try:
-            self._yagna.provider.send_debit_note(
-                activity.activity_id, activity.amount, activity.last_usage, due, scope=self._provider
-            )
-        except (NoDaemon, YagnaError) as error:
-            logger.warning("%s: a debit note was not sent: %s", self._name, error)

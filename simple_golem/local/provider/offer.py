@@ -13,6 +13,7 @@ from .package import Package
 
 SUBNET = "golem.node.debug.subnet"
 EXPIRATION = "golem.srv.comp.expiration"
+MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 CAPABILITIES = "golem.runtime.capabilities"
 PLATFORMS = (
     *(f"erc20-{net}-tglm" for net in ("hoodi", "holesky", "sepolia", "goerli", "amoy", "mumbai")),
@@ -55,7 +56,7 @@ def offer_properties(
         "golem.runtime.version": "0.3.0",
         **_runtime(habits, [_MANIFESTS, *([_VPN] if has_vpn else []), *habits.claims]),
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
-        "golem.srv.caps.multi-activity": True,
+        MULTI_ACTIVITY: True,
         "golem.com.scheme": "payu",
         "golem.com.pricing.model": "linear",
         "golem.com.pricing.model.linear.coeffs": habits.price.coefficients,
@@ -110,12 +111,16 @@ class Terms:
         package: the image, and its manifest.
         debit_note_interval: the time between two debit notes.
         payment_timeout: the time to pay a debit note; None: only the invoice is paid.
+        accept_timeout: the time to accept a debit note; None: it need not be accepted.
+        many_activities: whether the agreement goes on after its first activity.
     """
 
     expiration: datetime
     package: Package
     debit_note_interval: timedelta
     payment_timeout: timedelta | None
+    accept_timeout: timedelta | None = None
+    many_activities: bool = True
 
     @classmethod
     def of(cls, agreement: Mapping[str, Any]) -> Terms:
@@ -129,11 +134,14 @@ class Terms:
         """
         demand, offer = agreement["demand"]["properties"], agreement["offer"]["properties"]
         interval, payment = offer.get(DEBIT_NOTE_INTERVAL), offer.get(PAYMENT_TIMEOUT)
+        accept = offer.get(ACCEPT_TIMEOUT)
         return cls(
             expiration=datetime.fromtimestamp(float(demand[EXPIRATION]) / 1000, timezone.utc),
             package=Package.of(demand),
             debit_note_interval=_DEFAULT_INTERVAL if interval is None else timedelta(seconds=float(interval)),
             payment_timeout=None if payment is None else timedelta(seconds=float(payment)),
+            accept_timeout=None if accept is None else timedelta(seconds=float(accept)),
+            many_activities=demand.get(MULTI_ACTIVITY) is True,
         )
 
     def debit_note_due(self, now: datetime) -> datetime | None:

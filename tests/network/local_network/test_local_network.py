@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from simple_golem.background.cancellation import Deadline, Scope
-from simple_golem.errors import LocalNetworkError
+from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.values import Approval, ProposalState
 from tests.network.helpers.requestor import DEPLOY, READY, Requestor, shell
@@ -103,6 +103,29 @@ def test_debit_notes_come_at_the_interval_that_was_agreed(requestor: Requestor) 
     first, second = (Decimal(note["totalAmountDue"]) for note in notes[:2])
     assert Decimal("0.00005") < abs(second - first) < Decimal("0.001")
     assert all("paymentDueDate" not in note for note in notes)
+
+
+def test_an_agreement_ends_when_its_debit_notes_are_not_accepted(requestor: Requestor) -> None:
+    terms = {
+        "golem.com.scheme.payu.debit-note.interval-sec?": 1,
+        "golem.com.payment.debit-notes.accept-timeout?": 5,
+    }
+    agreement = requestor.agreement(requestor.publish_demand(**terms))
+    requestor.yagna.activity.create(agreement, timeout=20)
+    deadline, scope = Deadline(30.0), Scope()
+    while requestor.yagna.market.agreement(agreement).state.value != "Terminated":
+        assert not deadline.passed, "the provider did not end it"
+        scope.wait(0.2)
+    reason = requestor.yagna.market.terminate_reason(agreement)
+    assert "Requestor isn't accepting DebitNotes in time (5s)" in reason
+
+
+def test_one_agreement_has_one_activity_at_a_time(requestor: Requestor) -> None:
+    agreement = requestor.agreement(requestor.publish_demand())
+    first = requestor.yagna.activity.create(agreement, timeout=20)
+    with pytest.raises(YagnaError, match="Can't create 2 simultaneous Activities"):
+        requestor.yagna.activity.create(agreement, timeout=20)
+    assert requestor.yagna.activity.state(first).state != "Terminated"
 
 
 def test_a_busy_provider_turns_others_away_and_comes_back_when_it_is_free(requestor: Requestor) -> None:

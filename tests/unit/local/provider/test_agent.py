@@ -16,12 +16,12 @@ from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.provider.agent import ProviderAgent
 from simple_golem.local.provider.demand_rules import CHOSEN_PLATFORM
-from simple_golem.local.provider.offer import ACCEPT_TIMEOUT, EXPIRATION
+from simple_golem.local.provider.offer import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, EXPIRATION, MULTI_ACTIVITY
 from simple_golem.local.provider.served_activity import StateReport
 from simple_golem.local.provider.usage import UsageReporter
 from simple_golem.yagna.api.provider import ActivityEvent
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.values import AgreementEvent, AgreementProposed, Proposal, ProposalState
+from simple_golem.yagna.values import AgreementEvent, AgreementProposed, DebitNote, Proposal, ProposalState
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 Call = tuple[Any, ...]
@@ -60,6 +60,8 @@ class FakeDaemon:
         self._changed = threading.Condition()
         self.failing: dict[str, Exception] = {}
         self._offers = 0
+        self.payment = self
+        self.note_status = "RECEIVED"
 
     def note(self, *call: Any) -> None:
         with self._changed:
@@ -123,7 +125,13 @@ class FakeDaemon:
         return self.activity_inbox.wait(timeout, scope)
 
     def set_activity_state(
-        self, activity_id: str, state: Sequence[Any], *, error_message: str | None, scope: Scope
+        self,
+        activity_id: str,
+        state: Sequence[Any],
+        *,
+        reason: str | None,
+        error_message: str | None,
+        scope: Scope,
     ) -> None:
         self.note("state", activity_id, tuple(state), error_message)
 
@@ -132,9 +140,14 @@ class FakeDaemon:
 
     def send_debit_note(
         self, activity_id: str, amount: Decimal, usage: Any, due: Any, *, scope: Scope
-    ) -> None:
+    ) -> str:
         scope.check()
         self.note("debit note", activity_id, amount, due)
+        return "note"
+
+    def debit_note(self, debit_note_id: str, *, scope: Scope) -> DebitNote:
+        self.note("status", debit_note_id)
+        return DebitNote(debit_note_id, "A", "a", "0x1", AMOUNT, self.note_status, NOW)
 
     def send_invoice(
         self, agreement_id: str, activity_ids: Any, amount: Decimal, due: Any, *, scope: Scope
@@ -192,6 +205,7 @@ def demand(seconds: float) -> dict[str, Any]:
         EXPIRATION: int(expiration.timestamp() * 1000),
         ACCEPT_TIMEOUT: 240,
         CHOSEN_PLATFORM: "erc20-hoodi-tglm",
+        MULTI_ACTIVITY: True,
     }
 
 
@@ -371,6 +385,78 @@ def test_an_agreement_is_terminated_when_it_expires(
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "Expired"
     daemon.expect("invoice", "A", ["a"])
+
+
+# --- debit notes must be accepted -----------------------------------------------------------------
+
+TERMINATE = "/market-api/v1/agreements/A/terminate"
+QUICK_NOTES = {DEBIT_NOTE_INTERVAL: 0.1, ACCEPT_TIMEOUT: 0.3}
+
+
+def test_an_agreement_whose_debit_notes_are_not_accepted_is_terminated(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    buy(daemon, **QUICK_NOTES)
+    daemon.expect("debit note", "a")
+    *_, reason = daemon.expect("POST", TERMINATE)
+    assert reason == {
+        "message": "Requestor isn't accepting DebitNotes in time (0s)",
+        "golem.provider.code": "DebitNotesDeadline",
+    }
+    daemon.expect("closed", "a")
+    daemon.expect("invoice", "A", ["a"])
+
+
+def test_an_agreement_whose_debit_notes_are_accepted_goes_on(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    daemon.note_status = "ACCEPTED"
+    buy(daemon, **QUICK_NOTES)
+    daemon.expect("status", "note", times=3)
+    assert daemon.made("POST", TERMINATE) == []
+
+
+def test_notes_need_not_be_accepted_where_that_was_not_agreed(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    buy(daemon, **{DEBIT_NOTE_INTERVAL: 0.1})
+    daemon.expect("debit note", "a", times=5)
+    assert daemon.made("status") == daemon.made("POST", TERMINATE) == []
+
+
+def test_an_agreement_whose_requestor_can_not_be_reached_is_terminated(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    daemon.failing["debit note"] = YagnaError("POST", "/debitNotes/note/send", 504, "GSB error")
+    buy(daemon, **QUICK_NOTES)
+    *_, reason = daemon.expect("POST", TERMINATE)
+    assert reason["golem.provider.code"] == "RequestorUnreachable"
+    assert reason["message"].startswith("Requestor is unreachable more than")
+
+
+def test_a_second_activity_at_the_same_time_is_refused_and_a_later_one_is_not(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    buy(daemon)
+    daemon.activity_inbox.put(activity("CreateActivity", "b", "A"))
+    *_, message = daemon.expect("state", "b", ("Terminated", None))
+    assert message == "Can't create 2 simultaneous Activities."
+    daemon.activity_inbox.put(activity("DestroyActivity", "a", "A"))
+    daemon.expect("closed", "a")
+    daemon.activity_inbox.put(activity("CreateActivity", "c", "A"))
+    daemon.expect("state", "c", ("Initialized", None))
+
+
+def test_a_demand_for_a_single_activity_ends_with_it(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+    proposed = agreement("A")
+    del proposed.agreement["demand"]["properties"][MULTI_ACTIVITY]
+    daemon.market_inbox.put(proposed)
+    daemon.expect("approve", "A")
+    daemon.activity_inbox.put(activity("CreateActivity", "a", "A"))
+    daemon.expect("state", "a", ("Initialized", None))
+    daemon.activity_inbox.put(activity("DestroyActivity", "a", "A"))
+    *_, reason = daemon.expect("POST", TERMINATE)
+    assert reason == {"message": "Finished with success.", "golem.provider.code": "Success"}
 
 
 def test_an_agreement_in_which_nothing_happens_is_given_up(
