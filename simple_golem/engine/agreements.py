@@ -140,7 +140,9 @@ class Agreements:
         for one in suspended:
             account = in_journals[one.agreement_id]
             if account is None:
-                ledger.add_agreement(Account.of_wire(in_no_journal[one.agreement_id], "", one.name))
+                ledger.add_agreement(
+                    Account.of_wire(in_no_journal[one.agreement_id], "", one.name, self._yagna.clock)
+                )
                 ledger.activity_found(one.agreement_id, one.activity_id)
             else:
                 journals.resumed(one.app_session_id, one.agreement_id)

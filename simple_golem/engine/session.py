@@ -158,6 +158,11 @@ class Session:
 
     def _open(self, budget: Decimal) -> None:
         identity = self.yagna.identity.me(repeat=Repeat.NEVER)
+        if self.yagna.clock.ahead:
+            logger.warning(
+                "%s: times that are sent to the daemon are corrected; set the clock of this machine",
+                self.yagna.clock,
+            )
         owner = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
         self.money.journals.create(owner, self.app_session_id)
         try:

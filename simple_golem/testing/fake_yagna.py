@@ -136,12 +136,12 @@ class FakeYagna:
 
     def adapter(self) -> FakeYagnaAdapter:
         """Return an adapter for `requests.Session.mount`, or for the client of this library."""
-        return FakeYagnaAdapter(self.answer)
+        return FakeYagnaAdapter(self.answer, now=self.clock.now)
 
     def serve(self) -> str:
         """Listen on loopback and return the URL; a second call changes nothing."""
         if self._server is None:
-            self._server = LoopbackServer(self.answer, self._port)
+            self._server = LoopbackServer(self.answer, self.clock.now, self._port)
             if self._down:
                 self._server.refuse()
         return self.url

@@ -22,6 +22,9 @@ class Yagna:
         app_key: the key, which also says for which identity the calls act.
         market_url, activity_url, payment_url: whole URLs of APIs that live elsewhere.
         adapter: carries the requests; the network unless a test hands in another one.
+
+    Attributes:
+        clock: converts times. All times that are sent and that come are those of the daemon's clock.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Yagna:
         adapter: BaseAdapter | None = None,
     ) -> None:
         self.http = Http(api_url, app_key, adapter)
+        self.clock = self.http.clock
         self.identity = IdentityApi(self.http)
         self.market = MarketApi(self.http, market_url or "/market-api/v1")
         self.activity = ActivityApi(self.http, activity_url or "/activity-api/v1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -37,6 +39,13 @@ def no_proposal(demand_id: str, proposal_id: str) -> str:
 
 
 class DemandContract:
+    def test_each_answer_has_the_date_of_the_daemon_also_a_refusal(self, buyer: Buyer) -> None:
+        for path, status in ((DEMANDS, 200), (f"{DEMANDS}/{NO_DEMAND}/events", 404)):
+            answer = buyer.ask("GET", path)
+            assert answer.status_code == status
+            age = datetime.now(timezone.utc) - parsedate_to_datetime(answer.headers["Date"])
+            assert timedelta(seconds=-1) < age < timedelta(seconds=5)
+
     def test_a_demand_from_its_publishing_to_its_end(self, buyer: Buyer) -> None:
         demand = buyer.publish()
         (listed,) = (one for one in buyer.get(DEMANDS) if one["demandId"] == demand.demand_id)

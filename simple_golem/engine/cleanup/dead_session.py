@@ -152,10 +152,11 @@ class DeadSession:
             self._forget(agreement_id)  # the daemon has lost its database
             return
         if agreement_id not in self._record.accounts:
-            account = Account.of_wire(agreement, "", "a session that was killed")
+            account = Account.of_wire(agreement, "", "a session that was killed", self._yagna.clock)
             self._journal.write("agreement", **account.to_json())
         for activity_id in self._yagna.activity.of_agreement(agreement_id, scope=self._scope):
-            self._write_activity(agreement_id, activity_id, agreement.approved or agreement.made)
+            began = self._yagna.clock.to_local(agreement.approved or agreement.made)
+            self._write_activity(agreement_id, activity_id, began)
         if agreement.state is AgreementState.PENDING:
             market.cancel(agreement_id, _REASON, scope=self._scope)
         if agreement.state in (AgreementState.PENDING, AgreementState.APPROVED):
@@ -244,7 +245,7 @@ class DeadSession:
     def _pay(self, account: Account, invoice: Invoice) -> None:
         """Pay from a new allocation of exactly this amount, so that no session's budget becomes smaller."""
         payment = self._yagna.payment
-        until = datetime.now(timezone.utc) + _ALLOCATION_TIMEOUT
+        until = self._yagna.clock.now() + _ALLOCATION_TIMEOUT
         self._journal.write("allocation planned", until=until.isoformat())
         try:
             allocation = payment.allocate(invoice.amount, self._platform, until, scope=self._scope)

@@ -72,7 +72,7 @@ class ProviderLease:
         proposal = session.chooser.choose(demand, life.stop)
         try:
             life.agreement = session.agreement_maker.make(
-                proposal, self._instance.name, life.stop, life.releasing
+                proposal, self._instance.name, life.stop, life.releasing, demand.offers.agreement_not_made
             )
         finally:
             if life.agreement is None:

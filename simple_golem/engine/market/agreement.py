@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -65,7 +65,14 @@ class AgreementMaker:
         self._yagna = yagna
         self._app_session_id = app_session_id
 
-    def make(self, proposal: Proposal, instance: str, stop: Scope, release: Scope) -> Agreement | None:
+    def make(
+        self,
+        proposal: Proposal,
+        instance: str,
+        stop: Scope,
+        release: Scope,
+        on_objection: Callable[[str], object],
+    ) -> Agreement | None:
         """Create and confirm an agreement, and wait for the provider's approval.
 
         Blocks for 15 seconds at most, and for a few requests.
@@ -75,6 +82,7 @@ class AgreementMaker:
             instance: the name of the instance that needs it, for events.
             stop: cancelling it ends the wait at once; the agreement is then cancelled, or terminated.
             release: cancelling it ends that clean-up.
+            on_objection: called with the reason if no agreement is made.
 
         Returns:
             The agreement; None if the provider refuses it or does not answer.
@@ -86,10 +94,11 @@ class AgreementMaker:
         name = provider_name(proposal.properties)
         try:
             agreement_id = self._yagna.market.create_agreement(
-                proposal.proposal_id, datetime.now(timezone.utc) + _APPROVAL_VALID_FOR, scope=stop
+                proposal.proposal_id, self._yagna.clock.now() + _APPROVAL_VALID_FOR, scope=stop
             )
         except GolemError as error:
             logger.debug("no agreement can be made of the proposal of %s: %s", name, error)
+            on_objection(str(error))
             stop.wait(_NEXT_PROVIDER_PAUSE_SECONDS)
             return None
         try:
@@ -103,6 +112,7 @@ class AgreementMaker:
             stop.wait(_NEXT_PROVIDER_PAUSE_SECONDS)
             objection = str(error)
         if objection is not None:
+            on_objection(objection)
             self._emit(AgreementNotMade(instance, proposal.issuer_id, name, objection))
             return None
         self._emit(AgreementMade(instance, agreement_id, proposal.issuer_id, name))
@@ -130,7 +140,22 @@ class AgreementMaker:
             answer, reason = self._yagna.market.wait_for_approval(
                 agreement_id, timeout=_LATE_APPROVAL_SECONDS, scope=stop
             )
-        return None if answer is Approval.APPROVED else reason
+        if answer is Approval.APPROVED:
+            return None
+        return self._reason_of_provider(agreement_id, stop) or reason
+
+    def _reason_of_provider(self, agreement_id: str, stop: Scope) -> str:
+        """Return why the provider has rejected an agreement; "" if it did not say, or has not rejected it."""
+        since = self._yagna.clock.now() - _APPROVAL_VALID_FOR
+        try:
+            events = self._yagna.market.agreement_events(
+                since, timeout=0.0, app_session_id=self._app_session_id, scope=stop
+            )
+        except GolemError as error:
+            logger.debug("why %s was rejected is not known: %s", agreement_id, error)
+            return ""
+        reasons = [one.reason for one in events if one.agreement_id == agreement_id and one.reason]
+        return f"rejected by the provider: {reasons[-1]}" if reasons else ""
 
     def _cancel_or_terminate(self, agreement_id: str, scope: Scope) -> None:
         """End an agreement that may be approved or not; where that fails there is a warning."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -250,7 +249,7 @@ class Demand:
 
     def _seconds_left(self) -> float:
         """How long an agreement lasts that is made now."""
-        return float(self._properties[EXPIRATION]) / 1000 - time.time()
+        return float(self._properties[EXPIRATION]) / 1000 - self._yagna.clock.now().timestamp()
 
     def _send_rejection(self, demand_id: str, proposal: Proposal, reason: str) -> None:
         try:

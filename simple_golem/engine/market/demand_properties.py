@@ -26,8 +26,8 @@ def demand_properties(
         payload: its properties are added to those of the demand.
         decorations: what the payment driver adds.
         settings: the subnet.
-        expiration: when the cluster ends, an aware datetime. The agreements could last 6 minutes longer, so
-            that providers accept them until then.
+        expiration: when the cluster ends by the daemon's clock, an aware datetime. The agreements could last
+            6 minutes longer, so that providers accept them until then.
         app_session_id: the session, for a later clean-up.
     """
     until = expiration + _SHORTEST_AGREEMENT

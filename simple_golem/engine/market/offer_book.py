@@ -164,6 +164,11 @@ class OfferBook:
             self._reject_locked(reason)
             self._signal_first_locked()
 
+    def agreement_not_made(self, reason: str) -> None:
+        """Note that a provider was taken, but no agreement was made; the caller has reported it."""
+        with self._lock:
+            self._rejections[f"no agreement was made: {reason}"] += 1
+
     def clear(self) -> None:
         """Forget offers and answers: the demand that they belong to does not exist any more."""
         with self._lock:

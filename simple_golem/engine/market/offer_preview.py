@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from ...background.cancellation import Deadline, Scope
@@ -34,6 +34,7 @@ def offers_on_market(
     """
     yagna = Yagna(settings.api_url, settings.app_key, market_url=settings.market_url)
     try:
+        yagna.identity.me()  # the first answer shows the time of the daemon
         found = collect_offers(yagna, settings, payload, seconds, Scope())
     finally:
         yagna.close()
@@ -62,7 +63,9 @@ def collect_offers(
     Raises:
         ScopeEnded: `scope` was cancelled.
     """
-    demand_id = yagna.market.publish_demand(_properties(payload, settings), _constraints(payload, settings))
+    demand_id = yagna.market.publish_demand(
+        _properties(payload, settings, yagna.clock.now()), _constraints(payload, settings)
+    )
     try:
         return tuple(_collect(yagna, demand_id, seconds, scope).values())
     finally:
@@ -83,8 +86,8 @@ def _collect(yagna: Yagna, demand_id: str, seconds: float, scope: Scope) -> Mapp
     return found
 
 
-def _properties(payload: Payload, settings: Settings) -> dict[str, Any]:
-    until = datetime.now(timezone.utc) + _DEMAND_LIFETIME
+def _properties(payload: Payload, settings: Settings, now: datetime) -> dict[str, Any]:
+    until = now + _DEMAND_LIFETIME
     return {
         "golem.srv.comp.expiration": int(until.timestamp() * 1000),
         "golem.node.debug.subnet": settings.subnet_tag,

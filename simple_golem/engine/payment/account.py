@@ -13,6 +13,7 @@ from ...model.cost import plain, rounded
 from ...model.cost_report import CostEntry
 from ...model.offers.offer import Offer
 from ...model.offers.prices import CPU, DURATION, EXACT, Prices, exact
+from ...yagna.transport.daemon_clock import DaemonClock
 from ...yagna.values import Agreement
 
 # Two clocks differ, answers are slow, and the daemon looks only every 750 ms: a duration may be this wrong.
@@ -107,12 +108,11 @@ class Account:
         )
 
     @classmethod
-    def of_wire(cls, agreement: Agreement, cluster: str, instance: str) -> Account:
+    def of_wire(cls, agreement: Agreement, cluster: str, instance: str, clock: DaemonClock) -> Account:
         """Return the account of an agreement that only the daemon knows."""
         offer = Offer.of(agreement.provider_id, agreement.offer_properties)
-        return cls.made(
-            agreement.agreement_id, offer, cluster, instance, agreement.approved or agreement.made
-        )
+        agreed = clock.to_local(agreement.approved or agreement.made)
+        return cls.made(agreement.agreement_id, offer, cluster, instance, agreed)
 
     @property
     def provider(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -47,10 +47,11 @@ class Budget:
         self._platform = platform
         self._ledger = ledger
         self._emit = emit
+        # By the daemon's clock, as all that is sent.
+        self._until: datetime | None = None
         # Held during a request, so that amounts and ends of the allocation change one after the other.
         self._amending = threading.Lock()
         self._allocation: Allocation | None = None
-        self._until: datetime | None = None
         self._kept_for: set[str] = set()
         # Guards the two fields after it.
         self._reserving = threading.Lock()
@@ -67,7 +68,7 @@ class Budget:
         Raises:
             AllocationRefused: the daemon does not do it; mostly there are not enough funds.
         """
-        self._until = datetime.now(timezone.utc) + _FIRST_ALLOCATION
+        self._until = self._yagna.clock.now() + _FIRST_ALLOCATION
         journals = self._ledger.journals
         journals.write("budget", amount=str(amount))
         journals.write("allocation planned", until=self._until.isoformat())
@@ -110,10 +111,13 @@ class Budget:
     def cover(self, expiration: datetime) -> None:
         """Prolong the allocation, if need be, until what ends at `expiration` is paid.
 
+        Args:
+            expiration: by the clock of this machine.
+
         Raises:
             AllocationRefused: the allocation does not exist any more.
         """
-        wanted = expiration + _LATE_INVOICES
+        wanted = self._yagna.clock.to_daemon(expiration) + _LATE_INVOICES
         with self._amending:
             if self._until is None or wanted <= self._until:
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.serial_queue import SerialQueue
@@ -116,7 +116,7 @@ class Payments:
 
     def _receive_invoices(self, invoices: Sequence[Invoice]) -> None:
         if any(self._is_ahead_of_debit_notes(invoice) for invoice in invoices):
-            since = datetime.now(timezone.utc) - _RECENT
+            since = self._yagna.clock.now() - _RECENT
             for note in self._yagna.payment.debit_notes(since, scope=self._stop):
                 self._receive_debit_note(note)
         for invoice in invoices:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +29,10 @@ from ..request import Stream as AnswerStream
 AnswerFunction = Callable[[FakeRequest, Call], FakeAnswer]
 
 
+def _real_time() -> datetime:
+    return datetime.now(timezone.utc)
+
+
 class FakeYagnaAdapter(BaseAdapter):
     """Brings the requests of a `requests.Session` to a fake daemon, in the thread that makes them.
 
@@ -37,12 +43,19 @@ class FakeYagnaAdapter(BaseAdapter):
         attach: called with each request when it begins. What it is given can be shut down like a socket, by
             any thread, which abandons the request. By default the library's own requests are attached, and so
             are abandoned with their scope.
+        now: returns the date of each answer.
     """
 
-    def __init__(self, answer: AnswerFunction, attach: Callable[[Call], object] = attach_carrier) -> None:
+    def __init__(
+        self,
+        answer: AnswerFunction,
+        attach: Callable[[Call], object] = attach_carrier,
+        now: Callable[[], datetime] = _real_time,
+    ) -> None:
         super().__init__()
         self._answer = answer
         self._attach = attach
+        self._now = now
         self._calls: set[Call] = set()
 
     def send(
@@ -76,6 +89,7 @@ class FakeYagnaAdapter(BaseAdapter):
         finally:
             self._calls.discard(call)
         response = _as_response(answer, request, call)
+        response.headers["date"] = format_datetime(self._now(), usegmt=True)
         if not stream:
             _ = response.content
         return response

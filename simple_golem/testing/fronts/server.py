@@ -7,6 +7,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from datetime import datetime
+from email.utils import format_datetime
 from http.client import responses
 
 from ...background.forks import leave_socket_to_parent
@@ -37,13 +39,15 @@ class LoopbackServer:
         port: the same as long as the server lives, also while it does not listen.
     """
 
-    def __init__(self, answer: AnswerFunction, port: int = 0) -> None:
+    def __init__(self, answer: AnswerFunction, now: Callable[[], datetime], port: int = 0) -> None:
         """Begin to listen; does not block.
 
         Args:
+            now: returns the date of each answer.
             port: 0: any that is free.
         """
         self._answer = answer
+        self._now = now
         self._lock = threading.Lock()
         self._hang_ups = HangUps()
         self._connections: set[socket.socket] = set()
@@ -125,7 +129,7 @@ class LoopbackServer:
         try:
             with connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _Connection(connection, self._answer, self._hang_ups).serve()
+                _Connection(connection, self._answer, self._now, self._hang_ups).serve()
         except OSError as error:
             logger.debug("a connection has ended: %s", error)
         finally:
@@ -137,9 +141,16 @@ class LoopbackServer:
 class _Connection:
     """One connection of a client, with one request after the other."""
 
-    def __init__(self, connection: socket.socket, answer: AnswerFunction, hang_ups: HangUps) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        answer: AnswerFunction,
+        now: Callable[[], datetime],
+        hang_ups: HangUps,
+    ) -> None:
         self._socket = connection
         self._answer = answer
+        self._now = now
         self._hang_ups = hang_ups
         self._unread = bytearray()
 
@@ -161,7 +172,8 @@ class _Connection:
                 self._send_stream(answer, answer.stream)
                 return
             is_last = request.headers.get("connection", "").lower() == "close"
-            self._socket.sendall(_head(answer, f"content-length: {len(answer.body)}", is_last) + answer.body)
+            length = f"content-length: {len(answer.body)}"
+            self._socket.sendall(_head(answer, self._now(), length, is_last) + answer.body)
             if is_last:
                 return
 
@@ -194,7 +206,7 @@ class _Connection:
 
     def _send_stream(self, answer: FakeAnswer, stream: Stream) -> None:
         try:
-            self._socket.sendall(_head(answer, "transfer-encoding: chunked"))
+            self._socket.sendall(_head(answer, self._now(), "transfer-encoding: chunked"))
             for piece in stream:
                 self._socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
         except (ConnectionDropped, OSError) as error:
@@ -204,12 +216,13 @@ class _Connection:
             stream.close()
 
 
-def _head(answer: FakeAnswer, length: str, is_last: bool = False) -> bytes:
+def _head(answer: FakeAnswer, now: datetime, length: str, is_last: bool = False) -> bytes:
     lines = [
         f"HTTP/1.1 {answer.status} {responses.get(answer.status, 'Said')}",
         *([] if answer.status == 204 else [length]),
         *([] if answer.content_type is None else [f"content-type: {answer.content_type}"]),
         *(["connection: close"] if is_last else []),
+        f"date: {format_datetime(now, usegmt=True)}",
     ]
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 

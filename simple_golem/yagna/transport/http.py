@@ -18,6 +18,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import current_process, refuse_in_child
 from ...errors import BadAppKey, NoDaemon, YagnaError
 from .abandonable import AbandonableAdapter, abandonable
+from .daemon_clock import DaemonClock
 from .retry import Repeat, retrying
 
 CONNECT_SECONDS = 3.0
@@ -46,6 +47,7 @@ class Http:
             adapter: carries the requests; the network unless a test hands in another one.
         """
         self.api_url = api_url.rstrip("/")
+        self.clock = DaemonClock()
         self._made_in = current_process()
         self._headers = {"Authorization": f"Bearer {app_key}", "User-Agent": f"simple_golem/{__version__}"}
         self._adapter = adapter or AbandonableAdapter(_MOST_IDLE_CONNECTIONS)
@@ -121,6 +123,8 @@ class Http:
         self, prepared: requests.PreparedRequest, timeout: float, scope: Scope | None, done: tuple[int, ...]
     ) -> Any:
         with self._answer(prepared, timeout, scope, stream=False) as answer:
+            if not self.clock.is_measured:
+                self.clock.measure(answer.headers.get("Date"))
             return self._read(answer, done)
 
     def stream(self, url: str, *, accept: str, silence: float, scope: Scope) -> Iterator[bytes]:

@@ -27,6 +27,10 @@ def draft(provider: str) -> Proposal:
     return proposal_of(provider, {"golem.node.id.name": f"the {provider}"})
 
 
+def ignored(reason: str) -> None:
+    pass
+
+
 @pytest.fixture
 def maker(daemon: responses.RequestsMock, yagna: Yagna) -> AgreementMaker:
     daemon.post(f"{API}{AGREEMENTS}", json="a1")
@@ -57,6 +61,20 @@ def state_is(daemon: responses.RequestsMock, state: str) -> None:
     daemon.get(f"{API}{AGREEMENTS}/a1", json=wire)
 
 
+def rejected(daemon: responses.RequestsMock, *reasons: tuple[str, str]) -> None:
+    """The daemon has these events: ids of agreements, and the reasons for their rejections."""
+    wire = [
+        {
+            "eventType": "AgreementRejectedEvent",
+            "agreementId": agreement_id,
+            "eventDate": "2026-01-31T11:00:00Z",
+            "reason": {"message": reason},
+        }
+        for agreement_id, reason in reasons
+    ]
+    daemon.get(f"{API}/market-api/v1/agreementEvents", json=wire)
+
+
 def calls(daemon: responses.RequestsMock) -> list[str]:
     urls = [(call.request.url or "").partition("?")[0] for call in daemon.calls]
     return [url.rpartition("/")[2] for url in urls]
@@ -67,7 +85,7 @@ def test_an_approved_agreement_says_whom_it_is_with(
 ) -> None:
     said(daemon, "confirm", 204)
     said(daemon, "wait", 204)
-    agreement = maker.make(draft("p1"), "Hello-1", scope, release)
+    agreement = maker.make(draft("p1"), "Hello-1", scope, release, ignored)
     assert agreement == Agreement("a1", "p1", "the p1", {"golem.node.id.name": "the p1"})
     assert str(agreement) == "the p1 (p1)"
     assert calls(daemon) == ["agreements", "confirm", "wait"]
@@ -77,13 +95,40 @@ def test_an_approved_agreement_says_whom_it_is_with(
     assert body["proposalId"] == "R-p1"
 
 
-def test_a_refused_agreement_is_none(
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([], "Rejected"),
+        ([("a2", "other"), ("a1", "no room left")], "rejected by the provider: no room left"),
+        ([("a2", "other")], "Rejected"),
+    ],
+)
+def test_a_rejected_agreement_is_none_and_its_reason_is_told(
+    daemon: responses.RequestsMock,
+    maker: AgreementMaker,
+    scope: Scope,
+    release: Scope,
+    events: list[tuple[str, str]],
+    told: str,
+) -> None:
+    said(daemon, "confirm", 204)
+    said(daemon, "wait", 410, "Rejected")
+    objections: list[str] = []
+    rejected(daemon, *events)
+    assert maker.make(draft("p1"), "Hello-1", scope, release, objections.append) is None
+    assert objections == [told]
+    assert calls(daemon) == ["agreements", "confirm", "wait", "agreementEvents"]
+
+
+def test_a_rejection_whose_reason_can_not_be_read_is_a_rejection(
     daemon: responses.RequestsMock, maker: AgreementMaker, scope: Scope, release: Scope
 ) -> None:
     said(daemon, "confirm", 204)
     said(daemon, "wait", 410, "Rejected")
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
-    assert calls(daemon) == ["agreements", "confirm", "wait"]
+    daemon.get(f"{API}/market-api/v1/agreementEvents", status=400, json={"message": "no"})
+    objections: list[str] = []
+    assert maker.make(draft("p1"), "Hello-1", scope, release, objections.append) is None
+    assert objections == ["Rejected"]
 
 
 def test_a_proposal_that_is_no_more_is_none(
@@ -91,7 +136,9 @@ def test_a_proposal_that_is_no_more_is_none(
 ) -> None:
     daemon.post(f"{API}{AGREEMENTS}", status=410, json={"message": "countered"})
     assert (
-        AgreementMaker(yagna, "s1", EventDispatcher().emit).make(draft("p1"), "Hello-1", scope, release)
+        AgreementMaker(yagna, "s1", EventDispatcher().emit).make(
+            draft("p1"), "Hello-1", scope, release, ignored
+        )
         is None
     )
 
@@ -102,7 +149,7 @@ def test_an_agreement_nobody_answers_is_cancelled(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 408, "timeout")
     said(daemon, "cancel", 200)
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release, ignored) is None
     assert calls(daemon) == ["agreements", "confirm", "wait", "cancel"]
 
 
@@ -113,7 +160,7 @@ def test_an_approval_at_the_last_moment_counts(
     said(daemon, "wait", 408, "timeout")
     said(daemon, "wait", 204)
     said(daemon, "cancel", 410, "approved")
-    agreement = maker.make(draft("p1"), "Hello-1", scope, release)
+    agreement = maker.make(draft("p1"), "Hello-1", scope, release, ignored)
     assert agreement is not None
     assert agreement.agreement_id == "a1"
     assert calls(daemon) == ["agreements", "confirm", "wait", "cancel", "wait"]
@@ -126,7 +173,7 @@ def test_a_confirmation_whose_answer_was_lost_is_read_from_the_agreement(
     daemon.post(f"{API}{AGREEMENTS}/a1/confirm", body=LOST)
     state_is(daemon, state)
     said(daemon, "wait", 204)
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is not None
+    assert maker.make(draft("p1"), "Hello-1", scope, release, ignored) is not None
     assert calls(daemon) == ["agreements", "confirm", "a1", "wait"]
 
 
@@ -136,7 +183,7 @@ def test_an_agreement_that_was_not_confirmed_is_cancelled(
     said(daemon, "confirm", 400, "no")
     state_is(daemon, "Proposal")
     said(daemon, "cancel", 200)
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release, ignored) is None
     assert calls(daemon) == ["agreements", "confirm", "a1", "cancel"]
 
 
@@ -155,7 +202,7 @@ def test_an_agreement_given_up_half_way_is_cancelled_or_terminated(
     said(daemon, "cancel", status)
     said(daemon, "terminate", 200)
     with pytest.raises(ScopeEnded):
-        maker.make(draft("p1"), "Hello-1", stop, release)
+        maker.make(draft("p1"), "Hello-1", stop, release, ignored)
     assert calls(daemon)[3:] == ended
 
 
@@ -165,7 +212,7 @@ def test_an_agreement_is_given_up_also_where_the_daemon_fails(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 500, "broken")
     said(daemon, "cancel", 200)
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, release, ignored) is None
     assert calls(daemon)[-1] == "cancel"
 
 
@@ -175,7 +222,7 @@ def test_nothing_is_made_in_a_scope_that_has_ended(
     stop = Scope()
     stop.cancel()
     with pytest.raises(ScopeEnded):
-        maker.make(draft("p1"), "Hello-1", stop, release)
+        maker.make(draft("p1"), "Hello-1", stop, release, ignored)
     assert calls(daemon) == []
 
 
@@ -207,7 +254,7 @@ def test_an_agreement_that_can_not_be_cancelled_is_told_of(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 500, "broken")
     said(daemon, "cancel", 500, "broken")
-    assert maker.make(draft("p1"), "Hello-1", scope, no_time) is None
+    assert maker.make(draft("p1"), "Hello-1", scope, no_time, ignored) is None
     assert "the agreement a1 could not be cancelled: no time left" in caplog.text
 
 
@@ -219,8 +266,9 @@ def test_why_there_is_no_agreement_is_an_event(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 410, "Rejected")
     said(daemon, "wait", 204)
+    rejected(daemon)
     maker = AgreementMaker(yagna, "s1", events.append)
     for _ in range(2):
-        maker.make(draft("p1"), "Hello-1", scope, release)
+        maker.make(draft("p1"), "Hello-1", scope, release, ignored)
     assert [type(one) for one in events] == [AgreementNotMade, AgreementMade]
     assert "Rejected" in str(events[0])

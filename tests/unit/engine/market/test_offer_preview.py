@@ -44,11 +44,13 @@ def test_offers_come_cheapest_first_and_refused_ones_last(
         event("R-5", "p5", "Draft", priced(0.1, "an answer")),
         rejection("R-6"),
     )
+    daemon.get(f"{API}/me", json={"identity": "0xreq", "name": "me", "role": "manager"})
     found = offers_on_market(SETTINGS, PAYLOAD, 30, Strategy(block=["blocked"]))
     assert [offer.provider_name for offer in found] == ["cheap", "dear, once more", "blocked"]
     assert market.alive is None
     paths = {(call.request.method, (call.request.url or "").partition("?")[0]) for call in daemon.calls}
     assert paths == {
+        ("GET", f"{API}/me"),
         ("POST", f"{API}{DEMANDS}"),
         ("GET", f"{API}{DEMANDS}/d1/events"),
         ("DELETE", f"{API}{DEMANDS}/d1"),

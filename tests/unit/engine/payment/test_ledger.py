@@ -22,6 +22,7 @@ from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import NotRunning
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
+from simple_golem.yagna.transport.daemon_clock import DaemonClock
 from simple_golem.yagna.values import Agreement, AgreementState, DebitNote
 from tests.helpers.written_answers.sample_offers import NOON, offered
 
@@ -256,4 +257,4 @@ def test_an_activity_that_was_suspended_without_a_journal_may_cost_something(led
 
 def test_an_account_is_made_of_what_the_daemon_knows_where_there_is_no_journal() -> None:
     wire = Agreement("a1", AgreementState.APPROVED, "0xp", "0xreq", offered(), {}, NOON, NOON, None, "before")
-    assert Account.of_wire(wire, "Hello", "Hello-1") == account("a1")
+    assert Account.of_wire(wire, "Hello", "Hello-1", DaemonClock()) == account("a1")
