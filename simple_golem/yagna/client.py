@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from requests.adapters import BaseAdapter
 
+from .absence import Absence
 from .api.activity import ActivityApi
 from .api.bridge import BridgeApi
 from .api.gsb import GsbApi
@@ -25,6 +26,7 @@ class Yagna:
 
     Attributes:
         clock: converts times. All times that are sent and that come are those of the daemon's clock.
+        absence: is told by whoever reads events whether the daemon answers.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Yagna:
         payment_url: str | None = None,
         adapter: BaseAdapter | None = None,
     ) -> None:
+        self.absence = Absence()
         self.http = Http(api_url, app_key, adapter)
         self.clock = self.http.clock
         self.identity = IdentityApi(self.http)

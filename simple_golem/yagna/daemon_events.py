@@ -68,6 +68,7 @@ class DaemonEvents:
         on_debit_note: Callable[[PaymentEvent], object],
         on_invoice: Callable[[PaymentEvent], object],
     ) -> None:
+        self._absence = yagna.absence
         self._stop = stop
         self._lists = (
             _List("golem-agreement-events", yagna.market.agreement_events, on_agreement),
@@ -113,15 +114,21 @@ class DaemonEvents:
 
     def _read(self, one: _List, after: datetime, app_session_id: str) -> Collection[Any]:
         """Block for the next events, through all errors of the daemon."""
+
+        def failed(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome is not None else None
+            self._absence.failed((one, app_session_id), error or RuntimeError("no answer"))
+
         reading = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_to_be_read_again),
             wait=tenacity.wait_fixed(_AFTER_ERROR_SECONDS),
             sleep=self._sleep,
-            before_sleep=_log_error,
+            before_sleep=failed,
         )
         events: Collection[Any] = reading(
             one.read, after, timeout=_POLL_SECONDS, app_session_id=app_session_id, scope=self._stop
         )
+        self._absence.answered((one, app_session_id))
         return events
 
     def _sleep(self, seconds: float) -> None:
@@ -137,8 +144,3 @@ class DaemonEvents:
 def _is_to_be_read_again(error: BaseException) -> bool:
     # Whatever error it is, the thread must go on: nothing else reads this list.
     return isinstance(error, Exception) and not isinstance(error, ScopeEnded)
-
-
-def _log_error(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    logger.warning("the daemon's events could not be read, trying again: %s", error)

@@ -73,7 +73,7 @@ class Demand:
         self._withdrawn = Scope()
         self._reading = Scope()
         self.name = f"golem-market-{cluster}"
-        self._reader = EngineThread(self.name, self._read)
+        self._reader = EngineThread(self.name, self._follow)
 
     # --- on the market and off it ----------------------------------------------------------------------
 
@@ -148,6 +148,12 @@ class Demand:
 
     # --- the reader's thread ---------------------------------------------------------------------------
 
+    def _follow(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._yagna.absence.asks_no_more(self)
+
     def _read(self) -> None:
         while not self._withdrawn.cancelled:
             demand_id = self._demand_id
@@ -164,6 +170,7 @@ class Demand:
             except Exception as error:  # noqa: BLE001 - the reader must outlive any error
                 self._recover(error)
                 continue
+            self._yagna.absence.answered(self)
             for event in events:
                 if isinstance(event, Proposal):
                     self._receive(demand_id, event)
@@ -180,7 +187,7 @@ class Demand:
             logger.info("the daemon does not know the demand any more; it is published again")
             self._publish_again()
             return
-        logger.warning("reading the demand's events failed, trying again: %s", error)
+        self._yagna.absence.failed(self, error)
         self._withdrawn.wait(_RETRY_SECONDS)
 
     def _publish_again(self) -> None:
@@ -188,7 +195,7 @@ class Demand:
         try:
             self._publish(Repeat.NEVER)
         except (GolemError, ScopeEnded) as error:
-            logger.warning("the demand could not be published again, trying again: %s", error)
+            self._yagna.absence.failed(self, error)
             self._withdrawn.wait(_RETRY_SECONDS)
 
     def _receive(self, demand_id: str, proposal: Proposal) -> None:
