@@ -446,11 +446,24 @@ class YagnaError(DaemonError):
 
     def __init__(self, method: str, path: str, status: int | None, detail: str) -> None:
         answer = "no answer" if status is None else f"status {status}"
-        super().__init__(f"{method} {path}: {answer}: {detail}")
+        super().__init__(f"{method} {path}: {answer}: {_without_bus_addresses(detail)}")
         self.method = method
         self.path = path
         self.status = status
         self.detail = detail
+
+    @property
+    def reason(self) -> str:
+        """The daemon's message; in plain words, where it only names an address of its service bus."""
+        return _without_bus_addresses(self.detail)
+
+
+def _without_bus_addresses(detail: str) -> str:
+    if "`/net/" not in detail:
+        return detail
+    if "endpoint address not found" in detail:
+        return "the provider is gone: nobody answers at its address"
+    return "the provider does not answer"
 
 
 # --- the local network ---------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class ProviderLease:
             )
         except YagnaError as error:
             raise ActivityFailed(
-                f"{agreement} did not create the activity for {name}: {error.detail}"
+                f"{agreement} did not create the activity for {name}: {error.reason}"
             ) from error
         activity = self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
         activity.loses_output = loses_output(agreement.offer_properties)
