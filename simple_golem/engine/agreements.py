@@ -22,7 +22,7 @@ from .activity.activity import Activity
 from .activity.health_check import HealthCheck, HealthListener
 from .market.agreement import Agreement
 from .market.chooser import Chooser
-from .market.providers import Providers
+from .market.providers import Conduct, Providers
 from .payment.account import Account
 from .payment.money import Money
 
@@ -78,7 +78,7 @@ class Agreements:
             failed: whether that was its fault: it is chosen later next time.
         """
         self._money.budget.end_reservation(provider_id)
-        self._chooser.release(provider_id, failed=failed)
+        self._chooser.release(provider_id, Conduct.AT_FAULT if failed else Conduct.FINE)
 
     def begin_agreement(
         self, agreement: Agreement, listener: AgreementListener, *, cluster: str, instance: str
@@ -160,7 +160,7 @@ class Agreements:
         end: Callable[[], bool],
         *,
         activity_failed: bool,
-        provider_failed: bool,
+        conduct: Conduct,
     ) -> None:
         """End an agreement that was begun; blocks as long as `end` does.
 
@@ -170,14 +170,14 @@ class Agreements:
             end: terminates the agreement and destroys the activity; whether the daemon has confirmed both.
                 When it is called, the listener hears nothing any more.
             activity_failed: whether the provider has lost the activity: its invoice may never come.
-            provider_failed: whether the provider is chosen later next time.
+            conduct: how the provider has behaved; it may be chosen later next time.
         """
         self._stop_listening(agreement, activity)
         if activity_failed:
             self._money.expected.mark_unlikely(agreement.agreement_id)
         is_certain = end()
         self._money.ledger.agreement_ended(agreement.agreement_id, certain=is_certain)
-        self._chooser.release(agreement.provider_id, failed=provider_failed)
+        self._chooser.release(agreement.provider_id, conduct)
 
     def suspend_agreement(self, agreement: Agreement, activity: Activity, instance: str) -> SuspendedInstance:
         """Leave an agreement and its activity to a later session; returns what that session needs.

@@ -1,11 +1,20 @@
-"""Which errors another provider could mend."""
+"""What an error says about a provider: whether another one could mend it, and how this one has behaved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...errors import BadArgument, BatchError, InstanceError, NotRunning
+from ...errors import (
+    BadArgument,
+    BatchError,
+    BatchTimeout,
+    CommandFailed,
+    GolemError,
+    InstanceError,
+    NotRunning,
+    TransferFailed,
+)
+from ..market.providers import Conduct
 from .user_traceback import Place, error_text, place_of
 
 # Each of them comes from the user's code or machine, and would come back on any provider.
@@ -39,7 +48,7 @@ class RepeatedErrors:
         """
         last, self._last = self._last, None
         place = place_of(error)
-        if place is None or any(isinstance(one, (BatchError, InstanceError)) for one in _causes(error)):
+        if place is None or _reported_by_provider(error) is not None:
             return None
         text = error_text(error).replace(provider_id, "").replace(provider_name, "")
         this = _Error(place, text)
@@ -49,11 +58,24 @@ class RepeatedErrors:
         return last[2]
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Iterate over an error and its causes."""
+def conduct_in(failure: BaseException | None, *, elsewhere: bool) -> Conduct:
+    """Return what the end of a life says about its provider.
+
+    Args:
+        failure: how the life ended; None if nothing went wrong.
+        elsewhere: whether another provider might succeed.
+    """
+    if isinstance(_reported_by_provider(failure), (CommandFailed, BatchTimeout, TransferFailed)):
+        return Conduct.COMMANDS_FAILED
+    return Conduct.AT_FAULT if elsewhere else Conduct.FINE
+
+
+def _reported_by_provider(error: BaseException | None) -> GolemError | None:
+    """Return the error that a provider has caused, among an error and its causes."""
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__
+    while error is not None and id(error) not in seen:
+        if isinstance(error, (BatchError, InstanceError)):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

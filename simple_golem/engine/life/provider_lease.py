@@ -17,6 +17,7 @@ from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
 from ..session import Session
 from .life_state import LifeState, LossKind, Outcome
+from .mended_elsewhere import conduct_in
 from .provider_watch import ProviderWatch
 from .shutdown_alarm import TERMINATE_SECONDS
 
@@ -152,7 +153,7 @@ class ProviderLease:
             life.activity,
             partial(self._terminate_and_destroy, agreement, outcome, until),
             activity_failed=life.activity_gone,
-            provider_failed=outcome.elsewhere,
+            conduct=conduct_in(outcome.failure, elsewhere=outcome.elsewhere),
         )
 
     def _terminate_and_destroy(self, agreement: Agreement, outcome: Outcome, until: float) -> bool:

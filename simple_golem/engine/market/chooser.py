@@ -10,7 +10,7 @@ from ...background.cancellation import Scope
 from ...yagna.values import Proposal
 from .demand import Demand
 from .offer_book import OfferBook, Pause
-from .providers import Providers
+from .providers import Conduct, Providers
 
 
 class Chooser:
@@ -74,14 +74,14 @@ class Chooser:
         """Note that a provider has an agreement with this Golem already."""
         self._providers.occupy(provider_id)
 
-    def release(self, provider_id: str, *, failed: bool) -> None:
+    def release(self, provider_id: str, conduct: Conduct) -> None:
         """Note that a provider has no agreement with this Golem any more, so that it can be taken again.
 
         Args:
             provider_id: the provider.
-            failed: True lowers its rank from now on.
+            conduct: how it has behaved.
         """
-        self._providers.release(provider_id, failed=failed)
+        self._providers.release(provider_id, conduct)
         self._have_all_look_again()
 
     def topped_up(self) -> None:

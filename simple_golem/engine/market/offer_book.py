@@ -6,7 +6,7 @@ import bisect
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -264,6 +264,8 @@ class OfferBook:
             seconds = self._answers.seconds_to_first_choice(best)
             if seconds > 0:
                 return Pause(seconds)
+            if (rest := self._rest_locked(ranks)) > 0:
+                return Pause(rest)
             for provider in sorted(ranks, key=lambda one: (ranks[one], random.random()), reverse=True):
                 if self._take_locked(self._drafts[provider]):
                     return self._drafts.pop(provider).proposal
@@ -272,6 +274,11 @@ class OfferBook:
                 raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
             # After this time others may have to be countered in the place of those that do not answer.
             return Pause(ANSWER_SECONDS if self._uncountered else None)
+
+    def _rest_locked(self, ranks: Mapping[str, Rank]) -> float:
+        """Return for how many seconds all that are free rest, if another one may be better than they are."""
+        rest = self._providers.rest(ranks)
+        return rest if rest > 0 and self._providers.rest(self._needs) == 0 else 0.0
 
     def _take_locked(self, draft: RatedProposal) -> bool:
         if not self._can_pay_locked(draft, self._funds.left()):

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 
 _TRUST_AFTER_FAILURE = 0.5
+# After commands have failed on it, a provider gets so much rest, and with each further time twice as much.
+_FIRST_REST_SECONDS = 10.0
+_LONGEST_REST_SECONDS = 300.0
 
 # Compared as it is: a provider with a higher rank is taken first.
-Rank = tuple[float, float]
+Rank = tuple[bool, float, float]
+
+
+class Conduct(Enum):
+    """How a provider has behaved; what is worse than fine lowers its rank from then on."""
+
+    FINE = "it did what was agreed, or was not asked"
+    AT_FAULT = "it has refused an agreement, or has lost its activity"
+    COMMANDS_FAILED = "commands have failed on it"
 
 
 class Providers:
@@ -23,16 +36,23 @@ class Providers:
         self._occupied: set[str] = set()
         self._banned: set[str] = set()
         self._trust: dict[str, float] = {}
+        # How often commands have failed on a provider, and until when it rests.
+        self._command_failures: dict[str, int] = {}
+        self._rests_until: dict[str, float] = {}
 
     def ranks(self, worths: Mapping[str, float]) -> dict[str, Rank]:
-        """Return the rank of each free provider among these.
+        """Return the rank of each free provider among these; one that rests comes after all others.
 
         Args:
             worths: the strategy's score of each provider, by provider id.
         """
+        now = time.monotonic()
         with self._lock:
             return {
-                provider_id: _rank(worth, self._trust.get(provider_id, 1.0))
+                provider_id: (
+                    self._rests_until.get(provider_id, now) <= now,
+                    *_scaled(worth, self._trust.get(provider_id, 1.0)),
+                )
                 for provider_id, worth in worths.items()
                 if self._is_free_locked(provider_id)
             }
@@ -53,17 +73,29 @@ class Providers:
         with self._lock:
             self._occupied.add(provider_id)
 
-    def release(self, provider_id: str, *, failed: bool) -> None:
+    def release(self, provider_id: str, conduct: Conduct) -> None:
         """Note that a provider has no agreement with this Golem any more.
 
         Args:
             provider_id: the provider, which may be free already.
-            failed: True lowers its rank from now on.
+            conduct: how it has behaved.
         """
         with self._lock:
             self._occupied.discard(provider_id)
-            if failed:
+            if conduct is not Conduct.FINE:
                 self._trust[provider_id] = self._trust.get(provider_id, 1.0) * _TRUST_AFTER_FAILURE
+            if conduct is Conduct.COMMANDS_FAILED:
+                failures = self._command_failures.get(provider_id, 0)
+                self._command_failures[provider_id] = failures + 1
+                rest = min(_FIRST_REST_SECONDS * 2**failures, _LONGEST_REST_SECONDS)
+                self._rests_until[provider_id] = time.monotonic() + rest
+
+    def rest(self, provider_ids: Iterable[str]) -> float:
+        """Return for how many seconds all of these rest; 0 if one does not, or if there are none."""
+        now = time.monotonic()
+        with self._lock:
+            known = [one for one in provider_ids if one not in self._banned]
+            return max(0.0, min((self._rests_until.get(one, now) - now for one in known), default=0.0))
 
     def ban(self, provider_id: str) -> None:
         """Never occupy this provider again."""
@@ -84,5 +116,5 @@ class Providers:
         return provider_id not in self._occupied and provider_id not in self._banned
 
 
-def _rank(worth: float, trust: float) -> Rank:
+def _scaled(worth: float, trust: float) -> tuple[float, float]:
     return (worth * trust if worth > 0 else worth / trust), trust

@@ -295,3 +295,24 @@ def test_a_respawn_stop_that_raises_ends_its_instance(fake: FakeYagna) -> None:
         assert cluster.wait(SECONDS)
     assert isinstance(instance.failure, LookupError)
     assert instance.state == "terminated"
+
+
+def test_a_provider_whose_commands_fail_fast_does_not_get_one_instance_after_the_other(
+    fake: FakeYagna,
+) -> None:
+    """Twelve instances, three providers: two are good and slow, and the cheapest is bad and quick."""
+    bad = fake.providers[0]
+    bad.answers = {"/bin/work": 1}
+    for good in fake.providers[1:]:
+        good.command_seconds = 0.05
+
+    class Work(Idle):
+        def run(self) -> Any:
+            self.execute(Run("/bin/work"))
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster = golem.run_service(Work, num_instances=12, strategy=in_order)
+        assert cluster.wait(3 * SECONDS)
+    failed = [one.name for one in cluster if one.failure is not None]
+    assert len(failed) == 1
+    assert failed == [one.name for one in cluster if one.provider_name == bad.name]

@@ -12,7 +12,7 @@ from simple_golem.background.threads import EngineThread, WorkerPool
 from simple_golem.engine.market.chooser import Chooser
 from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.offer_book import Pause
-from simple_golem.engine.market.providers import Providers
+from simple_golem.engine.market.providers import Conduct, Providers
 from simple_golem.errors import OutOfBudget
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.yagna.client import Yagna
@@ -129,7 +129,7 @@ def test_a_provider_that_is_released_is_chosen_again(chooser: Chooser, demand: D
     answered(demand, "p1")
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
-    chooser.release("p1", failed=False)
+    chooser.release("p1", Conduct.FINE)
     assert thread.join(5)
     assert thread.result == "p1"
 
@@ -144,18 +144,18 @@ def test_a_provider_whose_agreement_goes_on_is_not_chosen(
 
 
 def test_a_provider_that_failed_comes_later(chooser: Chooser, demand: Demand, scope: Scope) -> None:
-    chooser.release("p1", failed=True)
+    chooser.release("p1", Conduct.AT_FAULT)
     for _ in range(20):
         answered(demand, "p1", "p2")
         assert chooser.choose(demand, scope).issuer_id == "p2"
-        chooser.release("p2", failed=False)
+        chooser.release("p2", Conduct.FINE)
 
 
 def test_a_provider_that_failed_is_better_than_none_and_one_failure_better_than_two(
     chooser: Chooser, demand: Demand, scope: Scope
 ) -> None:
     for provider in ("p1", "p1", "p2"):
-        chooser.release(provider, failed=True)
+        chooser.release(provider, Conduct.AT_FAULT)
     answered(demand, "p1", "p2")
     assert [chooser.choose(demand, scope).issuer_id for _ in range(2)] == ["p2", "p1"]
 
@@ -165,7 +165,7 @@ def test_equals_are_chosen_by_chance(chooser: Chooser, demand: Demand, scope: Sc
     for _ in range(200):
         answered(demand, "p1", "p2", "p3")
         provider = chooser.choose(demand, scope).issuer_id
-        chooser.release(provider, failed=False)
+        chooser.release(provider, Conduct.FINE)
         chosen.add(provider)
     assert chosen == {"p1", "p2", "p3"}
 
@@ -318,3 +318,40 @@ def test_one_cluster_that_takes_the_last_glm_ends_the_search_of_another(
     assert chooser.choose(one, scope).issuer_id == "p2"
     assert thread.join(5)
     assert len(errors) == 1
+
+
+def test_a_provider_on_which_commands_failed_is_not_taken_while_a_better_one_is_busy(
+    chooser: Chooser, demand: Demand, scope: Scope
+) -> None:
+    answered(demand, "p1", "p2")
+    busy, bad = chooser.choose(demand, scope).issuer_id, chooser.choose(demand, scope).issuer_id
+    chooser.release(bad, Conduct.COMMANDS_FAILED)
+    answered(demand, bad)
+    thread = choosing(chooser, demand, scope)
+    assert not thread.join(A_WHILE)
+    answered(demand, busy)
+    chooser.release(busy, Conduct.FINE)
+    assert thread.join(5)
+    assert thread.result == busy
+
+
+def test_it_is_taken_at_once_where_no_better_one_is_known(
+    chooser: Chooser, demand: Demand, scope: Scope
+) -> None:
+    for provider in ("p1", "p2"):
+        chooser.release(provider, Conduct.COMMANDS_FAILED)
+    answered(demand, "p1", "p2")
+    chosen = {chooser.choose(demand, scope).issuer_id for _ in range(2)}
+    assert chosen == {"p1", "p2"}
+
+
+def test_it_is_taken_after_its_rest_though_a_better_one_is_busy(
+    chooser: Chooser, demand: Demand, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.market.providers._FIRST_REST_SECONDS", 0.05)
+    answered(demand, "p1", "p2")
+    chooser.choose(demand, scope)
+    bad = chooser.choose(demand, scope).issuer_id
+    chooser.release(bad, Conduct.COMMANDS_FAILED)
+    answered(demand, bad)
+    assert chooser.choose(demand, scope).issuer_id == bad

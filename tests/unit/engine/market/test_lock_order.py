@@ -18,7 +18,7 @@ from simple_golem.engine.event_dispatcher import EventDispatcher
 from simple_golem.engine.market.chooser import Chooser
 from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.listing import Listing
-from simple_golem.engine.market.providers import Providers
+from simple_golem.engine.market.providers import Conduct, Providers
 from simple_golem.engine.payment.budget import Budget
 from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.session_journals import SessionJournals
@@ -110,7 +110,7 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
             finally:
                 canceller.cancel()
             market.budget.end_reservation(provider)
-            market.chooser.release(provider, failed=False)
+            market.chooser.release(provider, Conduct.FINE)
 
     def answer(demand: Demand) -> None:
         for number in range(ROUNDS * 5):
