@@ -178,8 +178,9 @@ class Golem:
 
     def run_service(
         self,
-        service_class: type[Service],
+        service_class: type[Service] = Service,
         *,
+        name: str | None = None,
         num_instances: int | None = None,
         instance_params: Sequence[Mapping[str, Any]] | None = None,
         payload: Payload | None = None,
@@ -197,7 +198,10 @@ class Golem:
         Blocks for requests to the image registry and the daemon, but does not wait for providers.
 
         Args:
-            service_class: a subclass of `Service`, or `Service` itself with a payload.
+            service_class: a subclass of `Service`; by default `Service` itself, which only waits for commands
+                from outside.
+            name: of the cluster: `name="db"` calls the instances db-1, db-2 and so on. By default the name of
+                the class. The numbers of clusters with the same name go on.
             num_instances: how many; by default as many as `instance_params` has, else 1.
             instance_params: keyword arguments of the constructor, a mapping for each instance.
             payload: what providers have to run; by default that of the class's `get_payload`.
@@ -210,8 +214,8 @@ class Golem:
             respawn_stop, respawn_wait: tenacity's objects: how often, and after which pauses.
 
         Raises:
-            BadService, BadInstanceCount, BadPayload, BadStrategy, BadTerms, BadRespawn, BadWaitTime: the
-                message names the argument.
+            BadService, BadInstanceCount, BadPayload, BadStrategy, BadTerms, BadRespawn, BadWaitTime,
+                BadSetting: the message names the argument.
             OutOfBudget: the budget is used up; call `top_up` first.
             UnknownImage, RegistryError: the image can't be found.
             NotRunning: the Golem is not open.
@@ -223,6 +227,7 @@ class Golem:
             instance_params,
             payload,
             expiration,
+            name=name,
             strategy=self._strategy if strategy is None else require_strategy(strategy),
             terms=self._terms if terms is None else require_terms(terms),
             respawn=(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),

@@ -64,7 +64,7 @@ class Cluster:
         self._changed = context.changed
         self._class = service_class
         self._has_expired = False
-        self._name = context.class_name
+        self._name = context.name
         self._group = InstanceGroup(context)
         self._group.add(self._group.make(members, adopted))
 

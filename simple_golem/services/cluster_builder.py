@@ -14,7 +14,7 @@ from ..engine.market.image_registry import locate
 from ..engine.market.listing import Listing
 from ..engine.market.proposal_rules import ProposalRules
 from ..engine.session import Session
-from ..errors import BadWaitTime
+from ..errors import BadSetting, BadWaitTime
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
 from ..model.payload.payload import Payload, require_payload
@@ -22,7 +22,7 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import check_service_class, payload_of, service_factories
 from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster
-from .cluster_context import ClusterContext
+from .cluster_context import ClusterContext, InstanceNumbers
 from .instance_lives import Member
 from .respawn import Respawn
 
@@ -34,6 +34,7 @@ _DEFAULT_EXPIRATION = timedelta(minutes=180)
 class ClusterBuilder:
     """The checked arguments of a cluster; nothing is spent yet."""
 
+    name: str
     service_class: type[Service]
     members: Sequence[Member]
     payload: Payload
@@ -54,6 +55,7 @@ class ClusterBuilder:
         payload: Payload | None,
         expiration: datetime | timedelta | None,
         *,
+        name: str | None = None,
         strategy: Strategy,
         terms: Terms,
         respawn: Respawn,
@@ -64,17 +66,19 @@ class ClusterBuilder:
 
         Args:
             registry_url: where images are looked up.
-            service_class, num_instances, instance_params, payload, expiration, start_timeout: as the user
-                gave them to `run_service`.
+            service_class, num_instances, instance_params, payload, expiration, name, start_timeout: as the
+                user gave them to `run_service`.
             strategy, terms, respawn: checked already.
             adopted: the suspended instances that go on, for `resume_service`.
 
         Raises:
-            BadService, BadInstanceCount, BadPayload, BadWaitTime: one of the arguments makes no sense.
+            BadService, BadInstanceCount, BadPayload, BadWaitTime, BadSetting: an argument makes no sense.
             UnknownImage, RegistryError: the image could not be looked up.
             Exception: whatever the constructor of the service raises.
         """
         checked = check_service_class(service_class)
+        if name is not None and not (isinstance(name, str) and name.strip()):
+            raise BadSetting(f"name is {name!r}: give a text, such as 'db' for instances db-1, db-2, …")
         factories = service_factories(checked, num_instances, instance_params)
         wanted = require_payload(payload if payload is not None else payload_of(checked))
         ends = expiration_of(expiration)
@@ -82,14 +86,16 @@ class ClusterBuilder:
             wanted = wanted.with_image(locate(wanted.image, registry_url))
         factories = [partial(made_for, wanted, make) for make in factories]
         members = [(make(), make) for make in factories]
-        return cls(checked, members, wanted, ends, strategy, terms, respawn, start_timeout, adopted)
+        known_as = name or checked.__name__
+        return cls(known_as, checked, members, wanted, ends, strategy, terms, respawn, start_timeout, adopted)
 
-    def cluster(self, session: Session, stop_grace: float) -> Cluster:
+    def cluster(self, session: Session, stop_grace: float, numbers: InstanceNumbers) -> Cluster:
         """Return the cluster; nothing is published yet. Blocks for two requests to the daemon.
 
         Args:
             session: what the cluster belongs to.
             stop_grace: seconds that a batch may take to end when the cluster is stopped.
+            numbers: those of the instances of all clusters.
 
         Raises:
             AllocationRefused: the budget can't be kept until the expiration.
@@ -119,7 +125,7 @@ class ClusterBuilder:
             rules,
             session.providers,
             budget,
-            self.service_class.__name__,
+            self.name,
             session.emit,
         )
         listing = Listing(make_demand, session.demands.publish)
@@ -130,7 +136,8 @@ class ClusterBuilder:
             stop_grace,
             self.start_timeout,
             self.payload,
-            self.service_class.__name__,
+            self.name,
+            numbers,
         )
         return Cluster(context, self.service_class, self.members, self.expiration, self.adopted)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,21 @@ class StatefulInstance(Protocol):
     def state(self) -> ServiceState: ...
 
 
+class InstanceNumbers:
+    """Numbers the instances of one Golem: those of clusters with the same name go on, one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._used: Counter[str] = Counter()
+
+    def take(self, name: str, how_many: int) -> range:
+        """Return the next numbers for a name, from 1 on."""
+        with self._lock:
+            first = self._used[name] + 1
+            self._used[name] += how_many
+            return range(first, first + how_many)
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterContext:
     """What the instances of one cluster share.
@@ -34,6 +50,8 @@ class ClusterContext:
     `engine.life`). Methods whose name ends in `_locked` are called with it held; all others take it.
 
     Attributes:
+        name: of the cluster: in the names of its instances, in events, and in the cost report.
+        numbers: those of the instances of all clusters.
         changed: is notified of each change of a state.
         living: the instances that have not ended.
         changes: all changes of states, in their order.
@@ -45,7 +63,8 @@ class ClusterContext:
     stop_grace: float
     start_timeout: float | None
     payload: Payload
-    class_name: str
+    name: str
+    numbers: InstanceNumbers
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)
@@ -88,4 +107,4 @@ class ClusterContext:
     def _emit_progress_locked(self) -> None:
         # With the lock held, so that of several events the last one has the latest numbers.
         running = sum(one.state not in _NOT_STARTED for one in self.living)
-        self.session.emit(StartProgress(self.class_name, running, len(self.living)))
+        self.session.emit(StartProgress(self.name, running, len(self.living)))

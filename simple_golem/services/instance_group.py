@@ -17,28 +17,25 @@ class InstanceGroup:
     """Makes and numbers the instances of a cluster, until it is closed.
 
     Attributes:
-        name: the name of their class.
+        name: the name of the cluster.
     """
 
     def __init__(self, context: ClusterContext) -> None:
-        self.name = context.class_name
+        self.name = context.name
         self._context = context
         self._changed = context.changed
         self._closed = False
-        self._numbered = 0
         self._instances: tuple[Instance, ...] = ()
 
     def make(
         self, members: Sequence[Member], suspended: Sequence[SuspendedInstance] = ()
     ) -> tuple[Instance, ...]:
         """Make instances that are not started yet; the first of them take up those that are suspended."""
-        with self._changed:
-            first = self._numbered + 1
-            self._numbered += len(members)
+        numbers = self._context.numbers.take(self.name, len(members))
         taken_up = itertools.chain(suspended, itertools.repeat(None))
         return tuple(
             Instance(self._context, f"{self.name}-{number}", member, one)
-            for number, (member, one) in enumerate(zip(members, taken_up, strict=False), first)
+            for number, member, one in zip(numbers, members, taken_up, strict=False)
         )
 
     def add(self, instances: Sequence[Instance]) -> None:

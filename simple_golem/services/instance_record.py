@@ -61,6 +61,11 @@ class InstanceRecord:
     # --- what it is ------------------------------------------------------------------------------------
 
     @property
+    def cluster_name(self) -> str:
+        """The name of its cluster."""
+        return self._context.name
+
+    @property
     def state(self) -> ServiceState:
         """Its state."""
         return self._state

@@ -33,6 +33,7 @@ from ..progress.progress_bar import ProgressBar
 from .closing import Closing
 from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
+from .cluster_context import InstanceNumbers
 from .cluster_reports import service_failed
 from .instance import Instance
 from .respawn import Respawn
@@ -77,6 +78,7 @@ class OpenGolem:
         self._on_closed = on_closed
         self._stop_grace = stop_grace
         self._lock = threading.Lock()
+        self._numbers = InstanceNumbers()
         self._clusters: list[Cluster] = []
         self._is_closing = False
         self._closing = Closing(self.session, lambda: self.clusters, self._session_is_closed)
@@ -116,6 +118,7 @@ class OpenGolem:
         payload: Payload | None,
         expiration: datetime | timedelta | None,
         *,
+        name: str | None = None,
         strategy: Strategy,
         terms: Terms,
         respawn: tuple[bool, bool, StopBaseT, WaitBaseT],
@@ -133,6 +136,7 @@ class OpenGolem:
             instance_params,
             payload,
             expiration,
+            name=name,
             strategy=strategy,
             terms=terms,
             respawn=Respawn.checked(*respawn),
@@ -147,7 +151,7 @@ class OpenGolem:
         return self.session.on_worker(self._start_cluster, builder)
 
     def _start_cluster(self, builder: ClusterBuilder) -> Cluster:
-        cluster = builder.cluster(self.session, self._stop_grace)
+        cluster = builder.cluster(self.session, self._stop_grace, self._numbers)
         # Before the cluster has an instance: if this fails, nothing may end what is suspended.
         self.session.resume(builder.adopted)
         with self._lock:

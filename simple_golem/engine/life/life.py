@@ -144,10 +144,10 @@ class Life:
     def _start(self) -> None:
         if self._suspended is not None:
             self._doing = "being resumed"
-            self._lease.resume(self._suspended, self._class_name)
+            self._lease.resume(self._suspended)
             self._state.phase = Phase.WORKING
             return
-        self._lease.find_provider(self._demand, self._class_name)
+        self._lease.find_provider(self._demand)
         self._doing = "creating its activity"
         self._lease.create_activity()
         commands = self._call("deploy")

@@ -30,6 +30,8 @@ class LeasingInstance(Protocol):
 
     name: str
 
+    @property
+    def cluster_name(self) -> str: ...
     def enter(self, state: ServiceState) -> None: ...
     def has_agreement(self, agreement_id: str, provider: str) -> None: ...
 
@@ -50,7 +52,7 @@ class ProviderLease:
 
     # --- the beginning -------------------------------------------------------------------------------
 
-    def find_provider(self, demand: Demand, class_name: str) -> None:
+    def find_provider(self, demand: Demand) -> None:
         """Block until an agreement is made.
 
         Raises:
@@ -60,11 +62,11 @@ class ProviderLease:
         agreement: Agreement | None = None
         while agreement is None:
             agreement = self._try_next_provider(demand)
-        self._begin_agreement(agreement, class_name)
+        self._begin_agreement(agreement)
 
-    def _begin_agreement(self, agreement: Agreement, class_name: str) -> None:
-        name = self._instance.name
-        self._session.agreements.begin_agreement(agreement, self._watch, cluster=class_name, instance=name)
+    def _begin_agreement(self, agreement: Agreement) -> None:
+        name, cluster = self._instance.name, self._instance.cluster_name
+        self._session.agreements.begin_agreement(agreement, self._watch, cluster=cluster, instance=name)
         self._instance.has_agreement(agreement.agreement_id, agreement.provider_name)
         self._instance.enter(ServiceState.starting)
 
@@ -104,7 +106,7 @@ class ProviderLease:
         self._session.agreements.begin_activity(agreement, activity, asked)
         self._session.emit(ActivityCreated(name, activity_id, agreement.provider_name))
 
-    def resume(self, suspended: SuspendedInstance, class_name: str) -> None:
+    def resume(self, suspended: SuspendedInstance) -> None:
         """Take over the agreement and the activity that an earlier session left alive.
 
         Raises:
@@ -122,7 +124,7 @@ class ProviderLease:
         activity.provider = str(agreement)
         activity.loses_output = loses_output(agreement.offer_properties)
         activity.volume = suspended.volume or None
-        self._begin_agreement(agreement, class_name)
+        self._begin_agreement(agreement)
         session.agreements.begin_activity(agreement, activity)
         if kept.state is not AgreementState.APPROVED or activity.alive(life.stop) is False:
             raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")

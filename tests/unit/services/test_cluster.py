@@ -14,6 +14,7 @@ from simple_golem.errors import (
     BadInstanceCount,
     BadRespawn,
     BadService,
+    BadSetting,
     BadWaitTime,
     BatchTimeout,
     CommandFailed,
@@ -161,6 +162,44 @@ def test_a_cluster_of_which_nothing_is_left_can_be_filled_again(fake: FakeYagna)
             cluster.spawn()
         assert cluster.wait(SECONDS)
     assert [states(one) for one in cluster] == [NORMAL_LIFE] * 3
+
+
+# --- names -------------------------------------------------------------------------------------------
+
+
+def test_instances_are_called_as_the_script_says_and_their_numbers_go_on(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        first = golem.run_service(Idle)
+        second = golem.run_service(Idle, num_instances=2)
+        plain = golem.run_service()  # Service itself
+        databases = golem.run_service(Idle, name="db", num_instances=2)
+        (more,) = databases.spawn()
+        assert [one.name for one in (*first, *second)] == ["Idle-1", "Idle-2", "Idle-3"]
+        assert [one.name for one in plain] == ["Service-1"]
+        assert type(plain.instances[0].service) is Service
+        assert [one.name for one in databases] == ["db-1", "db-2", "db-3"]
+        assert more.service.name == "db-3"
+        assert repr(databases).startswith("<Cluster of 3 db: db-1 ")
+        eventually(lambda: golem.cost_report.entries)
+        for cluster in (second, plain, databases):
+            cluster.stop()
+        assert [one.name for one in golem.run_service(name="db")] == ["db-4"]
+    with Golem(1) as golem:
+        assert [one.name for one in golem.run_service(Idle)] == ["Idle-1"]
+
+
+def test_the_cost_report_knows_a_cluster_by_its_name(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        golem.run_service(Idle, name="db").wait_until_running(SECONDS)
+    assert [(one.cluster, one.instance) for one in golem.cost_report.entries] == [("db", "db-1")]
+
+
+@pytest.mark.parametrize("name", ["", " ", 5])
+def test_a_name_that_is_none_is_refused(fake: FakeYagna, name: Any) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(BadSetting, match="name is"):
+            golem.run_service(Idle, name=name)
+        assert golem.clusters == ()
 
 
 # --- waiting -----------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def test_it_shows_where_it_lives(fake: FakeYagna) -> None:
             provider.agreements_wanted = "yes"
         instance = started(golem)
         provider = next(one for one in fake.providers if one.activities)
-        assert repr(instance) == f"<Instance Idle-1: running on {provider.name}>"
+        assert repr(instance) == f"<Instance Idle-2: running on {provider.name}>"
         assert instance.activity_id == provider.activities[0]
         service = instance.service
         assert service.provider_name == instance.provider_name == provider.name
