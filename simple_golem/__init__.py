@@ -31,6 +31,7 @@ from .model.service.states import ServiceState
 from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
+    from .engine.network.network import Network
     from .services.cluster import Cluster
     from .services.instance import Instance
 
@@ -47,6 +48,7 @@ __all__ = [
     "Golem",
     "GolemError",
     "Instance",
+    "Network",
     "Offer",
     "OutputLine",
     "Payload",
@@ -71,7 +73,11 @@ __all__ = [
 ]
 
 # Loaded with the engine, when a Golem is opened or when somebody names them: only type hints do so earlier.
-_LOADED_WHEN_NAMED = {"Cluster": "services.cluster", "Instance": "services.instance"}
+_LOADED_WHEN_NAMED = {
+    "Cluster": "services.cluster",
+    "Instance": "services.instance",
+    "Network": "engine.network.network",
+}
 
 
 def __getattr__(name: str) -> Any:

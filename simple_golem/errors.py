@@ -20,6 +20,8 @@ catch their parent. Some classes are also a built-in error, which stands in pare
     │   ├── BadState                (ValueError)
     │   ├── BadRespawn              (TypeError)
     │   ├── BadWaitTime             (ValueError)
+    │   ├── BadNetwork              (ValueError) a private network, an address or a port of it
+    │   ├── BadLocalPort            (OSError)
     │   └── BadAnswer               (TypeError)
     ├── DaemonError                 the yagna daemon
     │   ├── NoAppKey                (LookupError)
@@ -41,6 +43,10 @@ catch their parent. Some classes are also a built-in error, which stands in pare
     │   ├── StartTimeout            (TimeoutError)
     │   ├── WaitTimeout             (TimeoutError)
     │   └── ServiceFailed
+    ├── NetworkError                connections to instances
+    │   ├── NetworkLost             (ConnectionError)
+    │   ├── PortRefused             (ConnectionRefusedError)
+    │   └── PortTimeout             (TimeoutError)
     ├── BatchError                  commands that were sent to a provider
     │   ├── CommandFailed
     │   ├── BatchLost
@@ -87,6 +93,8 @@ __all__ = [
     "BadJson",
     "BadListener",
     "BadLocalFile",
+    "BadLocalPort",
+    "BadNetwork",
     "BadPayload",
     "BadRespawn",
     "BadService",
@@ -108,6 +116,8 @@ __all__ = [
     "LocalNetworkError",
     "MethodStuck",
     "NamespacesForbidden",
+    "NetworkError",
+    "NetworkLost",
     "NoAppKey",
     "NoBytes",
     "NoContext",
@@ -118,7 +128,9 @@ __all__ = [
     "OutOfBudget",
     "Overcharged",
     "PaymentError",
+    "PortRefused",
     "PortTaken",
+    "PortTimeout",
     "RegistryError",
     "ResultError",
     "SandboxGone",
@@ -176,6 +188,10 @@ class InstanceError(GolemError):
 
 class BatchError(GolemError):
     """Commands that were sent to a provider failed, or their result is unknown."""
+
+
+class NetworkError(GolemError):
+    """There is no connection to an instance."""
 
 
 class ResultError(GolemError):
@@ -265,6 +281,14 @@ class BadWaitTime(BadArgument, ValueError):
     """A time is negative, infinite or not a number."""
 
 
+class BadNetwork(BadArgument, ValueError):
+    """A private network, or an address or a port in it, makes no sense, or the instance has no network."""
+
+
+class BadLocalPort(BadArgument, OSError):
+    """A proxy can't listen on the local port: it is in use, or needs rights."""
+
+
 class NoContext(GolemError, AttributeError):
     """A service that was written for yapapi reads `self._ctx`, which does not exist here."""
 
@@ -278,6 +302,18 @@ class ForkedGolem(GolemError, RuntimeError):
 
 
 # --- in the life of an instance ------------------------------------------------------------------
+
+
+class NetworkLost(NetworkError, ConnectionError):
+    """The private network of the instance has ended: the daemon was restarted, or the network was closed."""
+
+
+class PortRefused(NetworkError, ConnectionRefusedError):
+    """The instance is there, and nothing listens on the port."""
+
+
+class PortTimeout(NetworkError, TimeoutError):
+    """The instance did not answer in time."""
 
 
 class OutOfBudget(PaymentError):

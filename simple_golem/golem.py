@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .engine.event_dispatcher import Listener
+    from .engine.network.network import Network
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
     from .services.instance import Instance
 
 DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
 DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
+
+_NOT_NEEDED = {
+    "owner_ip": "the requestor always has the first address of the network; the daemon sends from no other",
+    "mask": "write it with the range of addresses, as in '192.168.0.0/24'",
+    "gateway": "nothing is routed out of a private network, so it has no gateway",
+}
 
 
 @refused_in_children
@@ -188,6 +195,8 @@ class Golem:
         strategy: Strategy | Score | None = None,
         terms: Terms | None = None,
         start_timeout: float | None = None,
+        network: bool | Network = False,
+        network_addresses: Sequence[str] | None = None,
         respawn_unstarted_instances: bool = True,
         respawn_running: bool = False,
         respawn_stop: StopBaseT = DEFAULT_RESPAWN_STOP,
@@ -209,13 +218,16 @@ class Golem:
                 by default 180 minutes from now.
             strategy, terms: by default those of the Golem.
             start_timeout: an instance that does not run after so many seconds has failed; None: no limit.
+            network: True for the Golem's own private network, or one of `create_network`: instances reach
+                each other by address and host name, and `instance.connect` and proxies reach them.
+            network_addresses: the addresses of the instances in it; by default the next ones that are free.
             respawn_unstarted_instances: whether one that fails before it runs tries another provider.
             respawn_running: whether one that was running and lost its activity does so, too.
             respawn_stop, respawn_wait: tenacity's objects: how often, and after which pauses.
 
         Raises:
             BadService, BadInstanceCount, BadPayload, BadStrategy, BadTerms, BadRespawn, BadWaitTime,
-                BadSetting: the message names the argument.
+                BadSetting, BadNetwork: the message names the argument.
             OutOfBudget: the budget is used up; call `top_up` first.
             UnknownImage, RegistryError: the image can't be found.
             NotRunning: the Golem is not open.
@@ -232,7 +244,31 @@ class Golem:
             terms=self._terms if terms is None else require_terms(terms),
             respawn=(respawn_unstarted_instances, respawn_running, respawn_stop, respawn_wait),
             start_timeout=checked_seconds(start_timeout, "start_timeout"),
+            network=network,
+            network_addresses=network_addresses,
         )
+
+    def create_network(self, ip: str = "192.168.0.0/24", **of_yapapi: object) -> Network:
+        """Make a private network, for several networks or fixed addresses; blocks for two requests.
+
+        For one network without fixed addresses `network=True` in `run_service` is enough. The first address
+        is the requestor's own. The network ends with the Golem, or earlier: use it in a `with` statement.
+
+        Args:
+            ip: the range of addresses.
+
+        Raises:
+            BadNetwork: it is no range of IPv4 addresses, or has no room for an instance.
+            NotRunning: the Golem is not open.
+
+        Example:
+            network = golem.create_network("10.1.0.0/24")
+            golem.run_service(MyService, network=network, network_addresses=["10.1.0.5"])
+        """
+        for name in of_yapapi:
+            reason = _NOT_NEEDED.get(name, "there is no such argument")
+            raise TypeError(f"create_network() got {name!r}: {reason}")
+        return self._lifecycle.require_open().create_network(ip)
 
     def rent(
         self,

@@ -7,7 +7,7 @@ check, and the life that the agreement was made for.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Protocol
@@ -179,13 +179,16 @@ class Agreements:
         self._money.ledger.agreement_ended(agreement.agreement_id, certain=is_certain)
         self._chooser.release(agreement.provider_id, conduct)
 
-    def suspend_agreement(self, agreement: Agreement, activity: Activity, instance: str) -> SuspendedInstance:
+    def suspend_agreement(
+        self, agreement: Agreement, activity: Activity, instance: str, network: Mapping[str, str]
+    ) -> SuspendedInstance:
         """Leave an agreement and its activity to a later session; returns what that session needs.
 
         Args:
             agreement: the agreement.
             activity: its activity.
             instance: the name of the instance.
+            network: the fields of the result that tell of its private network.
         """
         self._stop_listening(agreement, activity)
         agreement_id = agreement.agreement_id
@@ -200,6 +203,7 @@ class Agreements:
             app_session_id,
             allocation_id,
             activity.volume or "",
+            **network,
         )
         self._money.journals.write("suspended", about=agreement_id, **asdict(suspended))
         return suspended

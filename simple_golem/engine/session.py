@@ -31,6 +31,7 @@ from .files.publisher import FilePublisher
 from .market.agreement import AgreementMaker
 from .market.chooser import Chooser
 from .market.providers import Providers
+from .network.networks import Networks
 from .payment.budget import COVERED
 from .payment.journal_record import JournalOwner
 from .payment.money import Money
@@ -76,6 +77,7 @@ class Session:
             it is asked.
         money: budget, accounts and answers to providers.
         agreements: those in force.
+        networks: private networks, and the connections to instances in them.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Session:
             on_debit_note=self.money.payments.debit_note_event,
             on_invoice=self.money.payments.invoice_event,
         )
+        self.networks = Networks(self.yagna.network, self.money.journals.write, self._stop)
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()
@@ -164,6 +167,7 @@ class Session:
                 self.yagna.clock,
             )
         owner = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
+        self.networks.own_node_id = identity.node_id
         self.money.journals.create(owner, self.app_session_id)
         try:
             self.money.budget.allocate(budget)
@@ -228,6 +232,7 @@ class Session:
         self.agreements.take_over(suspended)
         for one in suspended:
             self._daemon_events.follow(one.app_session_id)
+        self.networks.adopt(suspended)
 
     def top_up(self, amount: Decimal) -> Decimal:
         """Enlarge the budget; returns the new total. Blocks for one request.
@@ -259,6 +264,7 @@ class Session:
         self._cancel_release_at(until + _LAST_REQUESTS_SECONDS)
         self.money.wait_for_invoices(until)
         self.demands.close()
+        self.networks.end_all(self.release_scope)
         self.money.budget.release(self.release_scope)
         self._end_threads()
 
@@ -287,6 +293,7 @@ class Session:
             *self.workers.close(_JOIN_SECONDS),
         ]
         for name, close in (
+            ("golem-connections", self.networks.close),
             ("golem-files", self.files.close),
             ("golem-timer", self.timer.close),
             ("golem-events", self.events.close),

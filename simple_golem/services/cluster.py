@@ -57,6 +57,7 @@ class Cluster:
         members: Sequence[Member],
         expiration: datetime,
         adopted: Sequence[SuspendedInstance] = (),
+        network_addresses: Sequence[str] | None = None,
     ) -> None:
         self.made_in = current_process()
         self.expiration = expiration
@@ -66,7 +67,7 @@ class Cluster:
         self._has_expired = False
         self._name = context.name
         self._group = InstanceGroup(context)
-        self._group.add(self._group.make(members, adopted))
+        self._group.add(self._group.make(members, adopted, network_addresses))
 
     def open_market(self) -> None:
         """Publish the demand; part of `run_service`. Blocks for as long as the daemon takes."""

@@ -13,18 +13,19 @@ from ..engine.market.demand_properties import demand_constraints, demand_propert
 from ..engine.market.image_registry import locate
 from ..engine.market.listing import Listing
 from ..engine.market.proposal_rules import ProposalRules
+from ..engine.network.network import Network
 from ..engine.session import Session
-from ..errors import BadSetting, BadWaitTime
+from ..errors import BadNetwork, BadSetting, BadWaitTime
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
 from ..model.payload.payload import Payload, require_payload
+from ..model.service.respawn import Respawn
 from ..model.service.service import Service, made_for
 from ..model.service.service_class import check_service_class, payload_of, service_factories
 from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster
 from .cluster_context import ClusterContext, InstanceNumbers
 from .instance_lives import Member
-from .respawn import Respawn
 
 _LONGEST_EXPIRATION = timedelta(days=3652)
 _DEFAULT_EXPIRATION = timedelta(minutes=180)
@@ -43,6 +44,8 @@ class ClusterBuilder:
     terms: Terms
     respawn: Respawn
     start_timeout: float | None
+    network: bool | Network
+    network_addresses: Sequence[str] | None
     adopted: Sequence[SuspendedInstance]
 
     @classmethod
@@ -60,19 +63,22 @@ class ClusterBuilder:
         terms: Terms,
         respawn: Respawn,
         start_timeout: float | None = None,
+        network: bool | Network = False,
+        network_addresses: Sequence[str] | None = None,
         adopted: Sequence[SuspendedInstance] = (),
     ) -> ClusterBuilder:
         """Check the arguments, look the image up, and make the user's objects; blocks for the image registry.
 
         Args:
             registry_url: where images are looked up.
-            service_class, num_instances, instance_params, payload, expiration, name, start_timeout: as the
-                user gave them to `run_service`.
+            service_class, num_instances, instance_params, payload, expiration, name, start_timeout, network,
+                network_addresses: as the user gave them to `run_service`.
             strategy, terms, respawn: checked already.
             adopted: the suspended instances that go on, for `resume_service`.
 
         Raises:
-            BadService, BadInstanceCount, BadPayload, BadWaitTime, BadSetting: an argument makes no sense.
+            BadService, BadInstanceCount, BadPayload, BadWaitTime, BadSetting, BadNetwork: an argument makes
+                no sense.
             UnknownImage, RegistryError: the image could not be looked up.
             Exception: whatever the constructor of the service raises.
         """
@@ -82,12 +88,27 @@ class ClusterBuilder:
         factories = service_factories(checked, num_instances, instance_params)
         wanted = require_payload(payload if payload is not None else payload_of(checked))
         ends = expiration_of(expiration)
+        _check_network(network, network_addresses)
+        if network is not False or any(one.network_ip for one in adopted):
+            wanted = wanted.with_capability("vpn")
         if wanted.image is not None:
             wanted = wanted.with_image(locate(wanted.image, registry_url))
         factories = [partial(made_for, wanted, make) for make in factories]
         members = [(make(), make) for make in factories]
-        known_as = name or checked.__name__
-        return cls(known_as, checked, members, wanted, ends, strategy, terms, respawn, start_timeout, adopted)
+        return cls(
+            name or checked.__name__,
+            checked,
+            members,
+            wanted,
+            ends,
+            strategy,
+            terms,
+            respawn,
+            start_timeout,
+            network,
+            network_addresses,
+            adopted,
+        )
 
     def cluster(self, session: Session, stop_grace: float, numbers: InstanceNumbers) -> Cluster:
         """Return the cluster; nothing is published yet. Blocks for two requests to the daemon.
@@ -99,6 +120,7 @@ class ClusterBuilder:
 
         Raises:
             AllocationRefused: the budget can't be kept until the expiration.
+            BadNetwork: the instances can't have their addresses.
         """
         budget = session.money.budget
         budget.cover(self.expiration)
@@ -138,8 +160,31 @@ class ClusterBuilder:
             self.payload,
             self.name,
             numbers,
+            self._network(session),
         )
-        return Cluster(context, self.service_class, self.members, self.expiration, self.adopted)
+        return Cluster(
+            context, self.service_class, self.members, self.expiration, self.adopted, self.network_addresses
+        )
+
+    def _network(self, session: Session) -> Network | None:
+        """The network of the cluster, made if need be; blocks for requests then."""
+        if isinstance(self.network, Network):
+            self.network.require_open()
+            return self.network
+        if self.network:
+            return session.networks.default()
+        with_network = [one for one in self.adopted if one.network_ip]
+        return session.networks.of_suspended(with_network[0]) if with_network else None
+
+
+def _check_network(network: object, addresses: Sequence[str] | None) -> None:
+    if not isinstance(network, (bool, Network)):
+        raise BadNetwork(
+            f"network is {network!r}: give True for the Golem's own network, or what "
+            "golem.create_network(…) returned"
+        )
+    if addresses is not None and network is False:
+        raise BadNetwork("network_addresses are addresses in a network: give network=golem.create_network(…)")
 
 
 def expiration_of(value: datetime | timedelta | None) -> datetime:

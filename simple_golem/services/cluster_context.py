@@ -11,11 +11,12 @@ from typing import Protocol
 from ..background.cancellation import wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
+from ..engine.network.network import Network
 from ..engine.session import Session
 from ..model.events import StartProgress
 from ..model.payload.payload import Payload
+from ..model.service.respawn import Respawn
 from ..model.service.states import ServiceState
-from .respawn import Respawn
 
 _NOT_STARTED = (ServiceState.pending, ServiceState.starting)
 
@@ -52,6 +53,7 @@ class ClusterContext:
     Attributes:
         name: of the cluster: in the names of its instances, in events, and in the cost report.
         numbers: those of the instances of all clusters.
+        network: the private network of its instances; None if they have none.
         changed: is notified of each change of a state.
         living: the instances that have not ended.
         changes: all changes of states, in their order.
@@ -65,6 +67,7 @@ class ClusterContext:
     payload: Payload
     name: str
     numbers: InstanceNumbers
+    network: Network | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
@@ -16,6 +17,8 @@ from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.service_link import ServiceLink
 from ..engine.life.user_traceback import first_line
+from ..engine.network.place import Place, require_place
+from ..engine.network.tunnel import Limits
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     ActivityLost,
@@ -64,6 +67,7 @@ class Instance:
         name: str,
         member: Member,
         suspended: SuspendedInstance | None = None,
+        place: Place | None = None,
     ) -> None:
         self.made_in = current_process()
         self.failure_told = False
@@ -71,7 +75,8 @@ class Instance:
         # Its cluster counts by it.
         self.record = InstanceRecord(context, name)
         self._context = context
-        self._lives = InstanceLives(context, self.record, member, suspended)
+        self._place = place
+        self._lives = InstanceLives(context, self.record, member, suspended, place)
         self._pool = InstancePool(name, self._lives.live)
 
     # --- what a user reads ----------------------------------------------------------------------------
@@ -139,6 +144,19 @@ class Instance:
     def activity_id(self) -> str | None:
         """The id of its activity; None before there is one."""
         return self._lives.link.activity_id if self._lives.link else None
+
+    @property
+    def ip(self) -> str | None:
+        """Its address in its private network, the same for all its lives; None if it has no network."""
+        return None if self._place is None else self._place.ip
+
+    @property
+    def host_name(self) -> str | None:
+        """The name by which the other instances in its private network find it; None if it has no network.
+
+        It is the name that the instance has when it is made, in lower case, with `-` in place of other signs.
+        """
+        return None if self._place is None else self._place.host_name
 
     @property
     def cost(self) -> Cost:
@@ -249,6 +267,54 @@ class Instance:
             raise BatchTimeout(
                 f"the batches of {self.name} before this one took all of its time; it was not sent"
             ) from error
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    def connect(
+        self, port: int, timeout: float = 10.0, *, idle_timeout: float | None = None
+    ) -> socket.socket:
+        """Connect to a port of the instance in its private network; blocks until that is done.
+
+        The socket is an ordinary one, for `http.client`, `ssl`, `paramiko` and the like; `timeout` stays set,
+        as with `socket.create_connection`. An instance that closes its side is not noticed before 60 to 90
+        seconds: the daemon does not show it. What is sent waits in the memory of the daemon, without limit.
+
+        Args:
+            port: of the instance. While it refuses connections, it is tried again: a server needs a moment.
+            timeout: seconds at most, for the connection and then for each operation of the socket.
+            idle_timeout: `recv` returns b'' after so many seconds without data from the instance; None:
+                never.
+
+        Raises:
+            PortRefused: no server listens on the port.
+            PortTimeout: the instance did not answer.
+            NetworkLost: the network has ended, e.g. because the daemon was restarted.
+            NotRunning: the instance is not deployed, or has ended.
+            BadNetwork: it has no network, or there is no such port.
+        """
+        limit = checked_seconds(timeout, "timeout")
+        idle = checked_seconds(idle_timeout, "idle_timeout")
+        connection = self.place.connect(port, Deadline(limit), Limits(idle))
+        connection.settimeout(limit)
+        return connection
+
+    def wait_for_port(self, port: int, timeout: float = 30.0) -> None:
+        """Block until a server listens on a port of the instance, in its private network.
+
+        Args:
+            port: of the instance.
+            timeout: seconds at most.
+
+        Raises:
+            PortRefused, PortTimeout: it did not, in time.
+            NetworkLost, NotRunning, BadNetwork: as those of `connect`.
+        """
+        self.place.wait_for_port(port, Deadline(checked_seconds(timeout, "timeout")))
+
+    @property
+    def place(self) -> Place:
+        """Its place in its private network; raises `BadNetwork` if it has none."""
+        return require_place(self._place, self.name)
 
     # --- waiting and stopping -------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+from ..engine.network.place import Place
 from ..errors import NotRunning
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
@@ -28,15 +29,48 @@ class InstanceGroup:
         self._instances: tuple[Instance, ...] = ()
 
     def make(
-        self, members: Sequence[Member], suspended: Sequence[SuspendedInstance] = ()
+        self,
+        members: Sequence[Member],
+        suspended: Sequence[SuspendedInstance] = (),
+        addresses: Sequence[str] | None = None,
     ) -> tuple[Instance, ...]:
-        """Make instances that are not started yet; the first of them take up those that are suspended."""
+        """Make instances that are not started yet; the first of them take up those that are suspended.
+
+        Args:
+            members: their services.
+            suspended: those that go on.
+            addresses: in the network of the cluster; None: the next ones that are free.
+
+        Raises:
+            BadNetwork: they can't have these addresses, or there are too few.
+        """
         numbers = self._context.numbers.take(self.name, len(members))
+        names = [f"{self.name}-{number}" for number in numbers]
         taken_up = itertools.chain(suspended, itertools.repeat(None))
+        places = self._places(names, members, suspended, addresses)
         return tuple(
-            Instance(self._context, f"{self.name}-{number}", member, one)
-            for number, member, one in zip(numbers, members, taken_up, strict=False)
+            Instance(self._context, name, member, one, place)
+            for name, member, one, place in zip(names, members, taken_up, places, strict=False)
         )
+
+    def _places(
+        self,
+        names: Sequence[str],
+        members: Sequence[Member],
+        suspended: Sequence[SuspendedInstance],
+        addresses: Sequence[str] | None,
+    ) -> Sequence[Place | None]:
+        networks, network = self._context.session.networks, self._context.network
+        if suspended:
+            return [networks.place_of(one, self._context) for one in suspended]
+        if network is None:
+            return [None] * len(names)
+        # A service may give itself a name in its constructor.
+        own_names = [
+            name if service.name == type(service).__name__ else service.name
+            for name, (service, _) in zip(names, members, strict=True)
+        ]
+        return networks.places(network, own_names, self._context, addresses)
 
     def add(self, instances: Sequence[Instance]) -> None:
         """Add instances that were made.

@@ -14,6 +14,7 @@ from ..engine.life.life_state import LifeAbandoned, Outcome
 from ..engine.life.mended_elsewhere import RepeatedErrors
 from ..engine.life.service_link import ServiceLink
 from ..engine.life.user_traceback import error_text, user_lines
+from ..engine.network.place import Place
 from ..model.events import InstanceFailed
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
@@ -44,12 +45,14 @@ class InstanceLives:
         record: InstanceRecord,
         member: Member,
         suspended: SuspendedInstance | None,
+        place: Place | None = None,
     ) -> None:
         self.service, self._make_service = member
         self.link: ServiceLink | None = None
         self._context = context
         self._record = record
         self._suspended = suspended
+        self._place = place
         self._errors = RepeatedErrors()
 
     def live(self) -> None:
@@ -111,6 +114,7 @@ class InstanceLives:
             self._record,
             on_abandoned=self._finish,
             suspended=suspended,
+            place=self._place,
         )
         self.link = life.link
         self._record.begin_life(life)
@@ -157,6 +161,8 @@ class InstanceLives:
             self._context.session.emit(
                 InstanceFailed(record.name, error_text(record.failure), respawned=False)
             )
+        if self._place is not None and outcome.suspended is None:
+            self._place.give_back()
         self._context.remove_living(record)
         record.suspended = outcome.suspended
         record.enter(ServiceState.suspended if outcome.suspended else ServiceState.terminated)

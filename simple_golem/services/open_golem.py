@@ -19,6 +19,7 @@ from tenacity.wait import WaitBaseT
 
 from ..background.forks import leave_to_parent
 from ..engine.event_dispatcher import Listener
+from ..engine.network.network import Network
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
 from ..errors import GolemError, NotRunning, OutOfBudget, ServiceFailed
@@ -26,6 +27,7 @@ from ..model.cost import plain
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
 from ..model.payload.payload import Payload
+from ..model.service.respawn import Respawn
 from ..model.service.service import Service
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
@@ -36,7 +38,6 @@ from .cluster_builder import ClusterBuilder
 from .cluster_context import InstanceNumbers
 from .cluster_reports import service_failed
 from .instance import Instance
-from .respawn import Respawn
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ class OpenGolem:
         terms: Terms,
         respawn: tuple[bool, bool, StopBaseT, WaitBaseT],
         start_timeout: float | None = None,
+        network: bool | Network = False,
+        network_addresses: Sequence[str] | None = None,
         suspended: Sequence[SuspendedInstance] = (),
     ) -> Cluster:
         """Start a cluster, and return without waiting for providers; blocks for requests.
@@ -141,6 +144,8 @@ class OpenGolem:
             terms=terms,
             respawn=Respawn.checked(*respawn),
             start_timeout=start_timeout,
+            network=network,
+            network_addresses=network_addresses,
             adopted=suspended,
         )
         money = self.session.money
@@ -149,6 +154,14 @@ class OpenGolem:
                 f"the budget of {plain(money.budget.total)} GLM is used up: call golem.top_up(amount) first"
             )
         return self.session.on_worker(self._start_cluster, builder)
+
+    def create_network(self, ip: str) -> Network:
+        """Make a private network; blocks for requests to the daemon.
+
+        Raises:
+            BadNetwork: `ip` is no range of addresses.
+        """
+        return self.session.on_worker(self.session.networks.create, ip)
 
     def _start_cluster(self, builder: ClusterBuilder) -> Cluster:
         cluster = builder.cluster(self.session, self._stop_grace, self._numbers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -67,6 +68,8 @@ class FakeProvider:
         invoice_after: seconds from the end of an agreement to its invoice.
         terminates_after: seconds from an activity's first Ready to the end of the agreement; None: never.
         dies_after: seconds from an activity's first Ready to `die()`; None: never.
+        servers: what listens on the ports of its activities in private networks: functions by port, each
+            called with a connected socket on a thread of its own. Other ports refuse connections.
         unresponsive_after, destroyed_after: seconds without a report after which an activity becomes
             Unresponsive, and is destroyed.
     """
@@ -105,6 +108,7 @@ class FakeProvider:
     invoice_after: float = 0.0
     terminates_after: float | None = None
     dies_after: float | None = None
+    servers: Mapping[int, Callable[[socket.socket], object]] = field(default_factory=dict)
     unresponsive_after: float = 5.0
     destroyed_after: float = 10.0
 

@@ -218,8 +218,8 @@ class FakeYagna:
     def leftovers(self) -> list[str]:
         """List what a requestor has not ended; an empty list is as it should be.
 
-        These are demands, agreements, activities, allocations, unanswered debit notes and invoices, and
-        services on the bus.
+        These are demands, agreements, activities, allocations, unanswered debit notes and invoices,
+        services on the bus, and private networks.
         """
         return self._daemon.leftovers()
 
@@ -261,8 +261,8 @@ class FakeYagna:
     def restart(self) -> None:
         """Restart the daemon: all requests break off, and what the real daemon keeps in memory is lost.
 
-        Demands, proposals and services on the bus are lost. Agreements, activities, allocations, debit notes
-        and invoices stay.
+        Demands, proposals, services on the bus and private networks are lost. Agreements, activities,
+        allocations, debit notes and invoices stay.
         """
         self.go_down()
         self._daemon.restart()

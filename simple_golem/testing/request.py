@@ -61,7 +61,8 @@ class FakeAnswer:
         body: the whole body, unless there is a `stream`.
         content_type: the type of the body; None if there is no body.
         stream: the pieces of the body; iterating blocks and ends with `ConnectionDropped`. Must be closed.
-        service: the bus service for which the connection becomes a WebSocket, with status 101.
+        service: the bus service, or the connection to a port, for which the connection becomes a WebSocket,
+            with status 101.
     """
 
     status: int

@@ -10,6 +10,7 @@ from .api.bridge import BridgeApi
 from .api.gsb import GsbApi
 from .api.identity import IdentityApi
 from .api.market import MarketApi
+from .api.network import NetworkApi
 from .api.payment import PaymentApi
 from .api.provider import ProviderApi
 from .transport.http import Http
@@ -49,6 +50,7 @@ class Yagna:
         self.provider = ProviderApi(self.http)
         self.bridge = BridgeApi(self.http)
         self.gsb = GsbApi(self.http, app_key)
+        self.network = NetworkApi(self.http, app_key)
 
     def close(self) -> None:
         """Close the idle connections; a request under way is not interrupted."""

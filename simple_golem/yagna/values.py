@@ -28,6 +28,23 @@ class Identity:
         return cls(wire["identity"], wire.get("name") or "", wire.get("role") or "")
 
 
+@dataclass(frozen=True, slots=True)
+class PrivateNetworkInfo:
+    """A private network of the daemon.
+
+    Attributes:
+        network_id: its id.
+        ip: its range of addresses, such as `192.168.0.0/24`.
+    """
+
+    network_id: str
+    ip: str
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> PrivateNetworkInfo:
+        return cls(wire["id"], wire["ip"])
+
+
 class ProposalState(str, Enum):
     INITIAL = "Initial"
     DRAFT = "Draft"

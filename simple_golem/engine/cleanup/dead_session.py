@@ -77,6 +77,8 @@ class DeadSession:
             problems += _tried(self._end_agreement, agreement_id)
         if not self._record.suspended:
             problems += _tried(self._release_allocations)
+            for network_id in list(self._record.networks):
+                problems += _tried(self._end_network, network_id)
         return problems
 
     @property
@@ -85,7 +87,7 @@ class DeadSession:
         record = self._record
         if record.suspended:
             return not record.open - record.suspended.keys()
-        return not (record.open or record.allocations or record.planned)
+        return not (record.open or record.allocations or record.planned or record.networks)
 
     def end_suspended(self) -> None:
         """Have `end` end the suspended instances, too."""
@@ -134,6 +136,11 @@ class DeadSession:
             if demand["properties"].get(SESSION_MARK) == self._session_id:
                 self._yagna.market.unsubscribe(demand["demandId"], scope=self._scope)
                 self._emit_done(f"demand {demand['demandId']} withdrawn")
+
+    def _end_network(self, network_id: str) -> None:
+        self._yagna.network.delete(network_id, scope=self._scope)
+        self._journal.write("network ended", id=network_id)
+        self._emit_done(f"network {network_id} ended")
 
     def _unended(self) -> list[str]:
         listed = self._yagna.market.agreements(app_session_id=self._session_id, scope=self._scope)

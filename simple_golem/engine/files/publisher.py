@@ -26,8 +26,9 @@ from ...background.forks import leave_socket_to_parent
 from ...background.threads import EngineThread
 from ...errors import GolemError, NoDaemon
 from ...yagna.client import Yagna
-from ...yagna.service_bus.gsb_call import GsbRequest, SocketLost
+from ...yagna.service_bus.gsb_call import GsbRequest
 from ...yagna.transport.retry import RESTART_SECONDS, Repeat
+from ...yagna.transport.socket_lost import SocketLost
 from .local_files import FileEnd, Refusal
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ..activity.command_policy import CommandPolicy
 from ..market.demand import Demand
+from ..network.place import Place
 from ..session import Session
 from ..shutdown_times import ShutdownPart, ShutdownTimes
 from .batch_rules import BatchOrigin
@@ -55,6 +56,7 @@ class Life:
         instance: whose life it is.
         on_abandoned: called by a worker with the outcome, where the life has ended without its thread.
         suspended: what an earlier session left alive; None if the life is a new one.
+        place: of the instance in a private network; None if it has none.
 
     Attributes:
         link: what the user's object calls.
@@ -69,8 +71,10 @@ class Life:
         *,
         on_abandoned: Callable[[Outcome], object],
         suspended: SuspendedInstance | None = None,
+        place: Place | None = None,
     ) -> None:
         self.service = service
+        self._place = place
         self._session = session
         self._demand = demand
         self._instance = instance
@@ -87,7 +91,7 @@ class Life:
         self._lease = ProviderLease(
             session, self._state, instance, ProviderWatch(session, self._state, instance)
         )
-        self.link = ServiceLink(instance, self._class_name, self._state, self._runner)
+        self.link = ServiceLink(instance, self._class_name, self._state, self._runner, place)
         bind(service, self.link)
 
     # --- from any thread, without blocking ------------------------------------------------------------
@@ -145,14 +149,14 @@ class Life:
         if self._suspended is not None:
             self._doing = "being resumed"
             self._lease.resume(self._suspended)
+            if self._place is not None:
+                self._place.resumed(self._suspended.network_id)
             self._state.phase = Phase.WORKING
             return
         self._lease.find_provider(self._demand)
         self._doing = "creating its activity"
         self._lease.create_activity()
-        commands = self._call("deploy")
-        if commands:
-            self._runner.run(BatchOrigin.DEPLOY, commands)
+        self._deploy()
         self._state.phase = Phase.WORKING
         commands = self._call("start")
         slow = self._session.timer.call_in(_SLOW_START_SECONDS, self._warn_of_slow_start)
@@ -160,6 +164,16 @@ class Life:
             self._run_returned(commands)
         finally:
             slow.cancel()
+
+    def _deploy(self) -> None:
+        commands, place = self._call("deploy"), self._place
+        if place is not None:
+            provider_id = self._state.require_agreement().provider_id
+            commands = place.join(provider_id, commands, self._state.stop)
+        if commands:
+            self._runner.run(BatchOrigin.DEPLOY, commands)
+        if place is not None:
+            place.deployed(self._state.stop)
 
     def _run(self) -> None:
         self._state.has_run = True
@@ -263,16 +277,23 @@ class Life:
                 self._instance.name,
             )
         self._state.conclude()
-        suspended = self._lease.leave_alive()
+        suspended = self._lease.leave_alive(self._place)
+        self._leave_place()
         self._state.close()
         return Outcome(None, True, False, suspended)
 
     def _conclude(self, outcome: Outcome) -> Outcome:
         """End the agreement and destroy the activity; blocks for as long as that may take."""
         until = self._state.conclude()
+        self._leave_place()
         self._lease.release(outcome, until)
         self._state.close()
         return outcome
+
+    def _leave_place(self) -> None:
+        """End the connections to the instance."""
+        if self._place is not None:
+            self._place.life_ended(f"{self._instance.name} has ended, or is started again elsewhere")
 
     # --- a method that does not return ----------------------------------------------------------------
 

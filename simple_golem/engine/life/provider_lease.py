@@ -15,6 +15,7 @@ from ..activity.activity import Activity
 from ..activity.command_policy import loses_output
 from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
+from ..network.place import Place
 from ..session import Session
 from .life_state import LifeState, LossKind, Outcome
 from .mended_elsewhere import conduct_in
@@ -132,10 +133,16 @@ class ProviderLease:
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def leave_alive(self) -> SuspendedInstance:
-        """Leave agreement and activity alive for a later session; returns what that one needs."""
+    def leave_alive(self, place: Place | None) -> SuspendedInstance:
+        """Leave agreement and activity alive for a later session; returns what that one needs.
+
+        Args:
+            place: of the instance, in a private network, which is left alive, too.
+        """
+        agreement = self._life.require_agreement()
+        network = {} if place is None else place.keep(agreement.agreement_id)
         return self._session.agreements.suspend_agreement(
-            self._life.require_agreement(), self._life.require_activity(), self._instance.name
+            agreement, self._life.require_activity(), self._instance.name, network
         )
 
     def release(self, outcome: Outcome, until: float) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ...background.cancellation import Deadline
 from ...background.forks import current_process, refused_in_children
 from ...errors import NotRunning, ServiceStopped
 from ...model.commands.commands import Command
 from ...model.commands.results import Results
 from ...model.service.states import ServiceState
+from ..network.place import Place, require_place
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
 from .life_state import LifeState, Phase
@@ -31,13 +33,19 @@ class ServiceLink:
     """Ties the user's object to one life of an instance; after that life it refuses everything."""
 
     def __init__(
-        self, instance: LinkedInstance, class_name: str, life: LifeState, runner: BatchRunner
+        self,
+        instance: LinkedInstance,
+        class_name: str,
+        life: LifeState,
+        runner: BatchRunner,
+        place: Place | None = None,
     ) -> None:
         self.made_in = current_process()
         self._instance = instance
         self._class_name = class_name
         self._life = life
         self._runner = runner
+        self._place = place
 
     # --- what can be called ----------------------------------------------------------------------------
 
@@ -73,6 +81,20 @@ class ServiceLink:
                 raise NotRunning(f"{self.name}: {self._life.shutting_down.reason}")
         elif self._life.stop.wait(seconds):
             raise ServiceStopped(self._life.stop.reason)
+
+    def wait_for_port(self, port: int, timeout: float) -> None:
+        """Block until a port of the instance takes connections, or the life is stopped."""
+        place = require_place(self._place, self.name)
+        if not self.is_current:
+            place.wait_for_port(port, Deadline(timeout))
+            return
+        self._refuse_if_abandoned()
+        try:
+            place.wait_for_port(port, Deadline(timeout), self._life.stop)
+        except NotRunning:
+            if self._life.stop.cancelled and self._life.phase is not Phase.SHUTDOWN:
+                raise ServiceStopped(self._life.stop.reason) from None
+            raise
 
     def stop(self) -> None:
         """Stop the instance, without blocking."""

@@ -27,6 +27,8 @@ Kind = Literal[
     "invoice answered",
     "suspended",
     "resumed",
+    "network",
+    "network ended",
 ]
 
 
@@ -52,6 +54,7 @@ class Record:
         open: ids of the agreements that may not have ended.
         owed: ids of the agreements whose invoices are not answered.
         suspended: the instances that were left alive, by agreement id.
+        networks: ids of the private networks that were not ended.
         budget: GLM that the session may spend.
         paid: GLM of the accepted invoices.
     """
@@ -64,6 +67,7 @@ class Record:
     open: set[str] = field(default_factory=set)
     owed: set[str] = field(default_factory=set)
     suspended: dict[str, SuspendedInstance] = field(default_factory=dict)
+    networks: set[str] = field(default_factory=set)
     budget: Decimal = Decimal(0)
     paid: Decimal = Decimal(0)
 
@@ -80,7 +84,9 @@ class Record:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is open and nothing is owed."""
-        return not (self.allocations or self.planned or self.open or self.owed or self.suspended)
+        return not (
+            self.allocations or self.planned or self.open or self.owed or self.suspended or self.networks
+        )
 
 
 def _budget(record: Record, line: Line) -> None:
@@ -144,6 +150,14 @@ def _resumed(record: Record, line: Line) -> None:
     record.suspended.pop(line["id"], None)
 
 
+def _network(record: Record, line: Line) -> None:
+    record.networks.add(line["id"])
+
+
+def _network_ended(record: Record, line: Line) -> None:
+    record.networks.discard(line["id"])
+
+
 _CHANGES: Mapping[Kind, Callable[[Record, Line], None]] = {
     "budget": _budget,
     "allocation planned": _allocation_planned,
@@ -157,4 +171,6 @@ _CHANGES: Mapping[Kind, Callable[[Record, Line], None]] = {
     "invoice answered": _invoice_answered,
     "suspended": _suspended,
     "resumed": _resumed,
+    "network": _network,
+    "network ended": _network_ended,
 }

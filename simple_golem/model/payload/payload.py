@@ -98,6 +98,13 @@ class Payload:
         own = constraint("golem.runtime.name", "=", self.runtime)
         return given if own in given else (own, *given)
 
+    def with_capability(self, name: str) -> Payload:
+        """Return the payload for runtimes that have a capability, too."""
+        needed = constraint("golem.runtime.capabilities", "=", name)
+        if needed in self.constraints:
+            return self
+        return replace(self, constraints=(*self.constraints, needed))
+
     def with_image(self, location: ImageLocation) -> Payload:
         """Return the payload with its image found."""
         if self.manifest is not None:

@@ -50,6 +50,7 @@ class Binding(Protocol):
     def stopping(self) -> bool: ...
     def execute(self, commands: tuple[Command, ...], timeout: float | None) -> Results: ...
     def wait(self, seconds: float) -> None: ...
+    def wait_for_port(self, port: int, timeout: float) -> None: ...
     def stop(self) -> None: ...
 
 
@@ -226,6 +227,28 @@ class Service:
             ties.link.wait(seconds)
         elif ties.stopping:
             raise ServiceStopped(f"{ties.name} was stopped")
+
+    def wait_for_port(self, port: int, timeout: float = 30.0) -> None:
+        """Block until a server listens on a port of the instance, in its private network.
+
+        In a unit test it is not waited at all.
+
+        Args:
+            port: of the instance.
+            timeout: seconds at most.
+
+        Raises:
+            ServiceStopped: the instance is being stopped.
+            PortRefused, PortTimeout: no server did, in time.
+            NetworkLost, BadNetwork: the network has ended, or there is none.
+            BadWaitTime: `timeout` is no number of seconds.
+        """
+        _check_number("timeout", timeout, zero=True)
+        link = self._simple_golem.link
+        if link is not None:
+            link.wait_for_port(port, timeout)
+        else:
+            self.wait(0)
 
     def stop(self) -> None:
         """Have the instance stopped; does not block. The next `execute` or `wait` raises `ServiceStopped`."""

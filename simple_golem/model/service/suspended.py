@@ -18,6 +18,8 @@ class SuspendedInstance:
         app_session_id: under which the daemon tells of its notes and invoices.
         allocation_id: the budget of the session that suspended it, kept for what it costs meanwhile.
         volume: the volume of its image that whole output is put into; empty if there is none.
+        network_id, network_ip, ip: the daemon's id of its private network, its range of addresses, and the
+            instance's address in it; all empty if it has none.
     """
 
     name: str
@@ -26,3 +28,6 @@ class SuspendedInstance:
     app_session_id: str
     allocation_id: str
     volume: str = ""
+    network_id: str = ""
+    network_ip: str = ""
+    ip: str = ""

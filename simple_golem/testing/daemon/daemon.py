@@ -17,6 +17,7 @@ from .market.agreements import Agreements
 from .market.demands import Market
 from .money.allocations import Allocations
 from .money.documents import Document, Payments
+from .network import PrivateNetworks
 from .provider.desk import ProviderDesk, Providers, Trade
 from .routes import Handler, Routes, daemon_routes
 from .world import World
@@ -63,6 +64,7 @@ class Daemon:
         self.allocations = Allocations(self.world, self.node_id, funds)
         self.payments = Payments(self.world, self.allocations, pays=pays)
         self.bus = Bus(self.world)
+        self.networks = PrivateNetworks(self.world)
         self._trade = Trade(
             self.world,
             self.market,
@@ -75,6 +77,7 @@ class Daemon:
         self.market.sellers = self.providers
         self.agreements.partners = self.providers
         self.activities.hosts = self.providers
+        self.networks.hosts = self.providers
         for provider in providers:
             self.add(provider)
         own: dict[str, Handler] = {
@@ -83,7 +86,14 @@ class Daemon:
             "POST /_gsb/local/identity/List": self._list_identities,
             "GET /registry/v1/image/info": self._get_image,
         }
-        parts = (self.agreements, self.activities, self.allocations, self.payments, self.bus)
+        parts = (
+            self.agreements,
+            self.activities,
+            self.allocations,
+            self.payments,
+            self.bus,
+            self.networks,
+        )
         self._routes = Routes({**own, **daemon_routes(self.market, *parts)})
 
     def add(self, provider: FakeProvider) -> None:
@@ -121,6 +131,7 @@ class Daemon:
         with self.world.lock:
             self.market.forget_all()
             self.bus.forget_all()
+            self.networks.forget_all()
 
     def close(self) -> None:
         """End all requests and threads; blocks for functions of the test, at most 5 seconds each."""
@@ -130,6 +141,7 @@ class Daemon:
                 if activity.exe_unit is not None:
                     activity.exe_unit.die()
             self.bus.forget_all()
+            self.networks.forget_all()
         self.world.drop_all("the fake daemon is closed")
         self.world.clock.close()
         self.world.join(_JOIN_SECONDS)
@@ -147,6 +159,7 @@ class Daemon:
                 *(f"debit note {one.document_id}" for one in self._open_notes()),
                 *(f"invoice {one.document_id}" for one in self.payments.invoices.unanswered()),
                 *(f"service {address}" for address in self.bus.addresses),
+                *(f"network {network_id}" for network_id in self.networks.ids),
             ]
 
     def _open_notes(self) -> list[Document]:

@@ -11,6 +11,7 @@ from .market.agreements import Agreements
 from .market.demands import Market
 from .money.allocations import Allocations
 from .money.documents import Payments
+from .network import PrivateNetworks
 
 Handler = Callable[..., FakeAnswer]
 _ANY = "*"
@@ -44,12 +45,14 @@ def daemon_routes(
     allocations: Allocations,
     payments: Payments,
     bus: Bus,
+    networks: PrivateNetworks,
 ) -> dict[str, Handler]:
     """The daemon's own paths."""
     proposal = "/market-api/v1/demands/*/proposals/*"
     agreement = "/market-api/v1/agreements"
     activity = "/activity-api/v1/activity"
     payment = "/payment-api/v1"
+    network = "/net-api/v2/vpn/net"
     notes, invoices = payments.notes, payments.invoices
     return {
         "POST /market-api/v1/demands": market.post_demand,
@@ -98,6 +101,13 @@ def daemon_routes(
         f"GET {payment}/payments": payments.get_payments,
         f"POST {payment}/batchCycle": payments.post_cycle,
         f"POST {payment}/batchCycle/*/now": payments.post_pay_now,
+        f"POST {network}": networks.post,
+        f"GET {network}": networks.list_all,
+        f"DELETE {network}/*": networks.delete,
+        f"POST {network}/*/addresses": networks.post_address,
+        f"POST {network}/*/nodes": networks.post_node,
+        f"DELETE {network}/*/nodes/*": networks.delete_node,
+        f"GET {network}/*/tcp/*/*": networks.connect,
         "POST /gsb-api/v1/services": bus.post,
         "GET /gsb-api/v1/services/*": bus.connect,
         "DELETE /gsb-api/v1/services/*": bus.delete,

@@ -12,6 +12,8 @@ from email.utils import format_datetime
 from http.client import responses
 
 from ...background.forks import leave_socket_to_parent
+from ..daemon.files.bus import Service
+from ..daemon.network import PortConnection
 from ..request import (
     Call,
     ConnectionDropped,
@@ -22,6 +24,7 @@ from ..request import (
     Stream,
 )
 from .hang_ups import HangUps
+from .port_socket import PortSocket
 from .web_socket import ServiceSocket
 
 logger = logging.getLogger(__name__)
@@ -166,7 +169,7 @@ class _Connection:
             finally:
                 self._hang_ups.forget(self._socket)
             if answer.service is not None:
-                ServiceSocket(self._socket, head, answer.service).serve()
+                _web_socket(self._socket, head, answer.service).serve()
                 return
             if answer.stream is not None:
                 self._send_stream(answer, answer.stream)
@@ -214,6 +217,14 @@ class _Connection:
         finally:
             self._hang_ups.forget(self._socket)
             stream.close()
+
+
+def _web_socket(
+    connection: socket.socket, head: bytes, service: Service | PortConnection
+) -> ServiceSocket | PortSocket:
+    if isinstance(service, PortConnection):
+        return PortSocket(connection, head, service)
+    return ServiceSocket(connection, head, service)
 
 
 def _head(answer: FakeAnswer, now: datetime, length: str, is_last: bool = False) -> bytes:

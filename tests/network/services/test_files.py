@@ -39,8 +39,8 @@ from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.model.events import TransferProgress
 from simple_golem.yagna.client import Yagna
-from simple_golem.yagna.service_bus.gsb_call import SocketLost
 from simple_golem.yagna.service_bus.gsb_socket import GsbSocket
+from simple_golem.yagna.transport.socket_lost import SocketLost
 
 CHUNK = 40 * 1024
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 10_000_000)

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "progress": VALUES,
     "services": (*ENGINE, "progress"),
     "golem": (*ENGINE, "services"),
-    "__init__": (*VALUES, "_version", "services", "golem"),
+    "__init__": (*VALUES, "_version", "engine", "services", "golem"),
     # Only the command line knows the local network, and nothing knows the tests' daemon.
     "local": DAEMON,
     "testing": DAEMON,
@@ -69,6 +69,10 @@ LOADED_LATE = {
         "yagna/api/gsb.py",
         "from ..service_bus.gsb_socket import GsbSocket",
     ): "websockets; only files need it",
+    (
+        "yagna/api/network.py",
+        "from ..transport.web_socket import WebSocket",
+    ): "websockets; only connections to instances need it",
     (
         "local/supervisor/main.py",
         "importlib.import_module('..chain.server', __package__)",

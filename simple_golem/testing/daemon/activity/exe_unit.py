@@ -68,6 +68,7 @@ class ExeUnit:
         state: as the daemon tells it.
         files: what is in the container, by path.
         serves: whether it is there.
+        networks: its addresses in private networks, by the id of the network.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ExeUnit:
         self.state: StatePair = (INITIALIZED, None)
         self.files: dict[str, bytes] = {}
         self.serves = True
+        self.networks: dict[str, str] = {}
         self._world = world
         self._habits = habits
         self._transfer = transfer
@@ -183,6 +185,7 @@ class ExeUnit:
         if error is not None:
             raise CommandFailure(error)
         if name == "deploy":
+            self.networks = {one["id"]: one["nodeIp"] for one in details.get("net") or ()}
             given = list(details.get("volumes") or ())
             volumes = [{"name": path.strip("/"), "path": path} for path in (*self._habits.volumes, *given)]
             answer = {"valid": {"Ok": ""}, "vols": volumes, "startMode": "blocking"}

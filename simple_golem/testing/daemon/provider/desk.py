@@ -18,6 +18,7 @@ from ..files.transfers import Transfers
 from ..market.agreements import Agreement, Agreements
 from ..market.demands import Demand, Market, Offer, Proposal
 from ..money.documents import Payments
+from ..network import Server
 from ..records import MOST_RECORDS
 from ..world import World
 from .offer import (
@@ -341,6 +342,19 @@ class ProviderDesk:
             if not agreement.is_open:
                 self.ended(agreement)
 
+    # --- private networks -------------------------------------------------------------------------------
+
+    def has_deployed(self, network_id: str, ip: str) -> bool:
+        """Whether one of its activities has this address in a network."""
+        if self._presence is not Presence.HERE:
+            return False
+        units = [one.exe_unit for one in self._activities.values() if one.exe_unit is not None]
+        return any(one.serves and one.networks.get(network_id) == ip for one in units)
+
+    def server(self, port: int) -> Server | None:
+        """What listens on a port; None for nothing."""
+        return self.provider.servers.get(port)
+
     def _become(self, presence: Presence) -> None:
         with self._world.lock:
             self._presence = presence
@@ -389,6 +403,10 @@ class Providers:
 
     def add(self, desk: ProviderDesk) -> None:
         self._desks[desk.node_id] = desk
+
+    def host(self, node_id: str) -> ProviderDesk | None:
+        """The provider of this id; None if there is none."""
+        return next((desk for desk in self if desk.node_id == node_id), None)
 
     def __iter__(self) -> Iterator[ProviderDesk]:
         return iter(self._desks.values())

@@ -32,7 +32,7 @@ def offer_properties(provider: FakeProvider, subnet: str) -> dict[str, Any]:
         "golem.inf.storage.gib": 64.0,
         "golem.runtime.name": "vm",
         "golem.runtime.version": "0.3.0",
-        "golem.runtime.capabilities": ["manifest-support"],
+        "golem.runtime.capabilities": ["manifest-support", "vpn"],
         "golem.activity.caps.transfer.protocol": ["gftp", "http", "https"],
         "golem.srv.caps.multi-activity": True,
         "golem.com.scheme": "payu",

@@ -25,7 +25,7 @@ from simple_golem.engine.payment.journal import (
 from simple_golem.engine.payment.journal_record import JournalOwner, Record
 from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.session_journals import SessionJournals
-from simple_golem.model.events import Event
+from simple_golem.model.events import CleanedUp, Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
@@ -288,6 +288,24 @@ def test_an_agreement_that_its_journal_does_not_have_is_found_by_its_session(
     record = record_of("dead")
     assert (record.open, record.owed) == (set(), {"a9"})
     assert record.accounts["a9"].instance == "a session that was killed"
+
+
+def test_private_networks_are_ended_but_not_those_of_suspended_instances(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead", "a1")
+    books.write("network", id="net-1")
+    books.write("network", id="net-2")
+    books.write("network ended", id="net-2")
+    books.write("suspended", **asdict(SuspendedInstance("Hello-a1", "a1", "act-a1", "dead", "al-dead")))
+    books.close()
+    market.agreement("a1", "Approved")
+    assert cleaned(yagna, told) == (["Hello-a1"], [])
+    assert record_of("dead").networks == {"net-1"}
+    market.daemon.delete(f"{API}/net-api/v2/vpn/net/net-1", json=None)
+    clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, end_suspended=True)
+    assert record_of("dead").networks == set()
+    assert "network net-1 ended" in [one.what for one in told if isinstance(one, CleanedUp)]
 
 
 def test_an_allocation_that_was_planned_is_known_by_its_end(

@@ -18,8 +18,9 @@ from websockets.sync.server import ServerConnection, serve
 from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.service_bus.flexbuffers import decode, encode
-from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
+from simple_golem.yagna.service_bus.gsb_call import GsbRequest
 from simple_golem.yagna.service_bus.gsb_socket import GsbSocket
+from simple_golem.yagna.transport.socket_lost import SocketLost
 from tests.unit.yagna.conftest import API
 
 Handler = Callable[[ServerConnection], None]
@@ -216,7 +217,7 @@ def test_a_connection_that_was_reset_is_a_lost_socket():
             connection.close()
             assert select.select([carrier], [], [], 5)[0]
             if action == "flush":
-                carrier._unsent += b"more"
+                carrier._web_socket._unsent += b"more"
             with pytest.raises(SocketLost, match=r"reset|Broken pipe"):
                 getattr(carrier, action)()
             carrier.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
-from ..errors import BadRespawn
+from ...errors import BadRespawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""The private networks of a session, and the connections to instances in them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from ...background.cancellation import Scope
+from ...errors import GolemError
+from ...model.service.suspended import SuspendedInstance
+from ...yagna.api.network import NetworkApi
+from .connector import Connector
+from .network import Network, Write, host_name_of
+from .place import Connections, Place
+from .pump import Pump
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_IP = "192.168.0.0/24"
+
+
+class Networks:
+    """Makes networks, and ends them with the session; used by any thread."""
+
+    def __init__(self, api: NetworkApi, journal: Write, stop: Scope) -> None:
+        """Args:
+        api: the daemon's.
+        journal: writes a line to the journal.
+        stop: cancelled when the session ends.
+        """
+        self._api = api
+        self._journal = journal
+        self._connections = Connections(Connector(api), Pump(), stop)
+        self._lock = threading.Lock()
+        self._networks: list[Network] = []
+        self._default: Network | None = None
+        self._adopted: dict[str, Network] = {}
+        self.own_node_id = ""
+
+    def create(self, ip: str) -> Network:
+        """Make a network; blocks for requests.
+
+        Raises:
+            BadNetwork: `ip` is no range of addresses.
+        """
+        network = self._new(ip)
+        network.make()
+        return network
+
+    def _new(self, ip: str) -> Network:
+        network = Network(self._api, ip, self.own_node_id, self._journal)
+        with self._lock:
+            self._networks.append(network)
+        return network
+
+    def default(self) -> Network:
+        """Return the session's own network; blocks for requests when it is first needed, and made."""
+        with self._lock:
+            network = self._default
+            if network is None:
+                network = self._default = Network(self._api, DEFAULT_IP, self.own_node_id, self._journal)
+                self._networks.append(network)
+        network.make()
+        return network
+
+    def of_suspended(self, suspended: SuspendedInstance) -> Network:
+        """Return the network of a suspended instance, which is not taken over before `adopt`."""
+        with self._lock:
+            network = self._adopted.get(suspended.network_id)
+        if network is None:
+            network = self._new(suspended.network_ip)
+            with self._lock:
+                self._adopted[suspended.network_id] = network
+        return network
+
+    def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
+        """Take over the networks of suspended instances, which are resumed."""
+        for network_id, network in list(self._adopted.items()):
+            agreements = [one.agreement_id for one in suspended if one.network_id == network_id]
+            if agreements:
+                network.adopt(network_id, agreements)
+
+    def place_of(self, suspended: SuspendedInstance, group: object) -> Place | None:
+        """Return the place of a suspended instance; None if it had none.
+
+        Raises:
+            BadNetwork: another instance has its address.
+        """
+        if not suspended.network_ip:
+            return None
+        network = self.of_suspended(suspended)
+        return self.places(network, [suspended.name], group, [suspended.ip])[0]
+
+    def places(
+        self, network: Network, names: Sequence[str], group: object, wanted: Sequence[str] | None = None
+    ) -> list[Place]:
+        """Give places to new instances.
+
+        Args:
+            network: in which.
+            names: the names of the instances.
+            group: their cluster.
+            wanted: their addresses; None: the next ones that are free.
+
+        Raises:
+            BadNetwork: they can't have these addresses, or the network was closed.
+        """
+        host_names = [host_name_of(name) for name in names]
+        addresses = network.enter(host_names, group, wanted)
+        return [
+            Place(network, ip, name, group, self._connections)
+            for ip, name in zip(addresses, host_names, strict=True)
+        ]
+
+    def end_all(self, scope: Scope) -> None:
+        """End all networks but those that suspended instances need; blocks for requests."""
+        with self._lock:
+            networks = list(self._networks)
+        for network in networks:
+            try:
+                network.end(scope)
+            except GolemError as error:
+                logger.warning("%r could not be ended; it ends with the daemon: %s", network, error)
+
+    def close(self, timeout: float) -> bool:
+        """End all connections; whether their thread has ended within `timeout` seconds."""
+        return self._connections.pump.close(timeout)

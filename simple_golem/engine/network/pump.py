@@ -1,0 +1,179 @@
+"""The thread that passes on the bytes of all connections to instances."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ...background.threads import EngineThread
+from .tunnel import Tunnel
+
+logger = logging.getLogger(__name__)
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Pump:
+    """Serves any number of tunnels with one thread, which lives from the first one to `close`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: deque[Callable[[], object]] = deque()
+        self._tunnels: set[Tunnel] = set()
+        # Those that wait for a moment.
+        self._timed: set[Tunnel] = set()
+        self._thread: EngineThread | None = None
+        self._closed = False
+        self._wake: int | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._registered: dict[int, int] = {}
+
+    def add(self, tunnel: Tunnel) -> bool:
+        """Serve a tunnel; does not block. False, and the tunnel is ended, if the pump was closed."""
+        with self._lock:
+            is_open = not self._closed
+            if is_open:
+                if self._thread is None:
+                    reader, self._wake = os.pipe()
+                    os.set_blocking(reader, False)
+                    os.set_blocking(self._wake, False)
+                    self._thread = EngineThread("golem-connections", self._run, reader).start()
+                self._order_locked(lambda: self._add(tunnel))
+        if not is_open:
+            tunnel.end(broken=True)
+        return is_open
+
+    def end(self, tunnel: Tunnel, *, broken: bool) -> None:
+        """End a tunnel soon; does not block.
+
+        Args:
+            tunnel: one that was added.
+            broken: whether the local side gets an error; else it gets an end of the data.
+        """
+        with self._lock:
+            if not self._closed:
+                self._order_locked(lambda: self._end(tunnel, broken))
+
+    def close(self, timeout: float) -> bool:
+        """End all tunnels and the thread; returns whether it has ended within `timeout` seconds."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+            if thread is not None:
+                self._order_locked(lambda: None)
+        return thread is None or thread.join(timeout)
+
+    def _order_locked(self, order: Callable[[], object]) -> None:
+        self._orders.append(order)
+        if self._wake is not None:
+            with contextlib.suppress(
+                BlockingIOError
+            ):  # there are enough bytes in the pipe to wake the thread
+                os.write(self._wake, b"w")
+
+    # --- on the thread ---------------------------------------------------------------------------------
+
+    def _run(self, reader: int) -> None:
+        with selectors.DefaultSelector() as selector:
+            self._selector = selector
+            selector.register(reader, _READ, None)
+            while True:
+                for key, events in selector.select(self._time_left()):
+                    if key.data is None:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(reader, 4096)
+                    else:
+                        self._serve(key.data, events)
+                self._look()
+                if self._carry_out_orders():
+                    break
+            for tunnel in list(self._tunnels):
+                self._end(tunnel, True)
+        with self._lock:
+            wake, self._wake = self._wake, None
+        os.close(reader)
+        if wake is not None:
+            os.close(wake)
+
+    def _carry_out_orders(self) -> bool:
+        """Carry out all orders; whether the thread is to end."""
+        while True:
+            with self._lock:
+                if not self._orders:
+                    return self._closed
+                order = self._orders.popleft()
+            order()
+
+    def _time_left(self) -> float | None:
+        moments = [moment for one in self._timed if (moment := one.next_look) is not None]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for tunnel in [one for one in self._timed if (moment := one.next_look) is not None and moment <= now]:
+            self._guarded(tunnel, tunnel.look)
+
+    def _serve(self, task: tuple[Tunnel, bool], events: int) -> None:
+        tunnel, is_channel = task
+        if events & _READ and not tunnel.over:
+            self._guarded(tunnel, tunnel.receive if is_channel else tunnel.read_local)
+        if events & _WRITE and not tunnel.over:
+            self._guarded(tunnel, tunnel.flush if is_channel else tunnel.write_local)
+
+    def _guarded(self, tunnel: Tunnel, act: Callable[[], Any]) -> None:
+        descriptors = tunnel.channel.fileno(), tunnel.local.fileno()
+        try:
+            act()
+        except Exception:
+            # A defect must end this connection only.
+            logger.exception("a connection to an instance failed")
+            tunnel.end(broken=True)
+        self._update(tunnel, descriptors)
+
+    def _add(self, tunnel: Tunnel) -> None:
+        self._tunnels.add(tunnel)
+        self._guarded(tunnel, tunnel.write_local)
+
+    def _end(self, tunnel: Tunnel, broken: bool) -> None:
+        if tunnel in self._tunnels:
+            self._guarded(tunnel, lambda: tunnel.end(broken=broken))
+
+    def _update(self, tunnel: Tunnel, descriptors: tuple[int, int]) -> None:
+        """Wait for what the tunnel waits for now."""
+        channel, local = descriptors
+        if tunnel.over:
+            self._wait_for(channel, 0, None)
+            self._wait_for(local, 0, None)
+            self._tunnels.discard(tunnel)
+            self._timed.discard(tunnel)
+            return
+        if tunnel.next_look is None:
+            self._timed.discard(tunnel)
+        else:
+            self._timed.add(tunnel)
+        on_channel = (_READ if tunnel.reads_channel else 0) | (_WRITE if tunnel.channel.unsent else 0)
+        on_local = (_READ if tunnel.reads_local else 0) | (_WRITE if tunnel.writes_local else 0)
+        self._wait_for(channel, on_channel, (tunnel, True))
+        self._wait_for(local, on_local, (tunnel, False))
+
+    def _wait_for(self, descriptor: int, events: int, task: tuple[Tunnel, bool] | None) -> None:
+        assert self._selector is not None
+        before = self._registered.get(descriptor, 0)
+        if events == before:
+            return
+        if not events:
+            del self._registered[descriptor]
+            self._selector.unregister(descriptor)
+            return
+        self._registered[descriptor] = events
+        if before:
+            self._selector.modify(descriptor, events, task)
+        else:
+            self._selector.register(descriptor, events, task)

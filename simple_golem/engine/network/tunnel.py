@@ -1,0 +1,229 @@
+"""One connection to an instance: a local socket, and the daemon's WebSocket to the port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...background.forks import leave_socket_to_parent
+from ...yagna.api.network import MOST_MESSAGE_BYTES
+from ...yagna.transport.socket_lost import SocketLost
+
+# No more than that waits in this process, in each direction.
+_MOST_WAITING_BYTES = 256 * 1024
+# After the end of what the local side sends, the instance may still answer. If it is silent for so long, the
+# local side is taken to be closed: that can't be seen.
+_LINGER_SECONDS = 5.0
+# The daemon shows an end (FIN) of the instance by dropping the connection, 60 to 90 seconds later. A drop
+# that comes sooner after the last data is a reset.
+_SHORTEST_FIN_SECONDS = 45.0
+# The daemon drops a connection that has not answered its pings for 15 seconds.
+_KEEP_ALIVE_SECONDS = 4.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Channel(Protocol):
+    """The WebSocket, as a tunnel uses it."""
+
+    def fileno(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    def receive(self) -> list[bytes]: ...
+    def send(self, message: bytes) -> None: ...
+    def keep_alive(self) -> None: ...
+    def flush(self) -> None: ...
+    def close(self, *, reset: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a connection.
+
+    Attributes:
+        idle_timeout: seconds without data from the instance after which it counts as ended; None: never.
+        max_bytes_per_second: how fast data goes to the instance; None: as the daemon takes it.
+    """
+
+    idle_timeout: float | None = None
+    max_bytes_per_second: float | None = None
+
+
+class Tunnel:
+    """Passes bytes on in both directions; nothing blocks, and only the thread of the pump calls it.
+
+    Attributes:
+        sent, received: how many bytes have gone to the instance and come from it.
+        over: whether it has ended.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        local: socket.socket,
+        first: Sequence[bytes],
+        limits: Limits,
+        on_end: Callable[[Tunnel], object],
+    ) -> None:
+        """Args:
+        channel: the open WebSocket.
+        local: the local socket; both belong to the tunnel from now on.
+        first: what has come from the instance already.
+        limits: of this connection.
+        on_end: called once, when it has ended.
+        """
+        self.channel = channel
+        self.local = local
+        self.sent = self.received = 0
+        self.over = False
+        self._limits = limits
+        self._on_end = on_end
+        self._to_local = bytearray()
+        self._local_ended = False
+        self._last_data = self._last_alive = time.monotonic()
+        # None: more may be sent now.
+        self._paced_until: float | None = None
+        local.setblocking(False)
+        leave_socket_to_parent(local)
+        for message in first:
+            self._take(message)
+
+    # --- what it waits for -----------------------------------------------------------------------------
+
+    @property
+    def reads_channel(self) -> bool:
+        return len(self._to_local) < _MOST_WAITING_BYTES
+
+    @property
+    def reads_local(self) -> bool:
+        return (
+            not self._local_ended and self.channel.unsent < _MOST_WAITING_BYTES and self._paced_until is None
+        )
+
+    @property
+    def writes_local(self) -> bool:
+        return bool(self._to_local)
+
+    @property
+    def next_look(self) -> float | None:
+        """When `look` is to be called, on the monotonic clock; None: not because of time."""
+        moments = []
+        if self._paced_until is not None:
+            moments.append(self._paced_until)
+        if self._limits.idle_timeout is not None and not self._to_local:
+            moments.append(self._last_data + self._limits.idle_timeout)
+        if self._local_ended and not self.channel.unsent:
+            moments.append(self._last_data + _LINGER_SECONDS)
+        if not self.reads_channel:
+            moments.append(self._last_alive + _KEEP_ALIVE_SECONDS)
+        return min(moments) if moments else None
+
+    def look(self) -> None:
+        """Do what its time has come for."""
+        now = time.monotonic()
+        if self._paced_until is not None and now >= self._paced_until:
+            self._paced_until = None
+        idle = self._limits.idle_timeout
+        if (self._local_ended and now >= self._last_data + _LINGER_SECONDS and not self.channel.unsent) or (
+            idle is not None and now >= self._last_data + idle and not self._to_local
+        ):
+            self.end()
+        elif not self.reads_channel and now >= self._last_alive + _KEEP_ALIVE_SECONDS:
+            self._last_alive = now
+            self._with_channel(self.channel.keep_alive)
+
+    # --- what it does ----------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """Take what has come from the instance."""
+        try:
+            messages = self.channel.receive()
+        except SocketLost:
+            self._lost()
+            return
+        for message in messages:
+            self._take(message)
+        self.write_local()
+
+    def _take(self, message: bytes) -> None:
+        if message:
+            self._last_data = time.monotonic()
+            self.received += len(message)
+            self._to_local += message
+
+    def write_local(self) -> None:
+        """Pass on what the local socket takes."""
+        try:
+            while self._to_local:
+                sent = self.local.send(self._to_local)
+                del self._to_local[:sent]
+                self._last_data = time.monotonic()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.end()
+
+    def flush(self) -> None:
+        """Send what waits for the daemon."""
+        self._with_channel(self.channel.flush)
+
+    def read_local(self) -> None:
+        """Pass on what the local side has sent."""
+        try:
+            data = self.local.recv(self._most_now())
+        except BlockingIOError:
+            return
+        except OSError:
+            self.end()
+            return
+        if not data:
+            self._local_ended = True
+            self._last_data = time.monotonic()
+            return
+        self.sent += len(data)
+        self._pace(len(data))
+        self._with_channel(lambda: self.channel.send(data))
+
+    def _most_now(self) -> int:
+        speed = self._limits.max_bytes_per_second
+        return MOST_MESSAGE_BYTES if speed is None else max(1, min(MOST_MESSAGE_BYTES, int(speed / 10)))
+
+    def _pace(self, count: int) -> None:
+        if self._limits.max_bytes_per_second is not None:
+            self._paced_until = time.monotonic() + count / self._limits.max_bytes_per_second
+
+    def _with_channel(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except SocketLost:
+            self._lost()
+
+    # --- the end ---------------------------------------------------------------------------------------
+
+    def _lost(self) -> None:
+        """The daemon has dropped the connection."""
+        self.end(broken=time.monotonic() - self._last_data < _SHORTEST_FIN_SECONDS)
+
+    def end(self, *, broken: bool = False) -> None:
+        """End it; what has come is still passed on, as far as the local socket takes it.
+
+        Args:
+            broken: whether the local side gets an error; else it gets an end of the data.
+        """
+        if self.over:
+            return
+        self.over = True
+        with contextlib.suppress(OSError):
+            while self._to_local:
+                sent = self.local.send(self._to_local)
+                del self._to_local[:sent]
+        if broken or self._to_local:
+            with contextlib.suppress(OSError):
+                self.local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.local.close()
+        self.channel.close()
+        self._on_end(self)

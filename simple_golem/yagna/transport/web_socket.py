@@ -1,0 +1,182 @@
+"""A WebSocket of the daemon that never blocks after its connection, so that one thread serves many.
+
+Loaded late: `websockets` takes time to load, and few sessions need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from urllib.parse import urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from ...background.forks import leave_socket_to_parent
+from .http import CONNECT_SECONDS
+from .socket_lost import SocketLost
+
+_READ_BYTES = 256 * 1024
+# SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class WebSocket:
+    """One WebSocket, from its request on.
+
+    Attributes:
+        opened: whether the daemon has accepted it.
+    """
+
+    def __init__(self, url: str, app_key: str, subprotocol: str | None = None) -> None:
+        """Connect; blocks for the connection only, 3 seconds at most.
+
+        Args:
+            url: `http://…` or `https://…`.
+            app_key: of the daemon.
+            subprotocol: the one to ask for, if any.
+
+        Raises:
+            SocketLost: there was no connection.
+        """
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        try:
+            self._socket = socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if secure:
+                context = ssl.create_default_context()
+                self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+        except OSError as error:
+            raise SocketLost(f"no connection to {url}: {error}") from error
+        self._socket.setblocking(False)
+        leave_socket_to_parent(self._socket)
+        self._unsent = bytearray()
+        self._fragments: list[bytes] = []
+        uri = parse_uri("ws" + url.removeprefix("http"))
+        subprotocols = None if subprotocol is None else [subprotocol]
+        self._protocol = ClientProtocol(uri, subprotocols=subprotocols, max_size=None)  # type: ignore[arg-type]
+        request = self._protocol.connect()
+        request.headers["Authorization"] = f"Bearer {app_key}"
+        self._protocol.send_request(request)
+        self.opened = False
+        try:
+            self.flush()
+        except SocketLost:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The socket's file descriptor, for a selector."""
+        return self._socket.fileno()
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes were not sent yet: call `flush` again when the socket is writable."""
+        return len(self._unsent)
+
+    def receive(self) -> list[bytes]:
+        """Read the whole messages that have come; does not block.
+
+        Raises:
+            SocketLost: the WebSocket has ended, or the daemon refused it.
+        """
+        try:
+            data = self._socket.recv(_READ_BYTES)
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+                data += self._socket.recv(self._socket.pending())
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return []
+        except OSError as error:
+            raise SocketLost(str(error)) from error
+        if not data:
+            raise SocketLost("the daemon closed the connection")
+        self._protocol.receive_data(data)
+        events = self._protocol.events_received()
+        messages = [message for event in events for message in self._messages_in(event)]
+        if self._protocol.state in (State.CLOSING, State.CLOSED):
+            raise SocketLost(f"the daemon closed the WebSocket ({events[-1:]})")
+        self.flush()
+        return messages
+
+    def _messages_in(self, event: object) -> list[bytes]:
+        if isinstance(event, Response):
+            self._check_handshake()
+            self.opened = True
+            return []
+        if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.CONT):
+            return []
+        if event.fin and not self._fragments:
+            return [bytes(event.data)]
+        self._fragments.append(bytes(event.data))
+        if not event.fin:
+            return []
+        message = b"".join(self._fragments)
+        self._fragments.clear()
+        return [message]
+
+    def _check_handshake(self) -> None:
+        error = self._protocol.handshake_exc
+        if isinstance(error, InvalidStatus):
+            body = bytes(error.response.body or b"").decode(errors="replace")
+            raise SocketLost(str(error), error.response.status_code, body)
+        if isinstance(error, (InvalidHandshake, WebSocketException, OSError)):
+            raise SocketLost(str(error)) from error
+
+    def send(self, message: bytes) -> None:
+        """Send a message of bytes, or as much of it as is possible without blocking; `unsent` says the rest.
+
+        Raises:
+            SocketLost: the connection has ended.
+        """
+        self._protocol.send_binary(message)
+        self.flush()
+
+    def keep_alive(self) -> None:
+        """Tell the daemon that this side is there: while nothing is read, its pings are not answered.
+
+        Raises:
+            SocketLost: the connection has ended.
+        """
+        self._protocol.send_pong(b"")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send as much as is possible without blocking.
+
+        Raises:
+            SocketLost: the connection has ended.
+        """
+        for part in self._protocol.data_to_send():
+            self._unsent += part
+        try:
+            while self._unsent:
+                sent = self._socket.send(self._unsent)
+                del self._unsent[:sent]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError as error:
+            raise SocketLost(str(error)) from error
+
+    def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
+        """End the connection at once, so that whoever waits for it is woken; from any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(how)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close the connection; does not block.
+
+        Args:
+            reset: whether to send a reset (RST) instead of an end.
+        """
+        if reset:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.close()

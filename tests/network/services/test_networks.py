@@ -1,0 +1,201 @@
+"""Private networks on the real daemon: instances reach each other, and a script reaches their ports."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from simple_golem import Golem, Instance, Run, Service, UploadBytes
+from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.errors import NetworkLost, NotRunning, PortRefused, PortTimeout
+from simple_golem.local.local_golem import LocalGolem
+
+pytestmark = pytest.mark.usefixtures("golem_environment")
+
+PORT = 7000
+SIZE = 2_000_000
+# What an end may take, at three times its length.
+ENDED_SECONDS = 3 * 5.0
+
+SERVER = """
+import hashlib, os, socket, threading
+
+def serve(connection):
+    with connection:
+        kind = connection.recv(1)
+        if kind == b"E":
+            while data := connection.recv(65536):
+                connection.sendall(data)
+        elif kind == b"D":
+            data = os.urandom(int(connection.recv(12)))
+            connection.sendall(hashlib.sha256(data).digest() + data)
+            connection.recv(1)
+        elif kind == b"U":
+            left, digest = int(connection.recv(12)), hashlib.sha256()
+            while left:
+                data = connection.recv(65536)
+                left -= len(data)
+                digest.update(data)
+            connection.sendall(digest.digest())
+            connection.recv(1)
+
+server = socket.create_server(("0.0.0.0", 7000), backlog=128)
+while True:
+    connection, _ = server.accept()
+    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+"""
+ASK = (
+    "python3 -c \"import socket; c = socket.create_connection(('{}', 7000), 10); "
+    "c.sendall(b'Ehello'); print(c.recv(10).decode())\""
+)
+
+
+class Server(Service):
+    def start(self):
+        self.execute(
+            UploadBytes(SERVER.encode(), "/golem/work/server.py"),
+            Run.shell("python3 /golem/work/server.py > /golem/work/log 2>&1 &"),
+        )
+        self.wait_for_port(PORT)
+
+
+@pytest.fixture
+def golem() -> Iterator[Golem]:
+    with Golem(1) as golem:
+        yield golem
+
+
+def received(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = connection.recv(min(65536, count - len(data)))
+        assert piece, f"the end after {len(data)} of {count} bytes"
+        data += piece
+    return data
+
+
+def echoed(instance: Instance) -> socket.socket:
+    """An open connection to the echo."""
+    connection = instance.connect(PORT)
+    connection.sendall(b"Ehello")
+    assert received(connection, 5) == b"hello"
+    return connection
+
+
+def test_instances_of_one_cluster_and_of_two_reach_each_other_by_name_and_address(golem):
+    cluster = golem.run_service(Server, num_instances=2, network=True)
+    one, two = cluster.wait_until_running(60)
+
+    class Other(Server):
+        pass
+
+    (third,) = golem.run_service(Other, network=True).wait_until_running(60)
+    assert [instance.ip for instance in (one, two, third)] == ["192.168.0.2", "192.168.0.3", "192.168.0.4"]
+    for asking, asked in ((one, "server-2"), (two, "server-1"), (third, "server-1"), (one, "192.168.0.4")):
+        assert asking.execute(Run.shell(ASK.format(asked))).stdout == "hello\n", (asking, asked)
+    # The real runtime's names are those of the deploy: whoever came later has no name there.
+    assert not one.execute(Run.shell(ASK.format("other-1")), check=False).success
+
+
+def test_data_arrives_whole_in_both_directions_and_bad_ports_are_errors(golem):
+    (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
+    with instance.connect(PORT, timeout=60) as connection:
+        connection.sendall(b"D%012d" % SIZE)
+        digest = received(connection, 32)
+        assert hashlib.sha256(received(connection, SIZE)).digest() == digest
+    with instance.connect(PORT, timeout=60) as connection:
+        data = os.urandom(SIZE)
+        connection.sendall(b"U%012d" % SIZE + data)
+        assert received(connection, 32) == hashlib.sha256(data).digest()
+    with pytest.raises(PortRefused):
+        instance.connect(PORT + 1, timeout=0.5)
+    # An address of the network at which nobody is.
+    instance.place.ip = "192.168.0.99"
+    with pytest.raises(PortTimeout):
+        instance.connect(PORT, timeout=1)
+
+
+def test_connections_end_with_their_instance_and_with_the_golem(golem):
+    cluster = golem.run_service(Server, num_instances=2, network=True)
+    one, two = cluster.wait_until_running(60)
+    stopped, closed = echoed(one), [echoed(two) for _ in range(50)]
+    left = Deadline(ENDED_SECONDS)
+    one.stop()
+    with pytest.raises(ConnectionResetError):
+        stopped.recv(1)
+    with pytest.raises(NotRunning):
+        one.connect(PORT)
+    golem.close()
+    for connection in closed:
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+    assert not left.passed
+    assert not [one for one in threading.enumerate() if one.name == "golem-connections"]
+    for connection in (stopped, *closed):
+        connection.close()
+
+
+def test_an_idle_connection_outlives_the_daemons_pings(golem):
+    # The daemon drops whoever does not answer them for 15 seconds.
+    (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
+    with echoed(instance) as connection:
+        Scope().wait(17)
+        connection.sendall(b"still there")
+        assert received(connection, 11) == b"still there"
+
+
+def test_an_http_client_and_a_web_server(golem):
+    class Web(Service):
+        def start(self):
+            script = "cd /golem/work && echo hello > index.html && (python3 -m http.server 80 &)"
+            self.execute(Run.shell(script))
+            self.wait_for_port(80)
+
+    (instance,) = golem.run_service(Web, network=True).wait_until_running(60)
+    client = http.client.HTTPConnection(instance.host_name)
+    client.sock = instance.connect(80)
+    client.request("GET", "/index.html")
+    assert client.getresponse().read() == b"hello\n"
+    client.close()
+
+
+@pytest.fixture
+def fresh_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalGolem]:
+    with LocalGolem(providers=2) as network:
+        for name, value in network.environment.items():
+            monkeypatch.setenv(name, value)
+        yield network
+
+
+def test_the_daemon_restarted_under_open_connections_and_a_provider_that_vanishes(fresh_network):
+    with Golem(1, raise_failures=False, health_interval=1) as golem:
+        cluster = golem.run_service(Server, num_instances=2, network=True)
+        one, two = cluster.wait_until_running(60)
+        connection = echoed(one)
+        fresh_network.kill_requestor_daemon()
+        fresh_network.restart_requestor_daemon()
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+        connection.close()
+        for instance in (one, two):
+            with pytest.raises(NetworkLost, match="restarted"):
+                instance.connect(PORT)
+            assert instance.execute(Run("/bin/echo", "alive")).stdout == "alive\n"
+        # A new network, which carries data at once.
+        (third,) = [golem.run_service(Server, network=golem.create_network("10.0.0.0/24")).instances[0]]
+        one.stop()
+        third.wait_for("running", 60)
+        connection = third.connect(PORT, timeout=ENDED_SECONDS)
+        connection.sendall(b"D%012d" % 50_000_000)
+        received(connection, 32)
+        fresh_network.provider(third.provider_name).die()
+        # It ends with an error, within the limit of the health check, and never hangs.
+        with pytest.raises(ConnectionResetError):
+            received(connection, 50_000_000)
+        connection.close()

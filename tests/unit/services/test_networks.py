@@ -1,0 +1,441 @@
+"""Clusters in private networks, on a daemon in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from simple_golem import Deploy, Golem, Network, Start
+from simple_golem.errors import (
+    BadCommandList,
+    BadNetwork,
+    NetworkLost,
+    NotRunning,
+    PortRefused,
+    PortTimeout,
+    ServiceFailed,
+    ServiceStopped,
+)
+from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
+from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, started
+from tests.unit.conftest import eventually
+
+
+def echo(connection: socket.socket) -> None:
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+def greet(connection: socket.socket) -> None:
+    connection.sendall(b"welcome")
+    connection.recv(1)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
+    providers = [FakeProvider(servers={7: echo, 21: greet}) for _ in range(3)]
+    with FakeYagna(providers) as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+        assert fake.leftovers() == []
+
+
+@pytest.fixture
+def golem(fake: FakeYagna) -> Iterator[Golem]:
+    with Golem(1, raise_failures=False) as golem:
+        yield golem
+
+
+def deploys(fake: FakeYagna) -> list[dict[str, Any]]:
+    """The details of all `deploy` commands, by the address of the instance."""
+    commands = [command for provider in fake.providers for command in provider.commands]
+    found = [command["deploy"] for command in commands if "deploy" in command]
+    return sorted(found, key=lambda one: str(one.get("net")))
+
+
+def requests_of(fake: FakeYagna, method: str, path: str) -> list[FakeRequest]:
+    return [one for one in fake.requests if one.method == method and re.search(path, one.path)]
+
+
+# --- networks and addresses ----------------------------------------------------------------------------
+
+
+def test_each_instance_has_an_address_and_a_name_and_learns_those_of_the_others(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    cluster = golem.run_service(Idle, num_instances=2, network=True)
+    instances = cluster.wait_until_running(SECONDS)
+    assert [(one.ip, one.host_name) for one in instances] == [
+        ("192.168.0.2", "idle-1"),
+        ("192.168.0.3", "idle-2"),
+    ]
+    hosts = {"idle-1": "192.168.0.2", "idle-2": "192.168.0.3"}
+    for deploy, instance in zip(deploys(fake), instances, strict=True):
+        (net,) = deploy["net"]
+        assert net["nodeIp"] == instance.ip
+        assert net["nodes"]["192.168.0.1"] == fake.node_id
+        assert net["nodes"][instance.ip] == instance.provider_id
+        assert deploy["hosts"] == hosts
+    assert len(requests_of(fake, "POST", "/net$")) == 1
+    assert "vpn" in json.dumps([json.loads(one.body) for one in requests_of(fake, "POST", "/demands$")])
+
+
+def test_two_clusters_share_the_golems_own_network(fake: FakeYagna, golem: Golem) -> None:
+    one = started(golem, network=True)
+    other = started(golem, network=True)
+    assert (one.ip, other.ip) == ("192.168.0.2", "192.168.0.3")
+    assert deploys(fake)[1]["net"][0]["nodes"].keys() == {"192.168.0.1", "192.168.0.2", "192.168.0.3"}
+    assert deploys(fake)[1]["hosts"] == {"idle-1": "192.168.0.2", "idle-2": "192.168.0.3"}
+
+
+class Named(Idle):
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "server"
+
+
+def test_where_two_clusters_use_one_name_each_finds_its_own(fake: FakeYagna, golem: Golem) -> None:
+    started(golem, Named, network=True)
+    started(golem, Named, network=True)
+    assert [deploy["hosts"] for deploy in deploys(fake)] == [
+        {"server": "192.168.0.2"},
+        {"server": "192.168.0.3"},
+    ]
+
+
+def test_a_network_of_ones_own_has_fixed_addresses_and_ends_with_its_block(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    with golem.create_network("10.1.0.0/24") as network:
+        instance = started(golem, network=network, network_addresses=["10.1.0.77"])
+        assert instance.ip == "10.1.0.77"
+        assert network.hosts == {"idle-1": "10.1.0.77"}
+        assert repr(network) == "<Network 10.1.0.0/24: 1 instances>"
+        assert isinstance(network, Network)
+        with pytest.raises(BadNetwork, match="taken"):
+            golem.run_service(Idle, network=network, network_addresses=["10.1.0.77"])
+    assert len(requests_of(fake, "DELETE", "/net/")) == 1
+    with pytest.raises(NetworkLost, match="idle-1"):
+        instance.connect(7)
+    with pytest.raises(BadNetwork, match="was closed"):
+        golem.run_service(Idle, network=network)
+    network.close()
+    assert len(requests_of(fake, "DELETE", "/net/")) == 1
+
+
+def test_an_address_is_free_again_after_the_last_life(fake: FakeYagna, golem: Golem) -> None:
+    network = golem.create_network("10.1.0.0/30")
+    first = started(golem, network=network)
+    with pytest.raises(BadNetwork, match="0 free addresses"):
+        golem.run_service(Idle, network=network)
+    first.stop()
+    assert started(golem, network=network).ip == first.ip == "10.1.0.2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"network": "192.168.0.0/24"}, BadNetwork, "give True for the Golem's own network"),
+        ({"network": 1}, BadNetwork, "give True"),
+        ({"network_addresses": ["192.168.0.5"]}, BadNetwork, r"give network=golem\.create_network"),
+        ({"network": True, "network_addresses": ["10.0.0.5"]}, BadNetwork, "no address of an instance"),
+        ({"network": True, "num_instances": 254}, BadNetwork, "253 free addresses"),
+    ],
+)
+def test_a_senseless_network_is_refused_at_the_call(
+    fake: FakeYagna, golem: Golem, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        golem.run_service(Idle, **arguments)
+    assert golem.clusters == ()
+    assert requests_of(fake, "POST", "/demands$") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"ip": "10.0.0.0/99"}, BadNetwork, "give a range"),
+        ({"owner_ip": "192.168.0.9"}, TypeError, "first address"),
+        ({"mask": "255.255.255.0"}, TypeError, "range of addresses"),
+        ({"gateway": "192.168.0.9"}, TypeError, "no gateway"),
+        ({"size": 3}, TypeError, "no such argument"),
+    ],
+)
+def test_arguments_of_yapapi_are_refused_with_the_reason(
+    fake: FakeYagna, golem: Golem, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        golem.create_network(**arguments)
+    assert requests_of(fake, "POST", "/net$") == []
+
+
+class OwnDeploy(Idle):
+    def __init__(self, *commands: Any) -> None:
+        super().__init__()
+        self.commands = list(commands)
+
+    def deploy(self) -> Any:
+        return self.commands
+
+
+def test_a_deploy_of_ones_own_keeps_what_it_says(fake: FakeYagna, golem: Golem) -> None:
+    class Own(OwnDeploy):
+        def __init__(self) -> None:
+            super().__init__(Deploy(env={"A": "1"}, hosts={"x": "10.0.0.1"}), Start())
+            self.name = "My Server"
+
+    assert started(golem, Own, network=True).host_name == "my-server"
+    (deploy,) = deploys(fake)
+    assert deploy["env"] == {"A": "1"}
+    assert deploy["hosts"] == {"x": "10.0.0.1", "my-server": "192.168.0.2"}
+    assert deploy["net"][0]["nodeIp"] == "192.168.0.2"
+
+
+def test_a_deploy_without_the_command_says_what_is_missing(fake: FakeYagna, golem: Golem) -> None:
+    cluster = golem.run_service(OwnDeploy, network=True, respawn_unstarted_instances=False)
+    with pytest.raises(ServiceFailed):
+        cluster.wait_until_running(SECONDS)
+    failure = cluster.instances[0].failure
+    assert isinstance(failure, BadCommandList)
+    assert "Deploy command" in str(failure)
+
+
+def test_who_joins_while_another_one_is_deployed_is_told_to_it(fake: FakeYagna, golem: Golem) -> None:
+    # The first instance is being deployed, and does not know the second one yet, when that joins.
+    gate = Gate()
+
+    def hold_first(request: FakeRequest) -> None:
+        if request.method == "POST" and request.path.endswith("/exec") and not gate.reached.is_set():
+            gate.wait()
+
+    end = fake.intercept(hold_first)
+    first = golem.run_service(Idle, network=True).instances[0]
+    assert gate.reached.wait(SECONDS)
+    second = started(golem, network=True)
+    gate.open()
+    first.wait_for("running", SECONDS)
+    end()
+    posted = [json.loads(one.body) for one in requests_of(fake, "POST", "/nodes$")]
+    # When it is deployed, it is told of the second one, with the request that told the network before.
+    assert posted.count({"id": second.provider_id, "ip": second.ip}) == 2
+    assert posted[-1]["ip"] == second.ip
+
+
+def test_a_new_life_has_the_same_address_on_another_provider(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True, respawn_running=True, **AT_ONCE)
+    before, first_provider = instance.ip, instance.provider_id
+    provider = next(one for one in fake.providers if one.node_id == first_provider)
+    connection = instance.connect(7)
+    provider.terminate_agreement()
+    eventually(lambda: instance.provider_id != first_provider and instance.state == "running", SECONDS)
+    assert instance.ip == before
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    connection.close()
+    with instance.connect(7) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(10) == b"ping"
+    assert len(requests_of(fake, "DELETE", f"/nodes/{first_provider}$")) == 1
+
+
+# --- connections -----------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_an_ordinary_socket(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    with instance.connect(7, timeout=7) as connection:
+        assert isinstance(connection, socket.socket)
+        assert connection.gettimeout() == 7
+        connection.sendall(b"x" * 1_000_000)
+        got = 0
+        while got < 1_000_000:
+            got += len(connection.recv(65536))
+
+
+def test_a_server_needs_a_moment(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    waiting = InThread(instance.connect, 80)
+    eventually(lambda: len(requests_of(fake, "GET", "/tcp/.*/80$")) >= 2)
+    for provider in fake.providers:
+        provider.servers = {80: echo}
+    connection = waiting.join().value
+    assert isinstance(connection, socket.socket)
+    connection.close()
+
+
+def test_a_port_that_nobody_listens_on_is_refused_in_the_end(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    with pytest.raises(PortRefused, match=r"port 80 of idle-1 \(192\.168\.0\.2\) refuses"):
+        instance.connect(80, timeout=0.3)
+    with pytest.raises(ConnectionRefusedError):
+        instance.wait_for_port(80, timeout=0.3)
+
+
+@pytest.mark.parametrize("port", [0, 65536, "80", True, None])
+def test_what_is_no_port_is_refused(fake: FakeYagna, golem: Golem, port: Any) -> None:
+    instance = started(golem, network=True)
+    with pytest.raises(BadNetwork, match="give a number from 1 to 65535"):
+        instance.connect(port)
+
+
+def test_without_a_network_the_error_says_how_to_get_one(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem)
+    assert (instance.ip, instance.host_name) == (None, None)
+    for call in (instance.connect, instance.wait_for_port):
+        with pytest.raises(BadNetwork, match="network=True"):
+            call(80)
+
+
+def test_an_instance_that_is_not_deployed_or_has_ended_is_not_connected_to(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    for provider in fake.providers:
+        provider.approves_after = 0.3
+    instance = golem.run_service(Idle, network=True).instances[0]
+    with pytest.raises(NotRunning, match="not deployed"):
+        instance.connect(7)
+    instance.wait_for("running", SECONDS)
+    open_one = instance.connect(7)
+    instance.stop()
+    with pytest.raises(ConnectionResetError):
+        open_one.recv(1)
+    open_one.close()
+    with pytest.raises(NotRunning, match="has ended"):
+        instance.connect(7)
+
+
+def test_a_silent_instance_is_not_asked_again_within_five_seconds(fake: FakeYagna, golem: Golem) -> None:
+    # The daemon's try goes on after the client has left, and may connect late.
+    instance = started(golem, network=True)
+    fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
+    with pytest.raises(PortTimeout, match="did not answer"):
+        instance.connect(7, timeout=1)
+    with pytest.raises(PortTimeout):
+        instance.connect(7, timeout=1)
+    assert len(requests_of(fake, "GET", "/tcp/")) == 1
+
+
+def test_a_stop_ends_the_wait_for_a_connection(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    waiting = InThread(instance.connect, 80, timeout=60)
+    eventually(lambda: requests_of(fake, "GET", "/tcp/"))
+    instance.stop()
+    assert isinstance(waiting.join().error, NotRunning)
+
+
+def test_an_idle_timeout_ends_what_can_be_read(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    with instance.connect(21, idle_timeout=0.2) as connection:
+        assert connection.recv(100) == b"welcome"
+        assert connection.recv(100) == b""
+
+
+class Waiting(Idle):
+    port = 7
+
+    def start(self) -> None:
+        self.calls.append("start")
+        self.wait_for_port(self.port, timeout=60)
+
+
+def test_a_service_waits_for_its_own_server_and_its_connection_is_used_again(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    # A server that has one connection after the other would wait for ever on one that is not used.
+    instance = started(golem, Waiting, network=True)
+    assert len(requests_of(fake, "GET", "/tcp/")) == 1
+    instance.wait_for_port(7)
+    with instance.connect(7) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(10) == b"ping"
+    assert len(requests_of(fake, "GET", "/tcp/")) == 1
+    with instance.connect(7):
+        assert len(requests_of(fake, "GET", "/tcp/")) == 2
+
+
+def test_a_stop_ends_the_wait_of_a_service(fake: FakeYagna, golem: Golem) -> None:
+    raised: list[BaseException] = []
+
+    class Hopeless(Idle):
+        def start(self) -> None:
+            try:
+                self.wait_for_port(80, timeout=60)
+            except BaseException as error:
+                raised.append(error)
+                raise
+
+    instance = golem.run_service(Hopeless, network=True).instances[0]
+    eventually(lambda: requests_of(fake, "GET", "/tcp/"))
+    instance.stop()
+    assert isinstance(raised[0], ServiceStopped)
+
+
+def test_in_a_unit_test_a_service_does_not_wait_for_its_port() -> None:
+    service = Waiting()
+    service.start()
+    assert service.calls == ["start"]
+
+
+# --- what the daemon forgets ---------------------------------------------------------------------------
+
+
+def test_after_a_restart_of_the_daemon_the_network_is_lost_for_those_in_it(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    instance = started(golem, network=True)
+    connection = instance.connect(7)
+    fake.restart()
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    connection.close()
+    with pytest.raises(NetworkLost, match="restarted"):
+        instance.connect(7)
+    assert instance.state == "running"
+
+
+def test_a_lost_instance_gets_a_new_network_with_the_same_address(fake: FakeYagna, golem: Golem) -> None:
+    cluster = golem.run_service(Idle, num_instances=2, network=True, respawn_running=True, **AT_ONCE)
+    stays, moves = cluster.wait_until_running(SECONDS)
+    fake.restart()
+    first = moves.activity_id
+    next(one for one in fake.providers if one.node_id == moves.provider_id).terminate_agreement()
+    eventually(lambda: moves.activity_id != first and moves.state == "running", SECONDS)
+    assert moves.ip == "192.168.0.3"
+    with moves.connect(7) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(10) == b"ping"
+    with pytest.raises(NetworkLost):
+        stays.connect(7)
+
+
+def test_a_suspended_instance_keeps_its_network_for_the_session_that_resumes_it(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        (kept,) = golem.run_service(Idle, network=True).wait_until_running(SECONDS)
+        suspended = [kept.suspend()]
+    assert requests_of(fake, "DELETE", "/net/") == []
+    with Golem(1) as golem:
+        cluster = golem.resume_service(Idle, suspended)
+        (resumed,) = cluster.wait_until_running(SECONDS)
+        assert (resumed.ip, resumed.host_name) == (kept.ip, kept.host_name)
+        with resumed.connect(7) as connection:
+            connection.sendall(b"ping")
+            assert connection.recv(10) == b"ping"
+        assert cluster.spawn()[0].ip == "192.168.0.3"
+    assert len(requests_of(fake, "DELETE", "/net/")) == 1
+
+
+def test_a_network_that_was_lost_meanwhile_is_told_after_the_resumption(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        suspended = golem.run_service(Idle, network=True).wait_until_running(SECONDS)[0].suspend()
+    fake.restart()
+    with Golem(1) as golem:
+        (resumed,) = golem.resume_service(Idle, [suspended]).wait_until_running(SECONDS)
+        with pytest.raises(NetworkLost):
+            resumed.connect(7)
+        assert resumed.state == "running"
