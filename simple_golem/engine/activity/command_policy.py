@@ -63,6 +63,10 @@ class CommandPolicy:
                 "keep_last, or have deploy() return [Deploy(volumes=['/golem/work']), Start()]"
             )
 
+    def may_run(self, script: Run) -> bool:
+        """Whether nothing is known that forbids a command of the library itself, which `/bin/sh` runs."""
+        return self._payload is None or not shell_refusal(self._payload, script)
+
     def advise(self, results: Iterable[Result]) -> None:
         """Warn once in a session, for each class, of output that may not be whole."""
         cut = next((result for result in results if result.may_be_cut), None)

@@ -12,6 +12,7 @@ from ...model.commands.commands import Command
 from ...model.commands.results import Results, results_so_far
 from ...model.events import BatchEnded, BatchStarted
 from ..activity.command_policy import CommandPolicy
+from ..activity.explanation import explained
 from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files
 from ..files.publisher import FilePublisher
@@ -62,7 +63,8 @@ class BatchRunner:
         activity = self._state.require_activity()
         folders = self._policy.folders(commands, activity.volume, origin is BatchOrigin.DEPLOY)
         part = self._state.in_part(rules.part) if rules.part else nullcontext()
-        with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands):
+        explains = explained(activity, scope, unsent, self._policy.may_run)
+        with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands), explains:
             if not has_files(commands) and not any(folders):
                 results = activity.run(commands, scope, unsent, timeout, name)
             else:

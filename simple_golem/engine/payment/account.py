@@ -19,6 +19,10 @@ from ...yagna.values import Agreement
 # Two clocks differ, answers are slow, and the daemon looks only every 750 ms: a duration may be this wrong.
 _MARGIN_SECONDS = Decimal(5)
 _MARGIN_FACTOR = Decimal("1.02")
+# A provider counts all processes of an activity: on top of what runs inside, those of the virtual machine
+# itself, which start it, hash its image and serve its disks. It offers one thread fewer than its machine has,
+# so that more than this is no usage that can be.
+_OVERHEAD_THREADS = 2
 # Providers calculate with binary floating point.
 _ROUNDING_FACTOR = Decimal("1.000001")
 _ROUNDING = Decimal("0.000000000001")
@@ -70,7 +74,7 @@ class Account:
         agreement_id, provider_id, provider_name: the agreement and its provider.
         cluster, instance: the names of what it was made for.
         prices: the agreed prices; None if this library does not understand them.
-        threads: of the provider's processor: seconds of processor time in one second, at most.
+        threads: of the provider's processor, as it offers them.
         agreed: when it was made (UTC).
         activities: by their ids.
         invoice: GLM of the accepted invoice; None if none was accepted.
@@ -119,6 +123,11 @@ class Account:
         """Name and id of the provider, for messages."""
         return f"{self.provider_name} ({self.provider_id})"
 
+    @property
+    def most_threads(self) -> int:
+        """Seconds of processor time that may be counted in one second, at most."""
+        return self.threads + _OVERHEAD_THREADS
+
     def cost(self) -> Decimal:
         """Return the GLM that were accepted: the invoice, or else the debit notes."""
         if self.invoice is not None:
@@ -153,8 +162,11 @@ class Account:
         claimed, cpu = prices.usage_of(DURATION, usage), prices.usage_of(CPU, usage)
         if claimed > seconds:
             return f"it counts {claimed:.1f} s of an activity that began {activity.seconds():.1f} s ago"
-        if cpu > seconds * self.threads:
-            return f"it counts {cpu:.1f} s of processor time, with {self.threads} threads"
+        if cpu > seconds * self.most_threads:
+            return (
+                f"it counts {cpu:.1f} s of processor time, where {self.threads} threads and the virtual "
+                f"machine itself can use {seconds * self.most_threads:.1f} s at most"
+            )
         fair = prices.of_usage(usage) or Decimal(0)
         return _above(amount, fair, "the agreed price of the usage it states is")
 
@@ -176,7 +188,7 @@ class Account:
         with localcontext(EXACT):
             longest = self._longest(activity)
             seconds = min(self.prices.usage_of(DURATION, usage), longest)
-            cpu = min(self.prices.usage_of(CPU, usage), longest * self.threads)
+            cpu = min(self.prices.usage_of(CPU, usage), longest * self.most_threads)
         activity.claimed = max(activity.claimed, (seconds, cpu))
         activity.other = max(activity.other, self.prices.of_other_usage(usage))
 
@@ -212,7 +224,7 @@ class Account:
         return prices.start + (seconds * _MARGIN_FACTOR + _MARGIN_SECONDS) * self._highest_rate(prices)
 
     def _highest_rate(self, prices: Prices) -> Decimal:
-        return prices.per_second + prices.per_cpu_second * self.threads
+        return prices.per_second + prices.per_cpu_second * self.most_threads
 
     # --- what can be expected --------------------------------------------------------------------------
 

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ...errors import CommandFailed
-from .commands import Command
+from .commands import Command, Run
 from .transfers import FileCommand
+
+# A virtual machine tells so of a killed program, and of one that could not be started (seen).
+UNCLEAR_EXIT_CODE = 9
+NO_SUCH_FILE = "No such file or directory"
 
 # What the system of the provider says of a file's place, and what that means here.
 _ADVICE = {
     "Is a directory": "there it is a folder: end its path with / to bring all of it, or name a file in it",
     "File exists": "there it is a file",
     "Read-only file system": "write into a volume, such as /golem/input, /golem/work or /golem/output",
-    "No such file or directory": "there is nothing of this name there",
+    NO_SUCH_FILE: "there is nothing of this name there",
 }
 _MOST_LINES = 5
 _MOST_CHARACTERS = 300
@@ -40,7 +44,7 @@ class FailedResult(Protocol):
 
 
 def command_failed(
-    results: Sequence[FailedResult], commands: Sequence[Command], provider: str
+    results: Sequence[FailedResult], commands: Sequence[Command], provider: str, explanation: str = ""
 ) -> CommandFailed:
     """Build the error of a batch whose last result is a failure.
 
@@ -48,6 +52,7 @@ def command_failed(
         results: the results of the batch so far, the failed one last.
         commands: all commands of the batch.
         provider: name and id of the provider, as people should read it.
+        explanation: the cause of the failure, if more is known than the provider says.
 
     Returns:
         The error, to be raised by the caller.
@@ -61,10 +66,25 @@ def command_failed(
         why = f"exit code {failed.exit_code}"
     else:
         why = _cut(_printable(failed.message or "")) or "the provider does not say why"
-    if isinstance(command, FileCommand):
+    if explanation:
+        why += f": {explanation}"
+    elif isinstance(command, FileCommand):
         why += _advice(f"{failed.message} {failed.stderr}")
+    elif isinstance(command, Run) and failed.exit_code == UNCLEAR_EXIT_CODE:
+        why += _possible_causes(command, has_output=bool(failed.stdout or failed.stderr))
     message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
     return CommandFailed(message, command=command, results=results, provider=provider)
+
+
+def _possible_causes(command: Run, has_output: bool) -> str:
+    program = command.words[0]
+    if has_output:
+        return f": {program} was killed (SIGKILL), perhaps for want of memory, or chose this exit code itself"
+    return (
+        f": a virtual machine says so if there is no {program} in the image, if it can't be executed (no "
+        "permission, or no interpreter), if the working folder of the image is missing, if it was killed "
+        "(SIGKILL), perhaps for want of memory, or if it chose this exit code itself"
+    )
 
 
 def _advice(said: str) -> str:

@@ -20,8 +20,8 @@ from tests.helpers.written_answers.sample_offers import offered
 THREADS = {"golem.inf.cpu.threads": 4}
 # As Account has it: two clocks, a slow answer, a daemon that looks once in 750 ms.
 MARGIN_SECONDS = 5
-# A second with all four threads busy.
-SECOND = Decimal("0.0009")
+# A second with all four threads busy, and as many as a virtual machine may use for itself.
+SECOND = Decimal("0.0001") + (4 + 2) * Decimal("0.0002")
 
 
 def account(ago: float = 100.0, more: Mapping[str, object] | None = None) -> Account:
@@ -71,9 +71,23 @@ def test_a_note_may_count_a_little_more_time_than_has_passed_and_no_more() -> No
     assert said.startswith("it counts 110.0 s of an activity that began 100.")
 
 
-def test_a_note_may_not_count_more_processor_time_than_all_threads_can_use() -> None:
-    assert objection("0", [100.0, 420.0]) is None
-    assert objection("0", [100.0, 440.0]) == "it counts 440.0 s of processor time, with 4 threads"
+def test_a_note_may_not_count_more_processor_time_than_threads_and_virtual_machine_can_use() -> None:
+    most = (100 * 1.02 + MARGIN_SECONDS) * (4 + 2)
+    assert objection("0", [100.0, 440.0]) is None
+    assert objection("0", [100.0, most]) is None
+    said = objection("0", [100.0, most + 5])
+    assert said is not None
+    assert "s of processor time, where 4 threads and the virtual machine itself can use 642." in said
+
+
+@pytest.mark.parametrize("threads", [1, 3, 64])
+def test_a_whole_machine_that_is_busy_from_the_first_second_is_no_matter(threads: int) -> None:
+    """A provider offers one thread fewer than it has, and the first note may come early."""
+    for seconds in (0.0, 2.0, 1000.0):
+        one = account(seconds, {"golem.inf.cpu.threads": threads})
+        assert one.objection_to_note("act1", Decimal(0), [seconds, seconds * (threads + 1)]) is None
+        too_much = (seconds * 1.02 + MARGIN_SECONDS + 1) * (threads + 2)
+        assert one.objection_to_note("act1", Decimal(0), [seconds, too_much]) is not None
 
 
 @pytest.mark.parametrize(
@@ -199,7 +213,7 @@ def test_an_invoice_may_ask_for_the_time_since_the_last_note() -> None:
     assert one.objection_to_invoice(most) is None
     said = one.objection_to_invoice(most + Decimal("0.001"))
     assert said is not None
-    assert said == "it asks for 0.02378 GLM, where its debit notes and the agreed prices allow 0.02278"
+    assert said == "it asks for 0.02986 GLM, where its debit notes and the agreed prices allow 0.02886"
 
 
 def test_an_invoice_without_any_note_may_ask_for_all_of_the_time() -> None:
