@@ -24,6 +24,7 @@ from ...yagna.transport.retry import Repeat
 from ...yagna.values import ActivityStatus
 from .output_printer import refuse_while_giving_out
 from .output_stream import BatchOutput
+from .silence import Silence
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +191,10 @@ class Activity:
 
     def _await(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
         self._unfinished = batch
+        silence = Silence(self.provider)
         while not batch.ended:
+            heard = batch.output.events if batch.output is not None else 0
+            silence.watch(batch.next_command, len(batch.results), heard)
             if deadline.passed:
                 raise BatchTimeout(
                     f"{batch.next_command!r} has not ended in its time on {self.provider}; "

@@ -87,6 +87,11 @@ class BatchOutput:
         """Whether any of these commands asks for its output."""
         return any(isinstance(command, Run) and command.stream is not False for command in commands)
 
+    @property
+    def events(self) -> int:
+        """How many events have come."""
+        return self._events
+
     def __enter__(self) -> BatchOutput:
         if not self._thread.started():
             self._log_loss("the program is at its end")
