@@ -69,6 +69,7 @@ class SandboxRuntime:
         self._sandboxes = sandboxes
         self._task_package = task_package
         self._environment: dict[str, str] = {}
+        self._volumes: list[str] = []
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
         self._stops = 0
@@ -122,6 +123,7 @@ class SandboxRuntime:
             sandbox.make_folder(volume)
         self._environment = {**DEFAULT_ENVIRONMENT, **(details.get("env") or {})}
         paths = [*VOLUMES, *(path for path in volumes if path not in VOLUMES)]
+        self._volumes = paths
         deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(paths)]
         answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
         output("stdout", json.dumps(answer).encode())
@@ -150,7 +152,7 @@ class SandboxRuntime:
 
     def _transfer(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         try:
-            self._transfers.transfer(self._running(), details, report)
+            self._transfers.transfer(self._running(), details, report, self._volumes)
         except TransferFailed as error:
             raise CommandError(f"Local service error: Transfer error: {error}") from error
 

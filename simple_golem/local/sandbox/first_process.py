@@ -34,6 +34,9 @@ FOR_EVERYBODY = ("tmp", "var/tmp", "dev/shm")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 PROGRAMS = "/run/simple-golem/bin"
+# A VM's exit code for a program that is missing or can't be executed; a killed program has the same.
+NOT_STARTED = 9
+MOST_LINKS = 40
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -205,11 +208,7 @@ class Command:
 
 
 class Init:
-    """Serves requests, reaps processes, and reads output that comes after a command's end.
-
-    Each request has a socket of its own for the request and its answer. Output after the end of a command is
-    read and dropped, so that its child processes in the background do not block.
-    """
+    """Serves requests and reaps processes. Each request, with its answer, has a socket of its own."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
@@ -229,7 +228,7 @@ class Init:
                 key.data()
 
     def accept(self) -> None:
-        _, descriptors, _, _ = socket.recv_fds(self.control, 1, 6, socket.MSG_CMSG_CLOEXEC)
+        _, descriptors = receive(self.control, 1, 6)
         if not descriptors:
             os._exit(0)  # the owner has ended
         connection = socket.socket(fileno=descriptors[0])
@@ -244,7 +243,9 @@ class Init:
             self.start(connection, request, descriptors[1:])
             return
         if request["ask"] == "open":
-            send_descriptor(connection, lambda: open_file(request["path"], request["mode"]))
+            send_descriptor(
+                connection, lambda: open_file(request["path"], request["mode"], request["volume"])
+            )
         elif request["ask"] == "socket":
             send_descriptor(connection, lambda: open_socket(request))
         else:
@@ -257,9 +258,8 @@ class Init:
         try:
             command.pid = spawn(request, stdin, out_writer, err_writer)
             self.running[command.pid] = command
-        except NotStarted as failure:
-            os.write(err_writer, f"{failure}\n".encode(errors="replace")[:4096])
-            answer_to(connection, {"exit": failure.number})
+        except NotStarted:
+            answer_to(connection, {"exit": NOT_STARTED})
         for descriptor in (out_writer, err_writer, *stdin):
             os.close(descriptor)
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.release(command))
@@ -277,39 +277,31 @@ class Init:
             if command is not None:
                 command.pid = None
                 code = os.waitstatus_to_exitcode(status)
-                answer_to(command.connection, {"exit": code if code >= 0 else 128 - code})
+                answer_to(command.connection, {"exit": abs(code)})
 
     def release(self, command: Command) -> None:
-        """The caller no longer waits: kill the command if it runs, and drop its further output."""
+        """The caller no longer waits: kill the command if it runs.
+
+        As in a VM, the next write to its output kills a program that the command has left in the background.
+        """
         self.selector.unregister(command.connection)
         command.connection.close()
         if command.pid is not None:
             kill(command.pid)
         for pipe in command.pipes:
-            os.set_blocking(pipe, False)
-            self.selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self.discard(pipe))
-
-    def discard(self, pipe: int) -> None:
-        if not os.read(pipe, 65536):
-            self.selector.unregister(pipe)
             os.close(pipe)
 
 
 class NotStarted(Exception):
-    """A command could not be started; has the text for stderr and the exit code."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.number = number
+    """A command could not be started."""
 
 
 def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
     """Start a command in a session of its own; returns its process id."""
-    program = request["argv"][0] if request["argv"] else ""
     try:
         os.chdir(request["cwd"])
         return os.posix_spawn(
-            program,
+            request["argv"][0] if request["argv"] else "",
             request["argv"],
             request["env"],
             file_actions=[
@@ -320,10 +312,8 @@ def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
             setsid=True,
             setsigdef=OWN_SIGNALS,
         )
-    except OSError as error:
-        raise NotStarted(f"{program}: {error.strerror}", error.errno or errno.EINVAL) from error
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise NotStarted(f"{program!r}: {error}", errno.EINVAL) from error
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        raise NotStarted(str(error)) from error
 
 
 def kill(pid: int) -> None:
@@ -342,8 +332,10 @@ def make_folder(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def open_file(path: str, mode: str) -> int:
+def open_file(path: str, mode: str, volume: str | None) -> int:
     """Open a regular file; other kinds of files could block this process, and are refused."""
+    if volume is not None:
+        path = follow_links(volume, path)
     if mode == "w":
         os.makedirs(os.path.dirname(path), exist_ok=True)
     flags = os.O_RDONLY if mode == "r" else os.O_WRONLY | os.O_CREAT
@@ -358,6 +350,28 @@ def open_file(path: str, mode: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def follow_links(volume: str, path: str) -> str:
+    """Return where a path in a volume leads.
+
+    A volume is a folder on a provider's host, which follows the links there: an absolute link, and one that
+    leaves the volume, lead to nothing.
+    """
+    place, names = volume, os.path.relpath(path, volume).split("/")
+    links = 0
+    while names:
+        name = names.pop(0)
+        place = os.path.normpath(f"{place}/{name}")
+        if place != volume and not place.startswith(f"{volume}/"):
+            raise OSError(errno.ENOENT, path)
+        if not os.path.islink(place):
+            continue
+        target, links = os.readlink(place), links + 1
+        if target.startswith("/") or links > MOST_LINKS:
+            raise OSError(errno.ENOENT if links <= MOST_LINKS else errno.ELOOP, path)
+        place, names = os.path.dirname(place), [*target.split("/"), *names]
+    return place
 
 
 def open_socket(request: dict[str, Any]) -> int:
@@ -400,6 +414,15 @@ def cpu_seconds(_: dict[str, Any]) -> dict[str, Any]:
 ANSWERS = {"make_folder": make_folder, "cpu": cpu_seconds}
 
 
+def receive(connection: socket.socket, most_bytes: int, most_descriptors: int) -> tuple[bytes, list[int]]:
+    """Receive a message with descriptors, which no command inherits."""
+    # Python's `recv_fds` does not pass its flags on, MSG_CMSG_CLOEXEC among them.
+    data, descriptors, _, _ = socket.recv_fds(connection, most_bytes, most_descriptors)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return data, descriptors
+
+
 def read_line(connection: socket.socket) -> bytes:
     line = b""
     while not line.endswith(b"\n") and (piece := connection.recv(65536)):
@@ -425,7 +448,7 @@ def main() -> None:
     os.umask(0o022)
     gc.freeze()
     while True:
-        settings, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1, socket.MSG_CMSG_CLOEXEC)
+        settings, descriptors = receive(requests, 1 << 20, 1)
         if not descriptors:
             return  # the owner has ended
         control = socket.socket(fileno=descriptors[0])

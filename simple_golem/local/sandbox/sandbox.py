@@ -163,12 +163,13 @@ class Sandbox:
         if error := self._ask({"ask": "make_folder", "path": path}).get("error"):
             raise LocalNetworkError(error)
 
-    def open_file(self, path: str, mode: Literal["r", "w"]) -> int:
+    def open_file(self, path: str, mode: Literal["r", "w"], volume: str | None = None) -> int:
         """Open a regular file inside; links are resolved inside.
 
         Args:
             path: the absolute path.
             mode: "r" to read the file; "w" to replace it. "w" makes missing parent folders.
+            volume: the folder that the path is in; links that leave it lead to nothing. None: any folder.
 
         Returns:
             A descriptor in this process; the caller must close it.
@@ -177,7 +178,7 @@ class Sandbox:
             OSError: the file can't be opened.
             SandboxGone: the sandbox has ended.
         """
-        return self._descriptor({"ask": "open", "path": path, "mode": mode})
+        return self._descriptor({"ask": "open", "path": path, "mode": mode, "volume": volume})
 
     def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Open a socket in the network of the sandbox; the caller must close it.
@@ -277,7 +278,7 @@ class SandboxProcess:
             on_stderr: called with each piece of stderr as it comes.
 
         Returns:
-            The exit code; 128 plus the signal's number after a signal; the error number if it did not start.
+            The exit code, as in a VM; the signal's number after a signal; 9 if it did not start.
 
         Raises:
             SandboxGone: the sandbox has ended, and the command with it.

@@ -19,9 +19,9 @@ _PROGRAM = Path(archiver.__file__).read_text(encoding="utf-8")
 class ContainerSource:
     """Reads a file of the activity."""
 
-    def __init__(self, sandbox: Sandbox, path: str) -> None:
-        """Open the file; raises OSError if there is no such file."""
-        self._file = sandbox.open_file(path, "r")
+    def __init__(self, sandbox: Sandbox, path: str, volume: str) -> None:
+        """Open the file, which is in a volume; raises OSError if there is no such file."""
+        self._file = sandbox.open_file(path, "r", volume)
         self.size: int | None = os.fstat(self._file).st_size
 
     def chunks(self) -> Iterator[bytes]:
@@ -35,9 +35,9 @@ class ContainerSource:
 class ContainerSink:
     """Writes a file of the activity; replaces an existing one."""
 
-    def __init__(self, sandbox: Sandbox, path: str) -> None:
-        """Open the file; raises OSError if it can't be written."""
-        self._file = sandbox.open_file(path, "w")
+    def __init__(self, sandbox: Sandbox, path: str, volume: str) -> None:
+        """Open the file, which is in a volume; raises OSError if it can't be written."""
+        self._file = sandbox.open_file(path, "w", volume)
 
     def write(self, data: bytes) -> None:
         left = memoryview(data)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
@@ -67,11 +68,14 @@ class Transfers:
         self._scope = scope
         self._on_passed = on_passed
 
-    def transfer(self, sandbox: Sandbox, details: Mapping[str, Any], on_progress: Report) -> None:
+    def transfer(
+        self, sandbox: Sandbox, details: Mapping[str, Any], on_progress: Report, volumes: Sequence[str]
+    ) -> None:
         """Carry out a transfer; blocks until it is complete.
 
         Args:
             sandbox: the activity's root, for `container:` URLs.
+            volumes: the folders of the activity that files can be transferred to and from.
             details: the command's fields in the ExeScript: from, to, format, depth, fileset, progress.
             on_progress: called with the progress reports that the requestor asked for.
 
@@ -80,7 +84,7 @@ class Transfers:
         """
         reporter = Reporter(details.get("progress"), on_progress)
         try:
-            self._retrying()(self._try, sandbox, details, reporter)
+            self._retrying()(self._try, sandbox, details, reporter, volumes)
         except (GftpError, WebError, Unsupported) as error:
             raise TransferFailed(str(error)) from error
         except OSError as error:
@@ -107,11 +111,13 @@ class Transfers:
             reraise=True,
         )
 
-    def _try(self, sandbox: Sandbox, details: Mapping[str, Any], reporter: Reporter) -> None:
+    def _try(
+        self, sandbox: Sandbox, details: Mapping[str, Any], reporter: Reporter, volumes: Sequence[str]
+    ) -> None:
         with ExitStack() as open_ends:
             source_url, sink_url = TransferUrl.parse(details["from"]), TransferUrl.parse(details["to"])
-            source = open_ends.enter_context(closing(self._source(sandbox, source_url, details)))
-            sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, details)))
+            source = open_ends.enter_context(closing(self._source(sandbox, source_url, details, volumes)))
+            sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, details, volumes)))
             self._copy(source, sink, reporter)
 
     def _copy(self, source: Source, sink: Sink, reporter: Reporter) -> None:
@@ -126,20 +132,26 @@ class Transfers:
                 self._on_passed(passed, time.monotonic() - begun)
         sink.finish()
 
-    def _source(self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any]) -> Source:
-        if url.scheme == "container" and details.get("format") is not None:
-            return ArchiveSource(sandbox, url.path, details)
+    def _source(
+        self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any], volumes: Sequence[str]
+    ) -> Source:
         if url.scheme == "container":
-            return ContainerSource(sandbox, url.path)
+            volume = _volume_of(url.path, volumes)
+            if details.get("format") is not None:
+                return ArchiveSource(sandbox, url.path, details)
+            return ContainerSource(sandbox, url.path, volume)
         if url.scheme == "gftp":
             return _GftpSource(self._gftp(url))
         return WebSource(url.text, self._scope)
 
-    def _sink(self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any]) -> Sink:
-        if url.scheme == "container" and details.get("format") is not None:
-            return ArchiveSink(sandbox, url.path, details)
+    def _sink(
+        self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any], volumes: Sequence[str]
+    ) -> Sink:
         if url.scheme == "container":
-            return ContainerSink(sandbox, url.path)
+            volume = _volume_of(url.path, volumes)
+            if details.get("format") is not None:
+                return ArchiveSink(sandbox, url.path, details)
+            return ContainerSink(sandbox, url.path, volume)
         if url.scheme == "gftp":
             return _GftpSink(self._gftp(url))
         return WebSink(url.text, self._scope)
@@ -165,6 +177,15 @@ class _GftpSink:
         self.write: Callable[[bytes], None] = file.write
         self.finish: Callable[[], None] = file.finish
         self.close: Callable[[], None] = file.abandon
+
+
+def _volume_of(path: str, volumes: Sequence[str]) -> str:
+    """Return the volume that a path is in; the provider's host sees nothing else of an activity."""
+    whole = posixpath.normpath(path)
+    inside = [volume for volume in volumes if whole == volume or whole.startswith(f"{volume.rstrip('/')}/")]
+    if not inside:
+        raise Unsupported(f"IO error: path not found in container: {path}")
+    return max(inside, key=len)
 
 
 def error_text(error: OSError) -> str:

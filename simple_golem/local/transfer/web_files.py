@@ -23,13 +23,16 @@ class WebError(Exception):
 
 
 class WebSource:
-    """Reads a file with GET, and follows redirects."""
+    """Reads a file with GET, and follows redirects.
+
+    Like the real exe-unit it does not look at the status: the page of a 404 is the file.
+    """
 
     def __init__(self, url: str, scope: Scope) -> None:
         """Send the request; blocks for the headers of the answer.
 
         Raises:
-            WebError: the server is not reachable, or refused.
+            WebError: the server is not reachable.
         """
         self._open = ExitStack()
         session = self._open.enter_context(requests.Session())
@@ -44,9 +47,6 @@ class WebSource:
         except (requests.RequestException, OSError) as error:
             self._open.close()
             raise WebError(f"HTTP error: {error}") from error
-        if not self._response.ok:
-            self._open.close()
-            raise _refused(self._response.status_code, self._response.reason)
         length = self._response.headers.get("Content-Length")
         self.size = int(length) if length is not None and length.isdigit() else None
 

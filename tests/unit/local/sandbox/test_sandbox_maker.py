@@ -112,15 +112,8 @@ def test_nothing_survives_the_death_of_who_had_them_made() -> None:
 
 def test_commands_that_can_not_be_started_end_alone() -> None:
     with Sandbox() as sandbox:
-        for argv, words in (
-            ([], "must not be empty"),
-            (["/no/such/program"], "/no/such/program: No such file or directory"),
-            (["/no/such/\udcff"], "No such file or directory"),
-            (["/" + "x" * 100_000], "/xxx"),
-            (["/etc/hosts"], "Permission denied"),
-        ):
+        for argv in ([], ["/no/such/program"], ["/no/such/\udcff"], ["/" + "x" * 100_000], ["/etc/hosts"]):
             pieces: list[bytes] = []
-            code = sandbox.popen(argv).wait(pieces.append, pieces.append)
-            assert code != 0
-            assert words in b"".join(pieces).decode()
+            assert sandbox.popen(argv).wait(pieces.append, pieces.append) == 9
+            assert pieces == []
         assert output_of(sandbox, "/bin/echo", "fine") == (0, "fine\n")

@@ -201,11 +201,16 @@ def test_what_a_url_would_end_at_is_written_with_a_percent(activity: Activity) -
 
 def test_a_file_can_be_copied_inside(activity: Activity) -> None:
     activity.give(b"same", "/golem/work/one")
-    assert activity.transfer("/golem/work/one", "container:/tmp/two") is None
-    assert activity.sh("cat /tmp/two") == "same"
+    assert activity.transfer("/golem/work/one", "container:/golem/output/two") is None
+    assert activity.sh("cat /golem/output/two") == "same"
 
 
 # --- errors ------------------------------------------------------------------------------------------
+
+
+# Only a volume of an activity is a folder of its provider.
+OUTSIDE = ("/tmp/x", "/root/x", "/x", "/golem/x", "/etc/passwd", "/golem/workx")
+NO_FILE = "Local service error: Transfer error: IO error: No such file or directory (os error 2)"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,8 @@ def test_a_file_can_be_copied_inside(activity: Activity) -> None:
     [
         ("container:/golem/work/none", "IO error: No such file or directory (os error 2)"),
         ("container:/golem/work", "IO error: Is a directory (os error 21)"),
-        ("container:/dev/zero", "IO error: Invalid argument (os error 22)"),
+        ("container:/golem/input/pipe", "IO error: Invalid argument (os error 22)"),
+        *((f"container:{path}", f"IO error: path not found in container: {path}") for path in OUTSIDE),
         ("container:/golem/work/%00", "IO error: Invalid argument (os error 22)"),
         ("container:relative", "IO error: path not found in container: relative"),
         ("ftp://host/file", "Unsupported scheme: ftp"),
@@ -223,6 +229,7 @@ def test_a_file_can_be_copied_inside(activity: Activity) -> None:
     ],
 )
 def test_a_source_that_can_not_be_read_is_told(activity: Activity, source: str, said: str) -> None:
+    activity.sh("mkfifo /golem/input/pipe")
     message = activity.transfer(source, "container:/golem/work/target")
     assert message is not None
     assert message.startswith(f"Local service error: Transfer error: {said}")
@@ -231,7 +238,7 @@ def test_a_source_that_can_not_be_read_is_told(activity: Activity, source: str, 
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("container:/usr/file", "IO error: Read-only file system (os error 30)"),
+        *((f"container:{path}", f"IO error: path not found in container: {path}") for path in OUTSIDE),
         ("container:/golem/work/here/below", "IO error: File exists (os error 17)"),
         ("container:/golem/work", "IO error: Is a directory (os error 21)"),
         (url("unpublished"), "GSB error: endpoint address not found"),
@@ -249,12 +256,25 @@ def test_no_link_leads_out_of_the_container(activity: Activity, tmp_path: Path) 
     secret = tmp_path / "secret"
     secret.write_text("secret")
     activity.sh(f"ln -s {secret} /golem/work/file; ln -s {tmp_path} /golem/work/folder")
-    for path in ("/golem/work/file", "/golem/work/folder/secret", f"/../../../..{secret}"):
-        message = activity.transfer(f"container:{path}", url("given"))
-        assert message is not None
-        assert "No such file" in message
-    activity.give(b"overwritten", "/golem/work/file")
+    for path in ("/golem/work/file", "/golem/work/folder/secret"):
+        assert activity.transfer(f"container:{path}", url("given")) == NO_FILE
+    outside = activity.transfer(f"container:/../../../..{secret}", url("given"))
+    assert "path not found in container" in str(outside)
+    assert activity.give(b"overwritten", "/golem/work/file") == NO_FILE
     assert secret.read_text() == "secret"
+
+
+def test_a_link_is_followed_as_on_the_providers_host(activity: Activity) -> None:
+    activity.give(b"content", "/golem/work/below/file")
+    activity.sh(
+        "cd /golem/work && ln -s below/file relative && ln -s below folder && ln -s ../work/relative around"
+        " && ln -s /golem/work/below/file absolute && ln -s ../output/x elsewhere && ln -s loop loop"
+    )
+    for path in ("relative", "folder/file", "folder/../relative"):
+        assert activity.take(f"/golem/work/{path}") == b"content"
+    for path in ("absolute", "elsewhere", "around"):
+        assert activity.transfer(f"container:/golem/work/{path}", url("given")) == NO_FILE
+    assert "os error 40" in str(activity.transfer("container:/golem/work/loop", url("given")))
 
 
 def test_what_the_publisher_refuses_is_told_and_not_tried_again(activity: Activity) -> None:
@@ -262,7 +282,8 @@ def test_what_the_publisher_refuses_is_told_and_not_tried_again(activity: Activi
     message = activity.give(b"x", "/golem/work/file")
     assert message == "Local service error: Transfer error: gftp error: ReadError: no such luck"
     activity.bus.refusal = "IntegrityError"
-    message = activity.transfer("container:/etc/passwd", url("given"))
+    activity.sh("echo x > /golem/work/given")
+    message = activity.transfer("container:/golem/work/given", url("given"))
     assert message == "Local service error: Transfer error: gftp error: IntegrityError"
     assert activity.bus.under_way == 0
 
@@ -417,14 +438,13 @@ def test_what_is_no_archive_is_told(activity: Activity, format: str) -> None:
 
 
 def test_a_folder_that_is_not_there_or_is_empty_is_told(activity: Activity) -> None:
-    missing = activity.transfer("container:/none", url("given"), format="tar")
-    assert missing == "Local service error: Transfer error: IO error: No such file or directory (os error 2)"
+    assert activity.transfer("container:/golem/work/none", url("given"), format="tar") == NO_FILE
     activity.bus.files["given"] = bytearray()
     assert "no file to transfer" in str(
         activity.transfer("container:/golem/work", url("given"), format="tar")
     )
     assert "Invalid output format: rar" in str(
-        activity.transfer("container:/golem", url("given"), format="rar")
+        activity.transfer("container:/golem/work", url("given"), format="rar")
     )
 
 
@@ -490,10 +510,15 @@ def test_a_file_goes_to_a_web_server_and_back(activity: Activity, web: str, size
     assert (Web.files["/file"], activity.take("/golem/work/again")) == (content, content)
 
 
+def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: Activity, web: str) -> None:
+    assert activity.transfer(f"{web}/none", "/golem/work/page") is None
+    assert b"404" in activity.take("/golem/work/page")
+
+
 def test_what_a_web_server_refuses_or_breaks_off_is_told(activity: Activity, web: str) -> None:
     start = "Local service error: Transfer error: HTTP error: "
-    assert activity.transfer(f"{web}/none", "/golem/work/x") == f"{start}client error: 404 Not Found"
-    put = activity.transfer("/etc/passwd", f"{web}/forbidden")
+    activity.give(b"x", "/golem/work/given")
+    put = activity.transfer("/golem/work/given", f"{web}/forbidden")
     assert put == f"{start}client error: 403 Forbidden"
     Web.files["/broken"] = b"half of it"
     assert "IncompleteRead" in str(activity.transfer(f"{web}/broken", "/golem/work/x"))
