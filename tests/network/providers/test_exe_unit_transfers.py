@@ -149,12 +149,12 @@ def test_a_folder_goes_as_an_archive(buyer: Buyer) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "said"),
     [
-        ("container:/none", "{file}", "IO error: No such file or directory (os error 2)"),
-        ("{file}", "container:/usr/none", "IO error: Read-only file system (os error 30)"),
+        ("container:/golem/work/none", "{file}", "IO error: No such file or directory (os error 2)"),
+        ("{file}", "container:/tmp/none", "IO error: path not found in container: /tmp/none"),
         ("{file}", "container:/golem/work", "IO error: Is a directory (os error 21)"),
-        ("{file}-none", "container:/golem/x", "GSB error: endpoint address not found"),
-        ("container:/etc/passwd", "{file}-none", "GSB error: endpoint address not found"),
-        ("ftp://host/x", "container:/golem/x", "Unsupported scheme: ftp"),
+        ("{file}-none", "container:/golem/work/x", "GSB error: endpoint address not found"),
+        ("container:/etc/passwd", "{file}", "IO error: path not found in container: /etc/passwd"),
+        ("ftp://host/x", "container:/golem/work/x", "Unsupported scheme: ftp"),
     ],
 )
 def test_a_transfer_that_fails_says_why(buyer: Buyer, source: str, target: str, said: str) -> None:
@@ -167,16 +167,16 @@ def test_a_transfer_that_fails_says_why(buyer: Buyer, source: str, target: str, 
 def test_what_the_requestor_answers_with_an_error_is_told(buyer: Buyer) -> None:
     with buyer.published("refused", b"content") as file:
         file.refuse("no such luck")
-        message = buyer.transfer(file.url, "container:/golem/x")
+        message = buyer.transfer(file.url, "container:/golem/work/x")
     assert message == f"{START}gftp error: InternalError: no such luck"
 
 
 def test_a_disk_can_be_full_and_a_connection_can_be_cut(buyer: Buyer) -> None:
     with buyer.published("large", bytes(12_000_000)) as file:
-        assert buyer.transfer(file.url, "container:/golem/x", ODD) == f"{START}IO error: {CUT}"
-        filled = buyer.do(sh("head -c 5000000 /dev/zero > /golem/x"), activity=buyer.activities[ODD])
+        assert buyer.transfer(file.url, "container:/golem/work/x", ODD) == f"{START}IO error: {CUT}"
+        filled = buyer.do(sh("head -c 5000000 /dev/zero > /golem/work/x"), activity=buyer.activities[ODD])
         assert filled[0]["result"] == "Ok"
-        assert buyer.transfer(file.url, "container:/golem/y", ODD) == f"{START}IO error: {FULL}"
+        assert buyer.transfer(file.url, "container:/golem/work/y", ODD) == f"{START}IO error: {FULL}"
 
 
 CUT = "Connection reset by peer (os error 104)"
@@ -186,7 +186,7 @@ FULL = "No space left on device (os error 28)"
 def test_progress_is_told_while_it_happens(buyer: Buyer) -> None:
     with buyer.published("progress", bytes(1_000_000)) as file:
         progress = {"updateInterval": "1h", "updateStep": 400_000}
-        command = {"transfer": {"from": file.url, "to": "container:/golem/x", "progress": progress}}
+        command = {"transfer": {"from": file.url, "to": "container:/golem/work/x", "progress": progress}}
         kinds = [event["kind"] for event in buyer.events(command) if event["index"] == 1]
     assert [next(iter(kind)) for kind in kinds] == ["started", "progress", "progress", "finished"]
     told = kinds[1]["progress"]
