@@ -17,6 +17,7 @@ from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
 from .background.forks import Process, refused_in_children
+from .background.not_async import NotAsync
 from .engine.shutdown_times import STOP_GRACE_SECONDS
 from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
 from .model.cost import Cost
@@ -51,7 +52,7 @@ _NOT_NEEDED = {
 
 
 @refused_in_children
-class Golem:
+class Golem(NotAsync):
     """An open session on the Golem Network; use it in a `with` statement.
 
     Args:

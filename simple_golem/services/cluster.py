@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.forks import current_process, refuse_in_child, refused_in_children
+from ..background.not_async import NotAsync
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
@@ -42,7 +43,7 @@ _SHORTEST_END_SECONDS = 2.0
 
 
 @refused_in_children
-class Cluster:
+class Cluster(NotAsync):
     """The instances of one service; made by `golem.run_service`.
 
     Attributes:

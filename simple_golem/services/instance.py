@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.forks import current_process, refused_in_children
+from ..background.not_async import NotAsync
 from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @refused_in_children
-class Instance:
+class Instance(NotAsync):
     """One instance of a service; it stays the same object on whatever providers it lives.
 
     In a `with` statement it is stopped at the end.

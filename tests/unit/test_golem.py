@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -377,6 +378,28 @@ def test_a_second_open_golem_is_announced_with_the_instances_of_the_first(
         assert first.instances[0].state == "running"
     assert "another Golem is open in this process, with Idle-1" in caplog.text
     assert first.instances[0].provider_id != other.provider_id
+
+
+# --- no asyncio ---------------------------------------------------------------------------------------
+
+
+def test_await_and_async_with_are_refused_with_what_to_write(fake: FakeYagna) -> None:
+    async def entered(thing: Any) -> None:
+        async with thing:
+            raise AssertionError("it was entered")
+
+    async def awaited(thing: Any) -> None:
+        await thing
+
+    with Golem(1) as golem:
+        instance = started(golem)
+        for thing in (golem, golem.clusters[0], instance):
+            for use in (entered, awaited):
+                with pytest.raises(
+                    TypeError, match=f"no await here: this {type(thing).__name__} is used without"
+                ):
+                    asyncio.run(use(thing))
+        assert instance.state == "running"
 
 
 # --- events ------------------------------------------------------------------------------------------

@@ -327,9 +327,9 @@ class Life:
 
     def _advise_run_interval(self) -> None:
         if self._session.is_new_advice(f"{self._class_name} returned commands"):
-            logger.warning(
+            logger.info(
                 "%s.run() returned commands and was called once: with a `run_interval` (seconds) it "
-                "is called again and again",
+                "is called repeatedly",
                 self._class_name,
             )
 

@@ -18,6 +18,7 @@ LOADED = [
     "simple_golem.background",
     "simple_golem.background.cancellation",
     "simple_golem.background.forks",
+    "simple_golem.background.not_async",
     "simple_golem.background.signals",
     "simple_golem.background.threads",
     "simple_golem.engine",

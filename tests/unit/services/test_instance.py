@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import timedelta
 from typing import Any
@@ -125,9 +126,11 @@ def test_its_dates_are_in_order_and_it_has_run(fake: FakeYagna) -> None:
     assert instance.has_run
 
 
-def test_without_an_interval_run_is_called_once_and_what_it_returned_draws_one_advice(
+def test_without_an_interval_run_is_called_once_and_commands_that_it_returned_are_one_info(
     fake: FakeYagna, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "simple_golem")
+
     class Once(Idle):
         def run(self) -> Any:
             self.calls.append("run")
@@ -139,7 +142,8 @@ def test_without_an_interval_run_is_called_once_and_what_it_returned_draws_one_a
     assert [calls(one) for one in cluster] == [["start", "run", "shutdown"]] * 2
     assert [states(one) for one in cluster] == [NORMAL_LIFE] * 2
     advice = [record for record in caplog.records if "run_interval" in record.getMessage()]
-    assert len(advice) == 1
+    assert [record.levelno for record in advice] == [logging.INFO]
+    assert "Once.run() returned commands and was called once" in advice[0].getMessage()
 
 
 def test_an_interval_that_was_assigned_to_nonsense_is_a_failure_that_names_it(fake: FakeYagna) -> None:
