@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import BadCommand
 from ...model.commands.commands import Command, Run
 from ...model.commands.results import CUT_BYTES, Result
+from ...model.commands.transfers import UploadFromUrl
 from ...model.commands.whole_output import output_folder
 from ...model.payload.payload import Payload
 from ...model.payload.shell import shell_refusal
@@ -47,6 +48,8 @@ class CommandPolicy:
         by_class = self._service.keep_all and not deploying
         whole = [isinstance(one, Run) and _is_whole(one, by_class) for one in commands]
         for command, is_whole in zip(commands, whole, strict=True):
+            if isinstance(command, UploadFromUrl) and command.is_checked:
+                self._require_shell(command, "`size` and `sha256` are checked by", Run.shell("wc"))
             if isinstance(command, Run) and (is_whole or command.needs_shell):
                 self._check(command, volume, is_whole)
         return [output_folder(volume) if is_whole and volume else None for is_whole in whole]
@@ -54,14 +57,17 @@ class CommandPolicy:
     def _check(self, command: Run, volume: str | None, is_whole: bool) -> None:
         what = "whole output needs" if is_whole else "`env` and `cwd` are set by"
         by_shell = Run("/bin/sh", "-c", "", *command.words) if is_whole else command
-        refusal = "" if self._payload is None else shell_refusal(self._payload, by_shell)
-        if refusal:
-            raise BadCommand(f"{command!r}: {what} /bin/sh, and {refusal}")
+        self._require_shell(command, what, by_shell)
         if is_whole and volume is None:
             raise BadCommand(
                 f"{command!r}: whole output needs a volume, and the image has none: write keep_first or "
                 "keep_last, or have deploy() return [Deploy(volumes=['/golem/work']), Start()]"
             )
+
+    def _require_shell(self, command: Command, what: str, by_shell: Run) -> None:
+        refusal = "" if self._payload is None else shell_refusal(self._payload, by_shell)
+        if refusal:
+            raise BadCommand(f"{command!r}: {what} /bin/sh, and {refusal}")
 
     def may_run(self, script: Run) -> bool:
         """Whether nothing is known that forbids a command of the library itself, which `/bin/sh` runs."""

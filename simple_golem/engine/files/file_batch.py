@@ -27,12 +27,14 @@ from ...model.commands.transfers import (
     FileCommand,
     Upload,
     UploadBytes,
+    UploadFromUrl,
     UploadJson,
     container_url,
 )
 from ...model.events import TransferProgress
 from ..event_dispatcher import Emit
 from . import folders as file_folders
+from . import web_files
 from .download_target import PartialFile, StreamTarget, check_target, open_target
 from .local_files import (
     FileEnd,
@@ -103,6 +105,7 @@ class FileBatch:
         scope: Scope,
         unsent: Scope,
         folders: Sequence[str | None] = (),
+        has_shell: bool = True,
     ) -> None:
         """Open and publish the files that the commands need; blocks until folders are packed.
 
@@ -114,6 +117,7 @@ class FileBatch:
             scope: cancelling it stops the work on files after the batch was sent.
             unsent: cancelling it stops the work before that.
             folders: for each command the provider's folder for its whole output; None: it is not kept.
+            has_shell: whether `/bin/sh` may be run there.
 
         Raises:
             BadLocalFile: a file of this machine can't be read, or can't be written.
@@ -125,6 +129,7 @@ class FileBatch:
         self._emit = emit
         self._scope = scope
         self._unsent = unsent
+        self._has_shell = has_shell
         self._open = ExitStack()
         self._parts: list[_Part] = []
         self._done: list[Result] = []
@@ -165,6 +170,9 @@ class FileBatch:
         part = _Part(command, index)
         if isinstance(command, Run) and folder is not None:
             return self._whole_output(index, command, folder)
+        if isinstance(command, UploadFromUrl) and self._has_shell:
+            part.steps, part.undo = web_files.steps(command), web_files.remove(command)
+            return [(part, None)]
         if not isinstance(command, FileCommand):
             part.steps = [command]
             return [(part, None)]
@@ -297,7 +305,7 @@ class FileBatch:
     ) -> NoReturn:
         """Raise the failure of the user's command, not of one of its steps."""
         part, step = self._owners[len(self._done)], self.steps[len(self._done)]
-        if part.undo is not None and isinstance(step, Transfer):
+        if part.undo is not None and isinstance(step, (Transfer, UploadFromUrl)):
             self._undo(part.undo, part.command, send)
         results = self._per_command([*self._done, results_so_far(error)[-1]])
         results = [*self._store(results[:-1]), self._with_output(results[-1])]
@@ -372,8 +380,8 @@ class FileBatch:
 
 
 def has_files(commands: Sequence[Command]) -> bool:
-    """Whether some of the commands need files of this machine."""
-    return any(isinstance(command, FileCommand) for command in commands)
+    """Whether some of the commands need files of this machine, or consist of several steps."""
+    return any(isinstance(command, (FileCommand, UploadFromUrl)) for command in commands)
 
 
 def _steps(command: FileCommand, url: str, is_folder: bool) -> tuple[list[Command], Command | None]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ...background.cancellation import Deadline, ScopeEnded
 from ...errors import ActivityLost, CommandFailed
-from ...model.commands.commands import Command
+from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
 from ...model.events import BatchEnded, BatchStarted
 from ..activity.command_policy import CommandPolicy
@@ -74,7 +74,10 @@ class BatchRunner:
                     left = None if timeout is None else deadline.remaining()
                     return activity.run(steps, scope, unsent, left, name, known_as)
 
-                with FileBatch(commands, self._files, name, self._emit, scope, unsent, folders) as files:
+                has_shell = self._policy.may_run(Run.shell("rm"))
+                with FileBatch(
+                    commands, self._files, name, self._emit, scope, unsent, folders, has_shell
+                ) as files:
                     results = files.run(send)
             self._policy.advise(results)
             self._emit(BatchEnded(name, commands, results, None))

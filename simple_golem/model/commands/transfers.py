@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -12,6 +14,7 @@ from ...errors import BadCommand
 from ..base.frozen import freeze
 from .commands import Command, Transfer
 
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _WHERE = "give an absolute path, such as '/golem/work/data.txt'"
 
 
@@ -104,22 +107,48 @@ class UploadJson(FileCommand):
 class UploadFromUrl(Command):
     """Has the provider fetch a file from the web.
 
+    What is there under this name is removed first, by the shell of the image. A provider does not look at the
+    status of the server's answer, so the page of a 404 may become the file: `size` or `sha256` find that out.
+
     Args:
         url: an `http://` or `https://` URL.
         remote: the absolute path the file gets there.
+        size: how many bytes it has.
+        sha256: its SHA-256 hash, 64 hexadecimal digits. If one of both differs, the file is removed and the
+            command fails.
     """
 
     url: str
     remote: str
+    size: int | None
+    sha256: str | None
 
-    def __init__(self, url: str, remote: str | PurePath) -> None:
-        _set(self, url=_web_url(url), remote=_file_path(remote, "UploadFromUrl.remote"))
+    def __init__(
+        self, url: str, remote: str | PurePath, *, size: int | None = None, sha256: str | None = None
+    ) -> None:
+        _set(
+            self,
+            url=_web_url(url),
+            remote=_file_path(remote, "UploadFromUrl.remote"),
+            size=_size(size),
+            sha256=_hash(sha256),
+        )
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the file is compared with its size or hash."""
+        return self.size is not None or self.sha256 is not None
 
     def to_exe_script(self) -> dict[str, Any]:
         return Transfer(self.url, container_url(self.remote)).to_exe_script()
 
+    def __reduce__(self) -> tuple[partial[UploadFromUrl], tuple[str, str]]:
+        return partial(type(self), size=self.size, sha256=self.sha256), (self.url, self.remote)
+
     def __repr__(self) -> str:
-        return f"UploadFromUrl({self.url!r}, {self.remote!r})"
+        given = {"size": self.size, "sha256": self.sha256}
+        options = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+        return f"UploadFromUrl({self.url!r}, {self.remote!r}{options})"
 
 
 class DownloadCommand(FileCommand):
@@ -211,6 +240,22 @@ def _web_url(url: object) -> str:
     if not named:
         raise BadCommand(f"UploadFromUrl.url is {url!r}: it names no host, as https://example.org/file does")
     return str.__str__(url)
+
+
+def _size(size: object) -> int | None:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 0):
+        return size
+    raise BadCommand(f"UploadFromUrl.size is {_shown(size)}: give the number of bytes of the file")
+
+
+def _hash(sha256: object) -> str | None:
+    if sha256 is None:
+        return None
+    if isinstance(sha256, str) and _SHA256.fullmatch(sha256):
+        return sha256.lower()
+    raise BadCommand(
+        f"UploadFromUrl.sha256 is {_shown(sha256)}: give 64 hexadecimal digits, as sha256sum prints them"
+    )
 
 
 def _file_path(path: object, what: str) -> str:

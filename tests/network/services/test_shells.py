@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from simple_golem import CommandFailed, Golem, Instance, Run, Service, Upload, vm
+from simple_golem import (
+    CommandFailed,
+    DownloadBytes,
+    Golem,
+    Instance,
+    Run,
+    Service,
+    Upload,
+    UploadFromUrl,
+    vm,
+)
 from simple_golem.errors import BadCommand
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
+CONTENT = b"content\n\0\xff" * 300
 NASTY = 'it\'s "$HOME" `id` \\ * é\n'
 
 
@@ -115,3 +130,27 @@ def test_a_program_in_the_background_goes_on_after_its_command(instance: Instanc
     wait = "until grep -q . /golem/work/logs/loop; do sleep 0.02; done; cat /golem/work/logs/loop; kill $PID"
     assert instance.execute(Run.shell(wait, env={"PID": pid}), timeout=10).stdout == "went on\n"
     instance.execute(Run.shell("rm -r /golem/work/logs /golem/work/go"))
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server with the file `model`; returns its URL."""
+    (tmp_path / "model").write_bytes(CONTENT)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_from_the_web_replaces_an_older_one_and_is_checked(instance: Instance, web: str) -> None:
+    path = "/golem/work/model"
+    good = UploadFromUrl(f"{web}/model", path, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+    results = instance.execute(Run.shell(f"seq 100000 > {path}"), good, DownloadBytes(path))
+    assert results[2].data == CONTENT
+    with pytest.raises(CommandFailed, match=rf"has {len(CONTENT)} bytes, not 5; the server may") as caught:
+        instance.execute(UploadFromUrl(f"{web}/model", path, size=5))
+    assert caught.value.command == UploadFromUrl(f"{web}/model", path, size=5)
+    assert instance.execute(Run.shell("ls -A /golem/work")).stdout == ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Golem, Payload, Run, vm
+from simple_golem import Golem, Payload, Run, UploadFromUrl, vm
 from simple_golem.errors import BadCommand, CommandFailed
 from simple_golem.testing import CommandAnswer, FakeYagna
 from tests.helpers.recorded_services import SECONDS, Idle, begun, programs, started
@@ -71,3 +71,16 @@ def test_what_a_method_returns_is_refused_there(fake: FakeYagna) -> None:
         cluster, instance = begun(golem, Wrong, payload=Payload(runtime="wasmtime"))
         assert cluster.wait(SECONDS)
     assert isinstance(instance.failure, BadCommand)
+
+
+def test_a_file_from_the_web_needs_a_shell_to_be_checked_only(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.properties = {"golem.runtime.name": "wasmtime"}
+    url, path = "https://golem.test/x", "/golem/work/x"
+    with Golem(1) as golem:
+        instance = started(golem, payload=Payload(runtime="wasmtime"))
+        assert instance.execute(UploadFromUrl(url, path)).success
+        with pytest.raises(BadCommand, match="are checked by /bin/sh, and the runtime wasmtime has no shell"):
+            instance.execute(UploadFromUrl(url, path, size=3))
+        (provider,) = (one for one in fake.providers if one.activities)
+        assert programs(provider) == ["deploy", "start", "transfer"]

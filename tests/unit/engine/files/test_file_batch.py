@@ -13,8 +13,19 @@ from typing import Any
 
 import pytest
 
-from simple_golem import CommandFailed, Download, DownloadBytes, Result, Results, Run, Upload, UploadBytes
+from simple_golem import (
+    CommandFailed,
+    Download,
+    DownloadBytes,
+    Result,
+    Results,
+    Run,
+    Upload,
+    UploadBytes,
+    UploadFromUrl,
+)
 from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.engine.files import web_files
 from simple_golem.engine.files.file_batch import FileBatch
 from simple_golem.engine.files.local_files import FileEnd, Refusal
 from simple_golem.engine.files.publisher import Publication
@@ -539,3 +550,75 @@ def test_an_error_while_it_is_published_leaves_nothing(here):
         )
     assert list(bus.published.values()) == bus.withdrawn
     assert list(here.iterdir()) == []
+
+
+# --- what is removed again ---------------------------------------------------------------------------
+
+
+def fails(publication: Publication) -> None:
+    """The next transfer fails, with its connection alive."""
+
+
+def test_an_archive_that_was_sent_halfway_is_removed(bus, here):
+    Path("in").mkdir()
+    provider = Provider(bus)
+    provider.fail_next = fails
+    with pytest.raises(CommandFailed, match=r"Upload\('in', '/golem/in'\) failed"):
+        run(bus, provider, Upload("in", "/golem/in"), Run("/bin/never"))
+    batch, cleaning = provider.batches
+    assert isinstance(batch[0], Transfer)
+    archive = batch[0].target.removeprefix("container:")
+    assert cleaning == (Run("/bin/rm", "-f", archive),)
+    assert provider.known_as[1] == (Upload("in", "/golem/in"),)
+
+
+def test_an_archive_that_can_not_be_fetched_is_removed(bus, here):
+    provider = Provider(bus)
+    provider.fail_next = fails
+    with pytest.raises(CommandFailed, match=r"Download\('/golem/out/', 'out'\) failed"):
+        run(bus, provider, Download("/golem/out/", "out"))
+    _pack, transfer, remove = provider.batches[0]
+    assert isinstance(transfer, Transfer)
+    assert provider.batches[1] == (remove,)
+    assert list(here.iterdir()) == []
+
+
+def test_a_removal_that_fails_hides_no_error(bus, here):
+    Path("in").mkdir()
+    provider = Provider(bus, run=lambda command: Result(success=False, message="gone"))
+    provider.fail_next = fails
+    with pytest.raises(CommandFailed, match="GSB error: closed"):
+        run(bus, provider, Upload("in", "/golem/in"))
+    assert len(provider.batches) == 2
+
+
+def test_a_file_from_the_web_replaces_what_is_there_and_is_checked(bus):
+    command = UploadFromUrl("https://golem.test/x", "/golem/work/x", size=3)
+    ran: list[Command] = []
+    provider = Provider(bus, run=lambda step: ran.append(step) or Result())
+    (result,) = run(bus, provider, command)
+    assert ran == web_files.steps(command)
+    assert (result.index, result.command, result.success) == (0, command, True)
+    assert provider.known_as == [(command,) * 3]
+
+
+def test_a_file_from_the_web_that_did_not_come_whole_is_removed(bus):
+    command = UploadFromUrl("https://golem.test/x", "/golem/work/x")
+
+    def broken(step: Command) -> Result:
+        return Result(success=step is not command, message="HTTP error: timeout")
+
+    provider = Provider(bus, run=broken)
+    with pytest.raises(CommandFailed, match=r"UploadFromUrl\('https://golem.test/x', .* HTTP error: timeout"):
+        run(bus, provider, command)
+    assert provider.batches[1] == (web_files.remove(command),)
+
+
+def test_without_a_shell_a_file_from_the_web_is_only_fetched(bus):
+    command = UploadFromUrl("https://golem.test/x", "/golem/work/x")
+    provider = Provider(bus)
+    with FileBatch(
+        [command], bus, "Service-1", lambda event: None, Scope(), Scope(), has_shell=False
+    ) as files:
+        files.run(provider.send)
+    assert provider.batches == [(command,)]
