@@ -104,10 +104,10 @@ class Golem(NotAsync):
         self._strategy = Strategy() if strategy is None else require_strategy(strategy)
         self._terms = Terms() if terms is None else require_terms(terms)
         interval = checked_seconds(health_interval, "health_interval", allow_none=False) or 0.0
-        if interval == 0 or isinstance(health_misses, bool) or health_misses < 1:
-            raise BadSetting(
-                "health_interval takes seconds, more than 0, and health_misses a number from 1 on"
-            )
+        if interval == 0:
+            raise BadSetting("health_interval is 0: give a number of seconds, more than 0")
+        if isinstance(health_misses, bool) or not isinstance(health_misses, int) or health_misses < 1:
+            raise BadSetting(f"health_misses is {health_misses!r}: give a whole number, 1 or more")
         self._lifecycle = Lifecycle(
             self._settings,
             self._budget,

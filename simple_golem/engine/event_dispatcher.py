@@ -33,6 +33,7 @@ class EventDispatcher:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._listeners: tuple[Listener, ...] = ()
+        self._broken: list[Listener] = []
         self._thread = EngineThread("golem-events", self._run)
         self._started = False
 
@@ -60,5 +61,15 @@ class EventDispatcher:
                 try:
                     with user_code():
                         listener(event)
-                except Exception:
-                    logger.exception("%r raised an error for the event: %s", listener, event)
+                except BaseException as error:
+                    # A sys.exit() in it must not end this thread. One traceback is enough: events are many.
+                    is_first = listener not in self._broken
+                    logger.log(
+                        logging.ERROR if is_first else logging.DEBUG,
+                        "%r raised an error for the event: %s",
+                        listener,
+                        event,
+                        exc_info=error,
+                    )
+                    if is_first:
+                        self._broken.append(listener)

@@ -16,13 +16,14 @@ from ..background.cancellation import Scope
 from ..background.forks import current_process, refuse_in_child
 from ..background.threads import WorkerPool
 from ..background.timer import Timer
-from ..errors import AllocationRefused, GolemError, Overcharged
+from ..errors import AllocationRefused, GolemError, NoDaemon, Overcharged, YagnaError
 from ..model.cost import Cost
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..yagna.client import Yagna
 from ..yagna.daemon_events import DaemonEvents
 from ..yagna.transport.retry import Repeat
+from ..yagna.values import Identity
 from .activity.health_check import HealthCheck
 from .agreements import Agreements
 from .cleanup.clean_up import BackgroundCleanup
@@ -41,6 +42,8 @@ from .shutdown_times import ShutdownPart, ShutdownTimes
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# Characters of a wrong answer that an error shows.
+_LONGEST_ANSWER = 160
 _WORKERS = 32
 _COUNTER_WORKERS = 16
 # The last requests of a session that is closed get so long after the time for invoices is over.
@@ -160,7 +163,7 @@ class Session:
             raise
 
     def _open(self, budget: Decimal) -> None:
-        identity = self.yagna.identity.me(repeat=Repeat.NEVER)
+        identity = self._identity()
         if self.yagna.clock.ahead:
             logger.warning(
                 "%s: times that are sent to the daemon are corrected; set the clock of this machine",
@@ -181,6 +184,19 @@ class Session:
         self._health.start()
         self.timer.call_in(_PROLONG_SECONDS, self._prolong_allocation)
         self._cleanup.start(owner)
+
+    def _identity(self) -> Identity:
+        """Ask the daemon whose app key it is, which shows also whether it is one."""
+        try:
+            return self.yagna.identity.me(repeat=Repeat.NEVER)
+        except YagnaError as error:
+            if error.status is not None and error.status >= 500:
+                raise
+            answer = str(error)[:_LONGEST_ANSWER]
+            raise NoDaemon(
+                f"what answers at {self.settings.api_url} is no yagna daemon ({answer}): set YAGNA_API_URL, "
+                "or the argument api_url, to where yagna listens"
+            ) from error
 
     def _prolong_allocation(self) -> None:
         if self._stop.cancelled:

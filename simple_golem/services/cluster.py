@@ -161,6 +161,7 @@ class Cluster(NotAsync):
         def is_decided() -> bool:
             return len(group.got_through) >= enough or len(self) - len(group.ended_too_early) < enough
 
+        self._refuse_inside("wait_until_running()", but_running=True)
         self._note_wait(limit)
         with self._changed:
             wait_until(self._changed, is_decided, limit)
@@ -184,12 +185,19 @@ class Cluster(NotAsync):
         instance that failed, or that has not run within `timeout`: leaving `with Golem` does.
         """
         limit = checked_seconds(timeout, "timeout")
+        self._refuse_inside("cluster.wait()", but_running=False)
         self._note_wait(limit)
         if self._context.wait_until(lambda: self._group.have_ended, limit):
             return True
         if limit:
             self._note_wait_in_vain(limit)
         return False
+
+    def _refuse_inside(self, call: str, *, but_running: bool) -> None:
+        """Refuse a wait that its own instance makes, which would wait for itself."""
+        for one in self.instances:
+            if one.is_on_this_thread and not (but_running and one.has_run):
+                raise NotRunning(f"{call} in a method of {one.name} would wait for {one.name} itself")
 
     def _note_wait(self, limit: float | None) -> None:
         if limit != 0:

@@ -210,7 +210,10 @@ def expiration_of(value: datetime | timedelta | None) -> datetime:
                 f"expiration is {value!r}, which has no time zone: write datetime.now(timezone.utc) + …, "
                 "or give a timedelta"
             )
-        moment = value.astimezone(timezone.utc)
+        try:
+            moment = value.astimezone(timezone.utc)
+        except OverflowError as error:
+            raise BadWaitTime(f"expiration is {value!r}, which no calendar reaches") from error
     else:
         raise BadWaitTime(f"expiration is {value!r}: give a timedelta from now, or an aware datetime")
     if moment <= now:

@@ -24,6 +24,7 @@ from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     ActivityLost,
     BadState,
+    BadWaitTime,
     BatchLost,
     BatchTimeout,
     CommandFailed,
@@ -120,6 +121,13 @@ class Instance(NotAsync):
     def was_stopped(self) -> bool:
         """Whether it was asked to stop, or to be suspended, before it had ended."""
         return self.record.was_stopped
+
+    @property
+    def is_on_this_thread(self) -> bool:
+        """Whether the calling thread runs a method of its service."""
+        link = self._lives.link
+        # After its end another thread may have the number of its own.
+        return link is not None and not self.state.is_final and link.is_current
 
     @property
     def failure(self) -> BaseException | None:
@@ -220,7 +228,8 @@ class Instance(NotAsync):
 
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results."""
-        checked_seconds(timeout, "timeout")
+        if checked_seconds(timeout, "timeout") == 0:
+            raise BadWaitTime("timeout is 0: give a number of seconds, more than 0, or None for no limit")
         refuse_while_giving_out()
         batch = batch_of(commands)
         link = self._lives.link
@@ -333,6 +342,8 @@ class Instance(NotAsync):
         """
         wanted = _state_named(state)
         limit = checked_seconds(timeout, "timeout")
+        if self.is_on_this_thread and not self._has_been(wanted):
+            raise NotRunning(f"wait_for() in a method of {self.name} would wait for {self.name} itself")
         self.record.is_waited_for = self.record.is_waited_for or limit != 0
         with self._context.changed:
             wait_until(self._context.changed, lambda: self._has_been(wanted) or self.state.is_final, limit)

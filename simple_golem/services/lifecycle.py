@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import threading
 from decimal import Decimal
 from functools import partial
@@ -159,6 +160,13 @@ class Lifecycle:
         self._close(ShutdownTimes.ordinary(self._stop_grace, timeout))
         return None if on_engine_thread() else self._failed_unnoticed()
 
+    def close_at_exit(self) -> ServiceFailed | None:
+        """Close it at the end of the program, which another thread than the one of the Golem has ended."""
+        if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+            self._close(ShutdownTimes.interrupted())
+            return None
+        return self.close(_CLOSE_AT_EXIT_SECONDS)
+
     def leave(self, error: BaseException | None) -> ServiceFailed | None:
         """Close it, because `error` or the end of a `with` has left that; a signal shortens the closing.
 
@@ -211,7 +219,7 @@ def _close_what_is_open() -> None:
             "a Golem was still open at the end of the program and is closed now; next time call golem.close()"
         )
         try:
-            failed: GolemError | None = one.close(_CLOSE_AT_EXIT_SECONDS)
+            failed: GolemError | None = one.close_at_exit()
         except GolemError as error:
             failed = error
         if failed is not None:

@@ -18,6 +18,7 @@ from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
 
 from ..background.forks import leave_to_parent
+from ..background.log_guard import guard_loggers
 from ..engine.event_dispatcher import Listener
 from ..engine.network.network import Network
 from ..engine.session import Session
@@ -68,6 +69,7 @@ class OpenGolem:
         show_progress: bool,
         on_closed: Callable[[], object],
     ) -> None:
+        guard_loggers(__name__.partition(".")[0])
         self.session = Session(settings, health_interval, health_misses, self._stop_out_of_budget)
         self._progress_bar: ProgressBar | None = None
         if show_progress and ProgressBar.is_possible():

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from ..errors import YagnaError
 from ..model.base.wire_time import parse_time
 
 Properties = Mapping[str, Any]
@@ -25,6 +26,8 @@ class Identity:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Identity:
+        if not isinstance(wire, Mapping) or "identity" not in wire:
+            raise YagnaError("GET", "/me", 200, f"this is no identity: {wire!r}")
         return cls(wire["identity"], wire.get("name") or "", wire.get("role") or "")
 
 

@@ -67,7 +67,7 @@ class OutputPrinter:
             self.busy = _here.is_giving = True
             try:
                 self._give(OutputLine(text, self._instance, is_stderr))
-            except Exception as error:
+            except BaseException as error:
                 # One traceback is enough: a million lines of output must not become a million tracebacks.
                 logger.log(
                     logging.DEBUG if self._failed else logging.ERROR,

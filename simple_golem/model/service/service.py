@@ -110,6 +110,16 @@ class Service:
         if not isinstance(cls.keep_all, bool):
             raise BadService(f"{cls.__name__}.keep_all is {cls.keep_all!r}: give True or False")
 
+    if not TYPE_CHECKING:  # else type checkers would allow any attribute
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name in _READ_ONLY:
+                raise AttributeError(
+                    f"{type(self).__name__}.{name} can't be set: Service has a `{name}` of its own; "
+                    "take another name"
+                )
+            super().__setattr__(name, value)
+
     # --- what may be overridden ---
 
     @staticmethod
@@ -338,6 +348,9 @@ class Service:
         )
 
 
+_READ_ONLY = frozenset(
+    name for name, value in vars(Service).items() if isinstance(value, property) and value.fset is None
+)
 _RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")) - {
     *METHODS,
     "payload",
@@ -364,6 +377,17 @@ def class_payload(cls: type[Service]) -> object:
 def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
     """Return a new service that will run on `payload`, which need not be its class's own."""
     service = make()
+    if not isinstance(getattr(service, "_simple_golem", None), _Ties):
+        raise BadService(
+            f"the constructor has made {service!r}, which is no complete Service: end `__new__` with "
+            "`return super().__new__(cls)`"
+        )
+    for name, value in getattr(service, "__dict__", {}).items():
+        if name in _RESERVED or (name in METHODS and not callable(value)):
+            raise BadService(
+                f"{type(service).__name__} sets self.{name} to {value!r}: Service has a `{name}` of its own; "
+                "take another name"
+            )
     service._simple_golem.payload = payload
     return service
 

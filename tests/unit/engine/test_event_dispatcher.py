@@ -41,7 +41,7 @@ def test_an_error_of_a_listener_is_logged_and_the_others_hear_the_event(
         dispatcher.emit(event)
     assert dispatcher.close(5)
     assert heard == NEWS
-    assert caplog.text.count("raised an error for the event") == 3
+    assert caplog.text.count("raised an error for the event") == 1  # one traceback is enough
 
 
 def test_a_listener_that_is_stuck_delays_no_one_that_emits() -> None:

@@ -1,0 +1,323 @@
+"""What users do by mistake: each is a clear error at once, or does no harm."""
+
+from __future__ import annotations
+
+import http.server
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from simple_golem import Golem, Run, Service, ServiceFailed
+from simple_golem.errors import BadService, BadSetting, BadWaitTime, NoDaemon, NotRunning
+from simple_golem.testing import FakeYagna
+from tests.helpers.recorded_services import (
+    NORMAL_LIFE,
+    SECONDS,
+    Gate,
+    Idle,
+    InThread,
+    begun,
+    calls,
+    seconds_of,
+    started,
+    states,
+)
+from tests.unit.conftest import eventually
+
+# --- services ----------------------------------------------------------------------------------------
+
+
+class WithoutSuper(Service):
+    def __new__(cls) -> Any:
+        return object.__new__(cls)
+
+
+class Nothing(Service):
+    def __new__(cls) -> Any:
+        return None
+
+
+class WaitIsANumber(Service):
+    def __init__(self) -> None:
+        self.wait = 5  # type: ignore[method-assign,assignment]
+
+
+class StartIsATime(Service):
+    def __init__(self) -> None:
+        self.start = datetime.now()  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize(
+    ("service", "told"),
+    [
+        (WithoutSuper, r"no complete Service: end `__new__` with `return super\(\).__new__\(cls\)`"),
+        (Nothing, "the constructor has made None"),
+        (WaitIsANumber, "WaitIsANumber sets self.wait to 5: Service has a `wait` of its own"),
+        (StartIsATime, "StartIsATime sets self.start to datetime"),
+    ],
+)
+def test_an_object_that_is_no_usable_service_is_refused(
+    fake: FakeYagna, service: type[Service], told: str
+) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(BadService, match=told):
+            golem.run_service(service)
+        assert golem.clusters == ()
+    assert not any("/demands" in one.path for one in fake.requests)
+
+
+def test_a_read_only_name_says_to_take_another_one() -> None:
+    class Stateful(Service):
+        def __init__(self) -> None:
+            self.state = "x"  # type: ignore[misc,assignment]
+
+    with pytest.raises(AttributeError, match=r"Stateful\.state can't be set.* take another name"):
+        Stateful()
+
+
+def test_methods_may_be_replaced_by_functions_and_other_attributes_are_free(fake: FakeYagna) -> None:
+    class Replaced(Idle):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shutdown = lambda: self.calls.append("mine")  # type: ignore[method-assign]
+            self.started = 5
+
+    with Golem(1) as golem:
+        instance = started(golem, Replaced)
+        instance.stop()
+    assert calls(instance) == ["start", "mine"]
+
+
+def test_an_instance_does_not_wait_for_itself(fake: FakeYagna) -> None:
+    made = threading.Event()
+
+    class Waiting(Idle):
+        def run(self) -> Any:
+            assert made.wait(SECONDS)
+            for wait in (cluster.wait, lambda: instance.wait_for("terminated")):
+                with pytest.raises(NotRunning, match="would wait for Waiting-1 itself"):
+                    wait()
+            cluster.wait_until_running()  # it is running, so this one is fine
+            self.calls.append("run")
+
+    with Golem(1) as golem:
+        cluster, instance = begun(golem, Waiting)
+        made.set()
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start", "run", "shutdown"]
+
+
+def test_an_instance_does_not_wait_in_start_until_it_runs(fake: FakeYagna) -> None:
+    made = threading.Event()
+
+    class Early(Idle):
+        def start(self) -> Any:
+            assert made.wait(SECONDS)
+            cluster.wait_until_running()
+
+    with Golem(1, raise_failures=False) as golem:
+        cluster, instance = begun(golem, Early)
+        made.set()
+        assert cluster.wait(SECONDS)
+    assert str(instance.failure) == (
+        "wait_until_running() in a method of Early-1 would wait for Early-1 itself"
+    )
+    assert states(instance) == ["pending", "starting", "terminated"]
+
+
+def test_another_cluster_can_be_waited_for_in_a_method(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        other = golem.run_service(Idle)
+        other.wait_until_running(SECONDS)
+
+        class Curious(Idle):
+            def run(self) -> Any:
+                other.stop(wait=False)
+                self.calls.append(str(other.wait(SECONDS)))
+
+        cluster, instance = begun(golem, Curious)
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start", "True", "shutdown"]
+
+
+# --- arguments ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("misses", ["3", 2.5, None, True, 0])
+def test_health_misses_that_are_no_number_are_refused(misses: Any) -> None:
+    with pytest.raises(BadSetting, match="health_misses is"):
+        Golem(1, app_key="k", health_misses=misses)
+
+
+@pytest.mark.parametrize("zone", [timezone.utc, timezone(timedelta(hours=-5))])
+def test_the_last_moment_of_all_is_no_expiration(fake: FakeYagna, zone: timezone) -> None:
+    with Golem(1) as golem, pytest.raises(BadWaitTime, match=r"expiration is datetime"):
+        golem.run_service(Idle, expiration=datetime.max.replace(tzinfo=zone))
+
+
+def test_no_time_at_all_for_a_batch_is_refused(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        instance = started(golem)
+        with pytest.raises(BadWaitTime, match="timeout is 0: give a number of seconds, more than 0"):
+            instance.execute(Run("/bin/true"), timeout=0)
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"<html>a printer</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+class _Missing(_Page):
+    status = 404
+
+
+@pytest.fixture(params=[_Page, _Missing])
+def printer(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Something that speaks HTTP and is no daemon."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), request.param) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_no_daemon_is_said_to_be_none(printer: str) -> None:
+    with pytest.raises(NoDaemon, match=r"is no yagna daemon \(.*a printer.*\): set YAGNA_API_URL"):
+        Golem(1, app_key="k", api_url=printer).open()
+
+
+# --- functions of the user that raise or block -------------------------------------------------------
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("nothing can be said")
+
+
+def test_an_error_that_can_not_be_printed_is_told_by_its_type(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Idle):
+        def run(self) -> Any:
+            raise Unspeakable
+
+    golem = Golem(1).open()
+    cluster, instance = begun(golem, Broken)
+    assert cluster.wait(SECONDS)
+    with pytest.raises(ServiceFailed, match=r"Broken-1 .*Unspeakable: its __str__ fails"):
+        golem.close()
+    assert states(instance) == NORMAL_LIFE
+    assert "Unspeakable" in caplog.text
+
+
+class BadHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("this handler is broken")
+
+
+def test_a_log_handler_that_raises_ends_no_thread(
+    fake: FakeYagna, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(Idle):
+        def run(self) -> Any:
+            raise LookupError("no such luck")
+
+    handler = BadHandler()
+    logger = logging.getLogger("simple_golem")
+    logger.addHandler(handler)
+    try:
+        with Golem(1, raise_failures=False) as golem:
+            cluster, instance = begun(golem, Broken)
+            assert cluster.wait(SECONDS)
+    finally:
+        logger.removeHandler(handler)
+    assert states(instance) == NORMAL_LIFE
+    assert "this handler is broken" in capsys.readouterr().err  # as logging itself tells it
+
+
+def test_a_listener_that_exits_is_called_again_and_told_once(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    with Golem(1) as golem:
+
+        @golem.on_event
+        def leave(event: Any) -> None:
+            told.append(str(event))
+            sys.exit(3)
+
+        instance = started(golem)
+        instance.stop()
+        eventually(lambda: "Idle-1 is terminated" in told)
+    assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
+
+
+def test_a_listener_that_blocks_does_not_keep_the_golem_from_closing(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    golem = Golem(1).open()
+    golem.on_event(lambda event: gate.wait())
+    instance = started(golem)
+    assert gate.reached.wait(SECONDS)
+    assert seconds_of(golem.close) < 3 * 2.0
+    gate.open()
+    assert states(instance) == NORMAL_LIFE
+    assert "golem-events" in caplog.text
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------------
+
+_IN_ANOTHER_THREAD = """
+import sys, threading
+from simple_golem import Golem, Run, Service
+class Busy(Service):
+    def run(self):
+        self.execute(Run("/bin/first"))
+        sys.stdout.write("running\\n"); sys.stdout.flush()
+        self.execute(Run.shell("sleep 600"))
+def work():
+    with Golem(1) as golem:
+        golem.run_service(Busy).wait()
+threading.Thread(target=work, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_in_the_main_thread_ends_the_golem_of_another_one_in_the_same_short_times(
+    fake: FakeYagna,
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    program = subprocess.Popen(
+        [sys.executable, "-c", _IN_ANOTHER_THREAD],
+        env={**environment, **fake.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "running\n"
+        program.send_signal(signal.SIGINT)
+        ended = InThread(program.communicate).join()
+    assert isinstance(ended.value, tuple)
+    assert "KeyboardInterrupt" in ended.value[1]
+    # A Ctrl-C has these words. A close at the end of a program has none, and ten seconds.
+    assert "interrupted: stopping 1 instance" in ended.value[1]
