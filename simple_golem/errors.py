@@ -424,7 +424,7 @@ class ActivityLost(InstanceError):
 
 
 class MethodStuck(InstanceError):
-    """A method of the service did not return in time after a stop; its thread was abandoned."""
+    """`shutdown()` did not return in time; its thread was left behind."""
 
 
 class NotRunning(InstanceError, RuntimeError):

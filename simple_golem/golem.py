@@ -65,9 +65,11 @@ class Golem(NotAsync):
         strategy: which providers are accepted, and which of them come first; the cheapest by default. A
             function is called with each offer and returns its score, or None to refuse it.
         terms: what is agreed on debit notes and payments.
-        stop_grace: seconds that a batch under way may take to end after a stop.
+        stop_grace: seconds that a batch under way may take to end after a stop. A longer one is cut off, and
+            `shutdown()` is skipped.
         raise_failures: whether leaving `with`, or `close`, raises `ServiceFailed` for instances that failed.
-        health_interval: seconds without an answer of an activity after which its state is asked for.
+        health_interval: seconds without an answer of an activity after which its state is asked for; six
+            times as many if there are more than 50 activities.
         health_misses: so many requests without an answer make an instance unresponsive; twice as many end it.
         progress: whether a progress bar shows clusters that start and files that are transferred, if standard
             error is a terminal.

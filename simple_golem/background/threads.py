@@ -235,31 +235,49 @@ def _logged(work: Callable[..., object], args: tuple[Any, ...]) -> None:
 class InstancePool:
     """The threads of one instance: its life thread, and at most one helper for calls from other threads.
 
+    A life thread that is stuck in a method of the user has a successor.
+
     Args:
         name: of the instance, and of its threads.
         live: called on the life thread.
     """
 
     def __init__(self, name: str, live: Callable[[], object]) -> None:
+        self._name = name
         self.life = EngineThread(name, live)
+        self._left_behind: list[EngineThread] = []
         self._helper = WorkerPool(f"{name}-outside", limit=1)
 
     def start(self) -> None:
         """Start the life thread."""
         self.life.start()
 
+    def replace_life(self, target: Callable[[], object]) -> bool:
+        """Call `target` on a new life thread, and leave the old one, which a user's method does not leave.
+
+        Returns:
+            False if the interpreter is exiting and starts no threads any more.
+        """
+        successor = EngineThread(self._name, target)
+        if not successor.started():
+            return False
+        self._left_behind.append(self.life)
+        self.life = successor
+        return True
+
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
         """Call `work(*args)` on the helper, after the work that was submitted before; returns its Future."""
         return self._helper.submit(work, *args)
 
     def close(self, timeout: float | None = None) -> list[str]:
-        """Join both threads, for `timeout` seconds at most.
+        """Join both threads, for `timeout` seconds at most; one that was left behind is not waited for.
 
         Returns:
             The names of the threads that are still busy; they are abandoned.
         """
         left = Deadline(timeout)
         stuck = self._helper.close(timeout)
-        if not self.life.join(None if timeout is None else left.remaining()) and not self.life.is_current:
-            stuck.append(self.life.name)
-        return stuck
+        life = self.life
+        if not life.join(None if timeout is None else left.remaining()) and not life.is_current:
+            stuck.append(life.name)
+        return stuck + [thread.name for thread in self._left_behind if not thread.join(0)]

@@ -13,6 +13,9 @@ _EXPIRATION_RESERVE_PART = 0.1
 _EXPIRATION_RESERVE_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 30.0
 _INVOICE_SECONDS = 15.0
+_LOST_RELEASE_SECONDS = 3.0
+# After this time the end goes on without a method that has not returned.
+_METHOD_SECONDS = 5.0
 # Ending an agreement and destroying its activity take so long in the worst case; the time is reserved.
 RELEASE_RESERVE_SECONDS = 1.5
 
@@ -81,7 +84,7 @@ class ShutdownTimes:
         """
         seconds = {
             ShutdownPart.BATCH: stop_grace,
-            ShutdownPart.METHOD: 5.0,
+            ShutdownPart.METHOD: _METHOD_SECONDS,
             ShutdownPart.SHUTDOWN: _SHUTDOWN_SECONDS,
             ShutdownPart.RELEASE: 10.0,
             ShutdownPart.INVOICES: _INVOICE_SECONDS,
@@ -104,13 +107,17 @@ class ShutdownTimes:
         return cls(seconds, timeout=12.0)
 
     @classmethod
-    def by_provider(cls) -> ShutdownTimes:
-        """The limits for a life that has lost its provider."""
+    def by_provider(cls, *, is_gone: bool) -> ShutdownTimes:
+        """The limits for a life that has lost its provider.
+
+        Args:
+            is_gone: whether its activity is gone, too: nobody waits long for the answer of its provider.
+        """
         seconds = {
-            ShutdownPart.BATCH: 0.0,
+            ShutdownPart.BATCH: 0.0 if is_gone else 1.0,
             ShutdownPart.METHOD: 1.0,
             ShutdownPart.SHUTDOWN: 5.0,
-            ShutdownPart.RELEASE: 10.0,
+            ShutdownPart.RELEASE: _LOST_RELEASE_SECONDS if is_gone else 10.0,
             ShutdownPart.INVOICES: _INVOICE_SECONDS,
         }
         return cls(seconds)

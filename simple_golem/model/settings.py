@@ -22,7 +22,7 @@ DEFAULT_NETWORK = "hoodi"
 DEFAULT_REGISTRY_URL = "https://registry.golem.network"
 # How often an activity that answers nothing else is asked for its state, and how many times without an answer
 # make its instance unresponsive.
-HEALTH_SECONDS = 10.0
+HEALTH_SECONDS = 5.0
 HEALTH_MISSES = 3
 
 _MOST_DECIMALS = 18

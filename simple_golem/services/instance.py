@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
@@ -78,8 +79,11 @@ class Instance(NotAsync):
         self.record = InstanceRecord(context, name)
         self._context = context
         self._place = place
-        self._lives = InstanceLives(context, self.record, member, suspended, place)
+        self._lives = InstanceLives(context, self.record, member, suspended, self._replace_life, place)
         self._pool = InstancePool(name, self._lives.live)
+
+    def _replace_life(self, target: Callable[[], object]) -> bool:
+        return self._pool.replace_life(target)
 
     # --- what a user reads ----------------------------------------------------------------------------
 

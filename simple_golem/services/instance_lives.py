@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import tenacity
 
@@ -37,6 +38,7 @@ class InstanceLives:
     Attributes:
         service: the user's object of the present life.
         link: what that object calls; None before the first life.
+        take_over: calls a function on a new life thread, if a method of the user does not leave the old one.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class InstanceLives:
         record: InstanceRecord,
         member: Member,
         suspended: SuspendedInstance | None,
+        replace_life: Callable[[Callable[[], object]], bool],
         place: Place | None = None,
     ) -> None:
+        self.take_over = replace_life
         self.service, self._make_service = member
         self.link: ServiceLink | None = None
         self._context = context
@@ -57,8 +61,19 @@ class InstanceLives:
 
     def live(self) -> None:
         """Live until the end of the last life; the target of the life thread."""
+        self._live_on(self._live_as_often_as_allowed)
+
+    def go_on_after(self, outcome: Outcome) -> None:
+        """Live on after a life that has ended without its thread; called by its successor, or by a worker."""
+        self._record.failure = outcome.failure
+        if outcome.ran and self._may_respawn(outcome):
+            self._live_on(partial(self._live_again, outcome))
+        else:
+            self._finish(outcome)
+
+    def _live_on(self, live: Callable[[], Outcome]) -> None:
         try:
-            outcome = self._live_as_often_as_allowed()
+            outcome = live()
         except LifeAbandoned:
             return
         except BaseException as error:  # noqa: BLE001 - a constructor of the user's, or their respawn_stop
@@ -71,9 +86,16 @@ class InstanceLives:
             outcome: Outcome = self._live_until_one_has_run()
             if not (outcome.ran and self._may_respawn(outcome)):
                 return outcome
-            self._announce_respawn(outcome)
-            self._record.enter(ServiceState.pending)
-            self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
+            self._pause_before_another(outcome)
+
+    def _live_again(self, outcome: Outcome) -> Outcome:
+        self._pause_before_another(outcome)
+        return self._live_as_often_as_allowed()
+
+    def _pause_before_another(self, outcome: Outcome) -> None:
+        self._announce_respawn(outcome)
+        self._record.enter(ServiceState.pending)
+        self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
 
     def _live_until_one_has_run(self) -> Outcome:
         """Lives until one has reached running, or the limit of the respawn rules is reached."""
@@ -112,7 +134,7 @@ class InstanceLives:
             self._context.demand,
             self.service,
             self._record,
-            on_abandoned=self._finish,
+            successor=self,
             suspended=suspended,
             place=self._place,
         )
@@ -135,8 +157,7 @@ class InstanceLives:
         return replace(outcome, elsewhere=False)
 
     def _may_respawn(self, outcome: Outcome) -> bool:
-        is_ending = self._record.stop_scope.cancelled or self._record.state is ServiceState.stopping
-        if is_ending or not outcome.elsewhere:
+        if self._record.stop_scope.cancelled or not outcome.elsewhere:
             return False
         return self._context.respawn.running if outcome.ran else self._context.respawn.unstarted
 

@@ -20,6 +20,8 @@ class Desk(Protocol):
 
     def terminate_agreement(self, reason: str, keep_activity: bool) -> None: ...
     def kill_exe_unit(self) -> None: ...
+    def kill_agent(self) -> None: ...
+    def shut_down(self) -> None: ...
     def vanish(self) -> None: ...
     def die(self) -> None: ...
     def come_back(self) -> None: ...
@@ -159,6 +161,18 @@ class FakeProvider:
         """Kill its exe-units: their activities become Terminated, and their batches are not answered."""
         self._at_work().kill_exe_unit()
 
+    def kill_agent(self) -> None:
+        """Kill its agent alone: its activities go on, but it sends nothing more, and destroys nothing."""
+        self._at_work().kill_agent()
+
+    def shut_down(self) -> None:
+        """Shut it down in good order.
+
+        The commands that run fail, and its activities are `["Ready", "Terminated"]` for a moment, then
+        Terminated. It does not end its agreements, and sends no invoice.
+        """
+        self._at_work().shut_down()
+
     def vanish(self) -> None:
         """Cut it off from the network: all requests to it time out."""
         self._at_work().vanish()
@@ -167,12 +181,15 @@ class FakeProvider:
         """Kill all its processes but the daemon.
 
         It sends nothing more. Requests for batches are answered with 500, and its activities become
-        Unresponsive.
+        Unresponsive after `unresponsive_after`.
         """
         self._at_work().die()
 
     def come_back(self) -> None:
-        """End `vanish`, with all it had; or end `die`: it offers again, without its agreements."""
+        """End `vanish`, with all it had.
+
+        Or end `die`, `shut_down` or `kill_agent`: it offers again, without its agreements.
+        """
         self._at_work().come_back()
 
     def stop_reporting(self) -> None:

@@ -63,6 +63,16 @@ def fake(littered: FakeYagna) -> Iterator[FakeYagna]:
 
 
 @pytest.fixture
+def losing(littered: FakeYagna) -> Iterator[FakeYagna]:
+    """The same, for a test whose providers are lost: nobody waits for their invoices.
+
+    A later session pays those.
+    """
+    yield littered
+    assert [one for one in littered.leftovers() if not one.startswith(("invoice", "debit note"))] == []
+
+
+@pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
     """The same, with a clock that stands still until the test moves it."""
     with FakeYagna(3, clock=HandClock()) as fake:

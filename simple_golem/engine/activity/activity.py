@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 
 import tenacity
@@ -34,18 +35,32 @@ _NO_ANSWER = 408
 _RESULT_POLL_SECONDS = 15.0
 # A poll takes at least this long: one that comes back empty at once is not repeated at once.
 _SHORTEST_POLL_SECONDS = 0.05
-# How long a batch is asked for again whose provider answers for the activity, but not for the batch.
-_RESULT_RETRY_SECONDS = 30.0
+# How long a provider is asked again that answers for the activity, but not for its batches.
+_BATCH_RETRY_SECONDS = 25.0
+# What the daemon says of an exe-unit that is not there: the request has reached nobody.
+_NOBODY_THERE = "endpoint address not found"
+_UNRESPONSIVE = "Unresponsive"
 _ALIVE_SECONDS = 5.0
 # When an agreement has ended, its provider ends the activity by itself, mostly before the first question.
 _BEFORE_END_QUESTION_SECONDS = 0.05
 _BETWEEN_END_QUESTIONS = tenacity.wait_exponential(multiplier=0.1)
 _END_QUESTIONS = 3
+_BETWEEN_TRIES = tenacity.wait_exponential(multiplier=0.1, max=2.0)
 _END_ANSWER_SECONDS = 0.5
 # An exe-unit sends only the output that is written after somebody listens, and nobody can listen to a batch
 # before it was sent. Without this command in front, the first line of nearly each command would come only
 # with its result (tried).
 _LISTENING_PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
+
+
+class Vitality(Enum):
+    """What the provider's daemon says of an activity."""
+
+    ALIVE = "it lives"
+    UNRESPONSIVE = "its exe-unit does not report any more"
+    SILENT = "the provider does not answer"
+    GONE = "it has ended, or is about to end"
+    UNKNOWN = "the requestor's own daemon does not answer"
 
 
 @dataclass
@@ -130,20 +145,22 @@ class Activity:
             self._await_unfinished(unsent, deadline)
             unsent.check()
             if BatchOutput.is_wanted(commands):
-                self._run_followed(batch, scope, deadline, instance)
+                self._run_followed(batch, scope, unsent, deadline, instance)
             else:
-                self._send(batch, scope)
+                self._send(batch, scope, unsent, deadline)
                 self._await(batch, scope, deadline)
         failed = next((result for result in batch.results if not result.success), None)
         if failed is not None:
             raise command_failed(batch.results, batch.commands, self.provider)
         return Results(batch.results)
 
-    def _run_followed(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
+    def _run_followed(
+        self, batch: _Batch, scope: Scope, unsent: Scope, deadline: Deadline, instance: str
+    ) -> None:
         """Run a batch whose output is printed, logged or handed to a function as it comes."""
         if self._can_pause and isinstance(batch.commands[0], Run):
             paused = _Batch((_LISTENING_PAUSE, *batch.commands), (_LISTENING_PAUSE, *batch.known_as))
-            self._send_and_follow(paused, scope, deadline, instance)
+            self._send_and_follow(paused, scope, unsent, deadline, instance)
             pause, *results = paused.results
             if pause.success:
                 batch.results = [replace(result, index=result.index - 1) for result in results]
@@ -151,10 +168,12 @@ class Activity:
             # The image has no shell, or does not allow it; no later command of the batch was started.
             logger.debug("%s can't wait before a command: %s", self.provider, pause.message)
             self._can_pause = False
-        self._send_and_follow(batch, scope, deadline, instance)
+        self._send_and_follow(batch, scope, unsent, deadline, instance)
 
-    def _send_and_follow(self, batch: _Batch, scope: Scope, deadline: Deadline, instance: str) -> None:
-        self._send(batch, scope)
+    def _send_and_follow(
+        self, batch: _Batch, scope: Scope, unsent: Scope, deadline: Deadline, instance: str
+    ) -> None:
+        self._send(batch, scope, unsent, deadline)
         output = BatchOutput(self._yagna, self.activity_id, batch.batch_id, batch.commands, instance)
         try:
             with output as batch.output:
@@ -171,7 +190,29 @@ class Activity:
         except BatchLost as error:
             logger.info("the batch before this one: %s", error)
 
-    def _send(self, batch: _Batch, scope: Scope) -> None:
+    def _send(self, batch: _Batch, scope: Scope, unsent: Scope, deadline: Deadline) -> None:
+        """Send a batch; again and again where nobody has received it, since it can't have been run."""
+
+        def sleep(seconds: float) -> None:
+            unsent.wait(min(seconds, deadline.remaining()))
+            unsent.check()
+
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_has_reached_nobody),
+            stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS, deadline.remaining())),
+            wait=_BETWEEN_TRIES,
+            sleep=sleep,
+            retry_error_callback=lambda state: None,
+        ):
+            with attempt:
+                self._send_once(batch, scope)
+        if batch.batch_id:
+            return
+        if deadline.passed:
+            raise BatchTimeout(f"{batch.next_command!r} could not be sent to {self.provider} in its time")
+        raise self._exe_unit_lost()
+
+    def _send_once(self, batch: _Batch, scope: Scope) -> None:
         script = [command.to_exe_script() for command in batch.commands]
         first = batch.next_command
         try:
@@ -182,6 +223,8 @@ class Activity:
             raise BatchLost(f"{first!r} could not be sent to {self.provider}: {error}") from error
         except YagnaError as error:
             self._raise_if_lost(error, scope)
+            if _has_reached_nobody(error):
+                raise
             if error.status is not None and error.status < 500 and error.status != _NO_ANSWER:
                 raise  # the daemon refused the batch, so it was not run
             raise BatchLost(
@@ -237,8 +280,8 @@ class Activity:
         try:
             for attempt in tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type((YagnaError, NoDaemon)),
-                stop=tenacity.stop_after_delay(min(_RESULT_RETRY_SECONDS, deadline.remaining())),
-                wait=tenacity.wait_exponential(multiplier=0.1, max=2.0),
+                stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS, deadline.remaining())),
+                wait=_BETWEEN_TRIES,
                 sleep=sleep,
                 reraise=True,
             ):
@@ -259,26 +302,56 @@ class Activity:
         except (YagnaError, NoDaemon) as error:
             if deadline.passed:
                 return None
+            if _has_reached_nobody(error):
+                raise self._exe_unit_lost() from error
             raise BatchLost(
                 f"nobody can know what became of {batch.next_command!r} on {self.provider}: {error}"
             ) from error
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 
     def _raise_if_lost(self, error: YagnaError, scope: Scope) -> None:
-        if self.alive(scope) is False:
-            raise ActivityLost(
-                f"the activity {self.activity_id} on {self.provider} is gone: {error.detail}"
-            ) from error
+        answer, why = self.vitality(scope)
+        if answer is Vitality.GONE:
+            raise self.lost(answer, why) from error
 
-    def alive(self, scope: Scope) -> bool | None:
-        """Ask the provider's daemon whether the activity lives; None without an answer within 5 seconds."""
+    def _exe_unit_lost(self) -> ActivityLost:
+        return ActivityLost(
+            f"the activity {self.activity_id} on {self.provider} is gone: "
+            "its exe-unit does not answer any more"
+        )
+
+    def lost(self, answer: Vitality, why: str) -> ActivityLost:
+        """Make the error for an activity of which `vitality` has told that it does not work any more."""
+        what = "is gone" if answer is Vitality.GONE else "does not answer any more"
+        return ActivityLost(f"the activity {self.activity_id} on {self.provider} {what}: {why}")
+
+    def vitality(self, scope: Scope, timeout: float = _ALIVE_SECONDS) -> tuple[Vitality, str]:
+        """Ask the provider's daemon once whether the activity lives.
+
+        Args:
+            scope: cancelling it ends the request.
+            timeout: seconds that the provider has for its answer; this blocks for about one more at most.
+
+        Returns:
+            The answer, and the reason that was given for it.
+
+        Raises:
+            ScopeEnded: `scope` was cancelled.
+        """
         try:
-            return self.status(_ALIVE_SECONDS, scope, Repeat.NEVER).alive
+            status = self.status(timeout, scope, Repeat.NEVER)
+        except NoDaemon as error:
+            return Vitality.UNKNOWN, str(error)
         except YagnaError as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
-            return False if error.status == 404 else None
-        except NoDaemon:
-            return None
+            if error.status is None:
+                return Vitality.UNKNOWN, error.detail
+            return (Vitality.GONE if error.status == 404 else Vitality.SILENT), error.detail
+        if not status.alive:
+            return Vitality.GONE, status.error_message or status.reason or "its provider has ended it"
+        if status.state == _UNRESPONSIVE:
+            return Vitality.UNRESPONSIVE, "its provider does not report its state any more"
+        return Vitality.ALIVE, ""
 
     def wait_until_idle(self, scope: Scope) -> None:
         """Block until no batch is under way or waiting; raises `ScopeEnded` when `scope` is cancelled."""
@@ -313,18 +386,24 @@ class Activity:
         except (GolemError, ScopeEnded) as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
 
-    def destroy(self, scope: Scope, timeout: float) -> bool:
+    def destroy(self, scope: Scope, timeout: float, *, expected: bool = True) -> bool:
         """Have the provider end the activity; blocks for `timeout` seconds at most.
 
+        Args:
+            scope: cancelling it ends the request.
+            timeout: seconds for the provider's answer.
+            expected: whether the provider should answer; if so, there is a warning where it does not.
+
         Returns:
-            False if the provider did not confirm it in time; that is logged.
+            Whether the provider confirmed it in time.
         """
         if self._ended:
             return True
         try:
             self._yagna.activity.destroy(self.activity_id, timeout=timeout, scope=scope)
         except (GolemError, ScopeEnded) as error:
-            logger.warning(
+            logger.log(
+                logging.WARNING if expected else logging.DEBUG,
                 "%s did not confirm in time that the activity %s is destroyed (%s)",
                 self.provider,
                 self.activity_id,
@@ -332,6 +411,10 @@ class Activity:
             )
             return False
         return True
+
+
+def _has_reached_nobody(error: BaseException) -> bool:
+    return isinstance(error, YagnaError) and error.status == 500 and _NOBODY_THERE in error.detail
 
 
 def _wait(scope: Scope, seconds: float) -> None:

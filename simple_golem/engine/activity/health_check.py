@@ -9,25 +9,23 @@ from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread, WorkerPool
-from ...errors import ActivityLost, NoDaemon, YagnaError
-from ...yagna.transport.retry import Repeat
-from .activity import Activity
+from ...errors import ActivityLost
+from .activity import Activity, Vitality
 
 logger = logging.getLogger(__name__)
 
-_WORKERS = 8
-_STATE_TIMEOUT_SECONDS = 5.0
+_WORKERS = 16
+_STATE_TIMEOUT_SECONDS = 4.0
 # Above this number of activities each is asked less often.
 _MANY_ACTIVITIES = 50
-_MANY_INTERVALS = 3.0
-_UNRESPONSIVE = "Unresponsive"
+_MANY_INTERVALS = 6.0
 
 
 class HealthListener(Protocol):
     """A life, as it hears of the health of its activity; its methods must not block."""
 
-    def seems_unresponsive(self) -> None:
-        """The provider has not answered for a while."""
+    def seems_unresponsive(self, silent: float, left: float) -> None:
+        """The provider has not answered for `silent` seconds; in about `left` seconds it is given up."""
 
     def seems_well(self) -> None:
         """The provider answers again."""
@@ -39,12 +37,13 @@ class HealthListener(Protocol):
 class HealthCheck:
     """One thread that asks for the state of each activity that has answered nothing for an interval.
 
-    The answers are awaited by workers: a provider that is away delays its own answer only.
+    The answers are awaited by workers: a provider that is away delays its own answer only. An activity whose
+    batch is under way is asked like any other: the daemon does not say that a provider has vanished.
 
     Args:
         stop: cancelling it ends the thread and all requests.
-        interval: seconds without an answer after which an activity is asked; three times as many if there are
-            more than 50 activities.
+        interval: seconds without an answer after which an activity is asked; six times as many if there are
+            more than 50 activities. One that has not answered is asked again after each `interval`.
         misses: after so many requests without an answer an activity is unresponsive, and after twice as many
             it is lost.
     """
@@ -54,10 +53,11 @@ class HealthCheck:
         self._stop = stop
         self._interval = interval
         self._misses = misses
-        # Guards the two dictionaries. A listener is called without it.
+        # Guards the collections. A listener is called without it.
         self._lock = threading.Lock()
         self._listeners: dict[Activity, HealthListener] = {}
         self._missed: dict[Activity, int] = {}
+        self._asked: set[Activity] = set()
         self._thread = EngineThread("golem-health", self._run)
 
     def start(self) -> None:
@@ -86,30 +86,43 @@ class HealthCheck:
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                activities = list(self._listeners)
-            interval = self._interval * (_MANY_INTERVALS if len(activities) > _MANY_ACTIVITIES else 1.0)
-            for activity in activities:
-                if time.monotonic() - activity.last_answer >= interval:
-                    self._workers.post(self._check, activity)
-            if self._stop.wait(interval):
+            for activity in self._due():
+                self._workers.post(self._check, activity)
+            if self._stop.wait(self._interval):
                 return
+
+    def _due(self) -> list[Activity]:
+        """Return the activities to be asked now, and note that they are."""
+        now = time.monotonic()
+        with self._lock:
+            is_many = len(self._listeners) > _MANY_ACTIVITIES
+            usual = self._interval * (_MANY_INTERVALS if is_many else 1.0)
+            due = [
+                activity
+                for activity in self._listeners.keys() - self._asked
+                if activity in self._missed or now - activity.last_answer >= usual
+            ]
+            self._asked.update(due)
+        return due
 
     def _check(self, activity: Activity) -> None:
         try:
-            status = activity.status(_STATE_TIMEOUT_SECONDS, self._stop, Repeat.NEVER)
-        except (ScopeEnded, NoDaemon):
-            return  # the requestor's own daemon does not answer: nothing is known of the provider
-        except YagnaError as error:
-            self._missed_once(activity, str(error))
+            self._ask(activity)
+        finally:
+            with self._lock:
+                self._asked.discard(activity)
+
+    def _ask(self, activity: Activity) -> None:
+        try:
+            answer, why = activity.vitality(self._stop, _STATE_TIMEOUT_SECONDS)
+        except ScopeEnded:
             return
-        if not status.alive:
-            why = status.error_message or status.reason or "its provider has ended it"
-            self._lost(activity, why)
-        elif status.state == _UNRESPONSIVE:
-            self._missed_once(activity, "its provider does not report its state any more")
-        else:
+        if answer is Vitality.ALIVE:
             self._answered(activity)
+        elif answer is Vitality.GONE:
+            self._lost(activity, activity.lost(answer, why))
+        elif answer is not Vitality.UNKNOWN:
+            self._missed_once(activity, answer, why)
 
     def _answered(self, activity: Activity) -> None:
         activity.last_answer = time.monotonic()
@@ -119,22 +132,21 @@ class HealthCheck:
         if missed >= self._misses and listener is not None:
             listener.seems_well()
 
-    def _missed_once(self, activity: Activity, why: str) -> None:
+    def _missed_once(self, activity: Activity, answer: Vitality, why: str) -> None:
         with self._lock:
             listener = self._listeners.get(activity)
             if listener is None:
                 return
             missed = self._missed[activity] = self._missed.get(activity, 0) + 1
         logger.debug("the activity %s did not answer (%d): %s", activity.activity_id, missed, why)
-        if missed >= 2 * self._misses:
-            self._lost(activity, why)
+        left = 2 * self._misses - missed
+        if left <= 0:
+            self._lost(activity, activity.lost(answer, why))
         elif missed >= self._misses:
-            listener.seems_unresponsive()
+            listener.seems_unresponsive(time.monotonic() - activity.last_answer, left * self._interval)
 
-    def _lost(self, activity: Activity, why: str) -> None:
+    def _lost(self, activity: Activity, error: ActivityLost) -> None:
         with self._lock:
             listener = self._listeners.get(activity)
         if listener is not None:
-            listener.lose(
-                ActivityLost(f"the activity {activity.activity_id} on {activity.provider} is gone: {why}")
-            )
+            listener.lose(error)

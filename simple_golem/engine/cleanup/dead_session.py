@@ -213,7 +213,7 @@ class DeadSession:
             self._forget(agreement_id)
             return
         if state not in (AgreementState.PENDING, AgreementState.APPROVED):
-            self._journal.write("resumed", id=agreement_id)
+            self._end_agreement(agreement_id)
 
     def _forget_if_old(self, agreement_id: str, has_no_invoice: bool) -> None:
         account = self._record.accounts[agreement_id]

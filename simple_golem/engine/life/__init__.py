@@ -6,14 +6,15 @@ The parts, each of which imports only those above it:
 * `life_state` is the record of the life: what it has, and how far its end is. Any thread may use it.
 * `batch_rules` is the table of what differs between the callers of a batch; `batch_runner` runs a batch.
 * `service_link` is what the user's service object calls: `execute`, `wait`, `stop`.
-* `provider_watch` receives what the provider does by itself.
+* `provider_watch` receives what the provider does by itself, and tells whether it is gone when a batch fails.
 * `provider_lease` gets the agreement and the activity, and releases them.
 * `life` is the sequence of all of it, on the life thread of the instance.
 
 **Threads.** The life thread calls the user's methods and waits for the provider. Other threads only end the
 life, through `LifeState`: the user's thread and the timer (`end`), the health check and the reader of
 agreement events (`lose`), the helper thread of the instance (batches from outside). No method of `LifeState`
-blocks.
+blocks. If a method of the user does not return in time, the timer's thread leaves the life thread behind, and
+starts another one, which goes on with the instance. `LifeState` knows which thread is the present one.
 
 **Order of locks.** Each line names the classes whose objects have a lock. A thread that holds one takes only
 locks of the lines below it:

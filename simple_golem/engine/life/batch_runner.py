@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
-from ...background.cancellation import Deadline, ScopeEnded
-from ...errors import ActivityLost, CommandFailed
+from ...background.cancellation import Deadline, Scope, ScopeEnded
+from ...errors import ActivityLost, BatchLost, CommandFailed, GolemError
 from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
 from ...model.events import BatchEnded, BatchStarted
@@ -26,13 +26,33 @@ class Named(Protocol):
     name: str
 
 
+# Whether the activity is lost, after a batch has failed with an error; blocks until the scope is cancelled.
+LostIn = Callable[[GolemError, Scope], "ActivityLost | None"]
+
+
 class BatchRunner:
-    """Runs batches on the activity of one life, and tells of each by two events."""
+    """Runs batches on the activity of one life, and tells of each by two events.
+
+    Args:
+        state: of the life.
+        instance: whose life it is.
+        files: publishes files for transfers.
+        emit: called with each event.
+        policy: what holds for the commands of the service.
+        lost_in: asked before a failed batch is taken for the fault of its commands.
+    """
 
     def __init__(
-        self, state: LifeState, instance: Named, files: FilePublisher, emit: Emit, policy: CommandPolicy
+        self,
+        state: LifeState,
+        instance: Named,
+        files: FilePublisher,
+        emit: Emit,
+        policy: CommandPolicy,
+        lost_in: LostIn,
     ) -> None:
         self._state = state
+        self._lost_in = lost_in
         self._instance = instance
         self._files = files
         self._emit = emit
@@ -64,7 +84,8 @@ class BatchRunner:
         folders = self._policy.folders(commands, activity.volume, origin is BatchOrigin.DEPLOY)
         part = self._state.in_part(rules.part) if rules.part else nullcontext()
         explains = explained(activity, scope, unsent, self._policy.may_run)
-        with part, self._as_the_rules_say(rules, commands), self._told_by_events(commands), explains:
+        told = self._told_by_events(commands)
+        with part, self._as_the_rules_say(rules, commands), told, explains, self._judged(scope):
             if not has_files(commands) and not any(folders):
                 results = activity.run(commands, scope, unsent, timeout, name)
             else:
@@ -94,10 +115,27 @@ class BatchRunner:
                 raise
             raise rules.if_lost(self._instance.name, commands[0], str(error)) from error
         except ScopeEnded as error:
+            lost = self._state.lost_activity
+            if lost is not None:
+                # Somebody else has found it out, and has ended the scope therefore.
+                if rules.if_lost is None:
+                    raise lost from None
+                raise rules.if_lost(self._instance.name, commands[0], str(lost)) from lost
             if rules.if_cut is None:
                 raise
             reason = rules.sent_until(self._state).reason
             raise rules.if_cut(self._instance.name, commands[0], reason) from error
+
+    @contextmanager
+    def _judged(self, scope: Scope) -> Iterator[None]:
+        """Raise `ActivityLost` for a batch that has failed because its provider is gone."""
+        try:
+            yield
+        except (ActivityLost, BatchLost, CommandFailed) as error:
+            lost = self._lost_in(error, scope)
+            if lost is None or lost is error:
+                raise
+            raise lost from error
 
     @contextmanager
     def _told_by_events(self, commands: tuple[Command, ...]) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,12 +37,23 @@ from .user_traceback import keep_user_lines, user_lines, whereabouts
 logger = logging.getLogger(__name__)
 
 _SLOW_START_SECONDS = 60.0
+_HOW_TO_RETURN = "use self.wait(seconds) in place of time.sleep, and give each request a timeout"
 
 
 class LivingInstance(LeasingInstance, WatchedInstance, LinkedInstance, Protocol):
     """The instance, as its life sees it."""
 
     stop_scope: Scope
+
+
+class Successor(Protocol):
+    """Goes on with the instance where a life has gone on without the life thread."""
+
+    def take_over(self, target: Callable[[], object]) -> bool:
+        """Call `target` on a new life thread; False if the interpreter starts no threads any more."""
+
+    def go_on_after(self, outcome: Outcome) -> None:
+        """The life has ended; called on the new life thread, or on a worker."""
 
 
 class Life:
@@ -54,7 +64,7 @@ class Life:
         demand: where a provider is looked for.
         service: the user's object, new for each life.
         instance: whose life it is.
-        on_abandoned: called by a worker with the outcome, where the life has ended without its thread.
+        successor: goes on with the instance where this life has left its thread behind.
         suspended: what an earlier session left alive; None if the life is a new one.
         place: of the instance in a private network; None if it has none.
 
@@ -69,7 +79,7 @@ class Life:
         service: Service,
         instance: LivingInstance,
         *,
-        on_abandoned: Callable[[Outcome], object],
+        successor: Successor,
         suspended: SuspendedInstance | None = None,
         place: Place | None = None,
     ) -> None:
@@ -78,19 +88,23 @@ class Life:
         self._session = session
         self._demand = demand
         self._instance = instance
-        self._on_abandoned = on_abandoned
+        self._successor = successor
         self._suspended = suspended
         self._class_name = type(service).__name__
         self._doing = "the search for a provider"
         self._state = LifeState(
-            session.timer, instance.stop_scope, session.release_scope, self._leave_thread_behind
+            session.timer, instance.stop_scope, session.release_scope, self._method_is_late
         )
+        watch = ProviderWatch(session, self._state, instance)
         self._runner = BatchRunner(
-            self._state, instance, session.files, session.emit, CommandPolicy(service, session.is_new_advice)
+            self._state,
+            instance,
+            session.files,
+            session.emit,
+            CommandPolicy(service, session.is_new_advice),
+            watch.lost_in,
         )
-        self._lease = ProviderLease(
-            session, self._state, instance, ProviderWatch(session, self._state, instance)
-        )
+        self._lease = ProviderLease(session, self._state, instance, watch)
         self.link = ServiceLink(instance, self._class_name, self._state, self._runner, place)
         bind(service, self.link)
 
@@ -98,7 +112,11 @@ class Life:
 
     def end(self, times: ShutdownTimes, reason: str) -> None:
         """End the life in the given times."""
-        self._state.end(times, reason)
+        state = self._state
+        state.end(times, reason)
+        has_begun = state.phase is not Phase.DEPLOYING
+        if has_begun and not (state.activity_gone or state.is_suspending or state.concluded):
+            self._instance.enter(ServiceState.stopping)
 
     def suspend(self, times: ShutdownTimes) -> None:
         """End the life, but leave its agreement and activity alive."""
@@ -110,11 +128,14 @@ class Life:
         """Live from the search for a provider to the release of everything; blocks for all of it.
 
         Raises:
-            LifeAbandoned: a method of the user returned too late, and the life has ended without this thread.
+            LifeAbandoned: a method of the user returned too late; the life has gone on without this thread.
         """
+        self._state.take_thread()
+        return self._end_after(self._work())
+
+    def _end_after(self, outcome: Outcome) -> Outcome:
+        """Do everything that follows on the user's work."""
         state = self._state
-        state.thread_ident = threading.get_ident()
-        outcome = self._work()
         self._report(outcome)
         if state.is_suspending and outcome.failure is None and outcome.ran:
             return self._leave_alive()
@@ -176,6 +197,7 @@ class Life:
             place.deployed(self._state.stop)
 
     def _run(self) -> None:
+        self._state.stop.check()
         self._state.has_run = True
         self._instance.enter(ServiceState.running)
         if not has_own_run(type(self.service)):
@@ -212,7 +234,7 @@ class Life:
         state, loss = self._state, self._state.loss
         if state.activity is None or state.activity_gone or state.phase is Phase.DEPLOYING:
             return False
-        if outcome.failure is not None and not outcome.ran:
+        if outcome.failure is not None and not outcome.ran and not self._instance.stop_scope.cancelled:
             return False
         if loss is not None and loss.kind is LossKind.OVERCHARGED:
             return False
@@ -297,19 +319,41 @@ class Life:
 
     # --- a method that does not return ----------------------------------------------------------------
 
-    def _leave_thread_behind(self) -> None:
-        """On the timer's thread: a worker ends the life in place of the life thread."""
+    def _method_is_late(self, part: ShutdownPart, thread_ident: int | None) -> None:
+        """On the timer's thread: the life goes on without the thread of a method that does not return."""
+        name, where = self._instance.name, whereabouts(thread_ident)
+        if part is ShutdownPart.METHOD:
+            logger.warning(
+                "%s: %s has not returned in time, and the instance ends without it; its thread is left "
+                "behind at %s; %s",
+                name,
+                self._doing,
+                where,
+                _HOW_TO_RETURN,
+            )
+            if self._successor.take_over(self._end_without_thread):
+                return
         stuck = MethodStuck(
-            f"{self._instance.name}: a method of {self._class_name} did not return after the stop; its "
-            f"thread was abandoned at {whereabouts(self._state.thread_ident)}; "
-            "use self.wait(seconds), not time.sleep"
+            f"{name}: {self._doing} of {self._class_name} did not return in time; its thread is left behind "
+            f"at {where}; {_HOW_TO_RETURN}"
         )
         logger.error("%s", stuck)
         outcome = Outcome(stuck, self._state.has_run, False)
         self._session.workers.post(self._conclude_without_thread, outcome)
 
+    def _end_without_thread(self) -> None:
+        """On a new life thread: end the life whose method has not returned."""
+        self._state.take_thread()
+        loss = self._state.loss
+        outcome = Outcome(loss.error if loss else None, self._state.has_run, loss is not None)
+        try:
+            outcome = self._end_after(outcome)
+        except LifeAbandoned:
+            return
+        self._successor.go_on_after(outcome)
+
     def _conclude_without_thread(self, outcome: Outcome) -> None:
-        self._on_abandoned(self._conclude(outcome))
+        self._successor.go_on_after(self._conclude(outcome))
 
     # --- what the log says ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from ...background.cancellation import Scope
 from ...background.timer import Timer
-from ...errors import GolemError, NotRunning
+from ...errors import ActivityLost, GolemError, NotRunning
 from ...model.service.suspended import SuspendedInstance
 from ..activity.activity import Activity
 from ..market.agreement import Agreement
@@ -23,7 +23,7 @@ UNWIND_SECONDS = 0.3
 
 
 class LifeAbandoned(Exception):
-    """A method of the user returned at last, but its life has ended without it."""
+    """A method of the user returned at last, but its life has gone on without its thread."""
 
 
 class LossKind(Enum):
@@ -75,7 +75,6 @@ class LifeState:
 
     Attributes:
         agreement, activity: what the life has, None before it has them.
-        thread_ident: the thread that the life runs on.
         phase: which of the user's methods are called at present.
         has_run: whether the life has reached the state running.
         stop: cancelled when the life is to end.
@@ -88,16 +87,19 @@ class LifeState:
         timer: limits the parts of the end.
         stop_above: the scope of the instance; its end is the end of this life.
         release_above: the scope of the session's last calls.
-        on_stuck: called once on the timer's thread, if a method of the user did not return in time. The life
-            goes on without its thread from then on.
+        on_late: called on the timer's thread with the part whose method did not return in time, and with the
+            identifier of its thread, which has no part in the life from then on.
     """
 
     def __init__(
-        self, timer: Timer, stop_above: Scope, release_above: Scope, on_stuck: Callable[[], object]
+        self,
+        timer: Timer,
+        stop_above: Scope,
+        release_above: Scope,
+        on_late: Callable[[ShutdownPart, int | None], object],
     ) -> None:
         self.agreement: Agreement | None = None
         self.activity: Activity | None = None
-        self.thread_ident: int | None = None
         self.phase = Phase.DEPLOYING
         self.has_run = False
         self.stop = Scope(stop_above)
@@ -106,7 +108,7 @@ class LifeState:
         self.destroying = Scope(release_above)
         self.releasing = Scope(release_above)
         self._timer = timer
-        self._on_stuck = on_stuck
+        self._on_late = on_late
         self._lock = threading.Lock()
         # Everything below is read and written under the lock only.
         self._alarm = ShutdownAlarm(timer, self._part_is_overdue)
@@ -115,14 +117,27 @@ class LifeState:
         self._suspending = False
         self._cut_short = False
         self._concluded = False
-        self._abandoned = False
+        self._thread: threading.Thread | None = None
+        self._left_behind: set[threading.Thread] = set()
 
     # --- what it has ---------------------------------------------------------------------------------
+
+    def take_thread(self) -> None:
+        """Note that the life runs on the calling thread from now on."""
+        with self._lock:
+            self._thread = threading.current_thread()
 
     @property
     def is_current(self) -> bool:
         """Whether the calling thread is the one that the life runs on."""
-        return threading.get_ident() == self.thread_ident
+        with self._lock:
+            return threading.current_thread() is self._thread
+
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether the life has gone on without the calling thread."""
+        with self._lock:
+            return threading.current_thread() in self._left_behind
 
     def require_agreement(self) -> Agreement:
         """Return the agreement, or raise `NotRunning`."""
@@ -164,7 +179,7 @@ class LifeState:
             if self._loss is None:
                 self._loss = Loss(kind, error)
             self._activity_gone = self._activity_gone or kind is LossKind.ACTIVITY_GONE
-            self._alarm.add(ShutdownTimes.by_provider())
+            self._alarm.add(ShutdownTimes.by_provider(is_gone=kind is LossKind.ACTIVITY_GONE))
         if kind is not LossKind.AGREEMENT_ENDED:
             self.batches.cancel(str(error))
             self.shutting_down.cancel(str(error))
@@ -175,6 +190,13 @@ class LifeState:
         """The first cause for which the provider was lost, None if it was not."""
         with self._lock:
             return self._loss
+
+    @property
+    def lost_activity(self) -> ActivityLost | None:
+        """Why the activity does not exist any more; None if it does, or is lost for another reason."""
+        with self._lock:
+            error = self._loss.error if self._loss is not None and self._activity_gone else None
+        return error if isinstance(error, ActivityLost) else None
 
     @property
     def activity_gone(self) -> bool:
@@ -221,7 +243,7 @@ class LifeState:
                 self._enter_locked(before, at_least=UNWIND_SECONDS)
 
     def _enter_locked(self, part: ShutdownPart | None, at_least: float = 0.0) -> None:
-        if self._abandoned:
+        if threading.current_thread() in self._left_behind:
             raise LifeAbandoned
         self._alarm.enter(part, at_least if part is not None else 0.0)
 
@@ -251,12 +273,6 @@ class LifeState:
         with self._lock:
             return self._concluded
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether the life goes to its end without its own thread."""
-        with self._lock:
-            return self._abandoned
-
     # --- on the timer's thread -----------------------------------------------------------------------
 
     def _part_is_overdue(self, part: ShutdownPart) -> None:
@@ -267,18 +283,20 @@ class LifeState:
         if part is ShutdownPart.BATCH:
             self.batches.cancel("its grace is over")
         elif part is ShutdownPart.METHOD:
-            self._abandon_thread(part)
+            self._leave_thread_behind(part)
         elif part is ShutdownPart.SHUTDOWN:
             self.shutting_down.cancel("the time for shutdown() is over")
-            self._timer.call_in(UNWIND_SECONDS, partial(self._abandon_thread, part))
+            self._timer.call_in(UNWIND_SECONDS, partial(self._leave_thread_behind, part))
         elif part is ShutdownPart.RELEASE:
             self.destroying.cancel("no time left")
             self._timer.call_in(TERMINATE_SECONDS, partial(self.releasing.cancel, "no time left"))
 
-    def _abandon_thread(self, part: ShutdownPart) -> None:
+    def _leave_thread_behind(self, part: ShutdownPart) -> None:
         with self._lock:
-            if self._alarm.part is not part:
+            thread = self._thread
+            if self._alarm.part is not part or thread is None:
                 return
-            self._abandoned = True
+            self._thread = None
+            self._left_behind.add(thread)
             self._alarm.enter(None)
-        self._on_stuck()
+        self._on_late(part, thread.ident)

@@ -11,7 +11,7 @@ from ...model.events import ActivityCreated, ActivityDestroyed, AgreementEnded
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.values import AgreementState
-from ..activity.activity import Activity
+from ..activity.activity import Activity, Vitality
 from ..activity.command_policy import loses_output
 from ..market.agreement import Agreement, provider_name
 from ..market.demand import Demand
@@ -24,6 +24,8 @@ from .shutdown_alarm import TERMINATE_SECONDS
 
 _CREATE_ACTIVITY_SECONDS = 30.0
 _SHORTEST_DESTROY_SECONDS = 0.1
+# An activity that is lost is destroyed by one request, in case that it lives after all; nobody waits for it.
+_LOST_DESTROY_SECONDS = 1.0
 
 
 class LeasingInstance(Protocol):
@@ -127,7 +129,8 @@ class ProviderLease:
         activity.volume = suspended.volume or None
         self._begin_agreement(agreement)
         session.agreements.begin_activity(agreement, activity)
-        if kept.state is not AgreementState.APPROVED or activity.alive(life.stop) is False:
+        is_in_force = kept.state is AgreementState.APPROVED
+        if not is_in_force or activity.vitality(life.stop)[0] is Vitality.GONE:
             raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")
         life.stop.check()
 
@@ -177,9 +180,11 @@ class ProviderLease:
         return ended and confirmed
 
     def _destroy(self, activity: Activity | None, agreement_ended: bool, until: float) -> bool:
-        """Destroy the activity, unless it is gone; whether it is certain that it does not exist any more."""
-        if activity is None or self._life.activity_gone:
+        """Destroy the activity; whether it is certain that it does not exist any more."""
+        if activity is None:
             return True
+        if self._life.activity_gone:
+            return activity.destroy(self._life.destroying, _LOST_DESTROY_SECONDS, expected=False)
         loss = self._life.loss
         by_provider = loss is not None and loss.kind is LossKind.AGREEMENT_ENDED
         if agreement_ended and not by_provider:

@@ -51,9 +51,9 @@ class ServiceLink:
 
     def execute(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
         """Run commands as one batch, and block until it has ended; the rules depend on the calling method."""
+        self._refuse_if_left_behind()
         if not self.is_current:
             return self.execute_outside(commands, timeout)
-        self._refuse_if_abandoned()
         if self._life.phase is Phase.DEPLOYING:
             raise NotRunning(
                 f"{self.name} is not deployed yet: call self.execute() in start(), run() or shutdown()"
@@ -70,12 +70,12 @@ class ServiceLink:
 
     def wait(self, seconds: float) -> None:
         """Block for a time, or until the life is stopped."""
+        self._refuse_if_left_behind()
         if not self.is_current:
             raise NotRunning(
                 f"self.wait() can be called in methods of {self._class_name} only; "
                 "in a thread of your own use time.sleep()"
             )
-        self._refuse_if_abandoned()
         if self._life.phase is Phase.SHUTDOWN:
             if self._life.shutting_down.wait(seconds):
                 raise NotRunning(f"{self.name}: {self._life.shutting_down.reason}")
@@ -100,9 +100,9 @@ class ServiceLink:
         """Stop the instance, without blocking."""
         self._instance.stop_from_inside()
 
-    def _refuse_if_abandoned(self) -> None:
-        if self._life.abandoned:
-            raise ServiceStopped(f"{self.name} has ended without this thread, which did not return in time")
+    def _refuse_if_left_behind(self) -> None:
+        if self._life.has_left_behind:
+            raise ServiceStopped(f"{self.name} has gone on without this thread, which did not return in time")
 
     # --- what can be read ------------------------------------------------------------------------------
 

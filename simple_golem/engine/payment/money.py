@@ -20,8 +20,8 @@ from .session_journals import SessionJournals
 
 # An answer to a document may take 15 seconds if its provider is away, so the workers have no other work.
 _PAYMENT_WORKERS = 32
-# A provider that has lost its activity is mostly gone for good. If it comes back, a later session pays it.
-_UNLIKELY_INVOICE_SECONDS = 5.0
+# A provider that has lost its activity is mostly gone for good. A later session pays an invoice that comes.
+_UNLIKELY_INVOICE_SECONDS = 0.0
 
 
 class Money:

@@ -42,7 +42,7 @@ class SessionJournals:
 
         Args:
             session_id: the earlier session.
-            agreement_id: the agreement, which has to be suspended.
+            agreement_id: the agreement, which has to be suspended, or has ended since then.
             scope: cancelling it ends the wait.
 
         Returns:
@@ -136,7 +136,7 @@ class SessionJournals:
 
 
 def _is_suspended_in(path: Path, agreement_id: str) -> bool:
-    """Return whether there is a journal in `path`, which then must not say that the agreement goes on."""
+    """Return whether there is a journal in `path`, which then must not say that the agreement was resumed."""
     record = read_journal(path)
     if record is None:
         return False
@@ -145,8 +145,9 @@ def _is_suspended_in(path: Path, agreement_id: str) -> bool:
 
 
 def _require_suspended(record: Record, agreement_id: str) -> None:
-    if agreement_id in record.accounts and agreement_id not in record.suspended:
+    # One that has ended is in neither; the life that resumes it finds that out, whoever has ended it.
+    if agreement_id in record.open and agreement_id not in record.suspended:
         raise NotRunning(
             f"the agreement {agreement_id} is not suspended any more: it was resumed before, which "
-            "is possible once, or it has ended"
+            "is possible once"
         )

@@ -42,7 +42,7 @@ TRANSITIONS: dict[ServiceState, frozenset[ServiceState]] = {
     ServiceState.unresponsive: frozenset(
         {ServiceState.running, ServiceState.stopping, ServiceState.pending, ServiceState.terminated}
     ),
-    ServiceState.stopping: frozenset({ServiceState.terminated}),
+    ServiceState.stopping: frozenset({ServiceState.pending, ServiceState.terminated}),
     ServiceState.suspended: frozenset(),
     ServiceState.terminated: frozenset(),
 }

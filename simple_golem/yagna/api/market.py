@@ -151,9 +151,12 @@ class MarketApi:
             "POST", f"/agreements/{agreement_id}/terminate", body=body, timeout=10.0, scope=scope, done=_GONE
         )
 
-    def agreement(self, agreement_id: str, *, scope: Scope | None = None) -> Agreement:
+    def agreement(
+        self, agreement_id: str, *, scope: Scope | None = None, repeat: Repeat = Repeat.SAFE
+    ) -> Agreement:
         """`GET /agreements/{id}`."""
-        return Agreement.from_wire(self._call("GET", f"/agreements/{agreement_id}", scope=scope))
+        path = f"/agreements/{agreement_id}"
+        return Agreement.from_wire(self._call("GET", path, scope=scope, repeat=repeat))
 
     def agreements(
         self, *, state: str | None = None, app_session_id: str | None = None, scope: Scope | None = None
@@ -181,9 +184,12 @@ class MarketApi:
         answer = self._call("GET", "/agreementEvents", params=params, timeout=timeout, scope=scope)
         return [AgreementEvent.from_wire(wire) for wire in answer]
 
-    def terminate_reason(self, agreement_id: str, *, scope: Scope | None = None) -> str:
+    def terminate_reason(
+        self, agreement_id: str, *, scope: Scope | None = None, repeat: Repeat = Repeat.SAFE
+    ) -> str:
         """`GET /agreements/{id}/terminate/reason`."""
-        answer = self._call("GET", f"/agreements/{agreement_id}/terminate/reason", scope=scope)
+        path = f"/agreements/{agreement_id}/terminate/reason"
+        answer = self._call("GET", path, scope=scope, repeat=repeat)
         return reason_message(answer.get("reason"))
 
     def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:

@@ -26,6 +26,7 @@ class FakeProvider:
         self.state: list[str | None] = ["Ready", None]
         # The statuses that polls get before they get a result.
         self.failures: list[int] = []
+        self.failure_message = "out of order"
         self.patience = longest_poll
         self._results: dict[str, list[dict[str, Any]]] = {}
         self._changed = threading.Condition()
@@ -63,7 +64,7 @@ class FakeProvider:
         with self._changed:
             self.asked.append((batch, index))
             if self.failures:
-                return self.failures.pop(0), {}, '{"message": "out of order"}'
+                return self.failures.pop(0), {}, json.dumps({"message": self.failure_message})
             results = self._results.setdefault(batch, [])
             if not self._changed.wait_for(lambda: len(results) > index, min(timeout, self.patience)):
                 return 408, {}, '{"message": "timeout"}'

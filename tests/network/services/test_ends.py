@@ -89,20 +89,49 @@ def test_closing_in_no_time_ends_the_agreements_all_the_same(network):
     assert left_on(network) == []
 
 
-def test_user_code_in_its_own_sleep_is_left_behind_after_five_seconds(network):
+def test_user_code_in_its_own_sleep_is_left_behind_after_five_seconds(network, caplog):
+    """The web server that `run` asks does not answer; `shutdown` runs all the same."""
+    asked, awake = threading.Event(), threading.Event()
+
+    class Sleeper(Recording):
+        def run(self):
+            asked.set()
+            awake.wait(600)
+
+        def shutdown(self):
+            self.calls.append(self.execute(Run("/bin/echo", "saved")).stdout)
+
+    try:
+        with Golem(1) as golem:
+            cluster = golem.run_service(Sleeper)
+            (instance,) = cluster.instances
+            assert asked.wait(30)
+            cluster.stop(wait=False)
+            assert instance.state == "stopping"
+            assert seconds_of(cluster.wait) < 3 * (5 + 1.6)
+        assert instance.service.calls == ["saved\n"]
+        assert instance.failure is None
+        assert "run() has not returned in time" in caplog.text
+        assert "awake.wait(600)" in caplog.text
+        assert left_on(network) == []
+    finally:
+        awake.set()
+
+
+def test_a_shutdown_that_does_not_return_is_a_failure(network):
     awake = threading.Event()
 
     class Sleeper(Recording):
-        def start(self):
+        def shutdown(self):
             awake.wait(600)
 
-    with Golem(1, raise_failures=False) as golem:
-        cluster = golem.run_service(Sleeper)
-        cluster.instances[0].wait_for("starting", timeout=30)
-        cluster.wait(2)
-        assert seconds_of(cluster.stop) < 3 * (5 + 1.6)
     try:
-        assert isinstance(cluster.instances[0].failure, MethodStuck)
+        golem = Golem(1, raise_failures=False).open()
+        cluster = golem.run_service(Sleeper)
+        (instance,) = cluster.wait_until_running(timeout=30)
+        assert seconds_of(golem.close, timeout=4) < 3 * 4
+        assert isinstance(instance.failure, MethodStuck)
+        pay_late_invoices(network)
         assert left_on(network) == []
     finally:
         awake.set()

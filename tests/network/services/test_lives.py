@@ -10,6 +10,7 @@ import pytest
 import tenacity
 
 from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import ActivityFailed, ActivityLost, BatchLost, GolemError
 from simple_golem.local.control.habits import Answer, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
@@ -19,12 +20,6 @@ GOOD = ProviderHabits()
 AT_ONCE = {"respawn_wait": tenacity.wait_fixed(0.1)}
 QUICK_HEALTH = {"health_interval": 0.5, "health_misses": 2}
 ENDED_AT_ONCE = 3 * 1.0
-
-
-@pytest.fixture
-def who_dies_sends_no_invoice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not waited for as long as usual."""
-    monkeypatch.setattr("simple_golem.engine.payment.money._UNLIKELY_INVOICE_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -81,7 +76,6 @@ def methods(calls):
     return [method for method, _ in calls]
 
 
-@pytest.mark.usefixtures("who_dies_sends_no_invoice")
 def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
     """While it only waits, while its own batch runs, and while that of somebody outside does."""
     network = network_of(GOOD, GOOD, GOOD)
@@ -106,7 +100,6 @@ def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
         assert isinstance(instance.failure, ActivityLost)
 
 
-@pytest.mark.usefixtures("who_dies_sends_no_invoice")
 def test_a_provider_that_dies_is_replaced_when_that_was_asked_for(network_of):
     network = network_of(GOOD, GOOD)
     with Golem(1, **QUICK_HEALTH) as golem:
@@ -141,10 +134,19 @@ def test_a_provider_that_ends_agreement_and_activity_ends_the_instance_without_s
         instance.wait_for("running", timeout=30)
         network.provider(instance.provider_name).terminate_agreement("I need it myself")
         assert cluster.wait(30)
+        _await_invoice(golem)
     assert methods(calls) == ["start", "run"]
     assert states(instance) == ["pending", "starting", "running", "terminated"]
     assert "I need it myself" in str(instance.failure)
     assert left_on(network) == []
+
+
+def _await_invoice(golem):
+    """The end of the session would not wait for it; as long as the session lives it is answered."""
+    left = Deadline(30)
+    while not all(entry.is_invoiced for entry in golem.cost_report.entries):
+        assert not left.passed
+        Scope().wait(0.05)
 
 
 def test_shutdown_is_tried_when_the_agreement_was_ended_but_the_activity_answers(network_of):

@@ -22,11 +22,12 @@ def left(ending: ShutdownTimes, part: ShutdownPart) -> float:
     [
         (ShutdownTimes.ordinary(), (10.0, 5.0, 30.0, 10.0, 15.0)),
         (ShutdownTimes.ordinary(stop_grace=3.0), (3.0, 5.0, 30.0, 10.0, 15.0)),
-        (ShutdownTimes.by_provider(), (0.0, 1.0, 5.0, 10.0, 15.0)),
+        (ShutdownTimes.by_provider(is_gone=False), (1.0, 1.0, 5.0, 10.0, 15.0)),
+        (ShutdownTimes.by_provider(is_gone=True), (0.0, 1.0, 5.0, 3.0, 15.0)),
         (ShutdownTimes.interrupted(), (1.0, 1.0, 2.0, 3.5, 4.5)),
         (ShutdownTimes.aborted(), (0.0, 0.0, 0.0, 1.5, 0.0)),
     ],
-    ids=["ordinary", "with a grace", "by provider", "interrupted", "aborted"],
+    ids=["ordinary", "with a grace", "by provider", "provider gone", "interrupted", "aborted"],
 )
 def test_each_end_has_its_times(ending: ShutdownTimes, seconds: tuple[float, ...]) -> None:
     begun = {part: ending.limit(part) - ending.begun for part in ShutdownPart}
@@ -47,14 +48,9 @@ def test_the_end_of_a_budget_is_over_before_what_was_kept_back_of_it_is() -> Non
 
 
 def test_only_what_a_signal_decided_is_hurried() -> None:
-    assert [ending.is_shortened for ending in (ShutdownTimes.ordinary(), ShutdownTimes.by_provider())] == [
-        False,
-        False,
-    ]
-    assert [ending.is_shortened for ending in (ShutdownTimes.interrupted(), ShutdownTimes.aborted())] == [
-        True,
-        True,
-    ]
+    slow = [ShutdownTimes.ordinary(), ShutdownTimes.by_provider(is_gone=True)]
+    quick = [ShutdownTimes.interrupted(), ShutdownTimes.aborted()]
+    assert [ending.is_shortened for ending in slow + quick] == [False, False, True, True]
 
 
 def test_an_ordinary_part_is_counted_from_its_beginning() -> None:

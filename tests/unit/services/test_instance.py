@@ -13,7 +13,6 @@ from simple_golem import (
     CommandFailed,
     Golem,
     Run,
-    Service,
     ServiceFailed,
     ServiceState,
     ServiceStopped,
@@ -24,7 +23,6 @@ from simple_golem.errors import (
     BatchLost,
     BatchTimeout,
     GolemError,
-    MethodStuck,
     NotRunning,
     StartTimeout,
     WaitTimeout,
@@ -33,7 +31,6 @@ from simple_golem.testing import CommandAnswer, FakeYagna
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
-    Gate,
     Idle,
     InThread,
     Sleeping,
@@ -678,46 +675,6 @@ def test_a_deploy_that_executes_is_told_that_it_is_too_early(fake: FakeYagna) ->
     assert isinstance(instance.failure, NotRunning)
     assert "Early-1 is not deployed yet" in str(instance.failure)
     assert states(instance) == ["pending", "starting", "terminated"]
-
-
-# --- methods that do not return ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["start", "run", "shutdown"])
-def test_a_method_that_does_not_return_is_left_behind_and_everything_released(
-    fake: FakeYagna, method: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    gate = Gate()
-    after: list[BaseException] = []
-
-    def stuck(self: Service) -> None:
-        gate.wait()
-        for call in (lambda: self.execute(Run("/bin/never")), lambda: self.wait(1)):
-            try:
-                call()
-            except BaseException as error:  # noqa: BLE001 - it is what the test looks at
-                after.append(error)
-
-    service = type("Stuck", (Idle,), {method: stuck})
-    golem = Golem(1, raise_failures=False).open()
-    try:
-        _, instance = begun(golem, service)
-        if method == "shutdown":
-            instance.wait_for("running", SECONDS)
-            instance.stop(wait=False)
-        assert gate.reached.wait(SECONDS)
-        golem.close(timeout=1.7)
-        assert fake.leftovers() == []
-    finally:
-        gate.open()
-    assert isinstance(instance.failure, MethodStuck)
-    assert "a method of Stuck did not return after the stop" in str(instance.failure)
-    assert "_open.wait(SECONDS)" in str(instance.failure)
-    assert instance.state == "terminated"
-    # Where it goes on at last, there is nothing left to be done.
-    eventually(lambda: len(after) == 2)
-    assert [type(error) for error in after] == [ServiceStopped] * 2
-    assert not any("/bin/never" in programs(one) for one in fake.providers)
 
 
 # --- ends that nobody asks for -----------------------------------------------------------------------

@@ -215,12 +215,12 @@ def test_a_stop_ends_the_pause_before_another_life(fake: FakeYagna) -> None:
     assert states(instance) == ["pending", "starting", "pending", "terminated"]
 
 
-def test_one_that_was_running_lives_on_elsewhere_if_that_was_asked_for(fake: FakeYagna) -> None:
+def test_one_that_was_running_lives_on_elsewhere_if_that_was_asked_for(losing: FakeYagna) -> None:
     with Golem(1, health_interval=0.05) as golem:
         cluster, instance = begun(golem, Shared, **shared(respawn_running=True))
         instance.wait_for("running", SECONDS)
         first = instance.provider_name
-        next(one for one in fake.providers if one.name == first).kill_exe_unit()
+        next(one for one in losing.providers if one.name == first).kill_exe_unit()
         eventually(lambda: states(instance).count("running") == 2, SECONDS)
         assert instance.provider_name != first
         cluster.stop()
@@ -229,20 +229,20 @@ def test_one_that_was_running_lives_on_elsewhere_if_that_was_asked_for(fake: Fak
     assert instance.failure is None
 
 
-def test_one_that_was_running_is_not_started_again_otherwise(fake: FakeYagna) -> None:
+def test_one_that_was_running_is_not_started_again_otherwise(losing: FakeYagna) -> None:
     with Golem(1, health_interval=0.05, raise_failures=False) as golem:
         cluster, instance = begun(golem, Shared, **shared())
         instance.wait_for("running", SECONDS)
-        next(one for one in fake.providers if one.activities).kill_exe_unit()
+        next(one for one in losing.providers if one.activities).kill_exe_unit()
         assert cluster.wait(SECONDS)
     assert states(instance) == ["pending", "starting", "running", "terminated"]
     assert isinstance(instance.failure, ActivityLost)
     assert calls(instance) == ["start"]
 
 
-def test_an_activity_that_is_lost_before_it_runs_is_replaced(fake: FakeYagna) -> None:
+def test_an_activity_that_is_lost_before_it_runs_is_replaced(losing: FakeYagna) -> None:
     gate = Gate()
-    fake.providers[0].answers = gate.answers
+    losing.providers[0].answers = gate.answers
 
     class Slow(Shared):
         def start(self) -> Any:
@@ -252,7 +252,7 @@ def test_an_activity_that_is_lost_before_it_runs_is_replaced(fake: FakeYagna) ->
     with Golem(1, health_interval=0.05) as golem:
         cluster, instance = begun(golem, Slow, **shared(strategy=in_order))
         assert gate.reached.wait(SECONDS)
-        fake.providers[0].kill_exe_unit()
+        losing.providers[0].kill_exe_unit()
         gate.open()
         instance.wait_for("running", SECONDS)
         assert instance.provider_name == "prov-2"

@@ -138,11 +138,34 @@ def test_only_what_was_suspended_can_be_resumed(fake: FakeYagna, nonsense: Any) 
         assert golem.clusters == ()
 
 
-def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(fake: FakeYagna) -> None:
+@pytest.mark.parametrize("has_looked", [False, True], ids=["before it looks", "when it has looked"])
+def test_what_has_ended_is_lost_whether_the_clean_up_has_found_it_or_not(
+    losing: FakeYagna, has_looked: bool
+) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    next(one for one in losing.providers if one.agreements).terminate_agreement()
+    with Golem(1, raise_failures=False) as golem:
+        if has_looked:
+            # It pays the invoice after it has noted the end of the agreement.
+            losing.wait_for(
+                lambda: any(
+                    one.method == "POST" and "/invoices/" in one.path and one.path.endswith("/accept")
+                    for one in list(losing.requests)
+                )
+            )
+        cluster = golem.resume_service(Counter, [suspended])
+        assert cluster.wait(SECONDS)
+    (instance,) = cluster
+    assert type(instance.failure) is ActivityLost
+    assert "has ended while Counter-1 was suspended" in str(instance.failure)
+
+
+def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
     with Golem(1, raise_failures=False) as golem:
-        end_it_after_the_clean_up_has_looked(fake, suspended)
+        end_it_after_the_clean_up_has_looked(losing, suspended)
         cluster = golem.resume_service(Counter, [suspended])
         assert cluster.wait(SECONDS)
     (instance,) = cluster
@@ -151,11 +174,11 @@ def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(fake: FakeYagna)
     assert calls(instance) == []
 
 
-def test_what_has_ended_meanwhile_begins_anew_where_that_was_asked_for(fake: FakeYagna) -> None:
+def test_what_has_ended_meanwhile_begins_anew_where_that_was_asked_for(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
     with Golem(1) as golem:
-        end_it_after_the_clean_up_has_looked(fake, suspended)
+        end_it_after_the_clean_up_has_looked(losing, suspended)
         (instance,) = golem.resume_service(Counter, [suspended], respawn_running=True)
         instance.wait_for("running", SECONDS)
         assert instance.activity_id != suspended.activity_id

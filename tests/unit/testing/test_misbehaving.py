@@ -212,7 +212,7 @@ def test_its_exe_unit_is_killed_in_mid_command(
     clock.advance(4)
     assert not waiting.is_over
     clock.advance(1)
-    assert waiting.outcome() == TIMEOUT
+    assert waiting.outcome() == unserved(client, activity_id, "GetExecBatchResults")
     assert client.say("GET", batch, timeout=1) == unserved(client, activity_id, "GetExecBatchResults")
     assert client.get(f"{MARKET}/agreements/{agreement_id}")["state"] == "Approved"
     assert [one["activityId"] for one in client.get(f"{PAYMENT}/debitNotes")] == [activity_id]
@@ -268,13 +268,61 @@ def test_it_dies_without_a_word(client: Buyer, provider: FakeProvider, clock: Ha
     assert client.say("GET", batch) == unserved(client, activity_id, "GetExecBatchResults")
     assert state(client, activity_id) == ["Ready", "Ready"]
     clock.advance(5)
-    assert waiting.outcome() == TIMEOUT
+    assert waiting.outcome() == unserved(client, activity_id, "GetExecBatchResults")
     assert state(client, activity_id) == ["Unresponsive", "Ready"]
     client.terminate(agreement_id)
     clock.advance(600)
     assert client.get(f"{PAYMENT}/invoices") == []
     provider.come_back()
     assert provider.agreements == []
+    assert client.agree() != agreement_id
+
+
+def test_it_is_shut_down_in_good_order(client: Buyer, provider: FakeProvider, clock: HandClock) -> None:
+    agreement_id, activity_id = client.hire()
+    batch = client.execute(activity_id, shell("sleep 20"))
+    waiting = Meanwhile(lambda: client.say("GET", batch, timeout=5, commandIndex=0))
+    clock.wait_until_waiting(2)
+    provider.shut_down()
+    status, (result,) = waiting.outcome()
+    assert (status, result["result"]) == (200, "Error")
+    assert result["message"] == (
+        "Local service error: State error: Unexpected state: StatePair(Ready, Some(Terminated)), "
+        "expected StatePair(Ready, Some(Ready))"
+    )
+    assert client.get(f"{ACTIVITIES}/{activity_id}/state") == {"state": ["Ready", "Terminated"]}
+    clock.advance(0.3)
+    assert client.get(f"{ACTIVITIES}/{activity_id}/state") == {"state": ["Terminated", None]}
+    assert client.say("GET", batch) == unserved(client, activity_id, "GetExecBatchResults")
+    assert client.get(f"{MARKET}/agreements/{agreement_id}")["state"] == "Approved"
+    client.terminate(agreement_id)
+    clock.advance(600)
+    assert client.get(f"{PAYMENT}/invoices") == []
+    provider.come_back()
+    assert client.agree() != agreement_id
+
+
+def test_its_agent_dies_alone(client: Buyer, provider: FakeProvider, clock: HandClock) -> None:
+    agreement_id, activity_id = client.hire()
+    batch = client.execute(activity_id, shell("sleep 20"))
+    waiting = Meanwhile(lambda: client.say("GET", batch, timeout=50, commandIndex=0))
+    clock.wait_until_waiting(2)
+    provider.kill_agent()
+    clock.advance(20)
+    status, (result,) = waiting.outcome()
+    assert (status, result["result"]) == (200, "Ok")
+    assert state(client, activity_id) == ["Ready", None]
+    clock.advance(600)
+    assert client.get(f"{PAYMENT}/debitNotes") == []
+    ending = Meanwhile(lambda: client.say("DELETE", f"{ACTIVITIES}/{activity_id}", timeout=9))
+    clock.wait_until_waiting()
+    clock.advance(9)
+    assert ending.outcome() == TIMEOUT
+    client.terminate(agreement_id)
+    assert state(client, activity_id) == ["Ready", None]
+    assert client.get(f"{PAYMENT}/invoices") == []
+    provider.come_back()
+    assert provider.agreements == provider.activities == []
     assert client.agree() != agreement_id
 
 

@@ -190,9 +190,7 @@ class Activities:
         if not ended and not told:
             return _timeout()
         if batch.done <= awaited and not exe_unit.serves:
-            if ended:
-                raise Refused(self._unserved(activity, "GetExecBatchResults"))
-            return _timeout()
+            raise Refused(self._unserved(activity, "GetExecBatchResults"))
         if batch.done <= awaited and index is not None:
             return _timeout()
         return FakeAnswer.of_json(batch.results(index))

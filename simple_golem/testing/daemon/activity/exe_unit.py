@@ -114,10 +114,14 @@ class ExeUnit:
         if not self.serves:
             return
         self._cut_off()
+        self.fail_all()
+        self._change((TERMINATED, None))
+
+    def fail_all(self) -> None:
+        """Fail the running commands, as an exe-unit does that is being shut down."""
         for batch in self._batches.values():
             if not batch.is_over:
                 batch.stop(_UNEXPECTED)
-        self._change((TERMINATED, None))
 
     def die(self) -> None:
         """Kill the exe-unit: running commands get no result."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from ...clock import Appointment
@@ -31,12 +32,15 @@ from .offer import (
 )
 
 _UNRESPONSIVE = "Unresponsive"
+# An exe-unit that is shut down takes this long to end.
+_SHUT_DOWN_SECONDS = 0.3
 
 
 class Presence(Enum):
     """How much of a provider works."""
 
     HERE = "all of it"
+    WITHOUT_AGENT = "its exe-units and its daemon"
     CUT_OFF = "all of it, without a network"
     DEAD = "its daemon only"
 
@@ -303,6 +307,27 @@ class ProviderDesk:
                 activity.change((TERMINATED, None), "execution aborted", "exit code None")
                 self._end_activity(activity)
 
+    def kill_agent(self) -> None:
+        with self._world.lock:
+            self._become(Presence.WITHOUT_AGENT)
+            self._cancel_notes()
+
+    def shut_down(self) -> None:
+        with self._world.lock:
+            for activity in self._activities.values():
+                exe_unit = self._exe_unit_of(activity)
+                activity.change((READY, TERMINATED))
+                exe_unit.fail_all()
+                self._world.after(_SHUT_DOWN_SECONDS, partial(_end_at_last, activity, exe_unit))
+            self._become(Presence.DEAD)
+            self._cancel_notes()
+            self._forget_all()
+
+    def _cancel_notes(self) -> None:
+        for appointment in self._notes.values():
+            appointment.cancel()
+        self._notes.clear()
+
     def _exe_unit_of(self, activity: Activity) -> ExeUnit:
         assert activity.exe_unit is not None
         return activity.exe_unit
@@ -313,25 +338,30 @@ class ProviderDesk:
     def die(self) -> None:
         with self._world.lock:
             self._become(Presence.DEAD)
-            for appointment in self._notes.values():
-                appointment.cancel()
-            self._notes.clear()
+            self._cancel_notes()
             for activity in self._activities.values():
                 self._exe_unit_of(activity).die()
                 activity.exe_unit = None
             self._fall_silent(destroy=False)
-            self._was_ready.clear()
-            self._agreements.clear()
-            self._activities.clear()
-            self._charges.clear()
-            self._serving_on.clear()
-            self._turned_away.clear()
+            self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._was_ready.clear()
+        self._agreements.clear()
+        self._activities.clear()
+        self._charges.clear()
+        self._serving_on.clear()
+        self._turned_away.clear()
 
     def come_back(self) -> None:
         with self._world.lock:
             was = self._presence
             self._become(Presence.HERE)
-            if was is Presence.DEAD:
+            if was is Presence.WITHOUT_AGENT:
+                for activity in list(self._activities.values()):
+                    self._end_activity(activity)
+                self._forget_all()
+            if was in (Presence.DEAD, Presence.WITHOUT_AGENT):
                 for demand in self._trade.market.alive():
                     self.published(demand)
             self._catch_up()
@@ -393,6 +423,12 @@ class ProviderDesk:
             for activity in list(self._activities.values()):
                 self._send_note(activity)
                 self._arrange_note(activity)
+
+
+def _end_at_last(activity: Activity, exe_unit: ExeUnit) -> None:
+    exe_unit.die()
+    activity.exe_unit = None
+    activity.change((TERMINATED, None))
 
 
 class Providers:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import requests
 import responses
 
-from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.background.cancellation import Deadline, Scope, ScopeEnded
 from simple_golem.background.threads import EngineThread
 from simple_golem.engine.activity import activity as module
-from simple_golem.engine.activity.activity import Activity, _Batch
+from simple_golem.engine.activity.activity import Activity, Vitality, _Batch
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
 from simple_golem.model.commands.commands import Command, Run
 from simple_golem.model.commands.results import Results
@@ -383,7 +384,7 @@ def test_an_activity_that_has_ended_is_lost_when_its_results_are_asked_for(
     provider.failures = [500] * 10
     provider.state = ["Terminated", None]
     began = time.monotonic()
-    with pytest.raises(ActivityLost, match="out of order"):
+    with pytest.raises(ActivityLost, match="is gone: its provider has ended it"):
         activity.run([FIRST], scope, scope)
     assert time.monotonic() - began < AT_ONCE
     assert len(provider.asked) == 1
@@ -401,7 +402,7 @@ def test_results_are_asked_for_again_while_the_activity_lives(
 def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RESULT_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.05)
     provider.failures = [404] * 2
     with pytest.raises(BatchLost, match="/bin/first"):
         activity.run([SECOND], scope, scope, known_as=[FIRST])
@@ -413,7 +414,7 @@ def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
 def test_what_was_left_and_is_lost_does_not_fail_the_next_batch(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RESULT_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.05)
     with pytest.raises(BatchTimeout):
         activity.run([FIRST], scope, scope, timeout=0.02)
     provider.failures = [404] * 2
@@ -421,11 +422,113 @@ def test_what_was_left_and_is_lost_does_not_fail_the_next_batch(
     assert activity.run([SECOND], scope, scope, timeout=1.0).stdout == "next"
 
 
-def test_an_activity_nobody_knows_is_not_alive(
-    daemon: responses.RequestsMock, activity: Activity, scope: Scope
+NOBODY_THERE = {
+    "message": "GSB error: Remote service at `/net/0xprov/exeunit/act1/Exec` error: GSB failure: "
+    "Bad request: endpoint address not found"
+}
+
+
+def test_a_batch_that_has_reached_nobody_is_sent_again(
+    daemon: responses.RequestsMock, provider: FakeProvider, activity: Activity, scope: Scope
 ) -> None:
-    daemon.get(f"{ACTIVITY}/state", status=404)
-    assert not activity.alive(scope)
+    """It can't have been run; the exe-unit comes back with its network."""
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", status=500, json=NOBODY_THERE)
+    tried = daemon.registered()[0]
+    again = daemon.post(f"{ACTIVITY}/exec", json="b1")
+    provider.end("b1", stdout="after all")
+    assert activity.run([FIRST], scope, scope).stdout == "after all"
+    assert (tried.call_count, again.call_count) == (1, 1)
+
+
+@pytest.fixture
+def nobody_there(
+    daemon: responses.RequestsMock, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """An exe-unit that is not there, on a provider whose daemon does not know it."""
+    monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.3)
+    daemon.replace(responses.POST, f"{ACTIVITY}/exec", status=500, json=NOBODY_THERE)
+    yield
+    assert provider.scripts == []
+
+
+@pytest.mark.usefixtures("nobody_there")
+def test_an_exe_unit_that_stays_away_is_a_lost_activity(activity: Activity, scope: Scope) -> None:
+    with pytest.raises(ActivityLost, match="its exe-unit does not answer any more"):
+        activity.run([FIRST], scope, scope)
+
+
+@pytest.mark.usefixtures("nobody_there")
+def test_a_batch_that_could_not_be_sent_in_its_time_is_said_so(activity: Activity, scope: Scope) -> None:
+    with pytest.raises(BatchTimeout, match=r"Run\('/bin/first'\) could not be sent to prov-1"):
+        activity.run([FIRST], scope, scope, timeout=0.1)
+
+
+@pytest.mark.usefixtures("nobody_there")
+def test_a_stop_ends_the_tries_of_a_batch_that_was_not_sent(activity: Activity, scope: Scope) -> None:
+    unsent = Scope()
+    unsent.cancel("stop")
+    with pytest.raises(ScopeEnded):
+        activity._send(_Batch((FIRST,), (FIRST,)), scope, unsent, Deadline())
+
+
+def test_results_that_nobody_has_any_more_are_a_lost_activity(
+    daemon: responses.RequestsMock,
+    provider: FakeProvider,
+    activity: Activity,
+    scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Agent and exe-unit have died, and the daemon says `Ready` for ever."""
+    monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.3)
+    provider.failures = [500] * 100
+    provider.failure_message = NOBODY_THERE["message"]
+    with pytest.raises(ActivityLost, match="its exe-unit does not answer any more"):
+        activity.run([FIRST], scope, scope)
+    assert len(provider.asked) > 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "why"),
+    [
+        ({"json": {"state": ["Ready", "Ready"]}}, Vitality.ALIVE, ""),
+        ({"json": {"state": ["Ready", "Terminated"]}}, Vitality.GONE, "its provider has ended it"),
+        (
+            {
+                "json": {
+                    "state": ["Terminated", None],
+                    "reason": "execution aborted",
+                    "errorMessage": "exit code None",
+                }
+            },
+            Vitality.GONE,
+            "exit code None",
+        ),
+        ({"json": {"state": ["Unresponsive", None]}}, Vitality.UNRESPONSIVE, "does not report"),
+        ({"status": 404, "json": {"message": "unknown"}}, Vitality.GONE, "unknown"),
+        ({"status": 408, "json": {"message": "Timeout"}}, Vitality.SILENT, "Timeout"),
+        ({"status": 500, "json": NOBODY_THERE}, Vitality.SILENT, "not found"),
+        ({"body": LOST}, Vitality.UNKNOWN, "Remote end closed"),
+        ({"body": requests.exceptions.ConnectTimeout("away")}, Vitality.UNKNOWN, "no yagna daemon"),
+    ],
+)
+def test_what_the_daemon_says_of_an_activity(
+    daemon: responses.RequestsMock,
+    activity: Activity,
+    scope: Scope,
+    answer: dict[str, Any],
+    expected: Vitality,
+    why: str,
+) -> None:
+    asked = daemon.get(f"{ACTIVITY}/state", **answer)
+    vitality, reason = activity.vitality(scope)
+    assert vitality is expected
+    assert why in reason
+    assert asked.call_count == 1
+
+
+def test_what_is_lost_is_told_from_what_does_not_answer(activity: Activity) -> None:
+    assert str(activity.lost(Vitality.GONE, "why")) == "the activity act1 on prov-1 (0xprov) is gone: why"
+    assert "does not answer any more: why" in str(activity.lost(Vitality.SILENT, "why"))
 
 
 # the end
@@ -450,6 +553,15 @@ def test_an_activity_that_is_not_destroyed_is_told_of(
     assert record.levelname == "WARNING"
     for words in ("prov-1 (0xprov)", "act1", "no way"):
         assert words in record.getMessage()
+
+
+def test_that_a_lost_provider_does_not_confirm_it_is_no_news(
+    daemon: responses.RequestsMock, activity: Activity, scope: Scope, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon.delete(ACTIVITY, status=408, json={"message": "Timeout"})
+    with caplog.at_level(logging.INFO, "simple_golem"):
+        assert not activity.destroy(scope, timeout=1.0, expected=False)
+    assert caplog.records == []
 
 
 def test_an_activity_that_ended_with_its_agreement_needs_no_destroying(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from simple_golem.background.cancellation import Scope, ScopeEnded
+from simple_golem.engine.activity.activity import Activity
 from simple_golem.engine.activity.health_check import HealthCheck
 from simple_golem.errors import ActivityLost, NoDaemon, YagnaError
 from simple_golem.yagna.values import ActivityStatus
@@ -21,12 +23,12 @@ GONE = ActivityStatus("Terminated", None)
 AWAY = YagnaError("GET", "/state", 408, "Timeout")
 
 
-class FakeActivity:
+class FakeActivity(Activity):
     """Answers what the test says; each look takes the next answer, and the last one is repeated."""
 
     def __init__(self, *answers: ActivityStatus | Exception) -> None:
-        self.activity_id = "abc"
-        self.provider = "prov-1 (0x1)"
+        no_daemon: Any = None
+        super().__init__(no_daemon, "abc", "prov-1 (0x1)")
         self.last_answer = 0.0
         self.looks = 0
         self._answers = list(answers)
@@ -44,9 +46,11 @@ class Patient:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.times: list[tuple[float, float]] = []
 
-    def seems_unresponsive(self) -> None:
+    def seems_unresponsive(self, silent: float, left: float) -> None:
         self.told.append("unresponsive")
+        self.times.append((silent, left))
 
     def seems_well(self) -> None:
         self.told.append("well")
@@ -62,8 +66,8 @@ class Ward:
         self._scope = scope
         self.check = HealthCheck(scope, 0.01, 2)
 
-    def watch(self, *answers: ActivityStatus | Exception) -> tuple[Any, Patient]:
-        activity: Any = FakeActivity(*answers)
+    def watch(self, *answers: ActivityStatus | Exception) -> tuple[FakeActivity, Patient]:
+        activity = FakeActivity(*answers)
         patient = Patient()
         self.check.watch(activity, patient)
         return activity, patient
@@ -104,8 +108,12 @@ def test_one_that_misses_twice_as_often_is_gone(ward: Ward) -> None:
     eventually(lambda: len(patient.told) >= 3)
     assert patient.told[:2] == ["unresponsive", "unresponsive"]
     assert patient.told[2] == (
-        "the activity abc on prov-1 (0x1) is gone: its provider does not report its state any more"
+        "the activity abc on prov-1 (0x1) does not answer any more: its provider does not report its state "
+        "any more"
     )
+    # Two of four looks are left at the first word of it, and each comes an interval later.
+    assert [left for _, left in patient.times[:2]] == pytest.approx([0.02, 0.01])
+    assert patient.times[1][0] > patient.times[0][0] > 0
     ward.check.unwatch(activity)
 
 
@@ -141,7 +149,7 @@ def test_one_that_is_not_watched_any_more_is_told_nothing(scope: Scope) -> None:
             return super().status()
 
     check = HealthCheck(scope, 0.01, 1)
-    activities: list[Any] = [Slow(SILENT), Slow(GONE)]
+    activities = [Slow(SILENT), Slow(GONE)]
     patients = [Patient(), Patient()]
     for activity, patient in zip(activities, patients, strict=True):
         check.watch(activity, patient)
@@ -164,22 +172,74 @@ def test_one_that_has_just_answered_something_else_is_not_asked(ward: Ward) -> N
     assert busy.looks <= 1
 
 
-def test_more_than_fifty_are_asked_a_third_as_often(scope: Scope) -> None:
-    waits: list[float] = []
+class Noting(FakeActivity):
+    """Notes when it is asked, and how long after its last answer that is."""
 
-    class Watched(Scope):
-        def wait(self, seconds: float | None = None) -> bool:
-            waits.append(seconds or 0.0)
-            return super().wait(0.001)
+    def __init__(self, *answers: ActivityStatus | Exception) -> None:
+        super().__init__(*answers)
+        self.last_answer = time.monotonic()
+        self.pauses: list[float] = []
 
-    stop = Watched()
-    check = HealthCheck(stop, 0.2, 2)
-    for number in range(51):
-        if number == 50:
-            check.start()
-            eventually(lambda: waits)
-            assert set(waits) == {0.2}
-        check.watch(FakeActivity(WELL), Patient())  # type: ignore[arg-type]
-    eventually(lambda: waits[-1] == pytest.approx(0.6))
-    stop.cancel("the test is over")
-    assert check.join(5) == []
+    def status(self, *_: object) -> ActivityStatus:
+        self.pauses.append(time.monotonic() - self.last_answer)
+        return super().status()
+
+
+@pytest.fixture
+def many(scope: Scope) -> Iterator[Callable[[int], tuple[HealthCheck, list[Noting]]]]:
+    """Makes a health check, every 20 ms, of so many activities that are well."""
+    checks: list[HealthCheck] = []
+
+    def make(number: int) -> tuple[HealthCheck, list[Noting]]:
+        check = HealthCheck(scope, 0.02, 2)
+        checks.append(check)
+        activities = [Noting(WELL) for _ in range(number)]
+        for activity in activities:
+            check.watch(activity, Patient())
+        check.start()
+        return check, activities
+
+    yield make
+    scope.cancel("the test is over")
+    assert [check.join(5) for check in checks] == [[]]
+
+
+def test_fifty_are_asked_at_each_interval(many: Callable[[int], Any]) -> None:
+    _, activities = many(50)
+    eventually(lambda: all(len(one.pauses) >= 5 for one in activities))
+    assert min(min(one.pauses) for one in activities) < 6 * 0.02
+
+
+def test_more_than_fifty_are_asked_a_sixth_as_often(many: Callable[[int], Any]) -> None:
+    _, activities = many(51)
+    eventually(lambda: all(len(one.pauses) >= 2 for one in activities))
+    assert min(min(one.pauses) for one in activities) >= 6 * 0.02
+
+
+def test_of_more_than_fifty_one_that_misses_is_asked_at_each_interval(many: Callable[[int], Any]) -> None:
+    """So it is given up as fast as one of a few."""
+    check, _ = many(51)
+    silent, patient = Noting(SILENT), Patient()
+    check.watch(silent, patient)
+    eventually(lambda: len(silent.pauses) >= 4)
+    assert min(b - a for a, b in itertools.pairwise(silent.pauses)) < 6 * 0.02
+    eventually(lambda: len(patient.told) >= 3)
+    check.unwatch(silent)
+
+
+def test_an_activity_is_not_asked_again_before_it_has_answered(ward: Ward) -> None:
+    answered = threading.Event()
+
+    class Slow(FakeActivity):
+        def status(self, *_: object) -> ActivityStatus:
+            status = super().status()
+            assert answered.wait(5)
+            return status
+
+    slow, patient = Slow(SILENT), Patient()
+    ward.check.watch(slow, patient)
+    other, _ = ward.watch(WELL)
+    eventually(lambda: other.looks >= 5)
+    assert slow.looks == 1
+    ward.check.unwatch(slow)
+    answered.set()

@@ -21,8 +21,10 @@ from simple_golem.errors import (
     BatchLost,
     BatchTimeout,
     CommandFailed,
+    GolemError,
     NotRunning,
     ServiceStopped,
+    TransferFailed,
 )
 from simple_golem.model.commands.commands import Command
 from simple_golem.model.commands.failure import command_failed
@@ -40,18 +42,25 @@ class Bench:
     def __init__(self) -> None:
         self.timer = HandTimer()
         self.events: list[Event] = []
-        self.life = LifeState(self.timer, Scope(), Scope(), lambda: None)
+        self.life = LifeState(self.timer, Scope(), Scope(), lambda *late: None)
         self.does: Callable[[Scope, Scope], Results] = lambda scope, unsent: DONE
         activity: Any = SimpleNamespace(run=self._run, volume=None)
         self.life.activity = activity
         nothing: Any = None
+        self.lost: ActivityLost | None = None
+        self.asked: list[GolemError] = []
         self.runner = BatchRunner(
             self.life,
             SimpleNamespace(name="Service-1"),
             nothing,
             self.events.append,
             CommandPolicy(Service(), lambda advice: True),
+            self._lost_in,
         )
+
+    def _lost_in(self, error: GolemError, _scope: Scope) -> ActivityLost | None:
+        self.asked.append(error)
+        return self.lost
 
     def _run(
         self, _commands: tuple[Command, ...], scope: Scope, unsent: Scope, _timeout: float | None, _name: str
@@ -171,6 +180,52 @@ def test_a_failed_command_is_its_callers_and_harms_nothing(bench: Bench, origin:
 
 
 @pytest.mark.parametrize(
+    "failure",
+    [
+        BatchLost("nobody can know"),
+        ActivityLost("its provider has ended it"),
+        command_failed([Result(success=False)], (TRUE,), "prov-1"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (BatchOrigin.DEPLOY, ActivityLost),
+        (BatchOrigin.WORK, ServiceStopped),
+        (BatchOrigin.SHUTDOWN, ActivityLost),
+        (BatchOrigin.AFTER_SHUTDOWN, ActivityLost),
+        (BatchOrigin.OUTSIDE, BatchLost),
+    ],
+)
+def test_a_batch_that_failed_because_its_provider_is_gone_is_not_blamed_on_its_commands(
+    bench: Bench, origin: BatchOrigin, expected: type[BaseException], failure: GolemError
+) -> None:
+    bench.does = raising(failure)
+    bench.lost = ActivityLost("prov-1 has ended the agreement: I need it myself")
+    with pytest.raises(expected, match="I need it myself"):
+        bench.run(origin)
+    assert bench.asked == [failure]
+    assert bench.life.loss is not None
+    assert (bench.life.loss.kind, bench.life.loss.error) == (LossKind.ACTIVITY_GONE, bench.lost)
+    ended = bench.events[-1]
+    assert isinstance(ended, BatchEnded)
+    assert "I need it myself" in str(ended.failure)
+
+
+@ALL
+@pytest.mark.parametrize("error", [BatchTimeout("too slow"), TransferFailed("half a file"), KeyError("user")])
+def test_what_says_nothing_of_the_provider_is_not_asked_about(
+    bench: Bench, origin: BatchOrigin, error: Exception
+) -> None:
+    bench.does = raising(error)
+    bench.lost = ActivityLost("gone")
+    with pytest.raises(type(error)):
+        bench.run(origin)
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize(
     ("origin", "stop_gives_it_up"),
     [
         (BatchOrigin.DEPLOY, True),
@@ -230,3 +285,29 @@ def test_whatever_ends_a_batch_its_end_is_told(
     assert isinstance(started, BatchStarted)
     assert isinstance(ended, BatchEnded)
     assert words in str(ended.failure)
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (BatchOrigin.DEPLOY, ActivityLost),
+        (BatchOrigin.WORK, ServiceStopped),
+        (BatchOrigin.SHUTDOWN, ActivityLost),
+        (BatchOrigin.AFTER_SHUTDOWN, ActivityLost),
+        (BatchOrigin.OUTSIDE, BatchLost),
+    ],
+)
+def test_a_batch_that_was_cut_because_its_activity_is_lost_is_told_why(
+    bench: Bench, origin: BatchOrigin, expected: type[BaseException]
+) -> None:
+    """As when the health check finds out first."""
+
+    def cut(scope: Scope, _unsent: Scope) -> Results:
+        bench.life.lose(LossKind.ACTIVITY_GONE, ActivityLost("its provider is away"))
+        scope.check()
+        return DONE
+
+    bench.does = cut
+    with pytest.raises(expected, match="its provider is away") as raised:
+        bench.run(origin)
+    assert type(raised.value) is ActivityLost or type(raised.value.__cause__) is ActivityLost

@@ -37,7 +37,12 @@ def instance_scope() -> Scope:
 
 @pytest.fixture
 def life(timer: HandTimer, stuck: list[str], instance_scope: Scope) -> Iterator[LifeState]:
-    life = LifeState(timer, instance_scope, Scope(), lambda: stuck.append("stuck"))
+    life = LifeState(
+        timer,
+        instance_scope,
+        Scope(),
+        lambda part, ident: stuck.append(f"{part.name} {ident == threading.get_ident()}"),
+    )
     yield life
     life.close()
 
@@ -77,7 +82,7 @@ def test_of_all_causes_in_any_order_the_first_wins(life: LifeState, order: tuple
 def test_of_causes_from_many_threads_one_wins_and_stays(timer: HandTimer) -> None:
     errors = [ActivityLost(str(number)) for number in range(16)]
     for _ in range(50):
-        life = LifeState(timer, Scope(), Scope(), lambda: None)
+        life = LifeState(timer, Scope(), Scope(), lambda *late: None)
         together = threading.Barrier(len(errors))
 
         def lose(
@@ -136,7 +141,7 @@ def test_a_batch_that_outlasts_its_grace_is_cut_short(life: LifeState, timer: Ha
         timer.ring_due()
         assert life.batches.reason == "its grace is over"
     assert life.cut_short
-    assert not life.abandoned
+    assert not life.has_left_behind
 
 
 def test_a_batch_that_ended_in_time_was_not_cut_short(life: LifeState, timer: HandTimer) -> None:
@@ -154,14 +159,41 @@ def test_a_method_that_does_not_return_is_left_behind(
         with life.in_part(ShutdownPart.METHOD):
             life.end(AT_ONCE, "stop")
             timer.ring_due()
-            assert life.abandoned
+            assert life.has_left_behind
+            assert not life.is_current
             timer.ring_all()
-            assert stuck == ["stuck"]
+            assert stuck == ["METHOD True"]
 
+    life.take_thread()
     with pytest.raises(LifeAbandoned):
         method()
     with pytest.raises(LifeAbandoned), life.in_part(ShutdownPart.BATCH):
         raise AssertionError("never entered")
+
+
+def test_the_life_goes_on_with_another_thread(life: LifeState, timer: HandTimer, stuck: list[str]) -> None:
+    """The late one can't disturb it."""
+    parts: list[str] = []
+
+    def go_on() -> None:
+        life.take_thread()
+        with life.in_part(ShutdownPart.SHUTDOWN):
+            parts.append("shutdown()")
+        assert life.is_current
+        assert not life.has_left_behind
+
+    def method() -> None:
+        with life.in_part(ShutdownPart.METHOD):
+            life.end(AT_ONCE, "stop")
+            timer.ring_due()
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(go_on).result()
+
+    life.take_thread()
+    with pytest.raises(LifeAbandoned):
+        method()
+    assert parts == ["shutdown()"]
+    assert life.has_left_behind
 
 
 def test_after_a_batch_that_was_cut_a_method_has_time_to_return(
@@ -172,7 +204,7 @@ def test_after_a_batch_that_was_cut_a_method_has_time_to_return(
             life.end(AT_ONCE, "stop")
             timer.ring_due()
         timer.ring_due()
-        assert not life.abandoned
+        assert not life.has_left_behind
     assert stuck == []
 
 
@@ -183,14 +215,15 @@ def test_a_shutdown_that_takes_too_long_is_cut_and_then_left_behind(
         with life.in_part(ShutdownPart.SHUTDOWN):
             timer.ring_due()
             assert life.shutting_down.reason == "the time for shutdown() is over"
-            assert not life.abandoned
+            assert not life.has_left_behind
             timer.ring_all()
-            assert life.abandoned
+            assert life.has_left_behind
 
+    life.take_thread()
     life.end(AT_ONCE, "stop")
     with pytest.raises(LifeAbandoned):
         shutdown()
-    assert stuck == ["stuck"]
+    assert stuck == ["SHUTDOWN True"]
 
 
 def test_a_shutdown_that_returns_after_it_was_cut_is_not_left_behind(
@@ -242,7 +275,7 @@ def test_what_a_life_does_not_have_yet_is_an_error(
 
 def test_only_the_thread_of_the_life_is_the_current_one(life: LifeState) -> None:
     assert not life.is_current
-    life.thread_ident = threading.get_ident()
+    life.take_thread()
     assert life.is_current
     with ThreadPoolExecutor(1) as pool:
         assert not pool.submit(lambda: life.is_current).result()

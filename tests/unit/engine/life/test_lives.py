@@ -62,23 +62,23 @@ def test_shutdown_runs_when_the_agreement_was_ended_but_the_activity_answers(fak
 
 @pytest.mark.parametrize("service", [Idle, Sleeping])
 def test_no_shutdown_runs_when_the_activity_has_ended_with_the_agreement(
-    fake: FakeYagna, service: type[Idle]
+    losing: FakeYagna, service: type[Idle]
 ) -> None:
     with Golem(1, raise_failures=False) as golem:
         cluster, instance = begun(golem, service)
         instance.wait_for("running", SECONDS)
-        at_work(fake).terminate_agreement("I need it myself")
+        at_work(losing).terminate_agreement("I need it myself")
         assert cluster.wait(SECONDS)
     assert states(instance) == LOST
     assert "shutdown" not in calls(instance)
     assert isinstance(instance.failure, (ActivityLost, CommandFailed))
 
 
-def test_an_agreement_that_ends_without_a_reason_is_said_so(fake: FakeYagna) -> None:
+def test_an_agreement_that_ends_without_a_reason_is_said_so(losing: FakeYagna) -> None:
     with Golem(1, raise_failures=False) as golem:
         cluster, instance = begun(golem)
         instance.wait_for("running", SECONDS)
-        at_work(fake).terminate_agreement("")
+        at_work(losing).terminate_agreement("")
         assert cluster.wait(SECONDS)
     assert "has ended the agreement: no reason given" in str(instance.failure)
 
@@ -103,7 +103,7 @@ def test_an_agreement_that_ends_while_it_is_being_stopped_changes_nothing(fake: 
     assert calls(instance) == ["start", "shutdown", "through the gate"]
 
 
-def test_an_activity_that_dies_ends_what_is_under_way(fake: FakeYagna) -> None:
+def test_an_activity_that_dies_ends_what_is_under_way(losing: FakeYagna) -> None:
     """While it only waits, while its own batch runs, and while that of somebody outside does."""
 
     class Stopped(Idle):
@@ -118,9 +118,9 @@ def test_an_activity_that_dies_ends_what_is_under_way(fake: FakeYagna) -> None:
         waiting, working, asked = started(golem), started(golem, Stopped), started(golem)
         outside = InThread(asked.execute, Run.shell("sleep 600"))
         eventually(
-            lambda: sum("/bin/sh -c sleep 600" in programs(one) for one in fake.providers) == 2, SECONDS
+            lambda: sum("/bin/sh -c sleep 600" in programs(one) for one in losing.providers) == 2, SECONDS
         )
-        for provider in fake.providers:
+        for provider in losing.providers:
             provider.kill_exe_unit()
         for cluster in golem.clusters:
             assert cluster.wait(SECONDS)
@@ -162,12 +162,16 @@ def test_a_provider_that_falls_silent_makes_it_unresponsive_until_it_comes_back(
 
 
 def test_a_provider_that_stays_silent_is_given_up(frozen: FakeYagna) -> None:
+    told: list[str] = []
     with Golem(1, health_interval=0.02, health_misses=3, raise_failures=False) as golem:
+        golem.on_event(lambda event: told.append(type(event).__name__))
         cluster, instance = begun(golem)
         instance.wait_for("running", SECONDS)
         at_work(frozen).stop_reporting()
         clock_of(frozen).advance(5)
         assert cluster.wait(SECONDS)
+        # The end of the session does not wait for it, but as long as the session lives it is answered.
+        eventually(lambda: "InvoiceAccepted" in told, SECONDS)
     assert states(instance) == ["pending", "starting", "running", "unresponsive", "terminated"]
     assert isinstance(instance.failure, ActivityLost)
     assert "its provider does not report its state" in str(instance.failure)

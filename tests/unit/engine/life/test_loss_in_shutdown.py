@@ -32,7 +32,7 @@ class Clumsy(Parting):
             raise LookupError("a mistake of ours")
 
 
-def lost_in_shutdown(fake: FakeYagna, cls: type[Parting]) -> BaseException | None:
+def lost_in_shutdown(losing: FakeYagna, cls: type[Parting]) -> BaseException | None:
     """What the failure of an instance is whose provider is lost in `shutdown()`."""
     with Golem(budget=1, raise_failures=False) as golem:
         cluster = golem.run_service(cls)
@@ -41,18 +41,18 @@ def lost_in_shutdown(fake: FakeYagna, cls: type[Parting]) -> BaseException | Non
         service = instance.service
         assert isinstance(service, cls)
         assert service.in_shutdown.wait(SECONDS)
-        (provider,) = (one for one in fake.providers if one.agreements)
+        (provider,) = (one for one in losing.providers if one.agreements)
         provider.terminate_agreement("no more")
         assert cluster.wait(SECONDS)
         assert [state.value for state, _ in instance.history][-2:] == ["stopping", "terminated"]
         return instance.failure
 
 
-def test_the_loss_is_the_failure(fake: FakeYagna) -> None:
-    failure = lost_in_shutdown(fake, Parting)
+def test_the_loss_is_the_failure(losing: FakeYagna) -> None:
+    failure = lost_in_shutdown(losing, Parting)
     assert type(failure) is ActivityLost
     assert "no more" in str(failure)
 
 
-def test_a_mistake_of_the_user_is_reported_all_the_same(fake: FakeYagna) -> None:
-    assert isinstance(lost_in_shutdown(fake, Clumsy), LookupError)
+def test_a_mistake_of_the_user_is_reported_all_the_same(losing: FakeYagna) -> None:
+    assert isinstance(lost_in_shutdown(losing, Clumsy), LookupError)
