@@ -84,11 +84,11 @@ class ServiceLink:
 
     def wait_for_port(self, port: int, timeout: float) -> None:
         """Block until a port of the instance takes connections, or the life is stopped."""
+        self._refuse_if_left_behind()
         place = require_place(self._place, self.name)
         if not self.is_current:
             place.wait_for_port(port, Deadline(timeout))
             return
-        self._refuse_if_abandoned()
         try:
             place.wait_for_port(port, Deadline(timeout), self._life.stop)
         except NotRunning:
