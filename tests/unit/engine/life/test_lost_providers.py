@@ -34,11 +34,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds with a real provider takes a part of one here."""
     activity = "simple_golem.engine.activity.activity"
     for name, seconds in {
-        f"{activity}._ALIVE_SECONDS": 0.1,
-        f"{activity}._BATCH_RETRY_SECONDS": 0.3,
+        f"{activity}._ALIVE_SECONDS": 1.0,
+        f"{activity}._BATCH_RETRY_SECONDS": 0.6,
         f"{activity}._SEND_SECONDS": 0.4,
         f"{activity}._RESULT_POLL_SECONDS": 0.3,
-        "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.1,
+        "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.2,
         "simple_golem.engine.shutdown_times._LOST_RELEASE_SECONDS": 0.8,
         "simple_golem.services.instance_lives._RESPAWN_PAUSE_SECONDS": 0.05,
     }.items():
