@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     activity = "simple_golem.engine.activity.activity"
     for name, seconds in {
         f"{activity}._ALIVE_SECONDS": 1.0,
-        f"{activity}._BATCH_RETRY_SECONDS": 0.6,
+        f"{activity}._BATCH_RETRY_SECONDS": 1.5,
         f"{activity}._SEND_SECONDS": 0.4,
         f"{activity}._RESULT_POLL_SECONDS": 0.3,
         "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.2,
