@@ -87,7 +87,8 @@ def _begin_child() -> None:
     _current = Process()
     left = list(_left_to_parent.items())
     _left_to_parent.clear()
-    for thing, let_go in left:
+    # The newest first: of two Golems, the later one has replaced the signal handlers of the earlier one.
+    for thing, let_go in reversed(left):
         with contextlib.suppress(OSError):
             let_go(thing)
     for call in _called_in_child:

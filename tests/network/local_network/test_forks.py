@@ -58,6 +58,25 @@ def test_parent_and_child_use_a_golem_at_once_and_the_answers_of_the_parent_are_
     assert left_on(network) == []
 
 
+def test_a_child_that_leaves_a_local_network_does_not_stop_it(network: LocalGolem) -> None:
+    ended = done(
+        network,
+        """
+        import os, sys
+        from simple_golem.local import LocalGolem
+        with LocalGolem(providers=1) as local:
+            child = os.fork()
+            if not child:
+                sys.exit(0)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            local.kill_requestor_daemon()
+            local.restart_requestor_daemon()
+            print(len(local.providers))
+        """,
+    )
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "0\n1\n")
+
+
 def test_a_child_that_exits_while_a_file_is_sent_disturbs_nothing_and_prints_nothing(
     network: LocalGolem,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from decimal import Decimal
 
 import pytest
 import tenacity
@@ -12,7 +13,7 @@ import tenacity
 from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import ActivityFailed, ActivityLost, BatchLost, GolemError
-from simple_golem.local.control.habits import Answer, ProviderHabits
+from simple_golem.local.control.habits import Answer, Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from tests.network.helpers.leftovers import left_on
 
@@ -163,11 +164,16 @@ def test_shutdown_is_tried_when_the_agreement_was_ended_but_the_activity_answers
 
 
 def test_three_rejections_are_no_attempts_and_the_fourth_provider_is_asked(network_of):
-    network = network_of(*[ProviderHabits(agreements=Answer.NO)] * 3, GOOD)
+    # Their price is lower, so they are asked first.
+    price = Price(Decimal("0.00001"), Decimal("0.00001"), Decimal(0))
+    refusing = ProviderHabits(agreements=Answer.NO, reason="no room left", price=price)
+    network = network_of(*[refusing] * 3, GOOD)
     with Golem(1) as golem:
         cluster, instance, calls = run(golem, Waiting, respawn_stop=tenacity.stop_after_attempt(1))
         instance.wait_for("running", timeout=60)
         assert instance.provider_name == "prov-4"
+        reason = "no agreement was made: rejected by the provider: no room left"
+        assert f"3 rejected because: {reason}" in cluster.market_report()
         cluster.stop()
     assert states(instance) == ["pending", "starting", "running", "stopping", "terminated"]
     assert methods(calls) == ["start", "run", "shutdown"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from types import TracebackType
 
 import pytest
 
+from simple_golem import Golem
 from simple_golem.background import forks
 from simple_golem.background.file_lock import FileLock, is_locked
 from simple_golem.background.threads import InstancePool, on_engine_thread
 from simple_golem.errors import ForkedGolem
+from simple_golem.testing import FakeYagna
 from tests.helpers.forked_children import in_forked_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
@@ -61,7 +64,7 @@ class Held:
         return f"<Held: {self._colour}>"
 
 
-def test_in_its_own_process_a_class_is_as_it_was() -> None:
+def test_in_its_own_process_a_class_works_as_usual() -> None:
     held = Held()
     with held as same:
         assert same is held
@@ -126,7 +129,7 @@ def open_files() -> list[str]:
     return [os.readlink(one) for one in handles.iterdir() if one.exists() or one.is_symlink()]
 
 
-def test_a_socket_that_is_closed_before_the_fork_is_no_concern_of_the_child() -> None:
+def test_a_socket_that_is_closed_before_the_fork_is_ignored_by_the_child() -> None:
     here, there = socket.socketpair()
     forks.leave_socket_to_parent(here)
     here.close()
@@ -154,7 +157,7 @@ def test_a_file_lock_ends_with_the_parent_although_a_child_lives_on(tmp_path: Pa
         os.close(handle)
 
 
-def test_something_that_can_not_be_let_go_does_not_keep_the_rest_from_it() -> None:
+def test_an_error_of_one_callback_does_not_keep_others_from_running() -> None:
     class Thing:
         let_go = False
 
@@ -166,6 +169,24 @@ def test_something_that_can_not_be_let_go_does_not_keep_the_rest_from_it() -> No
     forks.leave_to_parent(second, lambda thing: setattr(thing, "let_go", True))
     assert in_forked_child(lambda: f"{first.let_go} {second.let_go}") == "False True"
     assert not second.let_go
+
+
+def test_the_newest_thing_is_let_go_first() -> None:
+    things = [socket.socket() for _ in range(3)]
+    order: list[int] = []
+    for thing in things:
+        forks.leave_to_parent(thing, lambda one: order.append(things.index(one)))
+    assert in_forked_child(lambda: str(order)) == "[2, 1, 0]"
+    for thing in things:
+        thing.close()
+
+
+def test_a_child_has_the_signal_handlers_from_before_the_first_golem(fake: FakeYagna) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with Golem(1), Golem(1):
+        assert signal.getsignal(signal.SIGTERM) is not before
+        assert in_forked_child(lambda: str(signal.getsignal(signal.SIGTERM) is before)) == "True"
+        assert signal.getsignal(signal.SIGTERM) is not before
 
 
 # --- user code on a thread of the library --------------------------------------------------------
@@ -209,7 +230,7 @@ def test_a_child_ends_where_it_leaves_the_users_code(
     assert bool(err) == bool(told)
 
 
-def test_user_code_that_forks_nothing_is_left_as_ever() -> None:
+def test_user_code_that_does_not_fork_is_left_as_usual() -> None:
     with forks.user_code():
         pass
     with pytest.raises(KeyError), forks.user_code():
