@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 
-# The user may have changed the thread's own context; amounts of GLM must be added exactly all the same.
+# The user may have changed the decimal context of the thread. GLM must be added exactly all the same.
 _EXACT = Context(prec=80)
 
 
@@ -17,7 +17,7 @@ class Cost:
         amount: GLM or tGLM.
         currency: `GLM`, or `tGLM` which is test money.
         network: the payment network, e.g. `hoodi`.
-        is_test_money: True if the amount has no worth.
+        is_test_money: whether it is test money, which is worth nothing.
     """
 
     amount: Decimal
@@ -26,7 +26,7 @@ class Cost:
     is_test_money: bool
 
     def add(self, amount: Decimal) -> Cost:
-        """Return the cost with `amount` more on it."""
+        """Return the sum of this cost and `amount`."""
         return replace(self, amount=_EXACT.add(self.amount, amount))
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Cost:
 
 
 def plain(amount: Decimal) -> str:
-    """Write an amount exactly, with no exponent and no zeros at its end, e.g. `0.0042`."""
+    """Return an amount as text: exact, without exponent and without zeros at its end, e.g. `0.0042`."""
     text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -43,5 +43,5 @@ def plain(amount: Decimal) -> str:
 
 
 def rounded(amount: Decimal) -> str:
-    """An amount that was estimated, in no more digits than a person reads."""
+    """Return an estimated amount as text, with at most 9 decimals."""
     return plain(round(amount, 9))

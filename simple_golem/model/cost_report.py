@@ -14,16 +14,16 @@ from .offers.prices import EXACT
 
 @dataclass(frozen=True, slots=True)
 class CostEntry:
-    """One agreement.
+    """The cost of one agreement.
 
     Attributes:
-        cluster, instance: whom it was for.
-        provider_name, provider_id: with whom.
-        agreement_id: which.
-        seconds: how long its activities have lived.
+        cluster, instance: the names of what it was made for.
+        provider_name, provider_id: its provider.
+        agreement_id: its id.
+        seconds: how long its activities have existed.
         amount: GLM accepted so far.
-        is_invoiced: whether that is the invoice; else it is the debit notes so far.
-        refused: why its invoice is not paid, or could not be so far; None if it is.
+        is_invoiced: whether that is the amount of the invoice; if not, it is that of the debit notes.
+        refused: why its invoice is not paid, or not yet; None if there is no reason.
     """
 
     cluster: str
@@ -39,7 +39,7 @@ class CostEntry:
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """The cost of everything, agreement by agreement; `str()` is a table.
+    """The cost of all agreements; `str()` is a table.
 
     Attributes:
         entries: one for each agreement, in the order they were made.
@@ -50,15 +50,15 @@ class CostReport:
     total: Cost
 
     def per_cluster(self) -> Mapping[str, Decimal]:
-        """GLM by the name of the cluster's service class."""
+        """Return the GLM of each cluster, by the name of its service class."""
         return self._summed(lambda entry: entry.cluster)
 
     def per_instance(self) -> Mapping[str, Decimal]:
-        """GLM by the instance's name."""
+        """Return the GLM of each instance, by its name."""
         return self._summed(lambda entry: entry.instance)
 
     def per_provider(self) -> Mapping[str, Decimal]:
-        """GLM by the provider's id."""
+        """Return the GLM of each provider, by its id."""
         return self._summed(lambda entry: entry.provider_id)
 
     def _summed(self, key: Callable[[CostEntry], str]) -> Mapping[str, Decimal]:
@@ -68,7 +68,7 @@ class CostReport:
         return sums
 
     def to_json(self) -> str:
-        """The report as JSON, with exact amounts as text."""
+        """Return the report as JSON, with exact amounts as text."""
         entries = [{**asdict(entry), "amount": plain(entry.amount)} for entry in self.entries]
         total: Mapping[str, Any] = {
             "amount": plain(self.total.amount),

@@ -1,4 +1,4 @@
-"""What happens in an open Golem, one typed event per thing; `str(event)` is a line for a log."""
+"""What happens in an open Golem: a class for each kind of event; `str(event)` is a line for a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class BudgetAllocated(Event):
-    """The session has begun: its budget is set aside."""
+    """A session has begun, and its budget is allocated."""
 
     allocation_id: str
     amount: Decimal
@@ -41,7 +41,7 @@ class BudgetAllocated(Event):
 
 @dataclass(frozen=True, slots=True)
 class BudgetReleased(Event):
-    """The session has ended: what was not spent is given back."""
+    """A session has ended, and the rest of its budget is released."""
 
     allocation_id: str
 
@@ -73,7 +73,7 @@ class DemandWithdrawn(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProposalReceived(Event):
-    """A provider answers a demand; `draft` once it could become an agreement."""
+    """A provider has sent a proposal; `draft` if it can become an agreement."""
 
     cluster: str
     provider_id: str
@@ -87,7 +87,7 @@ class ProposalReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProposalRejected(Event):
-    """A provider, or this library, turned a proposal down."""
+    """A provider, or this library, has rejected a proposal."""
 
     cluster: str
     reason: str
@@ -98,7 +98,7 @@ class ProposalRejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent(Event):
-    """The base of what happens to one instance."""
+    """The base of all events of one instance."""
 
     instance: str
 
@@ -155,19 +155,19 @@ class ActivityCreated(InstanceEvent):
 
 @dataclass(frozen=True, slots=True)
 class ActivityDestroyed(InstanceEvent):
-    """The activity was destroyed, as far as the provider confirmed it."""
+    """The activity was destroyed; `confirmed` if the provider has confirmed that."""
 
     activity_id: str
     confirmed: bool
 
     def __str__(self) -> str:
-        how = "destroyed" if self.confirmed else "to be destroyed, which was not confirmed in time"
+        how = "destroyed" if self.confirmed else "to be destroyed: the provider did not confirm it in time"
         return f"{self.instance}: activity {self.activity_id} {how}"
 
 
 @dataclass(frozen=True, slots=True)
 class StateChanged(InstanceEvent):
-    """An instance has gone from one state to another."""
+    """The state of an instance has changed."""
 
     old: ServiceState
     new: ServiceState
@@ -200,12 +200,12 @@ class BatchEnded(InstanceEvent):
 
 @dataclass(frozen=True, slots=True)
 class TransferProgress(InstanceEvent):
-    """A file is on its way; told now and then, and when all of it has passed.
+    """A part of a file was transferred; sent repeatedly, and at the end.
 
     Attributes:
         command: the command that transfers it.
-        transferred: bytes that have passed.
-        total: all its bytes, None if the provider alone knows.
+        transferred: bytes transferred so far.
+        total: the size of the file in bytes; None if only the provider knows it.
     """
 
     command: Command
@@ -219,11 +219,11 @@ class TransferProgress(InstanceEvent):
 
 @dataclass(frozen=True, slots=True)
 class StartProgress(Event):
-    """A cluster is on its way to have all its instances running; told with every step.
+    """A cluster starts, and the number of its running instances has changed.
 
     Attributes:
-        running: how many run.
-        total: how many have not ended, those that are being started included.
+        running: how many instances run.
+        total: how many have not ended; this includes those that start.
     """
 
     cluster: str
@@ -236,7 +236,7 @@ class StartProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class MethodCalled(InstanceEvent):
-    """One of the service's own methods is called: deploy, start, run or shutdown."""
+    """A method of the service is called: deploy, start, run or shutdown."""
 
     method: str
 
@@ -312,29 +312,30 @@ class InvoiceRefused(Event):
 
 @dataclass(frozen=True, slots=True)
 class BudgetChanged(Event):
-    """More was set aside on request."""
+    """The budget was enlarged."""
 
     allocation_id: str
     amount: Decimal
 
     def __str__(self) -> str:
-        return f"allocation {self.allocation_id} is over {self.amount} GLM now"
+        return f"allocation {self.allocation_id} was enlarged to {self.amount} GLM"
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetUsedUp(Event):
-    """What is left of the budget is needed to end what runs: all clusters are stopped."""
+    """The rest of the budget is needed to end what runs, so all clusters are stopped."""
 
     budget: Decimal
     spent: Decimal
 
     def __str__(self) -> str:
-        return f"the budget of {self.budget} GLM is used up, with {self.spent} GLM accepted: all is stopped"
+        budget = f"the budget of {self.budget} GLM is used up"
+        return f"{budget}, with {self.spent} GLM accepted: all clusters are stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class CleanedUp(Event):
-    """What an earlier session had left open was cleaned up."""
+    """Something that an earlier session had left open was cleaned up."""
 
     session_id: str
     what: str

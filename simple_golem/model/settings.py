@@ -1,4 +1,4 @@
-"""Where the daemon is and how to pay: an argument beats the environment, and that beats the default."""
+"""Where the daemon is, and how to pay: from arguments, else from the environment, else the defaults."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Settings:
         payment_network: str | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Settings:
-        """Put arguments, environment and defaults together and check them.
+        """Combine arguments, environment and defaults, and check them.
 
         Args:
             app_key: key of the daemon's REST API; else `YAGNA_APPKEY`.
             api_url: URL of the daemon; else `YAGNA_API_URL`.
-            subnet_tag: part of the market to meet providers in; else `YAGNA_SUBNET`.
+            subnet_tag: the part of the market in which providers are found; else `YAGNA_SUBNET`.
             payment_driver: only erc20 is known; else `YAGNA_PAYMENT_DRIVER`.
-            payment_network: blockchain to pay on; else `YAGNA_PAYMENT_NETWORK`.
+            payment_network: the blockchain of the payments; else `YAGNA_PAYMENT_NETWORK`.
             environ: the environment; an empty variable counts as unset.
 
         Raises:
@@ -86,7 +86,7 @@ class Settings:
 
     @property
     def is_test_money(self) -> bool:
-        """True if what is spent on the network has no worth."""
+        """Whether the network has test money, which is worth nothing."""
         return self.payment_network in TEST_NETWORKS
 
     @property
@@ -101,10 +101,10 @@ class Settings:
 
 
 def parse_budget(value: object, name: str = "budget") -> Decimal:
-    """Read an amount of GLM exactly; a float is taken as it prints.
+    """Read an amount of GLM exactly; a float is read as Python prints it.
 
     Raises:
-        BadBudget: it is not a positive number, or is finer or larger than GLM can be.
+        BadBudget: it is not a positive number, or has too many digits for GLM.
     """
     return parse_amount(value, name, BadBudget)
 
@@ -113,9 +113,9 @@ def parse_amount(value: object, name: str, error: type[GolemError], *, zero: boo
     """Read an amount of GLM that was given for `name`, or raise an `error` that names it.
 
     Args:
-        value: a number, or the text of one; a float is taken as it prints.
-        name: the argument's.
-        error: the class of what is raised.
+        value: a number, or the text of one; a float is read as Python prints it.
+        name: the name of the argument.
+        error: the class of the error.
         zero: whether it may be 0.
     """
     kind = "an amount of GLM, 0 or more" if zero else "a positive amount of GLM"
@@ -124,7 +124,9 @@ def parse_amount(value: object, name: str, error: type[GolemError], *, zero: boo
     try:
         amount = value if isinstance(value, Decimal) else Decimal(str(value).strip())
     except InvalidOperation as cause:
-        raise error(f"{name} is {value!r}: that is no number; write e.g. {name}=1 or {name}='0.5'") from cause
+        raise error(
+            f"{name} is {value!r}: that is not a number; write e.g. {name}=1 or {name}='0.5'"
+        ) from cause
     if not amount.is_finite() or amount < 0 or (amount == 0 and not zero):
         raise error(f"{name} is {value!r}: it must be {kind}, e.g. {name}=1")
     if amount and not -_MOST_DECIMALS <= amount.adjusted() < _MOST_DIGITS:
@@ -156,7 +158,7 @@ def _app_key(key: str, source: str) -> str:
     # The key becomes an HTTP header. It is a secret, so it isn't shown.
     if not re.fullmatch(r"[!-~]+", key):
         raise BadSetting(
-            f"{source}: the app key holds blanks or other characters that no key has; copy it once more"
+            f"{source}: the app key contains spaces or other characters that no key has; copy it again"
         )
     return key
 
@@ -168,7 +170,7 @@ def _url(url: str, source: str) -> str:
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", url):
-        raise BadSetting(f"{source}: {url!r} is no URL such as {DEFAULT_API_URL}")
+        raise BadSetting(f"{source}: {url!r} is not a URL such as {DEFAULT_API_URL}")
     if parts.username is not None or parts.query or parts.fragment:
         raise BadSetting(
             f"{source}: the URL may have no user name, query or fragment, only e.g. {DEFAULT_API_URL}"
@@ -180,7 +182,7 @@ def _subnet(tag: str, source: str) -> str:
     # The tag becomes part of a constraint, where other characters have a meaning.
     if not re.fullmatch(r"[\w.:@+-]+", tag):
         raise BadSetting(
-            f"{source}: {tag!r} is no subnet; a tag has letters, digits and .:@+-_ only, e.g. 'public'"
+            f"{source}: {tag!r} is not a subnet: use letters, digits and .:@+-_ only, e.g. 'public'"
         )
     return tag
 

@@ -152,7 +152,7 @@ class AgreementContract:
         assert status == 400
         assert text.startswith("Query deserialize error: unknown variant `Nonsense`, expected one of")
 
-    def test_of_what_no_agreement_can_be_made(self, buyer: Buyer) -> None:
+    def test_proposals_of_which_no_agreement_can_be_made(self, buyer: Buyer) -> None:
         demand = buyer.publish()
         offer = buyer.offer(demand)["proposalId"]
         counter = buyer.counter(demand)

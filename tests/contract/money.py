@@ -27,7 +27,7 @@ ALLOCATION_KEYS = {
 
 
 class IdentityContract:
-    def test_whom_the_key_acts_for(self, buyer: Buyer) -> None:
+    def test_the_key_belongs_to_an_identity(self, buyer: Buyer) -> None:
         answer = buyer.ask("GET", "/me")
         assert answer.headers["Content-Type"] == "application/json"
         status, me = said(answer)

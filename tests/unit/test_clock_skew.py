@@ -73,7 +73,7 @@ def test_offers_can_be_looked_at(skewed: FakeYagna) -> None:
     assert timedelta(minutes=5) < ends - skewed.clock.now() < timedelta(hours=1)
 
 
-def test_a_clock_that_is_right_is_no_topic(fake: FakeYagna, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clock_that_is_right_is_not_mentioned(fake: FakeYagna, caplog: pytest.LogCaptureFixture) -> None:
     with Golem(1) as golem:
         started(golem)
     assert "clock" not in caplog.text

@@ -91,7 +91,7 @@ def test_it_can_be_opened_and_closed_without_with_from_any_thread(fake: FakeYagn
     assert len(posted) == 1
 
 
-def test_what_needs_an_open_golem_says_so_before_and_after(fake: FakeYagna) -> None:
+def test_methods_that_need_an_open_golem_say_so_before_and_after(fake: FakeYagna) -> None:
     golem = Golem(1)
     uses: list[Callable[[], object]] = [
         lambda: golem.run_service(Idle),
@@ -211,7 +211,7 @@ def test_a_failure_is_raised_once_after_everything_was_released(fake: FakeYagna)
     assert raised.value.failures == (instance.failure,)
 
 
-def test_what_python_prints_of_a_failure_at_the_end_is_short(fake: FakeYagna) -> None:
+def test_python_prints_a_short_text_for_a_failure_at_the_end(fake: FakeYagna) -> None:
     def script() -> None:
         with Golem(1) as golem:
             golem.run_service(Broken).wait(SECONDS)
@@ -249,7 +249,7 @@ def test_one_that_was_waited_for_and_never_ran_has_failed_for_the_reasons_of_the
     assert caplog.text.count("Idle-1 was pending still after a wait of 0.01 s") == 1
 
 
-def test_whoever_was_told_that_it_does_not_run_is_not_told_again(
+def test_a_warning_of_a_stopped_daemon_is_not_repeated(
     fake: FakeYagna, caplog: pytest.LogCaptureFixture
 ) -> None:
     for provider in fake.providers:

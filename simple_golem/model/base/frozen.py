@@ -1,4 +1,4 @@
-"""JSON values that can't change, so that the values made of them are hashable and can be shared."""
+"""JSON values that can't change, so that they are hashable and can be shared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 class FrozenDict(dict[str, Any]):
     """A dict that never changes.
 
-    It stays a dict, so that `json.dumps`, `==` and `{**frozen}` do what one expects.
+    It is a dict, so that `json.dumps`, `==` and `{**frozen}` work as usual.
     """
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict sets it to None
@@ -31,7 +31,7 @@ def freeze(value: object) -> Any:
     """Copy a JSON value into one that can't change: lists become tuples, mappings `FrozenDict`s.
 
     Raises:
-        TypeError: a part of it has no JSON form; the message shows the part.
+        TypeError: a part of it can't be written as JSON; the message shows the part.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -42,6 +42,6 @@ def freeze(value: object) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} is no string")
+                raise TypeError(f"the key {key!r} is not a string")
         return FrozenDict((key, freeze(item)) for key, item in value.items())
-    raise TypeError(f"{value!r} has no JSON form")
+    raise TypeError(f"{value!r} can't be written as JSON")

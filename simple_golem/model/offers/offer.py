@@ -1,4 +1,4 @@
-"""An offer on the market, as a user or a strategy looks at it."""
+"""An offer on the market."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..cost import plain
 from .prices import Prices
 
 PROVIDER_NAME = "golem.node.id.name"
-# No machine has more of anything; it also keeps infinity and NaN out.
+# No machine has more of anything. Infinity and NaN are excluded, too.
 _MOST = 1e12
 
 
@@ -20,9 +20,9 @@ class Offer:
 
     Attributes:
         provider_id: its node id.
-        provider_name: the name it gives itself.
-        prices: what it charges, in GLM; None if its price model is not the linear one.
-        properties: all it says of itself, by Golem's property names.
+        provider_name: the name that it gives itself.
+        prices: its prices, in GLM; None if its price model is not the linear one.
+        properties: all properties of the offer, by their names.
     """
 
     provider_id: str
@@ -32,7 +32,7 @@ class Offer:
 
     @classmethod
     def of(cls, provider_id: str, properties: Mapping[str, Any]) -> Offer:
-        """The offer that `properties` describe."""
+        """Return the offer that `properties` describe."""
         name = str(properties.get(PROVIDER_NAME) or "unnamed")
         return cls(provider_id, name, Prices.of(properties), properties)
 
@@ -59,12 +59,12 @@ class Offer:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What its runtime is able to besides running programs, e.g. `("inet", "vpn")`; in order."""
+        """The capabilities of its runtime, e.g. `("inet", "vpn")`; sorted."""
         names = self.properties.get("golem.runtime.capabilities")
         return tuple(sorted(map(str, names))) if isinstance(names, (list, tuple)) else ()
 
     def to_json(self) -> Mapping[str, Any]:
-        """As JSON can carry it, with exact amounts as text."""
+        """Return it as JSON values, with exact amounts as text."""
         prices = self.prices
         return {
             "provider_id": self.provider_id,

@@ -1,4 +1,4 @@
-"""What a provider charges: Golem's linear pay-as-you-use model, exactly."""
+"""The prices of a provider, in Golem's linear model; all amounts are exact."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ USAGE_VECTOR = "golem.com.usage.vector"
 DURATION = "golem.usage.duration_sec"
 CPU = "golem.usage.cpu_sec"
 
-# Powers of ten beyond which nothing is meant: an amount of a million digits would stop whoever reads it.
+# Powers of ten. Amounts beyond them are not valid: reading one with a million digits would take too long.
 _LARGEST, _SMALLEST = 30, -60
 
-# Whatever context the user has set for a thread, GLM is counted exactly.
+# GLM is counted exactly, whatever decimal context the user has set for a thread.
 EXACT = Context(prec=80)
 
 
@@ -37,13 +37,13 @@ class Prices:
 
     @classmethod
     def of(cls, properties: Mapping[str, Any]) -> Prices | None:
-        """Read them from an offer's properties; None if it has no linear model that makes sense."""
+        """Read them from an offer's properties; None if they are not valid, or not in the linear model."""
         coefficients, counters = properties.get(COEFFICIENTS), properties.get(USAGE_VECTOR)
         if properties.get(MODEL, "linear") != "linear" or properties.get(SCHEME, "payu") != "payu":
             return None
         if not isinstance(coefficients, (list, tuple)) or not isinstance(counters, (list, tuple)):
             return None
-        # A counter that is named twice would be charged for twice, and looked at once.
+        # A counter that is listed twice would be charged twice, but compared once.
         if len(coefficients) != len(counters) + 1 or len(set(map(str, counters))) != len(counters):
             return None
         amounts = [_amount(value) for value in coefficients]
@@ -54,31 +54,31 @@ class Prices:
 
     @property
     def per_second(self) -> Decimal:
-        """For each second that an activity exists."""
+        """GLM for each second that an activity exists."""
         return self.rate(DURATION)
 
     @property
     def per_cpu_second(self) -> Decimal:
-        """For each second of processor time that its commands take."""
+        """GLM for each second of processor time that its commands take."""
         return self.rate(CPU)
 
     @property
     def per_hour(self) -> Decimal:
-        """For each hour that an activity exists, whatever it does."""
+        """GLM for each hour that an activity exists, without processor time."""
         return EXACT.multiply(self.per_second, Decimal(3600))
 
     @property
     def per_cpu_hour(self) -> Decimal:
-        """For each hour of processor time that its commands take."""
+        """GLM for each hour of processor time that its commands take."""
         return EXACT.multiply(self.per_cpu_second, Decimal(3600))
 
     @property
     def only_time(self) -> bool:
-        """Whether nothing is charged for but time and processor time, so that a price can be foretold."""
+        """Whether only time and processor time cost something, so that the price can be estimated."""
         return all(counter in (DURATION, CPU) or not rate for counter, rate in self.rates)
 
     def rate(self, counter: str) -> Decimal:
-        """What a unit of `counter` costs; 0 for one that is not charged for."""
+        """Return the GLM for a unit of `counter`; 0 if it costs nothing."""
         total = Decimal(0)
         for name, rate in self.rates:
             if name == counter:
@@ -86,14 +86,14 @@ class Prices:
         return total
 
     def estimate(self, seconds: float, load: float) -> Decimal:
-        """What an activity of `seconds` costs that keeps `load` processor threads busy."""
+        """Return the GLM for an activity of `seconds` that keeps `load` processor threads busy."""
         time = exact(seconds)
         busy = EXACT.multiply(time, exact(load))
         timed = EXACT.add(EXACT.multiply(time, self.per_second), EXACT.multiply(busy, self.per_cpu_second))
         return EXACT.add(self.start, timed)
 
     def of_usage(self, usage: Sequence[object]) -> Decimal | None:
-        """The price of a usage vector; None if it is not one of this model's."""
+        """Return the GLM for a usage vector; None if it does not fit these prices."""
         counters = [_amount(value) for value in usage]
         if len(counters) != len(self.rates) or any(value is None or value < 0 for value in counters):
             return None
@@ -103,12 +103,12 @@ class Prices:
         return total
 
     def usage_of(self, counter: str, usage: Sequence[object]) -> Decimal:
-        """What a usage vector says of one counter; 0 if nothing."""
+        """Return the value of one counter in a usage vector; 0 if it is missing."""
         named = zip((name for name, _ in self.rates), usage, strict=False)
         return next((_amount(value) or Decimal(0) for name, value in named if name == counter), Decimal(0))
 
     def of_other_usage(self, usage: Sequence[object]) -> Decimal:
-        """The price of what a usage vector counts beside time and processor time."""
+        """Return the GLM for all usage in a usage vector except time and processor time."""
         total = Decimal(0)
         for (counter, rate), value in zip(self.rates, usage, strict=False):
             if counter not in (DURATION, CPU):
@@ -124,7 +124,7 @@ class Prices:
 
 
 def exact(number: float) -> Decimal:
-    """A number as it prints, so that 0.1 is a tenth."""
+    """Return a number as Python prints it, so that 0.1 is a tenth."""
     return Decimal(str(number))
 
 

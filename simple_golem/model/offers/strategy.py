@@ -1,4 +1,4 @@
-"""Which providers are taken, and which of them first."""
+"""Which providers are accepted, and which of them come first."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .offer import Offer
 from .prices import Prices
 
 _TRUSTED = 100.0
-# So that the score of what costs nothing is below that of a trusted provider: as yapapi has it.
-_NEVER_QUITE = 1.01
-# More than any provider has asked for: who writes so much has forgotten the decimal point, or the unit.
-_ABSURD = Decimal(10) ** 6
+# As in yapapi: so an offer that costs nothing has a score just below `_TRUSTED`.
+_YAPAPI_OFFSET = 1.01
+# More than any provider asks for: such a limit is a mistake in the decimal point or the unit.
+_HIGHEST_LIMIT = Decimal(10) ** 6
 _MOST_NUMBER = 1e12
 
 Score = Callable[[Offer], "float | None"]
@@ -26,25 +26,26 @@ Filter = Callable[[Offer], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """Cheapest first, among those that cost no more, and are wanted; the defaults set no bounds.
+    """The cheapest provider first, within limits; by default there are no limits.
 
     Args:
-        expected_seconds: how long an instance lives, as prices are compared for it.
-        expected_load: how many processor threads it keeps busy meanwhile.
-        max_price_per_hour: GLM at most for each hour, whatever is done in it.
+        expected_seconds: prices are compared for an instance that lives so long.
+        expected_load: how many processor threads it keeps busy.
+        max_price_per_hour: GLM at most for each hour, without processor time.
         max_price_per_cpu_hour: GLM at most for each hour of processor time.
         max_start_price: GLM at most for the start of an activity.
         max_total_price: GLM at most for all of `expected_seconds` with `expected_load`.
-        allow: ids or names of the only providers that are taken; None: all are.
-        block: ids or names of providers that are not.
-        score: what an offer is worth, called with an `Offer`: the highest is taken first, None refuses it.
-            By default `100 / (estimated price + 1.01)`, yapapi's score.
-        accept: called with an `Offer`: False refuses it.
-        collect_seconds: how long answers are collected before the first choice, counted from the first offer;
-            it ends earlier when all who have offered have answered, and a twentieth of it brought no other.
+        allow: ids or names of the providers that are accepted; None: all.
+        block: ids or names of providers that are refused.
+        score: a function that takes an `Offer` and returns its score. The highest score comes first, and None
+            refuses the offer. By default `100 / (estimated price + 1.01)`, yapapi's score.
+        accept: a function that takes an `Offer`; False refuses it.
+        collect_seconds: how long answers are collected before the first choice, from the first offer on. It
+            ends earlier if all providers that have offered have answered, and no further offer came for a
+            twentieth of this time.
 
     Raises:
-        BadStrategy: a price that is negative or absurd, a list that is none, what can't be called.
+        BadStrategy: an argument has a wrong type, or a price is negative or far too high.
 
     Example:
         Golem(budget=1, strategy=Strategy(max_price_per_hour="0.5", block=["bad-provider"]))
@@ -76,7 +77,7 @@ class Strategy:
                 )
 
     def objection(self, offer: Offer) -> str | None:
-        """Why an offer is not taken, in words for the provider; None if it may be."""
+        """Return why an offer is refused, as text for the provider; None if it is accepted."""
         names = {offer.provider_id.lower(), offer.provider_name.lower()}
         if self.allow is not None and not names & set(self.allow):
             return "Not on the list of allowed providers"
@@ -108,15 +109,15 @@ class Strategy:
         return None
 
     def worth(self, offer: Offer) -> float | None:
-        """The score of an offer; None if it is refused."""
+        """Return the score of an offer; None if it is refused."""
         if self.score is not None:
             return _checked_score(self.score(offer))
         if offer.prices is None:
             return None
-        return _TRUSTED / (float(self.estimate(offer.prices)) + _NEVER_QUITE)
+        return _TRUSTED / (float(self.estimate(offer.prices)) + _YAPAPI_OFFSET)
 
     def estimate(self, prices: Prices) -> Decimal:
-        """What an instance is expected to cost at these prices, GLM."""
+        """Return the GLM that an instance is expected to cost at these prices."""
         return prices.estimate(self.expected_seconds, self.expected_load)
 
 
@@ -148,7 +149,7 @@ def _ceiling(name: str, value: object) -> Decimal | None:
     if value is None:
         return None
     amount = parse_amount(value, name, BadStrategy, zero=True)
-    if amount > _ABSURD:
+    if amount > _HIGHEST_LIMIT:
         raise BadStrategy(f"{name} is {value!r}: no provider asks for so much; it is in whole GLM")
     return amount
 

@@ -14,7 +14,7 @@ PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 
 # Providers allow no shorter one, and with a shorter one a busy daemon could lose an agreement.
 _SHORTEST_ACCEPT_SECONDS = 5
-# Providers take nothing longer.
+# Providers accept nothing longer.
 _LONGEST_SECONDS = 86400
 # From ten hours on, providers want to be paid while the agreement lasts. Their clock may differ a little.
 _LONG_AGREEMENT_SECONDS = 10 * 3600.0 - 300
@@ -23,20 +23,20 @@ _LONG_AGREEMENT_PAYMENT_SECONDS = _LONGEST_SECONDS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What is asked of providers; what is None is left to them.
+    """The terms of an agreement; None leaves a term to the provider.
 
     All are whole numbers of seconds, 86400 at most: a provider refuses, or does not answer, anything else.
 
     Args:
         debit_note_interval: seconds between two debit notes of an activity; 1 at least.
         debit_note_accept_timeout: seconds within which this side has to accept one; 5 at least, and no more
-            than the provider offers, mostly 240. Left out, the provider's own time is agreed to.
+            than the provider offers, mostly 240. None: the provider's own time.
         payment_timeout: seconds after a debit note within which it has to be paid, where payments are made
-            while the agreement lasts; 1 at least. Left out, there are no such payments, except for agreements
+            while the agreement lasts; 1 at least. None: there are no such payments, except for agreements
             of ten hours and more: providers demand it there, and 86400 is agreed on.
 
     Raises:
-        BadTerms: one of them is not possible.
+        BadTerms: one of them is not a possible number.
     """
 
     debit_note_interval: float | None = None
@@ -49,17 +49,17 @@ class Terms:
         _check("payment_timeout", self.payment_timeout, 1)
 
     def properties(self, offer: Mapping[str, Any], seconds_left: float) -> dict[str, Any]:
-        """The terms in the answer to an offer, for an agreement that ends in `seconds_left`."""
+        """Return the terms in the answer to an offer, for an agreement that ends in `seconds_left`."""
         said = {name: value for name, value in self._asked().items() if value is not None}
         if seconds_left >= _LONG_AGREEMENT_SECONDS:
             said.setdefault(PAYMENT_TIMEOUT, _LONG_AGREEMENT_PAYMENT_SECONDS)
-        # Whatever it is, this library answers sooner.
+        # This library answers sooner in any case.
         if ACCEPT_TIMEOUT in offer:
             said.setdefault(ACCEPT_TIMEOUT, offer[ACCEPT_TIMEOUT])
         return said
 
     def objection(self, offer: Mapping[str, Any], *, final: bool) -> str | None:
-        """Why an offer, or a provider's answer if it is `final`, can't be agreed to; None if it can."""
+        """Return why an offer, or a provider's last answer (`final`), is refused; None if it is accepted."""
         wanted = offer.get(ACCEPT_TIMEOUT)
         if isinstance(wanted, (int, float)) and wanted < _SHORTEST_ACCEPT_SECONDS:
             return f"Debit notes can't be accepted within {wanted:g} s"
@@ -70,7 +70,7 @@ class Terms:
             return None
         for name, value in self._asked().items():
             if value is not None and offer.get(name) != value:
-                return f"{name} was to be {value:g}, not {offer.get(name)!r}"
+                return f"{name} must be {value:g}, not {offer.get(name)!r}"
         return None
 
     def _asked(self) -> Mapping[str, int | None]:

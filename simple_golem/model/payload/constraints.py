@@ -15,25 +15,26 @@ OPERATORS = ("<=", ">=", "=", "<", ">")
 
 _SIGNS = re.compile(r"[<>=~]*")
 _VALUE = re.compile(r"[^()]*")
-# Deeper than that no daemon follows.
+# The daemon does not read more nested brackets.
 _DEEPEST = 100
 _SHOWN = 60
 
 
 def constraint(name: str, operator: str, value: str | int | float | Decimal | bool) -> str:
-    """Return the constraint that an offer's property compares like this with a value.
+    """Return a constraint on one property of an offer.
 
     Args:
         name: the property, e.g. `golem.inf.mem.gib`.
-        operator: `=`, `>=`, `<=`, `>` or `<`; for a list, `=` asks whether it holds the value.
-        value: a number, text or bool. In text, `*` stands for anything, though not at its beginning; alone it
-            asks whether the property is there. What an offer lacks is never equal, and never unequal.
+        operator: `=`, `>=`, `<=`, `>` or `<`; for a list, `=` means that it contains the value.
+        value: a number, a string or a bool. In a string, `*` stands for any text, but not at the beginning.
+            `*` alone means that the property exists. A property that an offer does not have is neither equal
+            nor unequal to anything.
 
     Raises:
-        BadPayload: there is no such operator, or the value can't be compared with.
+        BadPayload: there is no such operator, or such values can't be compared.
     """
     if operator not in OPERATORS:
-        raise BadPayload(f"{operator!r} is no operator: one of {' '.join(OPERATORS)} is needed")
+        raise BadPayload(f"{operator!r} is not an operator: use one of {' '.join(OPERATORS)}")
     return checked_constraint(f"({name}{operator}{_written(name, value)})")
 
 
@@ -47,17 +48,17 @@ def _written(name: str, value: object) -> str:
     if isinstance(value, str):
         if "(" in value or ")" in value:
             raise BadPayload(
-                f"{name} can't be compared with {value!r}: Golem's filters have no way to write brackets"
+                f"{name} can't be compared with {value!r}: a value in Golem's filters can't contain brackets"
             )
         return value
-    raise BadPayload(f"{name} can't be compared with {value!r}: give a finite number, text or a bool")
+    raise BadPayload(f"{name} can't be compared with {value!r}: give a finite number, a string or a bool")
 
 
 def checked_constraints(value: object) -> tuple[str, ...]:
-    """Return a list of constraints, each of them parsed; offers must fulfil all.
+    """Check a list of constraints, and return them; an offer must fulfil all.
 
     Raises:
-        BadPayload: it is no list, or one of them can't be read; the message points at the place.
+        BadPayload: it is not a list, or a constraint can't be read; the message shows where.
     """
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise BadPayload(f"constraints are {value!r}: give a list, e.g. ['(golem.runtime.name=vm)']")
@@ -65,21 +66,21 @@ def checked_constraints(value: object) -> tuple[str, ...]:
 
 
 def checked_constraint(text: object) -> str:
-    """Return a constraint that can be read, without the blanks around it.
+    """Check a constraint, and return it without the spaces around it.
 
-    The daemon takes any text and finds no offers by one that it can't read, so it is parsed here.
+    The daemon accepts any text, and finds no offers if it can't read it. So the text is parsed here.
 
     Raises:
-        BadPayload: it can't be read; the message points at the place.
+        BadPayload: it can't be read; the message shows where.
     """
     if not isinstance(text, str):
-        raise BadPayload(f"constraints: {text!r} is no text such as '(golem.runtime.name=vm)'")
+        raise BadPayload(f"constraints: {text!r} is not a string such as '(golem.runtime.name=vm)'")
     _Reader(text).read()
     return text.strip()
 
 
 class _Reader:
-    """Reads one constraint from left to right, and says where it can't."""
+    """Reads one constraint from left to right; an error shows the position."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -88,16 +89,16 @@ class _Reader:
     def read(self) -> None:
         self._skip_blanks()
         if self._at == len(self._text):
-            self._fail("the constraint is empty; one is e.g. (golem.inf.mem.gib>=2)")
+            self._fail("the constraint is empty; write e.g. (golem.inf.mem.gib>=2)")
         self._expression(0)
         if self._at < len(self._text):
             if self._text[self._at] == ")":
-                self._fail("one bracket too many")
-            self._fail("here it should end; several are joined by (&(…)(…)), or are several in the list")
+                self._fail("there is one bracket too many")
+            self._fail("the constraint should end here; join two by (&(…)(…)), or give two in the list")
 
     def _expression(self, depth: int) -> None:
         if depth > _DEEPEST:
-            self._fail(f"more than {_DEEPEST} brackets inside each other")
+            self._fail(f"there are more than {_DEEPEST} nested brackets")
         opened = self._at
         if not self._take("("):
             self._fail("an expression is missing" if self._peek() == ")" else "an opening bracket is missing")
@@ -107,7 +108,7 @@ class _Reader:
         elif self._take("!"):
             self._skip_blanks()
             self._expression(depth + 1)
-            self._close(opened, "(!…) takes one expression; here its closing bracket is missing")
+            self._close(opened, "(!…) takes one expression; its closing bracket is missing here")
         else:
             self._comparison(opened)
         self._skip_blanks()
@@ -128,17 +129,17 @@ class _Reader:
             self._fail("the name of a property is missing, e.g. golem.inf.mem.gib")
         name = found[0]
         self._at = found.end()
-        if name.endswith("!"):  # which is in names, such as golem.!exp.gap-35, but not at their end
+        if name.endswith("!"):  # a name may contain it, such as golem.!exp.gap-35, but can't end with it
             self._at -= 1
             self._fail("there is no operator !=; write (!(a=b))")
         operator = self._operator()
         begins = self._at
         value = self._match(_VALUE)
         if not value or value != value.strip():
-            self._fail("a value is missing, or * for any", begins)
+            self._fail("a value is missing; * stands for any value", begins)
         self._check_value(name, operator, value, begins)
         if self._peek() == "(":
-            self._fail("a value can't have brackets; is a closing one missing before it?")
+            self._fail("a value can't contain brackets; is a closing bracket missing before it?")
         self._close(opened, "")
 
     def _operator(self) -> str:
@@ -146,14 +147,14 @@ class _Reader:
         if signs not in OPERATORS:
             what = f"there is no operator {signs}" if signs else "an operator is missing"
             self._at -= len(signs)
-            self._fail(f"{what}: one of {' '.join(OPERATORS)} is needed, without blanks")
+            self._fail(f"{what}: use one of {' '.join(OPERATORS)}, without spaces")
         return signs
 
     def _check_value(self, name: str, operator: str, value: str, begins: int) -> None:
         kind = kind_of(name)
         if value == "*" and operator == "=":
             return
-        if value.startswith("*"):  # seen on the daemon: it takes that, and finds nothing
+        if value.startswith("*"):  # the daemon accepts it, and finds nothing (tried)
             self._fail("* can be within a value or at its end, or alone after =", begins)
         if kind in (NUMBER, WHOLE, NUMBERS) and not _is_number(value):
             self._fail(f"{name} is compared with numbers only, e.g. {name}>=2", begins)

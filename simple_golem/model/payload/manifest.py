@@ -1,4 +1,4 @@
-"""Computation Payload Manifests: what a payload will run and connect to, as Golem's GAPs 4 and 5 have it."""
+"""Computation Payload Manifests (GAPs 4 and 5 of Golem) declare what a payload runs and connects to."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def made_manifest(
     created_at: datetime | None = None,
     expires_at: datetime | None = None,
 ) -> FrozenDict:
-    """Return a manifest that only lacks its image.
+    """Return a manifest without its image, which `with_image` adds.
 
     Args:
-        outbound: the URLs that may be asked, or True for any.
+        outbound: the URLs that the payload may connect to; True allows all.
         commands: patterns of the commands that may be executed.
-        match: how patterns are compared: `regex`, or `strict` for letter by letter.
-        created_at: aware; None is now.
-        expires_at: aware; None is far away.
+        match: how commands are compared with the patterns: `regex`, or `strict` for equal text.
+        created_at: an aware datetime; None means now.
+        expires_at: an aware datetime; None means the year 2100.
 
     Raises:
-        BadPayload: one of them can't be.
+        BadPayload: an argument is not valid.
     """
     created = _moment("created_at", created_at, datetime.now(timezone.utc).replace(microsecond=0))
     made: dict[str, Any] = {
@@ -61,41 +61,42 @@ def made_manifest(
 
 
 def checked_manifest(value: object) -> FrozenDict:
-    """Return a manifest whose image may still be missing.
+    """Check a manifest, which need not have an image yet, and return it.
 
     Raises:
-        BadPayload: it is no manifest, or has expired; the message names the part.
+        BadPayload: it is not a valid manifest, or it has expired; the message names the part.
     """
     return _checked(_frozen(value), with_image=False)
 
 
 def with_image(manifest: Mapping[str, Any], image_hash: str, url: str) -> FrozenDict:
-    """Return the manifest with the one image that it is for."""
+    """Return the manifest with its image."""
     image = {"platform": {"arch": "x86_64", "os": "linux"}, "urls": [url], "hash": f"sha3:{image_hash}"}
     return _checked(freeze({**manifest, "payload": [image]}), with_image=True)
 
 
 def read_manifest(given: str | bytes | Mapping[str, Any]) -> tuple[str, FrozenDict]:
-    """Return a ready manifest, as base64 for a demand and as JSON values.
+    """Read a complete manifest, and return it in base64, for a demand, and as JSON values.
 
     Args:
-        given: JSON, as text, bytes or a dict, or the base64 of it, which is sent as it is.
+        given: JSON (text, bytes or a dict), or JSON in base64, which is sent unchanged.
 
     Raises:
-        BadPayload: it is no manifest, or has expired; the message names the part.
+        BadPayload: it is not a valid manifest, or it has expired; the message names the part.
     """
     text, raw = _as_base64(given)
     try:
         value = json.loads(raw)
     except ValueError as error:
         raise BadPayload(
-            f"the manifest is no JSON, nor the base64 of it; give the text, not a file's name ({error})"
+            "the manifest is neither JSON nor JSON in base64; give its text, not the name of a file "
+            f"({error})"
         ) from error
     return text, _checked(_frozen(value), with_image=True)
 
 
 def allows(manifest: Mapping[str, Any], command: Mapping[str, Any]) -> bool:
-    """Whether a manifest allows a command of an ExeScript, as providers compare it."""
+    """Return whether a manifest allows a command of an ExeScript, by the rules of providers."""
     name, details = next(iter(command.items()))
     script = manifest.get("compManifest", {}).get("script")
     if script is None or name not in ("run", "transfer"):
@@ -106,7 +107,7 @@ def allows(manifest: Mapping[str, Any], command: Mapping[str, Any]) -> bool:
 
 
 def command_line(name: str, details: Mapping[str, Any]) -> str:
-    """A command as the real exe-unit compares it: it ends with a blank if it has no arguments."""
+    """Return a command as the real exe-unit compares it: without arguments, it ends with a space."""
     if name == "transfer":
         return f"transfer {details.get('from')} {details.get('to')}"
     return f"run {details['entry_point']} {' '.join(details.get('args', ()))}"
@@ -127,21 +128,21 @@ def _fits(line: str, name: str, pattern: str, match: str) -> bool:
 
 
 def base64_of(manifest: Mapping[str, Any]) -> str:
-    """Return a manifest as the property of a demand has it."""
+    """Return a manifest in base64, as a property of a demand."""
     return base64.b64encode(json.dumps(manifest, separators=(",", ":")).encode()).decode()
 
 
 def asks_for_internet(manifest: Mapping[str, Any]) -> bool:
-    """Whether the payload is to reach anything outside its provider."""
+    """Return whether the payload needs access to the internet."""
     net = manifest.get("compManifest", {}).get("net") or {}
     return bool(net.get("inet"))
 
 
 def as_base64(what: str, given: object) -> str:
-    """Return a signature or certificate as base64: bytes and PEM text are encoded, base64 is left as it is.
+    """Return a signature or certificate in base64: bytes and PEM text are encoded, base64 stays unchanged.
 
     Raises:
-        BadPayload: it is empty, or text that is neither.
+        BadPayload: it is empty, or text that is neither PEM nor base64.
     """
     if isinstance(given, str) and given.lstrip().startswith("-----BEGIN"):
         return base64.b64encode(given.encode()).decode()
@@ -149,7 +150,7 @@ def as_base64(what: str, given: object) -> str:
         return as_base64(what, given.decode()) if _is_base64(given) else base64.b64encode(given).decode()
     if isinstance(given, str) and given.strip() and _decoded(given) is not None:
         return given
-    raise BadPayload(f"{what} is {_short(given)}: bytes, or the base64 of them, are needed")
+    raise BadPayload(f"{what} is {_short(given)}: give bytes, or bytes in base64")
 
 
 def _as_base64(given: object) -> tuple[str, bytes]:
@@ -173,7 +174,7 @@ def _frozen(value: object) -> Any:
 
 
 def _decoded(text: str | bytes) -> bytes | None:
-    """What base64 stands for, line breaks in it left aside; None if it is none."""
+    """Decode base64, which may contain line breaks; return None for anything else."""
     raw = text.encode() if isinstance(text, str) else bytes(text)
     try:
         return base64.b64decode(b"".join(raw.split()), validate=True)
@@ -189,7 +190,7 @@ def _is_base64(raw: bytes | bytearray) -> bool:
 
 
 def _checked(value: Any, *, with_image: bool) -> FrozenDict:
-    """Compare with the schema that Golem publishes; what it does not name may be there as well."""
+    """Compare with the schema that Golem publishes; parts that it does not name are allowed."""
     manifest = _mapping("", value)
     for name in ("version", "createdAt", "expiresAt", "payload"):
         if name not in manifest:
@@ -199,9 +200,7 @@ def _checked(value: Any, *, with_image: bool) -> FrozenDict:
     if expires <= created:
         raise BadPayload("the manifest's expiresAt is not after its createdAt")
     if expires <= datetime.now(timezone.utc):
-        raise BadPayload(
-            f"the manifest has expired at {manifest['expiresAt']}: no provider takes it any more"
-        )
+        raise BadPayload(f"the manifest expired at {manifest['expiresAt']}: no provider accepts it any more")
     _check_images(manifest["payload"], with_image)
     if manifest.get("compManifest") is not None:
         _check_computation(_mapping("compManifest", manifest["compManifest"]))
@@ -210,14 +209,14 @@ def _checked(value: Any, *, with_image: bool) -> FrozenDict:
 
 def _check_images(payload: Any, with_image: bool) -> None:
     if not isinstance(payload, tuple) or (with_image and not payload):
-        raise BadPayload(f"the manifest's payload is {_short(payload)}: a list with its image is needed")
+        raise BadPayload(f"the manifest's payload is {_short(payload)}: give a list with its image")
     for number, item in enumerate(payload):
         where = f"payload[{number}]"
         image = _mapping(where, item)
         if not isinstance(image.get("hash"), str) or not _HASH.fullmatch(image["hash"]):
             raise BadPayload(
                 f"the manifest's {where}.hash is {_short(image.get('hash'))}: "
-                "sha3: and 56 hexadecimal digits are needed"
+                "give sha3: and 56 hexadecimal digits"
             )
         if not _texts(f"the manifest's {where}.urls", image.get("urls")):
             raise BadPayload(
@@ -237,7 +236,7 @@ def _check_computation(computation: FrozenDict) -> None:
         script = _mapping("compManifest.script", computation["script"])
         match = script.get("match", "strict")
         if match not in ("strict", "regex"):
-            raise BadPayload(f"the manifest's match is {_short(match)}: 'regex' or 'strict' is needed")
+            raise BadPayload(f"the manifest's match is {_short(match)}: give 'regex' or 'strict'")
         for command in _texts("the manifest's commands", script.get("commands")):
             _check_command(command, match)
     if computation.get("net") is None:
@@ -253,26 +252,26 @@ def _check_command(command: str, match: str) -> None:
         try:
             json.loads(command)
         except ValueError as error:
-            raise BadPayload(f"the manifest's command {command!r} is no JSON: {error}") from error
+            raise BadPayload(f"the manifest's command {command!r} is not valid JSON: {error}") from error
         return
     if not re.match(r"(run|transfer)\b", command):
         raise BadPayload(
             f"the manifest's command {command!r} must begin with run or transfer; "
-            "all others are allowed anyway"
+            "other commands are always allowed"
         )
     if match == "regex":
         try:
             re.compile(command)
         except re.error as error:
             raise BadPayload(
-                f"the manifest's command {command!r} is no regular expression: {error}"
+                f"the manifest's command {command!r} is not a regular expression: {error}"
             ) from error
 
 
 def _check_outbound(out: FrozenDict) -> None:
     for protocol in _texts("the manifest's protocols", out.get("protocols", PROTOCOLS)):
         if protocol not in PROTOCOLS:
-            raise BadPayload(f"the manifest's protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
+            raise BadPayload(f"the manifest's protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
     urls = out.get("urls")
     for url in () if urls is None else _texts("the manifest's outbound URLs", urls):
         _check_url("outbound", url, PROTOCOLS)
@@ -303,21 +302,19 @@ def _check_url(what: str, url: str, schemes: Sequence[str] = ("http", "https")) 
         port_is_one = False
     good = port_is_one and re.fullmatch(r"[!-~]+", url) and parts.scheme in schemes and parts.hostname
     if not good:
-        raise BadPayload(f"{what}: {_short(url)} is no URL, as {schemes[-1]}://api.example.com is")
+        raise BadPayload(f"{what}: {_short(url)} is not a URL such as {schemes[-1]}://api.example.com")
 
 
 def _mapping(where: str, value: object) -> FrozenDict:
     if isinstance(value, FrozenDict):
         return value
     what = f"the manifest's {where}" if where else "the manifest"
-    raise BadPayload(f"{what} is {_short(value)}: an object is needed")
+    raise BadPayload(f"{what} is {_short(value)}: give a JSON object")
 
 
 def _version(where: str, value: object) -> None:
     if not isinstance(value, str) or not _SEMVER.fullmatch(value):
-        raise BadPayload(
-            f"the manifest's {where} is {_short(value)}: three numbers such as '0.1.0' are needed"
-        )
+        raise BadPayload(f"the manifest's {where} is {_short(value)}: give three numbers, e.g. '0.1.0'")
 
 
 def _time(where: str, value: object) -> datetime:
@@ -325,7 +322,7 @@ def _time(where: str, value: object) -> datetime:
         return parse_time(value if isinstance(value, str) else "")
     except ValueError:
         raise BadPayload(
-            f"the manifest's {where} is {_short(value)}: a time such as '2030-01-01T00:00:00Z' is needed"
+            f"the manifest's {where} is {_short(value)}: give a time, e.g. '2030-01-01T00:00:00Z'"
         ) from None
 
 
@@ -340,7 +337,7 @@ def _moment(name: str, value: object, default: datetime) -> str:
 
 def _texts(what: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise BadPayload(f"{what}: {_short(value)} is no list of texts")
+        raise BadPayload(f"{what}: {_short(value)} is not a list of strings")
     return tuple(value)
 
 

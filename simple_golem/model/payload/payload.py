@@ -34,7 +34,7 @@ class ImageLocation:
     """Where providers download an image, and the hash by which they check it.
 
     Raises:
-        BadPayload: the hash or the URL is none.
+        BadPayload: the hash or the URL is not valid.
     """
 
     hash: str
@@ -47,20 +47,20 @@ class ImageLocation:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is asked of providers; most people get one from `vm.repo(...)`.
+    """What a provider must have; usually made by `vm.repo(...)`.
 
     Args:
-        properties: properties of the demand, JSON values by dotted names. Those that Golem names must have
-            the type that it gives them; an aware datetime becomes milliseconds since 1970.
+        properties: properties of the demand: JSON values by dotted names. Golem's own properties must have
+            their types. An aware datetime becomes milliseconds since 1970.
         constraints: what an offer must fulfil, all of them, e.g. `["(golem.inf.mem.gib>=2)"]`.
         image: an image to be looked up before the demand is published, if the runtime takes one.
-        runtime: the name of the runtime, e.g. `vm`; None: the constraints say it, or it may be any.
-        deploy: how the runtime is deployed, unless the service has a `deploy()` of its own.
-        start: how it is started, with what arguments, unless the service has a `deploy()` of its own.
-        manifest: a manifest that the image is put into, for runtimes that are to know it.
+        runtime: the name of the runtime, e.g. `vm`; None: the constraints name it, or it may be any.
+        deploy: the command that deploys the runtime, unless the service overrides `deploy()`.
+        start: the command that starts it, with its arguments, unless the service overrides `deploy()`.
+        manifest: a manifest, to which the image is added.
 
     Raises:
-        BadPayload: a property has no JSON form or the wrong type, or a constraint can't be read; the message
+        BadPayload: a property is not JSON or has the wrong type, or a constraint can't be read; the message
             names it.
     """
 
@@ -86,7 +86,7 @@ class Payload:
         if self.manifest is None:
             return
         if self.image is None:
-            raise BadPayload("manifest is for an image, and there is none; use vm.manifest(image_hash=…)")
+            raise BadPayload("manifest needs an image: use vm.manifest(image_hash=…)")
         object.__setattr__(self, "manifest", checked_manifest(self.manifest))
 
     def _all_constraints(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Payload:
         return replace(self, constraints=(*self.constraints, needed))
 
     def with_image(self, location: ImageLocation) -> Payload:
-        """Return the payload with its image found."""
+        """Return the payload with the location of its image."""
         if self.manifest is not None:
             encoded = base64_of(with_image(self.manifest, location.hash, location.url))
             return replace(self, properties={**self.properties, MANIFEST: encoded})
@@ -118,15 +118,15 @@ def require_payload(value: object) -> Payload:
     """Return `value` if it is a payload.
 
     Raises:
-        BadPayload: it is none; the message says how to get one.
+        BadPayload: it is not a payload; the message says how to make one.
     """
     if isinstance(value, Payload):
         return value
     if inspect.iscoroutine(value):
         value.close()  # else Python warns that it was never awaited
-        raise BadPayload("get_payload is async: strike out `async` and `await`, vm.repo(…) answers at once")
+        raise BadPayload("get_payload is async: remove `async` and `await`; vm.repo(…) returns at once")
     raise BadPayload(
-        f"{_short(value)} is no payload; get_payload returns one, e.g. vm.repo(image_tag='golem/alpine')"
+        f"{_short(value)} is not a payload: make one, e.g. with vm.repo(image_tag='golem/alpine')"
     )
 
 
@@ -134,16 +134,14 @@ def checked_image_hash(value: object) -> str:
     """Return an image's hash in lower case, or raise `BadPayload`."""
     text = value.strip().lower() if isinstance(value, str) else ""
     if not _HASH.fullmatch(text):
-        raise BadPayload(f"image_hash is {_short(value)}: a SHA-3 hash of 56 hexadecimal digits is needed")
+        raise BadPayload(f"image_hash is {_short(value)}: give a SHA-3 hash of 56 hexadecimal digits")
     return text
 
 
 def checked_image_url(value: object) -> str:
     """Return an image's URL, or raise `BadPayload`."""
     if not isinstance(value, str) or not re.fullmatch(r"https?://[!-~]+", value):
-        raise BadPayload(
-            f"image_url is {_short(value)}: a URL that starts with http:// or https:// is needed"
-        )
+        raise BadPayload(f"image_url is {_short(value)}: give a URL that starts with http:// or https://")
     return value
 
 

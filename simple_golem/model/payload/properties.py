@@ -1,4 +1,4 @@
-"""The properties that Golem names, and the types of their values; a name it does not know takes any value."""
+"""Golem's own properties, and the types of their values; properties of other names may have any value."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NODE_DESCRIPTOR = "golem.!exp.gap-31.v0.node.descriptor"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type that values of a property have.
+    """A type of values.
 
     Attributes:
-        name: as a message says it.
-        example: one such value.
-        fits: whether a value is one.
+        name: for messages.
+        example: a value of this type.
+        fits: returns whether a value has this type.
     """
 
     name: str
@@ -53,7 +53,7 @@ NUMBERS = Kind(
     lambda value: isinstance(value, tuple) and all(map(_is_number, value)),
 )
 
-# From Golem's standards, and the proposals 31 and 35. A part `*` stands for any one part, or a few.
+# From Golem's standards, and the proposals 31 and 35. A `*` stands for one or more parts of a name.
 _KINDS: Mapping[str, Kind] = {
     "golem.activity.caps.transfer.protocol": TEXTS,
     "golem.com.payment.debit-notes.accept-timeout": NUMBER,
@@ -106,7 +106,7 @@ _KINDS: Mapping[str, Kind] = {
     f"{GPU}.*.quantity": WHOLE,
 }
 
-# What has one place already: said twice, nobody would know which of the two holds.
+# These have arguments of their own: with two values it would not be clear which one counts.
 _ELSEWHERE: Mapping[str, str] = {
     "golem.srv.comp.expiration": "run_service(…, expiration=…)",
     "golem.node.debug.subnet": "Golem(subnet_tag=…)",
@@ -125,21 +125,21 @@ _PATTERNS = [
 
 
 def kind_of(name: str) -> Kind | None:
-    """The type of a property's values; None if Golem does not name the property."""
-    plain = name.rstrip("?")  # the mark of what can be negotiated
+    """Return the type of a property's values; None if the property is not Golem's own."""
+    plain = name.rstrip("?")  # marks a property that can be negotiated
     if plain in _KINDS:
         return _KINDS[plain]
     return next((kind for pattern, kind in _PATTERNS if pattern.fullmatch(plain)), None)
 
 
 def checked_properties(value: object) -> FrozenDict:
-    """Return properties that are fit for a demand, an aware datetime as milliseconds since 1970.
+    """Check the properties of a demand, and return them; a datetime becomes milliseconds since 1970.
 
     Args:
-        value: JSON values by dotted names, or by parts of names that hold further ones.
+        value: JSON values by dotted names. A mapping as a value adds further parts to its name.
 
     Raises:
-        BadPayload: a value has no JSON form, or not the type that Golem gives to this property.
+        BadPayload: a value is not JSON, or does not have the type of its property.
     """
     if not isinstance(value, Mapping):
         raise BadPayload(f"properties are {value!r}: give a dict, e.g. {{'golem.srv.comp.x': 1}}")
@@ -150,7 +150,7 @@ def checked_properties(value: object) -> FrozenDict:
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise BadPayload(f"properties: {name!r} can't be a name, as 'golem.inf.mem.gib' is")
+        raise BadPayload(f"properties: {name!r} is not a name such as 'golem.inf.mem.gib'")
     return name
 
 
@@ -159,7 +159,7 @@ def _frozen(name: str, value: object) -> Any:
     expected = "" if kind is None else f": {kind.name} is expected, e.g. {kind.example!r}"
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise BadPayload(f"{name} is {value!r}, without a time zone: use datetime.now(timezone.utc)")
+            raise BadPayload(f"{name} is {value!r}, which has no time zone: use datetime.now(timezone.utc)")
         return int(value.timestamp() * 1000)
     if isinstance(value, Decimal) and value.is_finite():
         raise BadPayload(f"{name} is {value!r}: JSON has no decimals, give float({str(value)!r})")
@@ -173,7 +173,7 @@ def _check_kinds(prefix: str, properties: Mapping[str, Any]) -> None:
     for part, value in properties.items():
         name = prefix + part
         if name.rstrip("?") in _ELSEWHERE:
-            raise BadPayload(f"the property {name} is said by {_ELSEWHERE[name.rstrip('?')]}; leave it out")
+            raise BadPayload(f"the property {name} is set by {_ELSEWHERE[name.rstrip('?')]}: leave it out")
         kind = kind_of(name)
         if isinstance(value, Mapping):
             _check_kinds(f"{name}.", value)

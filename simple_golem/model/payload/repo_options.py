@@ -1,4 +1,4 @@
-"""The arguments of `vm.repo`, for calls that take them as well."""
+"""The arguments of `vm.repo`, for other calls that have them, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 
 
 class RepoOptions(TypedDict, total=False):
-    """What `vm.repo` takes, which explains each."""
+    """The arguments of `vm.repo`, which explains them."""
 
     image_hash: str | None
     image_tag: str | None

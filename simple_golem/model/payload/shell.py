@@ -16,7 +16,7 @@ _RUNTIME = re.compile(r"\(golem\.runtime\.name=([^()*]+)\)")
 
 
 def shell_refusal(payload: Payload, command: Run) -> str:
-    """Return why /bin/sh can't run this command, whatever image is used; `""` if nothing is known against it.
+    """Return why /bin/sh can't run this command, whatever image is used; `""` if no reason is known.
 
     Args:
         payload: what the provider runs.
@@ -37,7 +37,7 @@ def _manifest_of(payload: Payload) -> Mapping[str, Any] | None:
         return payload.manifest
     try:
         return read_manifest(ready)[1]
-    except BadPayload:  # it has expired meanwhile, which its provider will say
+    except BadPayload:  # it has expired meanwhile; its provider will report that
         return None
 
 

@@ -36,7 +36,7 @@ def repo(
 ) -> Payload:
     """Return the payload of an image in Golem's registry, or at a URL of your own.
 
-    Without hash and tag it is a small public image with a shell.
+    Without a hash and a tag, the image is a small public one with a shell.
 
     Args:
         image_hash: SHA-3 hash of the image, 56 hexadecimal digits.
@@ -46,13 +46,13 @@ def repo(
         min_storage_gib: disk, GiB.
         min_cpu_threads: threads of the processor.
         min_cpu_cores: cores of the processor.
-        gpu: True for any graphics card, or its model, e.g. `"NVIDIA GeForce RTX 40*"`, where `*` is anything.
+        gpu: True for any graphics card, or its model, e.g. `"NVIDIA GeForce RTX 40*"`, where `*` is any text.
         min_gpu_mem_gib: memory of the graphics card, GiB.
-        capabilities: what else the runtime must be able to, e.g. `["vpn"]`; see `offer.capabilities`.
-        constraints: what else an offer must fulfil, e.g. `["(golem.inf.cpu.vendor=GenuineIntel)"]`.
+        capabilities: further capabilities that the runtime needs, e.g. `["vpn"]`; see `offer.capabilities`.
+        constraints: further constraints on offers, e.g. `["(golem.inf.cpu.vendor=GenuineIntel)"]`.
 
     Raises:
-        BadPayload: arguments that contradict each other or can't be.
+        BadPayload: an argument is not valid, or two contradict each other.
     """
     return Payload(
         properties=_FORMAT,
@@ -90,24 +90,26 @@ def manifest(
     min_gpu_mem_gib: float | None = None,
     capabilities: Collection[str] = (),
 ) -> Payload:
-    """Return a payload that declares what it runs and what it connects to, which providers hold it to.
+    """Return a payload with a manifest, which declares what it runs and what it connects to.
 
-    Internet access is given to such payloads only. Without a `manifest` one is made of image and `outbound`:
-    that needs no signature where providers allow the addresses to everybody. Capabilities follow from it.
+    Providers allow nothing else. Only such payloads get access to the internet. Without `manifest`, one is
+    made from the image and `outbound`. It needs no signature if providers allow these addresses to everybody.
+    The capabilities that it needs are added to the constraints.
 
     Args:
-        manifest: a ready Computation Payload Manifest: JSON as text or dict, or base64, which is sent as is.
-        manifest_sig: its signature, which is one of the base64: bytes, or base64.
-        manifest_sig_algorithm: the digest of the signature; `sha256` if there is one.
-        manifest_cert: the certificate by which the signature is checked: PEM, DER, or base64 of them.
-        node_descriptor: says which requestor may do what; JSON, as text or dict.
-        image_hash, image_tag, image_url: as in `vm.repo`, for a manifest that is made.
-        outbound: the URLs it connects to, e.g. `["https://api.example.com"]`, or True for any, which few
-            providers allow without a signature.
-        commands: patterns of the commands it runs, each of which begins with `run` or `transfer`.
-        match: how they are compared: `regex`, which may fit anywhere, or `strict` for letter by letter, where
-            a command without arguments ends with a blank: `"run /bin/date "`.
-        created_at, expires_at: aware datetimes of the manifest that is made; now, and the year 2100.
+        manifest: a complete Computation Payload Manifest: JSON (text or a dict), or base64, which is sent
+            unchanged.
+        manifest_sig: the signature of the manifest in base64; given as bytes, or in base64.
+        manifest_sig_algorithm: the digest of the signature; `sha256` by default.
+        manifest_cert: the certificate with which providers check the signature: PEM or DER, or in base64.
+        node_descriptor: the permissions of the requestor: JSON (text or a dict).
+        image_hash, image_tag, image_url: as in `vm.repo`; only without `manifest`.
+        outbound: the URLs that it connects to, e.g. `["https://api.example.com"]`. True means any URL, which
+            few providers allow without a signature.
+        commands: patterns of the commands that it runs; each begins with `run` or `transfer`.
+        match: how commands are compared with them. `regex` searches in the command. `strict` compares the
+            whole text, in which a command without arguments ends with a space: `"run /bin/date "`.
+        created_at, expires_at: aware datetimes; only without `manifest`. By default now, and the year 2100.
         min_mem_gib, min_storage_gib, min_cpu_threads, min_cpu_cores: as in `vm.repo`.
         gpu, min_gpu_mem_gib, capabilities: as in `vm.repo`.
 
@@ -167,14 +169,14 @@ def _machine(mem: object, storage: object, threads: object, cores: object) -> li
 def _graphics(gpu: object, mem: object) -> list[str]:
     if gpu is False:
         if mem is not None:
-            raise BadPayload("min_gpu_mem_gib is given without a gpu: add gpu=True, or its model")
+            raise BadPayload("min_gpu_mem_gib needs a gpu: add gpu=True, or its model")
         return []
     wanted = []
     if gpu is not True:
         if not isinstance(gpu, str) or not re.fullmatch(r"[^()*\s][^()]*", gpu):
             raise BadPayload(
                 f"gpu is {gpu!r}: give True, or a model such as 'NVIDIA GeForce RTX 4090'; "
-                "a * in it can't be the first"
+                "it can't begin with *"
             )
         wanted.append(_of_card("model", "=", gpu.strip()))
     if mem is not None:
@@ -183,7 +185,7 @@ def _graphics(gpu: object, mem: object) -> list[str]:
 
 
 def _of_card(name: str, operator: str, value: str | int | Decimal) -> str:
-    """Newer providers number their cards, older ones have just one."""
+    """Newer providers number their cards; older ones do not."""
     either = (constraint(f"{GPU}{number}.{name}", operator, value) for number in ("", ".d0"))
     return f"(|{''.join(either)})"
 
@@ -215,7 +217,7 @@ def _able_to(names: object, *needed: str) -> list[str]:
         raise BadPayload(f"capabilities is {names!r}: give a list, e.g. ['vpn']")
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[\w.:!-]+", name, re.ASCII):
-            raise BadPayload(f"capabilities: {name!r} can't be the name of a capability, as 'vpn' is")
+            raise BadPayload(f"capabilities: {name!r} is not a name such as 'vpn'")
     wanted = sorted({*names, *needed})
     return [constraint("golem.runtime.capabilities", "=", name) for name in wanted]
 
@@ -225,11 +227,9 @@ def _able_to(names: object, *needed: str) -> list[str]:
 
 def _image(image_hash: str | None, image_tag: str | None, image_url: str | None) -> ImageRequest:
     if image_hash is not None and image_tag is not None:
-        raise BadPayload(
-            "image_hash and image_tag are both given; one of them is enough, leave the other out"
-        )
+        raise BadPayload("image_hash and image_tag are both given: leave one of them out")
     if image_url is not None and image_hash is None:
-        raise BadPayload("image_url needs image_hash too: providers check by it what they downloaded")
+        raise BadPayload("image_url needs image_hash, with which providers check the download")
     if image_hash is not None:
         url = None if image_url is None else checked_image_url(image_url)
         return ImageRequest(hash=checked_image_hash(image_hash), url=url)
@@ -248,12 +248,12 @@ def _signature(manifest: object, signature: object, algorithm: object, certifica
     if signature is None:
         for name, value in (("manifest_sig_algorithm", algorithm), ("manifest_cert", certificate)):
             if value is not None:
-                raise BadPayload(f"{name} is given without manifest_sig, the signature that it is for")
+                raise BadPayload(f"{name} needs manifest_sig, the signature")
         return {}
     if manifest is None:
-        raise BadPayload("manifest_sig is given without manifest: a signature is one of a ready manifest")
+        raise BadPayload("manifest_sig needs manifest: only a complete manifest can be signed")
     if certificate is None:
-        raise BadPayload("manifest_sig is given without manifest_cert, by which providers check it")
+        raise BadPayload("manifest_sig needs manifest_cert, with which providers check it")
     digest = "sha256" if algorithm is None else algorithm
     if not isinstance(digest, str) or not re.fullmatch(r"[\w-]+", digest, re.ASCII):
         raise BadPayload(f"manifest_sig_algorithm is {algorithm!r}: give a digest's name, e.g. 'sha256'")
@@ -271,7 +271,7 @@ def _descriptor(given: object) -> dict[str, Any]:
         try:
             given = json.loads(given)
         except ValueError as error:
-            raise BadPayload(f"node_descriptor is no JSON: {error}") from error
+            raise BadPayload(f"node_descriptor is not valid JSON: {error}") from error
     if not isinstance(given, Mapping):
         raise BadPayload(f"node_descriptor is {given!r}: give it as JSON, or as a dict")
     return {NODE_DESCRIPTOR: given}
@@ -280,4 +280,4 @@ def _descriptor(given: object) -> dict[str, Any]:
 def _refuse_both(**given: bool) -> None:
     for name, is_given in given.items():
         if is_given:
-            raise BadPayload(f"{name} is for a manifest that is made, and a ready manifest is given as well")
+            raise BadPayload(f"give either {name} or a complete manifest, not both")

@@ -1,4 +1,4 @@
-"""What users subclass, and how the engine ties an object of theirs to an instance."""
+"""The class that users derive from, and the link from its objects to their instances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AnyService = TypeVar("AnyService", bound="Service")
 
 
 class Binding(Protocol):
-    """What ties a service to its instance; the engine implements it, and answers for one life."""
+    """The link from a service to its instance for one life; the engine implements it."""
 
     name: str
 
@@ -56,7 +56,7 @@ class Binding(Protocol):
 
 @dataclass
 class _Ties:
-    """All that a service object holds for the engine, under one name that no user's attribute meets."""
+    """What the engine keeps in a service object: one attribute, which no user's attribute collides with."""
 
     name: str
     named_by_user: bool = False
@@ -68,17 +68,16 @@ class _Ties:
 
 
 class Service:
-    """A service on the Golem Network: subclass it and say what is run on a provider, and when.
+    """A service on the Golem Network: a subclass says what is run on a provider, and when.
 
-    `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list of them, one, or
-    None. What they answered is in `self.results` at the next call. Where an answer is needed now, there is
-    `execute`.
+    `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list, one command, or
+    None. In the next call, `self.results` has their results. `execute` returns results at once.
 
     Attributes:
         payload: what a provider must have, e.g. `vm.repo(image_tag="me/image:latest")`. `get_payload` is for
-            one that has to be computed. None: a small public image with a shell.
+            a payload that has to be computed. None: a small public image with a shell.
         run_interval: seconds between the end of one call of `run` and the next; None calls it once.
-        keep_all: whether all commands are run as `Run(…, keep_all=True)`, but those that have `keep_first`,
+        keep_all: whether all commands are run as `Run(…, keep_all=True)`, except those with `keep_first`,
             `keep_last` or `stream`.
     """
 
@@ -88,14 +87,14 @@ class Service:
     _simple_golem: _Ties
 
     def __new__(cls: type[AnyService], *_args: object, **_kwargs: object) -> AnyService:
-        # Here and not in __init__, so that a forgotten super().__init__() breaks nothing; and past any
-        # __setattr__ of the class, e.g. that of a frozen dataclass.
+        # Not in __init__, so that a forgotten super().__init__() breaks nothing. object.__setattr__ works for
+        # classes with a `__setattr__` of their own, too, such as a frozen dataclass.
         service = super().__new__(cls)
         object.__setattr__(service, "_simple_golem", _Ties(cls.__name__))
         return service
 
     def __init__(self) -> None:
-        # Arguments that no __init__ takes would be swallowed without this one.
+        # Without this method, unknown arguments of the constructor would be ignored.
         super().__init__()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -104,7 +103,7 @@ class Service:
             owner = next(base for base in cls.__mro__ if name in vars(base))
             if owner is not Service:
                 raise BadService(
-                    f"{owner.__name__}.{name}: Service has a `{name}` of its own; take another name"
+                    f"{owner.__name__}.{name}: Service has a `{name}` already; choose another name"
                 )
         check_run_interval(cls.run_interval, f"{cls.__name__}.run_interval")
         if not isinstance(cls.keep_all, bool):
@@ -126,28 +125,28 @@ class Service:
     def get_payload() -> Payload:
         """Return what a provider must have; a small public image with a shell if not overridden.
 
-        If the payload is fixed, `payload = vm.repo(…)` in the class says the same.
+        If the payload is fixed, `payload = vm.repo(…)` in the class does the same.
         """
         return vm.repo()
 
     def deploy(self) -> Commands:
-        """Return the commands that make the runtime ready, as the payload says. Override for volumes."""
+        """Return the commands that deploy and start the runtime. Override it, for example, for volumes."""
         payload = self._simple_golem.payload or require_payload(class_payload(type(self)))
         return [payload.deploy, payload.start]
 
     def start(self) -> Commands:
-        """Return what is run once, after the runtime is ready."""
+        """Return the commands that are run once, after the runtime has started."""
         return []
 
     def run(self) -> Commands:
-        """Return what is run while the service is running, once or each `run_interval` seconds.
+        """Return the commands that are run while the service is running; with a `run_interval`, repeatedly.
 
-        A class without a `run` of its own stays running until it is stopped.
+        A class that does not override it stays running until it is stopped.
         """
         return []
 
     def shutdown(self) -> Commands:
-        """Return what is run once before the end, while the activity still lives."""
+        """Return the commands that are run once before the end, while the activity is still alive."""
         return []
 
     # --- what can be used in them ---
@@ -156,19 +155,21 @@ class Service:
         """Run commands on the provider, one after the other, and block until they have ended.
 
         Args:
-            commands: what to run; nothing is sent if there is none.
+            commands: what to run; without any, nothing is sent.
             timeout: seconds to wait at most; None waits as long as the instance lives.
             check: False returns the results up to a command that failed, instead of raising its error:
                 `results.success` is False then, and `results.check()` raises it.
 
         Returns:
-            A tuple of one `Result` per command; from that of a single command, `stdout`, `stderr` and
-            `exit_code` can be read directly. `self.results` is not touched.
+            A tuple of one `Result` per command. If it has only one, `stdout`, `stderr` and `exit_code` can be
+            read from it directly. `self.results` does not change.
 
         Raises:
             CommandFailed: a command failed; those after it were not run. The activity lives on.
             ServiceStopped: the instance is being stopped.
-            BatchTimeout, BatchLost, NotRunning: the commands did not end in time, got lost, came too late.
+            BatchTimeout: the commands did not end in time.
+            BatchLost: their results can't be known.
+            NotRunning: the instance is not running.
         """
         batch = batch_of(commands)
         if timeout is not None:
@@ -191,7 +192,7 @@ class Service:
             raise ServiceStopped(f"{ties.name} was stopped")
         if ties.answers is None:
             raise NotRunning(
-                f"{ties.name} runs on no provider yet: hand its class to golem.run_service, "
+                f"{ties.name} does not run on a provider yet: give its class to golem.run_service, "
                 "or give it answers for a unit test by service.with_answers(…)"
             )
         return answer_batch(batch, ties.answers, ties.name)
@@ -222,14 +223,14 @@ class Service:
         return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
     def wait(self, seconds: float) -> None:
-        """Block for a time, as `time.sleep`, but not longer than until a stop.
+        """Block for a time, as `time.sleep`; a stop ends it.
 
         Args:
-            seconds: how long; in a unit test it is not waited at all.
+            seconds: how long; in a unit test, it returns at once.
 
         Raises:
             ServiceStopped: the instance is being stopped.
-            BadWaitTime: `seconds` is negative, infinite, or no number.
+            BadWaitTime: `seconds` is negative, infinite, or not a number.
         """
         _check_number("seconds", seconds, zero=True)
         ties = self._simple_golem
@@ -283,7 +284,7 @@ class Service:
 
     @property
     def results(self) -> Results:
-        """What the commands answered that were returned last; empty as long as none were sent."""
+        """The results of the commands that were returned last; empty before the first."""
         return self._simple_golem.results
 
     @results.setter
@@ -326,12 +327,13 @@ class Service:
         """Give the service answers for a unit test, and return it.
 
         Args:
-            answers: a function of the command, or a dict, that gives its stdout as text, a `Result`, or an
-                exception to be raised. `Result(success=False)` has `execute` raise `CommandFailed`, as live.
-                `DownloadBytes` gets the file's bytes, `DownloadJson` its value, what copies files None.
+            answers: a function that takes a command, or a dict by command. An answer is stdout as text, a
+                `Result`, or an exception, which is raised. `Result(success=False)` makes `execute` raise
+                `CommandFailed`, as on a provider. The answer to `DownloadBytes` is the file's bytes, to
+                `DownloadJson` its value, and to commands that copy files None.
 
         Raises:
-            BadAnswer: neither function nor dict.
+            BadAnswer: it is neither a function nor a dict.
         """
         if self._simple_golem.link is not None:
             raise GolemError(
@@ -360,7 +362,7 @@ _RESERVED = frozenset(name for name in vars(Service) if not name.startswith("_")
 
 
 def class_payload(cls: type[Service]) -> object:
-    """Return what a class says that providers must have: its `payload`, or what its `get_payload` returns.
+    """Return the payload of a class: its `payload`, or what its `get_payload` returns.
 
     Raises:
         BadService: the class has both.
@@ -375,7 +377,7 @@ def class_payload(cls: type[Service]) -> object:
 
 
 def made_for(payload: Payload, make: Callable[[], Service]) -> Service:
-    """Return a new service that will run on `payload`, which need not be its class's own."""
+    """Return a new service that will run on `payload`, which may differ from that of its class."""
     service = make()
     if not isinstance(getattr(service, "_simple_golem", None), _Ties):
         raise BadService(
@@ -398,7 +400,7 @@ def payload_for(service: Service) -> Payload | None:
 
 
 def bind(service: Service, link: Binding) -> None:
-    """Tie a service to its instance; a name that its `__init__` gave it becomes the instance's."""
+    """Link a service to its instance; a name that its `__init__` assigned becomes the instance's."""
     ties = service._simple_golem
     if ties.named_by_user:
         link.name = ties.name
@@ -411,7 +413,7 @@ def set_results(service: Service, results: Results) -> None:
 
 
 def check_run_interval(value: object, what: str) -> float | None:
-    """Return a usable `run_interval`, which may also have been assigned in `__init__`.
+    """Check a `run_interval`, of a class or of an object, and return it.
 
     Raises:
         BadWaitTime: it is neither None nor a positive, finite number of seconds.

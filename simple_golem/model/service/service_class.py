@@ -1,4 +1,4 @@
-"""What the engine asks of a service's class, before and while it runs it."""
+"""Checks of a service's class, and what the engine reads from it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def check_service_class(cls: object) -> type[Service]:
     """Return `cls` if it can be run as a service.
 
     Raises:
-        BadService: it is no class, no `Service`, or has a method that can't work; the message says why.
+        BadService: it is not a class, not a `Service`, or a method can't work; the message says why.
     """
     if isinstance(cls, Service):
         name = type(cls).__name__
         raise BadService(f"an object was given: give the class itself, {name} without its parentheses")
     if not inspect.isclass(cls):
-        raise BadService(f"{cls!r} is no class: give a subclass of Service")
+        raise BadService(f"{cls!r} is not a class: give a subclass of Service")
     if not issubclass(cls, Service):
-        raise BadService(f"{cls.__name__} is no service: write class {cls.__name__}(Service)")
+        raise BadService(f"{cls.__name__} is not a service: write class {cls.__name__}(Service)")
     for method in METHODS:
         _check_kind(cls, method)
         if method != "get_payload":
@@ -33,12 +33,12 @@ def check_service_class(cls: object) -> type[Service]:
 
 
 def has_own_run(cls: type[Service]) -> bool:
-    """True if the class has a `run` of its own; without one it stays running until it is stopped."""
+    """Return whether the class overrides `run`; if not, it stays running until it is stopped."""
     return cls.run is not Service.run
 
 
 def has_own_shutdown(cls: type[Service]) -> bool:
-    """True if the class has a `shutdown` of its own, which needs time at the end."""
+    """Return whether the class overrides `shutdown`, which needs time at the end."""
     return cls.shutdown is not Service.shutdown
 
 
@@ -46,13 +46,13 @@ def payload_of(cls: type[Service]) -> object:
     """Return the class's `payload`, or what its `get_payload` returns: a static, class or bare method.
 
     Raises:
-        BadService: it asks for `self`, and there is no object yet.
+        BadService: it has the argument `self`, but there is no object yet.
     """
     bare = inspect.isfunction(inspect.getattr_static(cls, "get_payload"))
     if bare and not _takes(cls.get_payload):
         raise BadService(
-            f"{cls.__name__}.get_payload is asked before there is an object: "
-            "write @staticmethod above it, and strike out `self`"
+            f"{cls.__name__}.get_payload is called before there is an object: "
+            "write @staticmethod above it, and remove `self`"
         )
     return class_payload(cls)
 
@@ -60,15 +60,15 @@ def payload_of(cls: type[Service]) -> object:
 def service_factories(
     cls: type[Service], number: int | None, params: Sequence[Mapping[str, Any]] | None
 ) -> list[Callable[[], Service]]:
-    """Return for each instance what makes its service: the class with the arguments of its constructor.
+    """Return for each instance a function that makes its service: the class, with its arguments.
 
     Args:
         cls: the service.
-        number: how many instances; None if `params` says it, or for 1.
+        number: how many instances; None: as many as `params` has, or 1.
         params: the keyword arguments for each instance; None if the constructor needs none.
 
     Raises:
-        BadInstanceCount: the number makes no sense, or does not match `params`.
+        BadInstanceCount: the number is not valid, or differs from that of `params`.
     """
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
         raise BadInstanceCount(f"num_instances is {number!r}: give a whole number, 1 or more")
@@ -106,13 +106,15 @@ def _check_kind(cls: type[Service], method: str) -> None:
     function = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
     where = f"{cls.__name__}.{method}"
     if not callable(function):
-        raise BadService(f"{where} is {function!r}, no method: write def {method}(self): return …")
+        raise BadService(
+            f"{where} is {function!r}, which is not a method: write def {method}(self): return …"
+        )
     kind = _kind(function)
     if kind is None:
         return
     if method == "get_payload":
-        raise BadService(f"{where} is {kind}: strike out `yield` and `async`, return the payload")
-    raise BadService(f"{where} is {kind}: strike out `yield` and `async`, return a list")
+        raise BadService(f"{where} is {kind}: remove `yield` and `async`, and return the payload")
+    raise BadService(f"{where} is {kind}: remove `yield` and `async`, and return a list")
 
 
 def _kind(function: object) -> str | None:
@@ -132,7 +134,7 @@ def _check_signature(cls: type[Service], method: str) -> None:
 
 
 def _takes(function: object, *args: object) -> bool:
-    """Whether a callable can be called with just these arguments; what can't be known counts as yes."""
+    """Return whether a callable accepts exactly these arguments; True if that can't be known."""
     if not callable(function):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The states of an instance, and which may follow which."""
+"""The states of an instance, and the changes that are possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ServiceState(str, Enum):
-    """Where an instance is in its life; equal to its name, so `instance.state == "running"` holds."""
+    """The state of an instance; it equals its name: `instance.state == "running"`."""
 
     pending = "pending"
     starting = "starting"
@@ -18,7 +18,7 @@ class ServiceState(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """True if no other state follows in this session."""
+        """Whether no other state follows in this session."""
         return not TRANSITIONS[self]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a later session needs to take up an instance that was suspended."""
+"""What a later session needs to resume a suspended instance."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SuspendedInstance:
-    """An instance that was left alive on its provider, without anybody who looks after it.
+    """A suspended instance: alive on its provider, but managed by no session.
 
-    All of it is text, so that it can be kept in a file: `dataclasses.asdict(suspended)`, and
+    All attributes are strings, so that it can be kept in a file: `dataclasses.asdict(suspended)`, and
     `SuspendedInstance(**read)`.
 
     Attributes:
-        name: the instance's.
-        agreement_id, activity_id: what is kept alive.
-        app_session_id: under which the daemon tells of its notes and invoices.
-        allocation_id: the budget of the session that suspended it, kept for what it costs meanwhile.
+        name: the name of the instance.
+        agreement_id, activity_id: the agreement and the activity that stay alive.
+        app_session_id: the daemon lists its debit notes and invoices under this id.
+        allocation_id: the budget of the session that suspended it; it pays what the instance costs meanwhile.
         volume: the volume of its image that whole output is put into; empty if there is none.
         network_id, network_ip, ip: the daemon's id of its private network, its range of addresses, and the
             instance's address in it; all empty if it has none.

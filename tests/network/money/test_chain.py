@@ -111,7 +111,7 @@ KILLED = "import os, sys; from simple_golem import Golem; Golem(sys.argv[1]).ope
 
 
 @pytest.mark.usefixtures("golem_environment")
-def test_what_a_killed_session_has_set_aside_is_there_for_the_next(
+def test_the_next_session_gets_the_funds_of_a_killed_one(
     network: LocalGolem, yagna: Yagna, payer: str
 ) -> None:
     owned = network.chain.balance(payer)
@@ -183,9 +183,7 @@ def test_a_chain_that_is_down_makes_payments_late_and_not_lost(network: LocalGol
 
 
 @pytest.mark.usefixtures("golem_environment")
-def test_whoever_has_spent_the_money_elsewhere_pays_when_there_is_some_again(
-    network: LocalGolem, yagna: Yagna, payer: str
-) -> None:
+def test_payments_are_made_when_there_is_money_again(network: LocalGolem, yagna: Yagna, payer: str) -> None:
     owned = network.chain.balance(payer)
     try:
         invoices = serve(yagna, meanwhile=lambda: network.chain.set_funds(payer, 0))
@@ -229,7 +227,7 @@ def test_only_hoodi_is_there_to_pay_on(network: LocalGolem, monkeypatch: pytest.
         Golem(budget=1).open()
 
 
-def test_what_a_script_has_spent_is_paid_before_its_network_ends(tmp_path: Path) -> None:
+def test_a_network_pays_what_a_script_has_spent_before_it_ends(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from simple_golem import Golem, Run, Service\n"

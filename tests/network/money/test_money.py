@@ -223,7 +223,7 @@ def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, 
     assert golem.instances[-1].failure is None
 
 
-def test_what_can_not_be_begun_and_ended_in_good_order_is_not_begun(yagna, network):
+def test_nothing_is_started_that_the_budget_can_not_end(yagna, network):
     """0.01 GLM to start, and 15 seconds of 0.01 GLM; there is enough for two."""
     before = len(yagna.market.agreements())
     with Golem(budget="0.35", raise_failures=False) as golem:
@@ -340,7 +340,7 @@ def among_cheats(cheats: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Iterato
     client.close()
 
 
-def test_who_asks_for_too_much_is_not_paid_and_never_taken_again(cheats, among_cheats, caplog):
+def test_a_provider_that_overcharges_is_not_paid_and_not_chosen_again(cheats, among_cheats, caplog):
     yagna, patient = among_cheats, Strategy(collect_seconds=10, block=["prov-3", "prov-4"])
     ended = []
 

@@ -44,7 +44,7 @@ def test_a_stop_in_the_wait_between_two_runs_is_felt_at_once():
     assert cluster.instances[0].service.calls == ["run", "shutdown"]
 
 
-def test_a_shutdown_that_does_not_end_is_cut_and_told_so():
+def test_a_shutdown_that_does_not_end_is_cut_with_a_warning():
     class Clinging(Service):
         def shutdown(self):
             try:

@@ -188,7 +188,7 @@ def test_a_missing_file_of_the_provider_is_named_and_harms_nothing(instance, her
     assert instance.execute(Run("/bin/echo", "alive")).stdout == "alive\n"
 
 
-def test_what_this_machine_refuses_is_told_before_anything_is_sent(instance, here):
+def test_a_local_file_that_can_not_be_used_is_an_error_before_anything_is_sent(instance, here):
     Path("file").write_text("")
     Path("folder").mkdir()
     for command, message in (

@@ -334,7 +334,7 @@ def test_the_expiration_ends_a_cluster_in_time_and_is_no_failure():
     assert instance.history[-1][1] < cluster.expiration
 
 
-def test_who_waits_for_providers_is_told_why_and_can_give_up(network, caplog):
+def test_a_wait_for_providers_says_why_and_can_be_given_up(network, caplog):
     with Golem(1) as golem:
         cluster = golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000))
         with pytest.raises(WaitTimeout, match=r"Service-1 pending.*0 offers seen"):

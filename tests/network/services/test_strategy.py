@@ -94,7 +94,7 @@ def test_several_instances_have_the_cheapest_providers():
     assert names == {NAMES["cheapest"], NAMES["second cheapest"]}
 
 
-def test_what_is_cheapest_depends_on_time_and_load():
+def test_the_cheapest_provider_depends_on_time_and_load():
     with Golem(budget=5, strategy=patient()) as golem:
         idle = patient(expected_seconds=1000, expected_load=0, block=[NAMES["cheapest"]])
         (one,) = golem.run_service(Idle, strategy=idle).wait_until_running(timeout=60)
@@ -202,7 +202,7 @@ def test_terms_that_the_provider_answers_otherwise_are_turned_down(network):
     with Golem(budget=5, strategy=strategy, terms=Terms(debit_note_interval=60)) as golem:
         golem.on_event(events.append)
         cluster = golem.run_service(Idle)
-        words = "golem.com.scheme.payu.debit-note.interval-sec? was to be 60, not 600"
+        words = "golem.com.scheme.payu.debit-note.interval-sec? must be 60, not 600"
         eventually(lambda: words in reasons(events))
         assert not cluster.wait(0.5)
         assert [one.state.value for one in cluster] == ["pending"]

@@ -223,7 +223,7 @@ def test_closing_wakes_the_idle_at_once() -> None:
     assert alive("asleep-") == []
 
 
-def test_what_is_posted_to_a_closed_pool_is_dropped_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_posted_to_a_closed_pool_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     pool = WorkerPool("pool", limit=1)
     pool.close()
     done: list[int] = []
@@ -237,7 +237,7 @@ def test_a_pool_may_be_closed_by_its_own_work() -> None:
     assert pool.submit(pool.close, 5).result(5) == []
 
 
-def test_where_no_thread_can_be_started_the_work_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads_work_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = WorkerPool("poor", 1)
 
     def refuse(thread: EngineThread) -> EngineThread:

@@ -37,7 +37,7 @@ def test_an_action_is_done_at_its_time_and_not_before(timer: Timer) -> None:
     assert 0.05 <= at[0] - began < 0.3
 
 
-def test_what_is_past_is_done_at_once(timer: Timer) -> None:
+def test_an_action_in_the_past_is_done_at_once(timer: Timer) -> None:
     done = threading.Event()
     timer.call_at(time.monotonic() - 100, done.set)
     assert done.wait(0.3)

@@ -51,7 +51,7 @@ def run_and_kill() -> None:
     assert done.returncode == 9, done.stderr
 
 
-def test_what_a_killed_session_has_left_is_ended_and_paid_by_the_next_one(poor: FakeYagna) -> None:
+def test_the_next_session_ends_and_pays_what_a_killed_one_left(poor: FakeYagna) -> None:
     run_and_kill()
     kinds = sorted(what.split()[0] for what in poor.leftovers())
     assert kinds == ["activity", "agreement", "allocation", "demand"]

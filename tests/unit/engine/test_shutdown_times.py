@@ -79,7 +79,7 @@ def test_a_long_timeout_cuts_nothing() -> None:
     assert left(ShutdownTimes.ordinary(timeout=1000.0), ShutdownPart.BATCH) == pytest.approx(10.0, abs=NEAR)
 
 
-def test_of_several_endings_the_earliest_counts() -> None:
+def test_the_earliest_of_several_endings_decides() -> None:
     endings = [ShutdownTimes.ordinary(), ShutdownTimes.interrupted()]
     assert earliest(endings, ShutdownPart.SHUTDOWN) == endings[1].begun + 2.0
     assert earliest([], ShutdownPart.SHUTDOWN) == math.inf

@@ -14,12 +14,12 @@ import subprocess, sys, threading
 
 over = threading.Event()
 
-def test_that_leaves_both():
+def test_a_process_leaves_a_thread_and_a_process():
     global child
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     threading.Thread(target=over.wait, name="left-thread").start()
 
-def test_that_is_tidy():
+def test_a_tidy_process_leaves_nothing():
     subprocess.run([sys.executable, "-c", ""], check=True)
 
 def teardown_module():

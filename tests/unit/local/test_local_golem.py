@@ -68,7 +68,7 @@ def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
         assert Plan.from_wire(json.loads(json.dumps(plan.to_wire()))) == plan
 
 
-def test_who_wants_no_chain_needs_none_of_its_packages() -> None:
+def test_without_a_chain_its_packages_are_not_needed() -> None:
     script = (
         "import sys, simple_golem.command_line.main, simple_golem.local.supervisor.main\n"
         "names = {'rlp', 'eth_keys', 'eth_utils', 'eth_hash', 'Crypto'} & set(sys.modules)\n"

@@ -20,10 +20,10 @@ GLM = Decimal("0.5")
 LINES: list[tuple[events.Event, str]] = [
     (events.BudgetAllocated("al1", GLM, "erc20-hoodi-tglm"), "allocation al1 of 0.5 GLM on erc20-hoodi-tglm"),
     (events.BudgetReleased("al1"), "allocation al1 released"),
-    (events.BudgetChanged("al1", GLM), "allocation al1 is over 0.5 GLM now"),
+    (events.BudgetChanged("al1", GLM), "allocation al1 was enlarged to 0.5 GLM"),
     (
         events.BudgetUsedUp(Decimal(1), GLM),
-        "the budget of 1 GLM is used up, with 0.5 GLM accepted: all is stopped",
+        "the budget of 1 GLM is used up, with 0.5 GLM accepted: all clusters are stopped",
     ),
     (events.DemandPublished("Service", "d1"), "Service: demand d1 published"),
     (events.DemandWithdrawn("Service", "d1"), "Service: demand d1 withdrawn"),
@@ -47,7 +47,7 @@ LINES: list[tuple[events.Event, str]] = [
     (events.ActivityDestroyed("Service-1", "act1", True), "Service-1: activity act1 destroyed"),
     (
         events.ActivityDestroyed("Service-1", "act1", False),
-        "Service-1: activity act1 to be destroyed, which was not confirmed in time",
+        "Service-1: activity act1 to be destroyed: the provider did not confirm it in time",
     ),
     (
         events.StateChanged("Service-1", ServiceState.starting, ServiceState.running),

@@ -66,7 +66,7 @@ def test_the_daemons_times_are_read_as_utc(text: str, microsecond: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-01-31", "2026-13-31T12:00:00Z", "2026-01-31T12:00:00Zx"])
-def test_what_is_no_time_is_an_error(text: str) -> None:
+def test_text_that_is_not_a_time_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"time|month"):
         parse_time(text)
 

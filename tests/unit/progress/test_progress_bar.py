@@ -64,7 +64,7 @@ def test_files_are_shown_together_in_readable_sizes(terminal: Terminal) -> None:
     assert "4.00M of 8.00M" in shown
 
 
-def test_of_what_nobody_knows_the_size_no_part_is_shown(terminal: Terminal) -> None:
+def test_without_a_known_size_no_percentage_is_shown(terminal: Terminal) -> None:
     moving = TransferProgress("Hello-1", Run("/bin/one"), 3_000_000, None)
     shown = shown_for(terminal, moving)
     assert "1 file: 3.00MB so far" in shown
@@ -99,7 +99,7 @@ def test_a_file_whose_batch_has_ended_is_awaited_no_more(terminal: Terminal) -> 
     assert seen(terminal.getvalue()) == []
 
 
-def test_what_the_program_writes_stands_above_the_bar() -> None:
+def test_output_of_the_program_appears_above_the_bar() -> None:
     script = BEGIN + (
         "bar(StartProgress('Hello', 0, 2))\n"
         "print('one')\n"

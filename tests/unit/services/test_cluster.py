@@ -220,7 +220,7 @@ def test_enough_of_them_may_be_waited_for(fake: FakeYagna) -> None:
             cluster.wait(-1)
 
 
-def test_those_that_were_stopped_are_not_waited_for_and_those_that_were_quick_count(fake: FakeYagna) -> None:
+def test_stopped_instances_are_not_waited_for_and_finished_ones_count(fake: FakeYagna) -> None:
     class Quick(Idle):
         def run(self) -> Any:
             return None
@@ -238,7 +238,7 @@ def test_those_that_were_stopped_are_not_waited_for_and_those_that_were_quick_co
             cluster.wait_until_running(0)
 
 
-def test_what_can_not_be_running_any_more_is_said_at_once_with_its_causes(fake: FakeYagna) -> None:
+def test_a_wait_that_can_not_succeed_any_more_fails_at_once_with_its_causes(fake: FakeYagna) -> None:
     class Broken(Idle):
         def start(self) -> Any:
             raise LookupError("no such luck")
@@ -431,7 +431,7 @@ def test_it_shows_its_instances_and_what_they_cost(fake: FakeYagna) -> None:
     assert repr(cluster) == "<Cluster of 2 Idle: Idle-1 terminated, Idle-2 terminated>"
 
 
-def test_who_waits_is_told_what_providers_have_answered(fake: FakeYagna) -> None:
+def test_the_log_says_what_providers_have_answered_while_a_cluster_waits(fake: FakeYagna) -> None:
     for provider in fake.providers:
         provider.proposals = "no"
         provider.reason = "on holiday"
@@ -444,9 +444,7 @@ def test_who_waits_is_told_what_providers_have_answered(fake: FakeYagna) -> None
         assert nobody.market_report().startswith("0 offers seen in the subnet 'public': is that the right")
 
 
-def test_what_never_ran_is_told_when_the_golem_is_closed(
-    fake: FakeYagna, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_closing_reports_a_cluster_that_never_ran(fake: FakeYagna, caplog: pytest.LogCaptureFixture) -> None:
     with Golem(1) as golem:
         started(golem)
         golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000))

@@ -579,7 +579,7 @@ def test_a_shutdown_that_does_not_end_in_its_time_is_cut_and_told_so(fake: FakeY
     assert instance.failure is None
 
 
-def test_what_shutdown_returned_is_cut_with_a_warning(
+def test_commands_of_shutdown_that_take_too_long_are_cut_with_a_warning(
     fake: FakeYagna, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(Idle):

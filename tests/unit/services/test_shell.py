@@ -77,7 +77,7 @@ def test_a_service_runs_them_and_a_unit_test_answers_them(shells: FakeYagna) -> 
 
 
 def test_no_class_takes_the_name_for_itself() -> None:
-    with pytest.raises(BadService, match="Service has a `shell` of its own"):
+    with pytest.raises(BadService, match="Service has a `shell` already"):
         type("Wrong", (Service,), {"shell": "/bin/bash"})
 
 

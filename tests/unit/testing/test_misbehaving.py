@@ -182,9 +182,7 @@ def test_commands_take_their_time(client: Buyer, provider: FakeProvider, clock: 
         assert waiting.outcome()[0]["stdout"] == stdout
 
 
-def test_nobody_hears_what_became_of_a_command(
-    client: Buyer, provider: FakeProvider, clock: HandClock
-) -> None:
+def test_the_answer_of_a_command_can_be_lost(client: Buyer, provider: FakeProvider, clock: HandClock) -> None:
     _, activity_id = client.hire()
     provider.answers_results = False
     batch = client.execute(activity_id, shell("true"))
@@ -259,7 +257,7 @@ def test_it_hears_of_a_termination_when_it_comes_back(client: Buyer, provider: F
     assert client.invoice(agreement_id)["activityIds"] == [activity_id]
 
 
-def test_it_dies_without_a_word(client: Buyer, provider: FakeProvider, clock: HandClock) -> None:
+def test_it_vanishes(client: Buyer, provider: FakeProvider, clock: HandClock) -> None:
     agreement_id, activity_id = client.hire()
     batch = client.execute(activity_id, shell("sleep 20"))
     waiting = Meanwhile(lambda: client.say("GET", batch, timeout=5, commandIndex=0))
@@ -400,7 +398,7 @@ def test_its_invoice_is_late_or_never_comes(client: Buyer, provider: FakeProvide
     assert other not in [one["agreementId"] for one in client.get(f"{PAYMENT}/debitNotes")]
 
 
-def test_what_was_accepted_is_paid(client: Buyer, yagna: FakeYagna) -> None:
+def test_accepted_invoices_are_paid(client: Buyer, yagna: FakeYagna) -> None:
     agreement_id, _ = client.hire()
     client.terminate(agreement_id)
     client.close()

@@ -23,7 +23,7 @@ def test_the_oldest_that_are_over_are_forgotten_first() -> None:
     assert len(kept) <= 10 + 11
 
 
-def test_of_events_the_latest_are_kept() -> None:
+def test_the_latest_events_are_kept() -> None:
     log = EventLog(most=10)
     dates = [NOON + timedelta(seconds=second) for second in range(100)]
     for second, date in enumerate(dates):

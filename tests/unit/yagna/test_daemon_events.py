@@ -124,7 +124,7 @@ def test_the_next_request_asks_for_what_is_later(lists: Lists, followed: Followe
     assert lists.asked_after("debitNoteEvents")[-1] == "2026-11-25T00:00:05Z"
 
 
-def test_what_a_handler_raises_is_logged_and_the_next_event_is_handled(
+def test_an_error_of_a_handler_is_logged_and_the_next_event_is_handled(
     lists: Lists, followed: Followed, caplog: pytest.LogCaptureFixture
 ) -> None:
     lists.add("debitNoteEvents", note("bad"), note("good"))

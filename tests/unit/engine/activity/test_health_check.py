@@ -82,7 +82,7 @@ def ward(scope: Scope) -> Iterator[Ward]:
     assert ward.check.join(5) == []
 
 
-def test_an_activity_that_answers_draws_no_word_and_is_known_to_have_answered(ward: Ward) -> None:
+def test_an_activity_that_answers_is_not_reported(ward: Ward) -> None:
     began = time.monotonic()
     activity, patient = ward.watch(WELL)
     eventually(lambda: activity.looks >= 3)

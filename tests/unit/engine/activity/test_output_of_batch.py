@@ -144,7 +144,7 @@ def test_the_stream_is_left_when_nothing_more_can_come(
     assert (lines, streams.asked) == (["x"], 1)
 
 
-def test_what_a_broken_stream_has_missed_comes_from_the_result(
+def test_lines_missed_by_a_broken_stream_come_from_the_result(
     follow: Follow, lines: list[str], at_once: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -43,7 +43,7 @@ def test_lines_are_given_out_before_the_command_has_ended(fake: FakeYagna) -> No
 
 
 @pytest.mark.parametrize("habit", ["no stream", "refused", "broken"])
-def test_what_was_not_told_while_it_ran_is_given_out_at_its_end(
+def test_lines_not_streamed_come_at_the_end_of_the_command(
     fake: FakeYagna, habit: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "simple_golem")

@@ -140,7 +140,7 @@ def test_an_agreement_that_can_not_be_ended_keeps_nothing_else_open(
     assert (record.open, record.allocations) == ({"a1"}, [])
 
 
-def test_what_was_suspended_and_has_ended_since_is_not_kept(
+def test_a_suspended_agreement_that_has_ended_is_not_kept(
     market: Market, yagna: Yagna, told: list[Event]
 ) -> None:
     books = died("dead", "a1", "a2")
@@ -194,7 +194,7 @@ def test_an_invoice_above_the_sessions_budget_is_told_of_and_keeps_no_other_from
     assert ["tried to pay" in one for one in all_tried] == [True, True]
 
 
-def test_nobody_owes_for_ever(market: Market, yagna: Yagna, told: list[Event]) -> None:
+def test_an_old_debt_is_forgotten(market: Market, yagna: Yagna, told: list[Event]) -> None:
     died("dead", "a1", budget="0.0001", ago=timedelta(days=31)).close()
     market.agreement("a1", "Terminated")
     market.invoice("i1", "a1", "0.04")
@@ -237,7 +237,7 @@ def test_a_session_that_lives_is_left_alone(market: Market, yagna: Yagna, told: 
 # what the daemon does not know, and what nobody owes any more
 
 
-def test_what_a_daemon_that_was_set_up_anew_does_not_know_is_forgotten(
+def test_an_agreement_that_a_new_daemon_does_not_know_is_forgotten(
     market: Market, yagna: Yagna, told: list[Event]
 ) -> None:
     died("dead", "a1").close()
@@ -246,7 +246,7 @@ def test_what_a_daemon_that_was_set_up_anew_does_not_know_is_forgotten(
     assert not journal_path("dead").exists()
 
 
-def test_what_was_suspended_and_is_unknown_to_the_daemon_is_forgotten(
+def test_a_suspended_agreement_that_the_daemon_does_not_know_is_forgotten(
     market: Market, yagna: Yagna, told: list[Event]
 ) -> None:
     books = died("dead", "a1")

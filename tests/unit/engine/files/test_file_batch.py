@@ -484,7 +484,7 @@ def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
     assert list(here.iterdir()) == []
 
 
-def test_what_this_machine_refuses_is_told_before_anything_is_published(bus, here):
+def test_a_local_file_that_can_not_be_used_is_an_error_before_anything_is_published(bus, here):
     with pytest.raises(BadLocalFile, match="none does not exist"):
         FileBatch(
             [Download("/golem/x", "x"), Upload("none", "/golem/x")],

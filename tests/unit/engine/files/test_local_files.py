@@ -173,7 +173,7 @@ def test_a_disk_that_takes_a_little_at_a_time_gets_it_all():
     assert slow.content == content
 
 
-def test_who_asks_after_the_end_is_refused():
+def test_requests_after_the_end_are_refused():
     for end, component, payload in (
         (source(b"x"), "GetChunk", {"offset": 0, "size": 1}),
         (SinkEnd(Memory(), "x", untold), "UploadChunk", {"chunk": {"offset": 0, "content": b"x"}}),

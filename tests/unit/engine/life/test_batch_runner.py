@@ -235,7 +235,7 @@ def test_what_says_nothing_of_the_provider_is_not_asked_about(
         (BatchOrigin.OUTSIDE, False),
     ],
 )
-def test_what_a_stop_does_to_a_batch_under_way(
+def test_a_stop_ends_a_batch_under_way_by_the_rules_of_its_origin(
     bench: Bench, origin: BatchOrigin, stop_gives_it_up: bool
 ) -> None:
     seen: list[bool] = []
@@ -275,7 +275,7 @@ def test_only_a_batch_of_the_life_thread_starts_the_grace(
         (TRUE, KeyboardInterrupt, "KeyboardInterrupt"),
     ],
 )
-def test_whatever_ends_a_batch_its_end_is_told(
+def test_each_end_of_a_batch_is_reported(
     bench: Bench, command: Command, error: type[BaseException], words: str
 ) -> None:
     bench.does = raising(error())

@@ -71,7 +71,7 @@ def test_a_later_cause_takes_effect_all_the_same(life: LifeState) -> None:
 @pytest.mark.parametrize(
     "order", list(permutations(LossKind)), ids=lambda order: "-".join(k.name for k in order)
 )
-def test_of_all_causes_in_any_order_the_first_wins(life: LifeState, order: tuple[LossKind, ...]) -> None:
+def test_the_first_cause_of_a_loss_wins(life: LifeState, order: tuple[LossKind, ...]) -> None:
     for kind in order:
         life.lose(kind, ActivityLost(kind.name))
     assert life.loss is not None
@@ -79,7 +79,7 @@ def test_of_all_causes_in_any_order_the_first_wins(life: LifeState, order: tuple
     assert str(life.loss.error) == order[0].name
 
 
-def test_of_causes_from_many_threads_one_wins_and_stays(timer: HandTimer) -> None:
+def test_one_of_the_causes_from_many_threads_wins(timer: HandTimer) -> None:
     errors = [ActivityLost(str(number)) for number in range(16)]
     for _ in range(50):
         life = LifeState(timer, Scope(), Scope(), lambda *late: None)
@@ -266,7 +266,7 @@ def test_a_life_without_an_ending_is_released_in_the_ordinary_times(life: LifeSt
 
 
 @pytest.mark.parametrize("what", [LifeState.require_agreement, LifeState.require_activity])
-def test_what_a_life_does_not_have_yet_is_an_error(
+def test_reading_what_a_life_does_not_have_yet_is_an_error(
     life: LifeState, what: Callable[[LifeState], object]
 ) -> None:
     with pytest.raises(NotRunning, match="yet"):

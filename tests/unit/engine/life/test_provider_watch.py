@@ -147,7 +147,7 @@ def test_before_there_is_an_activity_the_life_has_none_to_end(bench: Bench) -> N
     assert bench.life.activity_gone
 
 
-def test_what_is_too_dear_and_what_is_gone_end_the_life(bench: Bench) -> None:
+def test_an_overcharge_and_a_lost_activity_end_the_life(bench: Bench) -> None:
     bench.has()
     error = Overcharged("too much")
     bench.watch.overcharged(error)

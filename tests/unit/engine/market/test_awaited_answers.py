@@ -58,7 +58,7 @@ def test_it_is_over_when_all_have_answered_and_no_more_offers_come(clock: Clock)
     assert answers.seconds_to_first_choice() == 0.0
 
 
-def test_who_has_more_time_waits_longer_for_another_offer(clock: Clock) -> None:
+def test_a_longer_collecting_time_waits_longer_for_another_offer(clock: Clock) -> None:
     answers = AwaitedAnswers(10.0, clock)
     answers.offer_received("p1")
     answers.settled("p1")
@@ -74,7 +74,7 @@ def test_an_offer_right_after_the_answers_is_waited_for(clock: Clock) -> None:
     assert answers.seconds_to_first_choice() == pytest.approx(1 - QUIET / 2)
 
 
-def test_once_over_it_is_over_for_good(clock: Clock) -> None:
+def test_a_finished_search_stays_finished(clock: Clock) -> None:
     answers = AwaitedAnswers(1.0, clock)
     answers.offer_received("p1")
     answers.settled("p1")
@@ -84,7 +84,7 @@ def test_once_over_it_is_over_for_good(clock: Clock) -> None:
     assert answers.seconds_to_first_choice() == 0.0
 
 
-def test_who_rejects_the_answer_is_not_waited_for(clock: Clock) -> None:
+def test_a_provider_that_rejects_the_answer_is_not_waited_for(clock: Clock) -> None:
     answers = AwaitedAnswers(1.0, clock)
     answers.offer_received("p1")
     answers.countered("p1", "R-1")
@@ -108,7 +108,7 @@ def test_with_no_time_for_collecting_the_first_is_taken(clock: Clock) -> None:
     assert answers.seconds_to_first_choice() == 0.0
 
 
-def test_who_is_worth_less_than_the_best_answer_is_not_waited_for(clock: Clock) -> None:
+def test_a_provider_with_a_lower_score_than_the_best_answer_is_not_waited_for(clock: Clock) -> None:
     answers = AwaitedAnswers(1.0, clock)
     answers.offer_received("dear")
     answers.offer_received("cheap")
@@ -119,7 +119,7 @@ def test_who_is_worth_less_than_the_best_answer_is_not_waited_for(clock: Clock) 
     assert answers.seconds_to_first_choice(best=9.0) == pytest.approx(QUIET)
 
 
-def test_those_who_let_the_time_pass_are_not_counted_upon(clock: Clock) -> None:
+def test_providers_that_do_not_answer_in_time_do_not_count(clock: Clock) -> None:
     answers = AwaitedAnswers(1.0, clock)
     answers.offer_received("silent")
     answers.countering("silent", 9.0)

@@ -135,7 +135,7 @@ def test_an_offer_that_the_strategy_gives_no_score_is_rejected(
         assert posted(daemon, f"{PROPOSALS}/R-1/reject") == [{"message": "Refused by the strategy"}]
 
 
-def test_an_offer_that_is_too_dear_is_rejected_with_its_price(
+def test_an_offer_that_is_too_expensive_is_rejected_with_its_price(
     daemon: responses.RequestsMock, market: FakeMarket, dear: Demand
 ) -> None:
     daemon.post(f"{API}{PROPOSALS}/R-1/reject", status=204)
@@ -166,7 +166,7 @@ def test_an_answer_with_other_terms_is_turned_down(
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-1/reject") and dear.offers.drafts())
     assert list(dear.offers.drafts()) == ["p2"]
     (reason,) = dear.offers.rejections
-    assert reason.startswith(f"{INTERVAL} was to be 60")
+    assert reason.startswith(f"{INTERVAL} must be 60")
 
 
 def test_an_answer_that_asks_for_more_than_the_offer_did_is_turned_down(
@@ -294,7 +294,7 @@ def test_choosing_goes_on_where_somebody_can_be_paid(
         chooser.choose(demand, scope)
 
 
-def test_an_offer_that_was_too_dear_is_countered_once_there_is_more(
+def test_an_offer_that_was_too_expensive_is_countered_after_a_top_up(
     daemon: responses.RequestsMock,
     market: FakeMarket,
     poor: tuple[Demand, Chooser],

@@ -75,7 +75,7 @@ def test_an_image_nobody_has_is_unknown_without_any_words(daemon: responses.Requ
         '{"sha3": "no hash", "http": "http://there.test/image"}',
     ],
 )
-def test_nonsense_is_the_registrys_error(daemon: responses.RequestsMock, nonsense: str) -> None:
+def test_an_unreadable_answer_is_the_registrys_error(daemon: responses.RequestsMock, nonsense: str) -> None:
     daemon.get(INFO, body=nonsense)
     with pytest.raises(RegistryError, match=r"golem/alpine:latest") as caught:
         locate(ImageRequest(tag="golem/alpine:latest"), URL)

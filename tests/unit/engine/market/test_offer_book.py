@@ -105,7 +105,7 @@ def test_without_an_answer_there_is_no_limit_to_the_pause(book: Book) -> None:
     assert book.look() == Pause(None)
 
 
-def test_while_offers_are_left_the_pause_is_short(book: Book) -> None:
+def test_the_pause_is_short_while_offers_are_left(book: Book) -> None:
     book.add_offer(rated("p1"))
     assert book.look() == Pause(1.0)
 
@@ -301,7 +301,7 @@ def test_a_provider_that_was_turned_down_is_none_that_could_be_paid(book: Book) 
         book.look()
 
 
-def test_where_all_were_turned_down_the_search_goes_on() -> None:
+def test_the_search_goes_on_after_all_offers_were_rejected() -> None:
     book = Book(collect_seconds=0)
     book.offer_received("p1")
     book.turned_down("p1", "no")

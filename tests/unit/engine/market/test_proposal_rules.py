@@ -84,7 +84,7 @@ def test_terms_are_checked_in_what_could_become_an_agreement() -> None:
     proposal = proposal_of("p1", offered({INTERVAL: 120}))
     assert rules.objection(proposal, final=False) is None
     said = rules.objection(proposal, final=True)
-    assert said == f"{INTERVAL} was to be 60, not 120"
+    assert said == f"{INTERVAL} must be 60, not 120"
 
 
 def test_a_provider_that_wants_its_notes_accepted_at_once_is_not_taken() -> None:

@@ -54,7 +54,7 @@ def objection(amount: str, usage: Sequence[object] | None, ago: float = 100.0) -
     ],
     ids=["time", "one thread", "all threads", "the start", "less than due", "nothing", "a rounding"],
 )
-def test_a_fair_note_is_no_matter(amount: str, usage: Sequence[object]) -> None:
+def test_a_correct_note_is_accepted(amount: str, usage: Sequence[object]) -> None:
     assert objection(amount, usage) is None
 
 
@@ -199,7 +199,7 @@ def test_an_entry_of_the_report_says_what_it_was_and_cost() -> None:
 # invoices
 
 
-def test_an_invoice_of_the_sum_of_the_notes_is_no_matter() -> None:
+def test_an_invoice_of_the_sum_of_the_notes_has_no_objection() -> None:
     one = account(0.0)
     one.accept_note("act1", Decimal("0.5"), None)
     assert one.objection_to_invoice(Decimal("0.5")) is None
@@ -246,7 +246,7 @@ GPU: Mapping[str, object] = {
 }
 
 
-def test_what_is_charged_beside_time_can_not_be_counted_here_and_is_no_matter() -> None:
+def test_usage_other_than_time_is_not_checked() -> None:
     one = account(100.0, GPU)
     assert one.objection_to_note("act1", Decimal("1.0101"), None) is None
     assert one.objection_to_invoice(Decimal("1.0101")) is None
@@ -255,7 +255,7 @@ def test_what_is_charged_beside_time_can_not_be_counted_here_and_is_no_matter() 
     assert one.objection_to_note("act1", Decimal("1.1"), [100.0, 0.0, 100.0]) is not None
 
 
-def test_a_cheat_that_charges_for_more_than_time_gets_what_its_usage_costs_and_no_more() -> None:
+def test_a_provider_that_charges_for_other_usage_gets_what_that_usage_costs() -> None:
     one = account(100.0, GPU)
     one.refuse_note("act1", [100.0, 0.0, 100.0])
     assert one.objection_to_invoice(Decimal("1.0101")) is None
@@ -307,7 +307,7 @@ def test_the_outlook_after_the_invoice_is_the_invoice() -> None:
     assert one.outlook() == (Decimal("0.02"), Decimal(0))
 
 
-def test_what_is_not_paid_has_no_outlook() -> None:
+def test_a_refused_account_expects_no_further_cost() -> None:
     one = account(100.0)
     one.refused = "too much"
     assert one.outlook() == (Decimal(0), Decimal(0))

@@ -121,7 +121,7 @@ def test_a_top_up_that_is_refused_leaves_the_budget_as_it_is(
     assert len(opened.events) == 1
 
 
-def test_what_is_kept_for_a_suspended_agreement_is_not_released(
+def test_the_allocation_of_a_suspended_agreement_is_not_released(
     daemon: responses.RequestsMock, opened: Till
 ) -> None:
     daemon.delete(f"{API}{PAYMENT}/allocations/al1", status=204)
@@ -173,7 +173,7 @@ def test_looks_are_half_of_what_is_left_apart_and_a_minute_at_most(opened: Till)
     assert used_up(opened) == []
 
 
-def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
+def test_a_budget_is_used_up_when_its_rest_is_needed_to_end_what_runs(
     opened: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=9990)
@@ -188,7 +188,7 @@ def test_the_end_is_told_when_what_is_left_is_needed_to_end_what_runs(
     assert len(used_up(opened)) == 1
 
 
-def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
+def test_a_new_cost_is_checked_soon(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES)
     opened.watch.check_soon()
     opened.timer.tick()
@@ -204,7 +204,7 @@ def test_what_begins_to_cost_later_is_looked_at_soon(opened: Till) -> None:
     assert opened.timer.waiting == []
 
 
-def test_what_is_not_charged_for_time_uses_nothing_up(opened: Till) -> None:
+def test_agreements_without_a_price_for_time_use_up_no_budget(opened: Till) -> None:
     opened.agreement("a1", "act1", ago=10**6)
     opened.watch.check_soon()
     opened.timer.tick()
@@ -234,7 +234,7 @@ def test_a_top_up_that_is_too_small_is_used_up_at_once(opened: Till) -> None:
     assert len(used_up(opened)) == 2
 
 
-def test_what_is_left_takes_what_is_foreseen_and_what_ends_it_into_account(opened: Till) -> None:
+def test_the_rest_of_the_budget_excludes_expected_costs_and_the_cost_of_the_end(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=4000)
     assert float(opened.budget.left()) == pytest.approx(1 - 0.4001 - 15 * 0.0001, abs=0.0005)
     opened.agreement("a2", "act2", prices=PRICES, ago=10**6)
@@ -242,7 +242,7 @@ def test_what_is_left_takes_what_is_foreseen_and_what_ends_it_into_account(opene
     assert opened.budget.left() == 0
 
 
-def test_what_an_agreement_in_the_making_needs_is_nobody_elses(opened: Till) -> None:
+def test_glm_are_reserved_for_an_agreement_in_the_making(opened: Till) -> None:
     for provider in ("p1", "p2"):
         opened.budget.reserve(provider, Decimal("0.4"))
     assert opened.budget.left() == Decimal("0.2")

@@ -235,7 +235,7 @@ def test_a_line_of_a_later_version_is_passed_over() -> None:
     journal.close()
 
 
-def test_what_is_not_there_is_no_journal() -> None:
+def test_a_file_that_does_not_exist_is_not_a_journal() -> None:
     assert read_journal(journal_path("s1")) is None
 
 

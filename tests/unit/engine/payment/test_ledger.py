@@ -178,7 +178,7 @@ def suspend(*agreements: str) -> None:
     books.close()
 
 
-def test_what_was_suspended_goes_on_in_the_journal_it_is_in(ledger: Ledger) -> None:
+def test_a_resumed_agreement_stays_in_its_journal(ledger: Ledger) -> None:
     suspend()
     found = ledger.journals.take_over("before", "a1", Scope())
     assert found is not None
@@ -218,7 +218,7 @@ def test_a_journal_that_somebody_looks_into_is_taken_over_as_soon_as_it_is_let_g
     timer.join()
 
 
-def test_what_was_resumed_can_not_be_resumed_again(ledger: Ledger) -> None:
+def test_a_resumed_agreement_can_not_be_resumed_again(ledger: Ledger) -> None:
     suspend()
     assert ledger.journals.take_over("before", "a1", Scope()) is not None
     ledger.journals.resumed("before", "a1")

@@ -85,7 +85,7 @@ def test_a_note_announced_twice_is_accepted_once(desk: Desk, till: Till) -> None
     assert len(of(till, DebitNoteAccepted)) == 2
 
 
-def test_what_is_not_received_is_not_answered(desk: Desk, till: Till) -> None:
+def test_only_received_documents_are_answered(desk: Desk, till: Till) -> None:
     desk.invoice("i1", "a1", "0.25")
     desk.invoice("i2", "a2", "0.5")
     desk.announce("i1", event="Cancelled")
@@ -146,7 +146,7 @@ def test_amounts_are_added_exactly(desk: Desk, till: Till) -> None:
     assert till.spent() == Decimal(1)
 
 
-def test_what_one_agreement_asks_for_is_accepted_one_after_the_other(desk: Desk, till: Till) -> None:
+def test_documents_of_one_agreement_are_accepted_one_after_the_other(desk: Desk, till: Till) -> None:
     desk.accepting = lambda name: time.sleep(0.02)
     names = [f"n{number}" for number in range(4)]
     for name in names:
@@ -156,7 +156,7 @@ def test_what_one_agreement_asks_for_is_accepted_one_after_the_other(desk: Desk,
     assert desk.most_at_once == 1
 
 
-def test_what_different_agreements_ask_for_is_accepted_side_by_side(desk: Desk, till: Till) -> None:
+def test_documents_of_different_agreements_are_accepted_at_the_same_time(desk: Desk, till: Till) -> None:
     both = threading.Barrier(2)
 
     def accept(name: str) -> None:
@@ -170,7 +170,7 @@ def test_what_different_agreements_ask_for_is_accepted_side_by_side(desk: Desk, 
     assert desk.most_at_once == 2
 
 
-def test_what_can_not_be_accepted_is_told_of_and_not_counted(
+def test_a_document_that_can_not_be_accepted_is_logged_and_not_counted(
     daemon: responses.RequestsMock, desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.invoice("i1", "a1", "0.25")
@@ -411,7 +411,7 @@ def test_notes_that_an_invoice_overtakes_are_read_before_it_is_judged(desk: Desk
 # what is another session's
 
 
-def test_what_another_sessions_agreements_ask_for_is_left_to_it(desk: Desk, till: Till) -> None:
+def test_documents_of_another_sessions_agreements_are_ignored(desk: Desk, till: Till) -> None:
     desk.invoice("i1", "foreign", "0.25")
     desk.note("n1", "foreign", "act1", "0.1")
     desk.invoice("i2", "a2", "0.5")
@@ -425,7 +425,7 @@ def test_what_another_sessions_agreements_ask_for_is_left_to_it(desk: Desk, till
     assert till.spent() == Decimal("0.5")
 
 
-def test_what_an_earlier_session_has_paid_is_not_paid_again(
+def test_invoices_that_an_earlier_session_paid_are_not_paid_again(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     till.expected.expect("a1", "prov-1")
@@ -486,7 +486,7 @@ def test_another_refusal_is_no_want_of_funds(
     assert not till.watch.is_used_up
 
 
-def test_what_could_not_be_accepted_for_another_reason_is_tried_again_while_closing(
+def test_documents_that_were_not_accepted_are_tried_again_while_closing(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     till.agreement("a1", "act1")

@@ -250,7 +250,7 @@ def test_a_registration_without_an_answer_times_out(bus: Bus, router: Router) ->
         bus.register("/s", lambda *_: None, timeout=0.05)
 
 
-def test_what_is_unregistered_is_served_no_longer(bus: Bus, router: Router) -> None:
+def test_an_unregistered_service_is_not_served_any_more(bus: Bus, router: Router) -> None:
     registered(bus, router, "/s", lambda *_: None)
     bus.unregister("/s")
     assert router.expect(UnregisterRequest).service_id == "/s"

@@ -116,7 +116,7 @@ def test_nothing_is_paid_twice(ledger: Ledger) -> None:
     assert ledger.glm_of(PAYEE.address) == 1
 
 
-def test_whoever_has_no_gas_money_pays_nobody(ledger: Ledger) -> None:
+def test_without_gas_money_nothing_is_paid(ledger: Ledger) -> None:
     ledger.set_funds(PAYEE.address, 1000)
     with pytest.raises(ChainRefusal, match="insufficient funds for gas"):
         ledger.add(decoded(PAYEE.sign(transfer(PAYER.address, 1))))

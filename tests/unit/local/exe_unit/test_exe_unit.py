@@ -347,7 +347,7 @@ def test_closing_ends_a_running_command_and_everyone_who_waits(unit: Unit) -> No
     )
 
 
-def test_one_that_dies_says_nothing_of_it() -> None:
+def test_a_dead_provider_reports_nothing() -> None:
     unit = Unit()
     unit.unit.close(report=False)
     assert ("Terminated", None) not in unit.states

@@ -76,7 +76,7 @@ def test_nothing_is_made_by_asking_for_a_lock(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_what_a_dead_network_left_is_removed_by_the_next() -> None:
+def test_the_next_network_removes_what_a_dead_one_left() -> None:
     alive = StateFolder()
     dead = runtime_folder() / "networks" / "net-dead"
     dead.mkdir()

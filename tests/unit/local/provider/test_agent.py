@@ -479,7 +479,7 @@ def test_an_activity_that_can_not_be_made_ends_with_the_reason(daemon: FakeDaemo
         daemon.expect("state", "a", ("Terminated", None), "no room for it")
 
 
-def test_the_end_of_the_network_ends_agreements_without_a_word(daemon: FakeDaemon) -> None:
+def test_the_end_of_the_network_ends_agreements(daemon: FakeDaemon) -> None:
     for _ in running_agent(daemon, lambda id, package, on_state: FakeExeUnit(daemon, id, lambda state: None)):
         daemon.market_inbox.put(agreement("A"))
         daemon.expect("approve", "A")

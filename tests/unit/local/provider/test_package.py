@@ -78,5 +78,5 @@ def test_a_demand_is_refused_for_a_manifest_that_can_not_be_honoured() -> None:
     assert demand_refusal(inward, ["manifest-support"]) == ""
     assert demand_refusal(outward, ["manifest-support", "inet"]) == ""
     assert "outbound access is not offered" in demand_refusal(outward, ["manifest-support"])
-    assert "no JSON" in demand_refusal({"golem.srv.comp.payload": "nonsense"}, ["inet"])
+    assert "neither JSON" in demand_refusal({"golem.srv.comp.payload": "nonsense"}, ["inet"])
     assert demand_refusal({}, []) == ""

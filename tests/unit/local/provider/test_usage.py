@@ -41,9 +41,7 @@ class Rounds(Scope):
         (5, 200, 1.0),
     ],
 )
-def test_of_a_crowd_no_more_is_told_than_the_daemon_has_time_for(
-    activities: int, providers: int, pause: float
-) -> None:
+def test_with_many_subscribers_events_are_left_out(activities: int, providers: int, pause: float) -> None:
     told: list[str] = []
 
     def call(_address: str, message: dict[str, Any], scope: Scope) -> None:

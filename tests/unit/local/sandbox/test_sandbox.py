@@ -360,7 +360,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-def test_where_namespaces_are_forbidden_the_error_says_so() -> None:
+def test_the_error_names_forbidden_namespaces() -> None:
     program = "from simple_golem.local.sandbox.sandbox import Sandbox; Sandbox().close()"
     command = [sys.executable, "-c", IN_A_NAMESPACE_THAT_FORBIDS_MORE, "-c", program]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

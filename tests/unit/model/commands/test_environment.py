@@ -161,5 +161,5 @@ def test_the_exit_code_is_that_of_the_program(shell: list[str]) -> None:
     "words",
     [("/bin/date",), ("/bin/sh", "-c", 'exec "$@"'), ("/bin/sh", "-c", "date", "a", "b", "c")],
 )
-def test_what_has_no_shell_of_the_library_in_front_stays_as_it_is(words: tuple[str, ...]) -> None:
+def test_a_command_without_the_librarys_shell_stays_unchanged(words: tuple[str, ...]) -> None:
     assert without_environment(words) == words

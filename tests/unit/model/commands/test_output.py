@@ -53,7 +53,7 @@ def test_a_very_long_line_comes_in_pieces(extra: int, step: int) -> None:
     assert all(0 < len(line) <= LONGEST_LINE for line in lines)
 
 
-def test_what_follows_an_end_is_a_line_of_its_own() -> None:
+def test_text_after_an_end_begins_a_new_line() -> None:
     cutter = LineCutter()
     cutter.feed(b"one\xc3")
     assert list(cutter.end()) == ["one\ufffd"]

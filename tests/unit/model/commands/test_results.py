@@ -89,13 +89,13 @@ def test_a_result_takes_keywords_only() -> None:
         Result("text")  # type: ignore[call-arg]
 
 
-def test_of_one_result_the_output_can_be_read_directly() -> None:
+def test_the_output_of_a_single_result_can_be_read_directly() -> None:
     results = Results([Result(stdout="out", stderr="err", success=False, message="exited with code 2")])
     assert (results.stdout, results.stderr, results.exit_code, results.success) == ("out", "err", 2, False)
 
 
 @pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code"])
-def test_of_several_results_one_must_say_which(attribute: str) -> None:
+def test_with_several_results_one_must_be_chosen(attribute: str) -> None:
     with pytest.raises(NotOneResult, match=rf"2 results; say which: results\[0\]\.{attribute}"):
         getattr(Results([Result(), Result()]), attribute)
     with pytest.raises(NotOneResult, match="no command was run"):
@@ -184,7 +184,7 @@ def test_a_transfer_that_fails_says_what_to_do(command: Command, message: str, a
     assert ("; " in text) is bool(advice)
 
 
-def test_what_a_provider_wrote_can_not_disturb_the_terminal() -> None:
+def test_control_characters_of_a_provider_are_not_printed() -> None:
     failed = Result(success=False, stderr="\x1b[2Jgone\r\n" + "x" * 5000, message="\x1b]0;title\x07")
     text = str(command_failed([failed], [Run("/bin/ls", "y" * 5000)], "p"))
     assert all(character.isprintable() or character == "\n" for character in text)

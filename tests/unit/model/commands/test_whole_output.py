@@ -68,7 +68,7 @@ def test_arguments_and_environment_go_through(shell: list[str], tmp_path: Path) 
 
 
 @each_shell
-def test_what_an_abandoned_command_left_is_removed_by_the_next(shell: list[str], tmp_path: Path) -> None:
+def test_a_command_removes_the_output_of_an_abandoned_one(shell: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "output"
     executed(whole_output.begin(Run.shell("echo old"), str(folder)), shell)
     (folder / "more").touch()

@@ -41,7 +41,7 @@ def test_threads_that_make_no_sense_are_one(threads: object) -> None:
     assert Offer.of("0xp", {"golem.inf.cpu.threads": threads}).cpu_threads == 1
 
 
-def test_numbers_of_any_form_are_read_and_absurd_ones_are_not() -> None:
+def test_numbers_of_any_form_are_read_except_extreme_ones() -> None:
     said = {"golem.inf.cpu.threads": 8.0, "golem.inf.mem.gib": float("inf"), "golem.inf.storage.gib": True}
     offer = Offer.of("0x", said)
     assert (offer.cpu_threads, offer.mem_gib, offer.storage_gib) == (8, 0.0, 0.0)

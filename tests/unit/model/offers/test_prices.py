@@ -37,7 +37,7 @@ def test_prices_by_the_hour_are_exact() -> None:
     assert prices().per_cpu_hour == Decimal("0.72")
 
 
-def test_what_is_not_in_the_usage_vector_costs_nothing() -> None:
+def test_usage_outside_the_usage_vector_costs_nothing() -> None:
     one = prices(**{USAGE_VECTOR: [CPU], COEFFICIENTS: [1, 0]})
     assert one.per_second == one.per_hour == one.start == 0
     assert one.rate("golem.usage.gib") == 0
@@ -122,7 +122,7 @@ def test_a_usage_is_read_by_the_counters_name() -> None:
 @pytest.mark.parametrize(
     ("coefficients", "only"), [([1, 1, 1, 1], False), ([1, 1, 0, 1], True), ([0, 0, 0, 0], True)]
 )
-def test_only_time_can_be_foretold(coefficients: list[int], only: bool) -> None:
+def test_only_prices_for_time_can_be_estimated(coefficients: list[int], only: bool) -> None:
     one = prices(**{USAGE_VECTOR: [DURATION, CPU, "golem.usage.gib"], COEFFICIENTS: coefficients})
     assert one.only_time is only
 

@@ -51,7 +51,7 @@ def test_the_score_is_yapapis_for_the_expected_time_and_load(strategy: Strategy,
     assert strategy.worth(offer()) == pytest.approx(100 / (price + 1.01), rel=1e-12)
 
 
-def test_what_costs_nothing_is_worth_less_than_all_the_trust_there_is() -> None:
+def test_the_score_of_an_offer_that_costs_nothing_stays_below_100() -> None:
     worth = Strategy().worth(offer(0, 0, 0))
     assert worth == pytest.approx(100 / 1.01)
 
@@ -103,7 +103,7 @@ def test_a_score_that_is_no_number_is_an_error(answer: Any) -> None:
         ("max_total_price", "1.33", offer(start="0.26"), "An estimated total of 1.34 GLM is above 1.33"),
     ],
 )
-def test_a_price_at_the_ceiling_is_taken_and_one_above_it_is_not(
+def test_a_price_at_the_limit_is_accepted_and_one_above_it_is_not(
     ceiling: str, most: str, dear: Offer, words: str
 ) -> None:
     strategy = Strategy(**{ceiling: most})  # type: ignore[arg-type]
@@ -111,19 +111,19 @@ def test_a_price_at_the_ceiling_is_taken_and_one_above_it_is_not(
     assert strategy.objection(dear) == words
 
 
-def test_a_ceiling_is_exact() -> None:
+def test_a_price_limit_is_exact() -> None:
     strategy = Strategy(max_start_price="0.250000000000000001")
     assert strategy.objection(offer(start="0.250000000000000001")) is None
     assert strategy.objection(offer(start="0.250000000000000002")) is not None
 
 
-def test_a_ceiling_of_nothing_takes_what_is_free_and_nothing_else() -> None:
+def test_a_limit_of_zero_accepts_only_free_offers() -> None:
     strategy = Strategy(max_total_price=0)
     assert strategy.objection(offer(0, 0, 0)) is None
     assert strategy.objection(offer(0, 0, "0.000000000000000001")) is not None
 
 
-def test_with_a_ceiling_no_price_may_be_for_what_can_not_be_foreseen() -> None:
+def test_with_a_limit_only_prices_for_time_are_accepted() -> None:
     traffic = {
         USAGE_VECTOR: [DURATION, CPU, "golem.usage.gib"],
         COEFFICIENTS: [0.0001, 0.0002, 5, 0.25],
@@ -133,7 +133,7 @@ def test_with_a_ceiling_no_price_may_be_for_what_can_not_be_foreseen() -> None:
     assert Strategy(max_start_price=1).objection(one) == "Prices for more than time and processor time"
 
 
-def test_without_a_ceiling_any_price_is_taken() -> None:
+def test_without_a_limit_any_price_is_accepted() -> None:
     assert Strategy().objection(offer(10**6, 10**6, 10**6)) is None
 
 
@@ -158,7 +158,7 @@ def test_a_part_of_a_name_is_not_the_name() -> None:
     assert Strategy(allow=["prov"]).objection(offer()) is not None
 
 
-def test_who_is_on_both_lists_is_blocked() -> None:
+def test_a_provider_on_both_lists_is_blocked() -> None:
     assert Strategy(allow=["prov-1"], block=[ID]).objection(offer()) is not None
 
 
@@ -202,7 +202,9 @@ def test_a_filter_is_not_asked_about_what_is_not_taken_anyway() -> None:
     [-1, "-0.1", True, "much", "", math.nan, math.inf, "NaN", [1], 10**7, "1e30", "0.0000000000000000001"],
     ids=str,
 )
-def test_a_price_that_is_negative_absurd_or_none_is_refused_by_name(ceiling: str, value: Any) -> None:
+def test_a_price_that_is_negative_far_too_high_or_not_a_number_is_refused_by_name(
+    ceiling: str, value: Any
+) -> None:
     with pytest.raises(BadStrategy, match=ceiling) as caught:
         Strategy(**{ceiling: value})
     assert repr(value) in str(caught.value)
@@ -232,7 +234,7 @@ def test_nobody_blocked_is_an_empty_list() -> None:
 
 @pytest.mark.parametrize("name", ["score", "accept"])
 @pytest.mark.parametrize("value", [7, "cheapest", [len]])
-def test_what_can_not_be_called_is_refused_by_name(name: str, value: Any) -> None:
+def test_a_value_that_is_not_callable_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(BadStrategy, match=name):
         Strategy(**{name: value})
 
@@ -245,7 +247,7 @@ def test_a_function_is_a_strategy_that_scores() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, "cheapest", Strategy, {"block": []}])
-def test_what_is_no_strategy_is_refused(value: object) -> None:
+def test_a_value_that_is_not_a_strategy_is_refused(value: object) -> None:
     with pytest.raises(BadStrategy, match="give a Strategy"):
         require_strategy(value)
 

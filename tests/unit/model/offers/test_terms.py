@@ -15,7 +15,7 @@ HOUR = 3600.0
 ALL = Terms(debit_note_interval=60, debit_note_accept_timeout=30, payment_timeout=1800)
 
 
-def test_what_is_left_out_is_left_to_the_provider() -> None:
+def test_terms_that_are_left_out_are_those_of_the_provider() -> None:
     assert Terms().properties({}, HOUR) == {}
     assert Terms().objection({}, final=True) is None
     assert Terms().objection(OFFER, final=True) is None
@@ -25,12 +25,12 @@ def test_the_providers_own_time_for_accepting_is_agreed_to() -> None:
     assert Terms().properties(OFFER, HOUR) == {ACCEPT_TIMEOUT: 240}
 
 
-def test_what_is_asked_for_is_said() -> None:
+def test_the_terms_that_were_given_are_sent() -> None:
     assert ALL.properties(OFFER, HOUR) == {INTERVAL: 60, ACCEPT_TIMEOUT: 30, PAYMENT_TIMEOUT: 1800}
     assert Terms(debit_note_interval=2).properties(OFFER, HOUR) == {INTERVAL: 2, ACCEPT_TIMEOUT: 240}
 
 
-def test_whole_seconds_are_said_as_providers_write_them() -> None:
+def test_whole_seconds_are_sent_as_integers() -> None:
     said = Terms(debit_note_interval=60.0, payment_timeout=2).properties({}, HOUR)
     assert repr(said) == repr({INTERVAL: 60, PAYMENT_TIMEOUT: 2})
 
@@ -63,13 +63,13 @@ def test_an_answer_as_it_was_asked_for_is_agreed_to() -> None:
 def test_an_answer_with_another_value_is_not_agreed_to(name: str, value: object) -> None:
     said = ALL.objection({**ALL.properties({}, HOUR), name: value}, final=True)
     assert said is not None
-    assert said.startswith(f"{name} was to be")
+    assert said.startswith(f"{name} must be")
     assert repr(value) in said
 
 
 def test_an_answer_that_leaves_out_what_was_asked_for_is_not_agreed_to() -> None:
     said = ALL.objection({}, final=True)
-    assert said == f"{INTERVAL} was to be 60, not None"
+    assert said == f"{INTERVAL} must be 60, not None"
 
 
 def test_an_offer_may_say_something_else_at_first() -> None:
@@ -97,7 +97,7 @@ def test_a_time_that_is_not_possible_is_refused_by_name(name: str, least: float)
 
 
 @pytest.mark.parametrize("value", [None, 60, {"debit_note_interval": 60}, Terms])
-def test_what_are_no_terms_is_refused(value: Any) -> None:
+def test_a_value_that_is_not_terms_is_refused(value: Any) -> None:
     with pytest.raises(BadTerms, match="give Terms"):
         require_terms(value)
     assert require_terms(ALL) is ALL

@@ -30,7 +30,7 @@ from simple_golem.model.payload.constraints import checked_constraint, checked_c
         "(!" * 100 + "(a=b)" + ")" * 100,
     ],
 )
-def test_what_the_daemon_understands_is_kept_as_it_is(text: str) -> None:
+def test_a_valid_constraint_stays_unchanged(text: str) -> None:
     assert checked_constraint(text) == text
 
 
@@ -48,11 +48,11 @@ def test_blanks_around_it_are_left_out() -> None:
         ("(a=b", 4, "a closing bracket is missing, for the one at position 1"),
         ("(", 1, "a closing bracket is missing, for the one at position 1"),
         ("(&(a=b)", 7, "a closing bracket is missing, for the one at position 1"),
-        ("(&(a=b(c=d))", 6, "a value can't have brackets; is a closing one missing"),
+        ("(&(a=b(c=d))", 6, "a value can't contain brackets; is a closing bracket missing"),
         ("(!(a=b)", 7, "a closing bracket is missing, for the one at position 1"),
         ("(a=b))", 5, "one bracket too many"),
-        ("(a=b)(c=d)", 5, "here it should end"),
-        ("(a=b) and more", 6, "here it should end"),
+        ("(a=b)(c=d)", 5, "the constraint should end here"),
+        ("(a=b) and more", 6, "the constraint should end here"),
         ("(!(a=b)(c=d))", 7, "takes one expression"),
         ("()", 1, "the name of a property is missing"),
         ("(&)", 2, "an expression is missing"),
@@ -75,11 +75,11 @@ def test_blanks_around_it_are_left_out() -> None:
         ("(golem.inf.mem.gib>=much)", 20, "golem.inf.mem.gib is compared with numbers only"),
         ("(golem.inf.cpu.threads>=nan)", 24, "golem.inf.cpu.threads is compared with numbers only"),
         ("(golem.srv.caps.multi-activity=yes)", 31, "is true or false"),
-        ("(!" * 200 + "(a=b)" + ")" * 200, 202, "more than 100 brackets inside each other"),
+        ("(!" * 200 + "(a=b)" + ")" * 200, 202, "more than 100 nested brackets"),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_can_not_be_read_is_pointed_at(text: str, place: int, problem: str) -> None:
+def test_the_error_points_at_the_place_that_can_not_be_read(text: str, place: int, problem: str) -> None:
     with pytest.raises(BadPayload) as error:
         checked_constraints([text])
     message, shown, pointer = str(error.value).split("\n")
@@ -90,7 +90,7 @@ def test_what_can_not_be_read_is_pointed_at(text: str, place: int, problem: str)
 
 
 @pytest.mark.parametrize("value", ["(a=b)", b"(a=b)", None, 5, [5], [None], [["(a=b)"]]])
-def test_what_is_no_list_of_constraints_is_refused(value: object) -> None:
+def test_a_value_that_is_not_a_list_of_constraints_is_refused(value: object) -> None:
     with pytest.raises(BadPayload, match="constraints"):
         checked_constraints(value)
 
@@ -115,13 +115,13 @@ def test_a_constraint_can_be_made_of_its_parts(
 @pytest.mark.parametrize(
     ("name", "operator", "value", "problem"),
     [
-        ("a", "==", 1, "'==' is no operator"),
-        ("a", "", 1, "'' is no operator"),
+        ("a", "==", 1, "'==' is not an operator"),
+        ("a", "", 1, "'' is not an operator"),
         ("a", "=", float("nan"), "finite number"),
         ("a", "=", Decimal("inf"), "finite number"),
         ("a", "=", None, "a can't be compared with None"),
         ("a", "=", ["b"], "a can't be compared with"),
-        ("a", "=", "b)(c", "no way to write brackets"),
+        ("a", "=", "b)(c", "can't contain brackets"),
         ("a", "=", "", "a value is missing"),
         ("a)", "=", "b", "an operator is missing"),
         ("golem.inf.mem.gib", ">=", "much", "numbers only"),

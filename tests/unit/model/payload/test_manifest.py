@@ -94,19 +94,19 @@ def test_two_made_at_the_same_moment_are_the_same_value() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"outbound": "https://api.example.com"}, "outbound: .* is no list"),
-        ({"outbound": ["api.example.com"]}, "outbound: 'api.example.com' is no URL"),
-        ({"outbound": ["ftp://example.com"]}, "is no URL"),
-        ({"outbound": ["https://"]}, "is no URL"),
-        ({"outbound": ["https://a b"]}, "is no URL"),
-        ({"outbound": ["https://a:port"]}, "is no URL"),
+        ({"outbound": "https://api.example.com"}, "outbound: .* is not a list"),
+        ({"outbound": ["api.example.com"]}, "outbound: 'api.example.com' is not a URL"),
+        ({"outbound": ["ftp://example.com"]}, "is not a URL"),
+        ({"outbound": ["https://"]}, "is not a URL"),
+        ({"outbound": ["https://a b"]}, "is not a URL"),
+        ({"outbound": ["https://a:port"]}, "is not a URL"),
         ({"outbound": [5]}, "outbound"),
         ({"outbound": None}, "outbound"),
         ({"outbound": 1}, "outbound"),
-        ({"commands": "run .*"}, "commands: .* is no list"),
+        ({"commands": "run .*"}, "commands: .* is not a list"),
         ({"commands": ["/bin/date"]}, "must begin with run or transfer"),
-        ({"commands": ["run ("]}, "no regular expression"),
-        ({"commands": ["{run"]}, "is no JSON"),
+        ({"commands": ["run ("]}, "not a regular expression"),
+        ({"commands": ["{run"]}, "is not valid JSON"),
         ({"match": "glob"}, "'regex' or 'strict'"),
         ({"match": None}, "'regex' or 'strict'"),
         ({"created_at": datetime(2026, 1, 1)}, "created_at .* aware"),
@@ -114,15 +114,15 @@ def test_two_made_at_the_same_moment_are_the_same_value() -> None:
         ({"expires_at": datetime(2000, 1, 1, tzinfo=timezone.utc)}, "not after its createdAt"),
         (
             {"created_at": CREATED, "expires_at": CREATED + timedelta(days=1)},
-            "has expired at 2026-01-02T00:00:00Z",
+            "the manifest expired at 2026-01-02T00:00:00Z",
         ),
         ({"image_hash": "x"}, "image_hash"),
         ({"image_hash": HASH, "image_tag": "a"}, "both given"),
         ({"image_url": URL}, "image_url needs image_hash"),
-        ({"manifest_sig": b"x", "manifest_cert": b"y"}, "without manifest:"),
+        ({"manifest_sig": b"x", "manifest_cert": b"y"}, "manifest_sig needs manifest:"),
         ({"min_mem_gib": -1}, "min_mem_gib"),
         ({"capabilities": "inet"}, "capabilities"),
-        ({"node_descriptor": "nobody"}, "node_descriptor is no JSON"),
+        ({"node_descriptor": "nobody"}, "node_descriptor is not valid JSON"),
         ({"node_descriptor": [1]}, "node_descriptor"),
     ],
     ids=str,
@@ -174,28 +174,30 @@ def test_a_node_descriptor_is_sent_as_the_object_that_it_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"manifest_sig": b"x"}, "without manifest_cert"),
-        ({"manifest_cert": b"x"}, "manifest_cert is given without manifest_sig"),
-        ({"manifest_sig_algorithm": "sha256"}, "manifest_sig_algorithm is given without manifest_sig"),
+        ({"manifest_sig": b"x"}, "needs manifest_cert"),
+        ({"manifest_cert": b"x"}, "manifest_cert needs manifest_sig"),
+        ({"manifest_sig_algorithm": "sha256"}, "manifest_sig_algorithm needs manifest_sig"),
         ({"manifest_sig": "no base64!", "manifest_cert": b"x"}, "manifest_sig is 'no base64!'"),
         ({"manifest_sig": b"", "manifest_cert": b"x"}, "manifest_sig is b''"),
         ({"manifest_sig": 5, "manifest_cert": b"x"}, "manifest_sig is 5"),
         ({"manifest_sig": b"x", "manifest_cert": ""}, "manifest_cert is ''"),
         ({"manifest_sig": b"x", "manifest_cert": b"x", "manifest_sig_algorithm": 1}, "algorithm is 1"),
-        ({"image_hash": HASH}, "image_hash is for a manifest that is made"),
-        ({"outbound": True}, "outbound is for a manifest that is made"),
-        ({"commands": ["run .*"]}, "commands is for a manifest that is made"),
-        ({"expires_at": CREATED}, "expires_at is for a manifest that is made"),
+        ({"image_hash": HASH}, "image_hash or a complete manifest, not both"),
+        ({"outbound": True}, "outbound or a complete manifest, not both"),
+        ({"commands": ["run .*"]}, "commands or a complete manifest, not both"),
+        ({"expires_at": CREATED}, "expires_at or a complete manifest, not both"),
     ],
     ids=str,
 )
-def test_what_does_not_go_with_a_ready_manifest_is_refused(arguments: dict[str, Any], problem: str) -> None:
+def test_arguments_that_contradict_a_complete_manifest_are_refused(
+    arguments: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(BadPayload, match=problem):
         vm.manifest(READY, **arguments)
 
 
 @pytest.mark.parametrize("given", ["no manifest", "{", b"\xff", "", "bm8ganNvbg==", 5, ["x"], "[1]", "null"])
-def test_what_is_no_manifest_is_refused(given: Any) -> None:
+def test_a_value_that_is_not_a_manifest_is_refused(given: Any) -> None:
     with pytest.raises(BadPayload, match="manifest"):
         vm.manifest(given)
 
@@ -226,13 +228,13 @@ def _with(value: object, *path: Any) -> Callable[[Any], None]:
         (_without("payload"), "has no payload"),
         (_with("1", "version"), "version is '1'"),
         (_with("soon", "expiresAt"), "expiresAt is 'soon'"),
-        (_with("2026-02-01T00:00:00Z", "expiresAt"), "has expired at 2026-02-01"),
+        (_with("2026-02-01T00:00:00Z", "expiresAt"), "the manifest expired at 2026-02-01"),
         (_with([], "payload"), "payload is"),
         (_with({}, "payload"), "payload is"),
         (_with("x", "payload", 0), r"payload\[0\] is 'x'"),
         (_with(HASH, "payload", 0, "hash"), r"payload\[0\].hash"),
         (_with([], "payload", 0, "urls"), r"payload\[0\].urls"),
-        (_with(["nowhere"], "payload", 0, "urls"), "'nowhere' is no URL"),
+        (_with(["nowhere"], "payload", 0, "urls"), "'nowhere' is not a URL"),
         (_without("payload", 0, "platform", "arch"), "platform has no arch"),
         (_without("compManifest", "version"), "compManifest.version"),
         (_with([5], "compManifest", "script", "commands"), "commands"),
@@ -240,9 +242,9 @@ def _with(value: object, *path: Any) -> Callable[[Any], None]:
         (_with([{"run": {}}], "compManifest", "script", "commands"), "commands"),
         (_with("exact", "compManifest", "script", "match"), "match is 'exact'"),
         (_with(["gopher"], "compManifest", "net", "inet", "out", "protocols"), "protocol 'gopher'"),
-        (_with(["x"], "compManifest", "net", "inet", "out", "urls"), "'x' is no URL"),
+        (_with(["x"], "compManifest", "net", "inet", "out", "urls"), "'x' is not a URL"),
         (_with("all", "compManifest", "net", "inet", "out"), "net.inet.out is 'all'"),
-        (_with({1}, "metadata"), "has no JSON form"),
+        (_with({1}, "metadata"), "can't be written as JSON"),
     ],
 )
 def test_a_manifest_that_breaks_the_schema_is_refused_with_the_part_named(
@@ -257,7 +259,7 @@ def test_a_manifest_that_breaks_the_schema_is_refused_with_the_part_named(
 def test_a_payload_of_ones_own_may_have_a_manifest_only_with_an_image() -> None:
     made = vm.manifest().manifest
     assert Payload(image=ImageRequest(hash=HASH), manifest=made, runtime="my-vm").manifest == made
-    with pytest.raises(BadPayload, match="manifest is for an image"):
+    with pytest.raises(BadPayload, match="manifest needs an image"):
         Payload(manifest=made)
     with pytest.raises(BadPayload, match="manifest has no version"):
         Payload(image=ImageRequest(hash=HASH), manifest={})

@@ -106,7 +106,7 @@ def test_a_payload_is_a_value() -> None:
     assert json.loads(json.dumps(payload.properties)) == {"a": [1, {"b": None}], "c": 1.5}
 
 
-def test_what_a_payload_was_made_of_may_change_later() -> None:
+def test_a_payload_copies_its_arguments() -> None:
     properties: dict[str, object] = {"a": 1}
     payload = Payload(properties)
     properties["a"] = 2
@@ -153,12 +153,12 @@ def test_a_location_that_no_provider_could_use_is_refused() -> None:
         ImageLocation(hash=HASH, url="nowhere")
 
 
-def test_what_is_no_payload_is_answered_with_how_to_get_one() -> None:
+def test_a_value_that_is_not_a_payload_is_refused_with_advice() -> None:
     payload = vm.repo()
     assert require_payload(payload) is payload
     strangers: list[object] = [None, "golem/alpine", vm.repo, {}]
     for stranger in strangers:
-        with pytest.raises(BadPayload, match=r"is no payload; .*vm\.repo\("):
+        with pytest.raises(BadPayload, match=r"is not a payload: .*vm\.repo\("):
             require_payload(stranger)
 
 
@@ -166,5 +166,5 @@ def test_an_async_get_payload_is_recognised_by_its_coroutine() -> None:
     async def get_payload() -> Payload:
         return vm.repo()
 
-    with pytest.raises(BadPayload, match="get_payload is async: strike out `async`"):
+    with pytest.raises(BadPayload, match="get_payload is async: remove `async`"):
         require_payload(get_payload())

@@ -78,14 +78,14 @@ def test_a_value_that_json_can_not_carry_is_refused_for_any_name(value: object) 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=b", "(a", 5, None])
 def test_a_name_that_no_constraint_could_ask_for_is_refused(name: object) -> None:
-    with pytest.raises(BadPayload, match="can't be a name"):
+    with pytest.raises(BadPayload, match="is not a name such as"):
         Payload({name: 1})  # type: ignore[dict-item]
 
 
 def test_a_moment_is_sent_as_milliseconds_since_1970_in_whatever_zone_it_was_given() -> None:
     moment = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     assert Payload({"my.deadline": moment}).properties == {"my.deadline": 1767225600000}
-    with pytest.raises(BadPayload, match="without a time zone"):
+    with pytest.raises(BadPayload, match="which has no time zone"):
         Payload({"my.deadline": datetime(2026, 1, 1)})
 
 
@@ -103,7 +103,7 @@ def test_a_decimal_is_answered_with_how_to_write_it() -> None:
         ("golem.com.scheme.payu.debit-note.interval-sec?", "Terms"),
     ],
 )
-def test_what_is_said_elsewhere_is_not_said_twice(name: str, place: str) -> None:
+def test_a_property_with_an_argument_of_its_own_is_refused(name: str, place: str) -> None:
     with pytest.raises(BadPayload, match=place):
         Payload({name: 1})
 

@@ -34,7 +34,7 @@ def manifest(commands: Sequence[str], match: str = "regex") -> Payload:
         vm.manifest(with_its_image(made_manifest(commands=["run .*"]), HASH, URL)),
     ],
 )
-def test_where_nothing_speaks_against_it_a_shell_may_run(payload: Payload) -> None:
+def test_a_shell_may_run_if_no_reason_against_it_is_known(payload: Payload) -> None:
     assert shell_refusal(payload, COMMAND) == ""
 
 

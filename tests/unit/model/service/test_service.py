@@ -75,7 +75,7 @@ class FakeBinding:
 # --- a class as users write it ---
 
 
-def test_what_is_not_overridden_has_a_default() -> None:
+def test_each_method_has_a_default() -> None:
     service = Service()
     assert service.get_payload() == vm.repo()
     assert service.deploy() == [Deploy(), Start()]
@@ -156,7 +156,7 @@ def test_parameters_that_no_init_takes_are_an_error() -> None:
     ],
 )
 def test_a_class_can_not_take_a_name_that_service_uses(name: str) -> None:
-    with pytest.raises(BadService, match=rf"Mine\.{name}: Service has a `{name}` of its own"):
+    with pytest.raises(BadService, match=rf"Mine\.{name}: Service has a `{name}` already"):
         type("Mine", (Service,), {name: "mine"})
     mixin = type("Mixin", (), {name: "mine"})
     with pytest.raises(TypeError, match=rf"Mixin\.{name}"):
@@ -220,7 +220,7 @@ def test_generators_and_coroutines_are_refused(
     method: str, function: Callable[..., object], wrap: Callable[[Any], object]
 ) -> None:
     end = "return the payload" if method == "get_payload" else "return a list"
-    with pytest.raises(BadService, match=rf"Mine\.{method} is .*: strike out `yield` and `async`, {end}"):
+    with pytest.raises(BadService, match=rf"Mine\.{method} is .*: remove `yield` and `async`, and {end}"):
         check_service_class(make(method, wrap(function)))
 
 
@@ -243,22 +243,22 @@ def test_a_service_class_passes() -> None:
     ("stranger", "advice"),
     [
         (Hello(), "give the class itself, Hello without its parentheses"),
-        (plain, "is no class"),
-        ("Hello", "is no class"),
-        (None, "is no class"),
+        (plain, "is not a class"),
+        ("Hello", "is not a class"),
+        (None, "is not a class"),
         (dict, r"class dict\(Service\)"),
-        (make("start", [DATE]), r"Mine\.start is \[.*no method"),
-        (make("start", None), r"Mine\.start is None, no method"),
+        (make("start", [DATE]), r"Mine\.start is \[.*not a method"),
+        (make("start", None), r"Mine\.start is None, which is not a method"),
         (make("run", lambda: [DATE]), r"Mine\.run must take `self`"),
         (make("run", lambda self, ctx: []), r"Mine\.run must take `self` and nothing else"),
     ],
 )
-def test_what_can_not_be_run_is_refused(stranger: object, advice: str) -> None:
+def test_a_class_that_can_not_be_run_is_refused(stranger: object, advice: str) -> None:
     with pytest.raises(BadService, match=advice):
         check_service_class(stranger)
 
 
-def test_a_run_of_ones_own_is_known_also_when_it_is_inherited() -> None:
+def test_an_inherited_run_counts_as_an_own_one() -> None:
     class Heir(Hello):
         pass
 
@@ -501,5 +501,5 @@ def test_a_class_says_its_payload_in_one_way_only():
 
 def test_a_payload_that_is_none_is_refused():
     wrong = type("Wrong", (Service,), {"payload": "golem/alpine"})
-    with pytest.raises(BadPayload, match="'golem/alpine' is no payload"):
+    with pytest.raises(BadPayload, match="'golem/alpine' is not a payload"):
         wrong().deploy()

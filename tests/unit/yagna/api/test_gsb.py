@@ -158,7 +158,7 @@ def test_it_ends_with_a_reset_and_not_in_good_order(read):
                 connection.recv(4096)
 
 
-def test_nobody_there_is_a_lost_socket():
+def test_a_refused_connection_is_a_lost_socket():
     with pytest.raises(SocketLost, match="no connection"):
         GsbSocket("http://127.0.0.1:9/gsb-api/v1/services/x", "the-key")
 

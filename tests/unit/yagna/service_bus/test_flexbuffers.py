@@ -52,7 +52,7 @@ def test_the_library_reads_what_is_written(value):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_the_library_writes_is_read(value):
+def test_encoded_values_can_be_decoded(value):
     assert decode(bytes(flexbuffers.Dumps(value))) == value
 
 

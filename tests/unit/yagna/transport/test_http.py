@@ -147,7 +147,7 @@ def test_a_key_the_daemon_does_not_know_is_an_error_of_its_own(
     assert len(server.received) == 1
 
 
-def test_where_nobody_listens_the_error_says_what_to_do(serve: Serve, connect: Connect) -> None:
+def test_the_error_for_a_refused_connection_says_what_to_do(serve: Serve, connect: Connect) -> None:
     server = serve(listening=False)
     with pytest.raises(NoDaemon) as caught:
         connect(server).request("GET", "/me", repeat=Repeat.NEVER)

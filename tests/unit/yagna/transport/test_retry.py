@@ -26,7 +26,7 @@ NO_ENDPOINT = answer(500, b"endpoint address not found", "text/plain")
     [hang_up, answer(502), answer(503), answer(504), answer(408), LOCKED, NO_ENDPOINT],
     ids=["lost", "502", "503", "504", "408", "locked", "no endpoint"],
 )
-def test_what_is_safe_is_repeated_through_what_will_pass(
+def test_safe_requests_are_repeated_after_temporary_errors(
     serve: Serve, connect: Connect, impatient: Impatient, passing: Behaviour
 ) -> None:
     server = serve(passing, passing, answer(200, "there"))
@@ -37,7 +37,7 @@ def test_what_is_safe_is_repeated_through_what_will_pass(
 
 @pytest.mark.parametrize("repeat", [Repeat.SAFE, Repeat.UNANSWERED, Repeat.UNSENT])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_was_refused_is_repeated_until_somebody_listens(
+def test_refused_connections_are_repeated_until_the_daemon_listens(
     serve: Serve, connect: Connect, method: str, repeat: Repeat
 ) -> None:
     server = serve(answer(200, "there"), listening=False)
@@ -47,7 +47,9 @@ def test_what_was_refused_is_repeated_until_somebody_listens(
     assert len(server.received) == 1
 
 
-def test_nothing_is_repeated_that_never_may(serve: Serve, connect: Connect, impatient: Impatient) -> None:
+def test_requests_that_must_not_be_repeated_are_not(
+    serve: Serve, connect: Connect, impatient: Impatient
+) -> None:
     with pytest.raises(NoDaemon):
         connect(serve(listening=False)).request("GET", "/me", scope=impatient, repeat=Repeat.NEVER)
     for behaviour in (hang_up, answer(502), LOCKED):
@@ -63,7 +65,7 @@ def test_nothing_is_repeated_that_never_may(serve: Serve, connect: Connect, impa
     [(hang_up, None), (answer(502), 502), (answer(503), 503), (LOCKED, 500)],
     ids=["lost", "502", "503", "locked"],
 )
-def test_what_may_have_been_done_is_not_done_twice(
+def test_requests_that_may_have_been_carried_out_are_not_repeated(
     serve: Serve, connect: Connect, impatient: Impatient, behaviour: Behaviour, status: int | None
 ) -> None:
     server = serve(behaviour, answer(200, "twice"))
@@ -96,7 +98,7 @@ def test_only_a_missing_answer_is_repeated_where_any_answer_is_final(
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 410, 500])
-def test_what_the_daemon_refuses_for_good_is_not_repeated(
+def test_a_final_refusal_of_the_daemon_is_not_repeated(
     serve: Serve, connect: Connect, impatient: Impatient, status: int
 ) -> None:
     server = serve(answer(status, {"message": "no"}))
