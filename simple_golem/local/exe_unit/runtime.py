@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ...errors import LocalNetworkError, SandboxGone
@@ -14,7 +16,10 @@ from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
+from .lost_tail import MOMENT_SECONDS, LostTail
 from .vpn.networks import NetworkFailed, Networks
+
+logger = logging.getLogger(__name__)
 
 # Each image has these, as the usual ones on real providers do.
 VOLUMES = ("/golem/work", "/golem/input", "/golem/output")
@@ -146,7 +151,15 @@ class SandboxRuntime:
 
     def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         process = self._running().popen([details["entry_point"], *details.get("args", ())], self._environment)
-        code = process.wait(lambda data: output("stdout", data), lambda data: output("stderr", data))
+        tails = [LostTail(partial(output, "stdout")), LostTail(partial(output, "stderr"))]
+
+        def pass_on() -> None:
+            for tail in tails:
+                tail.pass_on()
+
+        code = process.wait(tails[0].write, tails[1].write, pass_on, MOMENT_SECONDS)
+        if lost := sum(tail.end() for tail in tails):
+            logger.warning("rule lost-tail: %s bytes of %s are lost", lost, details["entry_point"])
         if code:
             raise CommandError.exited(code)
 

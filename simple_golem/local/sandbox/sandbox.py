@@ -270,12 +270,20 @@ class SandboxProcess:
         """Block for the next piece of stdout, `most` bytes at most; b"" at its end, then call `wait`."""
         return os.read(self._pipes[0], most)
 
-    def wait(self, on_stdout: Output, on_stderr: Output) -> int:
+    def wait(
+        self,
+        on_stdout: Output,
+        on_stderr: Output,
+        on_quiet: Callable[[], object] | None = None,
+        quiet_seconds: float | None = None,
+    ) -> int:
         """Block until the command's own process has ended; its child processes may still run.
 
         Args:
             on_stdout: called with each piece of stdout as it comes.
             on_stderr: called with each piece of stderr as it comes.
+            on_quiet: called once when no output has come for a while after the last.
+            quiet_seconds: how long that is.
 
         Returns:
             The exit code, as in a VM; the signal's number after a signal; 9 if it did not start.
@@ -287,8 +295,12 @@ class SandboxProcess:
         with selectors.DefaultSelector() as selector:
             for descriptor in (self._connection.fileno(), *self._pipes):
                 selector.register(descriptor, selectors.EVENT_READ)
+            timeout = None
             while True:
-                ready = [key.fd for key, _ in selector.select()]
+                ready = [key.fd for key, _ in selector.select(timeout)]
+                timeout = quiet_seconds if ready else None
+                if not ready and on_quiet is not None:
+                    on_quiet()
                 for pipe in self._pipes:
                     if pipe in ready and not _forward(pipe, outputs[pipe], 65536):
                         selector.unregister(pipe)

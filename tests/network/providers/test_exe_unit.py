@@ -96,8 +96,18 @@ def test_bytes_and_parts_of_the_output_come_as_they_were_asked_for(activity: Res
 
 
 def test_much_output_passes(activity: RestActivity) -> None:
-    [result] = activity.do(sh("head -c 1000000 /dev/zero | tr '\\0' x"))
+    [result] = activity.do(sh("head -c 1000000 /dev/zero | tr '\\0' x; sleep 1"))
     assert len(result["stdout"]) == 1_000_000
+
+
+def test_a_program_that_ends_right_after_writing_loses_its_tail_as_in_a_vm(activity: RestActivity) -> None:
+    program = {
+        "run": {"entry_point": "/usr/bin/seq", "args": ["30000"], "capture": {"stdout": {"stream": {}}}}
+    }
+    [result] = activity.do(program)
+    whole = "".join(f"{number}\n" for number in range(1, 30001))
+    assert whole.startswith(result["stdout"])
+    assert len(whole) - 65536 <= len(result["stdout"]) < len(whole)
 
 
 def test_the_simple_service_of_the_image_runs(activity: RestActivity) -> None:

@@ -243,7 +243,7 @@ def test_a_batch_of_several_commands_is_followed_to_its_failure(instance):
 
 def test_a_megabyte_is_given_out_to_the_last_line(instance):
     heard = Heard()
-    result = instance.execute(Run.shell("yes 123456789 | head -n 100000", stream=heard), timeout=60)
+    result = instance.execute(Run.shell("yes 123456789 | head -n 100000; sleep 1", stream=heard), timeout=60)
     assert len(result.stdout) == 1_000_000
     # The stream may have been opened in the middle of a line.
     assert sum(map(len, heard.lines)) == 9 * 100_000
