@@ -298,7 +298,7 @@ class BadAnswer(BadArgument, TypeError):
 
 
 class ForkedGolem(GolemError, RuntimeError):
-    """A Golem was opened in a parent process and used in its child."""
+    """A Golem was opened in a parent process and used in its child, or was sent to another process."""
 
 
 # --- in the life of an instance ------------------------------------------------------------------

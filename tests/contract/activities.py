@@ -172,7 +172,7 @@ class BatchContract:
         assert buyer.say("GET", batch, timeout=0.2, commandIndex=9) == TIMEOUT
         assert buyer.get(batch) == buyer.get(batch, timeout=10)
 
-    def test_what_does_not_come_in_time(self, buyer: Buyer) -> None:
+    def test_requests_that_time_out(self, buyer: Buyer) -> None:
         _, activity_id = buyer.hire()
         batch = buyer.execute(activity_id, shell("sleep 0.7"))
         assert buyer.say("GET", batch, timeout=0.1, commandIndex=0) == TIMEOUT

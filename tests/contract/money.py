@@ -154,7 +154,7 @@ class AllocationContract:
         assert (status, problem["detail"]) == (500, "Unhandled internal error")
         assert problem["internalError"].endswith("not found in active accounts")
 
-    def test_what_an_allocation_adds_to_a_demand(self, buyer: Buyer) -> None:
+    def test_an_allocation_adds_decorations_to_a_demand(self, buyer: Buyer) -> None:
         allocation = buyer.allocate()
         key = f"golem.com.payment.platform.{PLATFORM}.address"
         wanted = buyer.get(DECORATIONS, allocationIds=allocation["allocationId"])
@@ -180,7 +180,7 @@ class AllocationContract:
 
 
 class DocumentContract:
-    def test_what_a_provider_asks_for_and_how_it_is_accepted(self, buyer: Buyer) -> None:
+    def test_documents_of_a_provider_and_their_acceptance(self, buyer: Buyer) -> None:
         begun = date()
         agreement_id, activity_id = buyer.hire()
         buyer.terminate(agreement_id)

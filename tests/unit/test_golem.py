@@ -470,7 +470,7 @@ def test_the_offers_on_the_market_are_shown_cheapest_first(fake: FakeYagna) -> N
         Golem(1).offers(timeout=-1)
 
 
-def test_a_budget_that_is_too_small_for_anybody_is_said_and_not_waited_for(fake: FakeYagna) -> None:
+def test_a_budget_too_small_for_any_provider_is_an_error_at_once(fake: FakeYagna) -> None:
     with Golem("0.00001", raise_failures=False) as golem:
         cluster, instance = begun(golem)
         with pytest.raises(ServiceFailed, match="give Golem a larger `budget`, or top it up"):

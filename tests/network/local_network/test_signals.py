@@ -164,9 +164,7 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_ctrl_c_releases_everything_within_seconds_and_shows_the_persons_traceback_alone(
-    network, run, moment
-):
+def test_ctrl_c_releases_everything_within_seconds_and_shows_only_the_users_traceback(network, run, moment):
     script = run()
     script.wait_for(moment)
     seconds = script.interrupt(signal.SIGINT)

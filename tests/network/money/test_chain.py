@@ -83,7 +83,7 @@ def check_paid_once(network: LocalGolem, yagna: Yagna, invoice: Invoice) -> str:
 
 
 @pytest.mark.usefixtures("golem_environment")
-def test_a_budget_that_nobody_has_is_refused_and_says_how_much_there_is(
+def test_a_budget_above_the_funds_is_refused_and_the_error_names_the_funds(
     network: LocalGolem, yagna: Yagna, payer: str
 ) -> None:
     owned = network.chain.balance(payer)
@@ -96,7 +96,7 @@ def test_a_budget_that_nobody_has_is_refused_and_says_how_much_there_is(
 
 
 @pytest.mark.usefixtures("golem_environment")
-def test_what_one_session_has_set_aside_is_not_there_for_another(
+def test_the_allocation_of_one_session_is_not_available_to_another(
     network: LocalGolem, yagna: Yagna, payer: str
 ) -> None:
     owned = network.chain.balance(payer)
@@ -123,7 +123,7 @@ def test_the_next_session_gets_the_funds_of_a_killed_one(
 
 
 @pytest.mark.usefixtures("golem_environment")
-def test_a_budget_can_be_all_there_is(network: LocalGolem, yagna: Yagna, payer: str) -> None:
+def test_a_budget_can_be_all_funds(network: LocalGolem, yagna: Yagna, payer: str) -> None:
     with Golem(budget=network.chain.balance(payer)):
         (allocation,) = yagna.payment.allocations()
     assert allocation.total_amount == network.chain.balance(payer)

@@ -210,7 +210,7 @@ def journals_of_others(network: LocalGolem, golem: Golem) -> bool:
     )
 
 
-def test_what_was_suspended_is_kept_and_ended_on_request_only(network, golem_environment, tmp_path):
+def test_suspended_instances_are_kept_and_ended_only_on_request(network, golem_environment, tmp_path):
     then = "print(json.dumps([dataclasses.asdict(one) for one in cluster.suspend()]), flush=True)"
     script = Script(network, tmp_path, then)
     output = ""

@@ -251,7 +251,7 @@ def test_a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut(yagna)
     assert Decimal("0.1") < golem.cost.amount <= Decimal("0.2")
 
 
-def test_a_budget_that_ran_out_is_a_failure_that_leaving_tells():
+def test_a_used_up_budget_is_a_failure_at_the_end_of_with():
     def script() -> None:
         with Golem(budget="0.18") as golem:
             assert golem.run_service(Idle).wait(60)

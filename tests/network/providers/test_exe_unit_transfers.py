@@ -164,7 +164,7 @@ def test_a_transfer_that_fails_says_why(buyer: Buyer, source: str, target: str, 
     assert message.startswith(START + said)
 
 
-def test_what_the_requestor_answers_with_an_error_is_told(buyer: Buyer) -> None:
+def test_an_error_of_the_requestor_is_reported(buyer: Buyer) -> None:
     with buyer.published("refused", b"content") as file:
         file.refuse("no such luck")
         message = buyer.transfer(file.url, "container:/golem/work/x")

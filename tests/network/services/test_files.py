@@ -317,7 +317,7 @@ def cut(publication: Publication) -> None:
     carrier._socket.shutdown(socket.SHUT_RDWR)
 
 
-def test_when_the_daemon_is_killed_a_transfer_goes_on_or_ends_in_its_time_with_its_name(here):
+def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):
     """What was under way to a killed daemon, providers give up at once or, as it happens, in a minute."""
     content = os.urandom(4_000_000)
     fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 7.0}

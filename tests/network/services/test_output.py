@@ -261,7 +261,7 @@ def test_an_error_in_what_is_called_breaks_nothing(instance, caplog):
     assert instance.execute(Run("/bin/echo", "fine")).stdout == "fine\n"
 
 
-def test_what_is_called_can_not_run_commands_itself(instance):
+def test_a_function_that_receives_output_can_not_run_commands(instance):
     errors = []
 
     def execute(line):

@@ -205,7 +205,7 @@ def test_an_error_in_run_leads_through_shutdown_and_is_raised_once_at_the_end(ne
     assert left_on(network) == []
 
 
-def test_what_is_no_command_list_is_named_with_class_method_and_value():
+def test_a_wrong_return_value_is_named_with_class_and_method():
     class Wrong(Service):
         def start(self):
             return ["ls -l"]
@@ -572,7 +572,7 @@ def test_a_bad_argument_of_run_service_is_an_error_of_our_own_that_names_it(opti
         assert golem.clusters == ()
 
 
-def test_a_budget_that_does_not_suffice_is_said_so_and_not_waited_for(network, caplog):
+def test_a_budget_that_is_too_small_is_an_error_at_once(network, caplog):
     with Golem("0.00001") as golem:
         cluster = golem.run_service(Echo)
         with pytest.raises(

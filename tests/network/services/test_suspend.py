@@ -89,7 +89,7 @@ def test_a_later_script_goes_on_with_the_same_activities(network, tmp_path):
     assert left_on(network) == []
 
 
-def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(network, caplog):
+def test_resuming_an_instance_that_has_ended_says_so(network, caplog):
     with Golem(1) as golem:
         (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
         suspended = instance.suspend(timeout=30)
@@ -131,7 +131,7 @@ def test_an_instance_can_be_resumed_in_the_session_that_suspended_it(network):
     assert left_on(network) == []
 
 
-def test_what_was_resumed_can_not_be_resumed_again_and_goes_on(network):
+def test_a_resumed_instance_can_not_be_resumed_again_and_goes_on(network):
     with Golem(1) as golem:
         (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
         suspended = instance.suspend(timeout=30)

@@ -184,7 +184,7 @@ def test_seconds_are_read(given: float | None, read: float | None) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, -0.001, math.nan, -math.inf, True, "5", object()])
-def test_what_is_no_number_of_seconds_is_refused_by_name(bad: float) -> None:
+def test_a_value_that_is_not_a_number_of_seconds_is_refused_by_name(bad: float) -> None:
     with pytest.raises(BadWaitTime, match="timeout"):
         checked_seconds(bad, "timeout")
 

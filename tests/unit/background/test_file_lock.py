@@ -37,7 +37,7 @@ def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path: Path) -> 
     assert not is_locked(path)
 
 
-def test_whether_a_file_is_locked_is_found_out_without_making_it(tmp_path: Path) -> None:
+def test_a_lock_is_checked_without_making_its_file(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     assert not is_locked(path)
     assert not path.exists()

@@ -57,7 +57,7 @@ def test_wrong_input_is_one_line_and_status_2(
 
 
 @pytest.mark.parametrize("typed", [[], ["local"], ["local", "run"], ["local", "run", "--bad", "x.py"]])
-def test_what_is_no_command_shows_how_to_write_it(
+def test_a_value_that_is_not_a_command_is_refused_with_advice(
     typed: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -70,7 +70,7 @@ def test_instances_and_clusters_give_results_instead_of_an_error(failing: FakeYa
             instance.execute(*BATCH)
 
 
-def test_what_is_no_failed_command_is_raised_all_the_same(fake: FakeYagna) -> None:
+def test_errors_other_than_a_failed_command_are_raised(fake: FakeYagna) -> None:
     with Golem(1) as golem:
         instance = started(golem)
         with pytest.raises(BatchTimeout):

@@ -409,7 +409,7 @@ def test_a_bad_argument_is_named_before_anything_is_spent(
     assert not any("/demands" in one.path for one in fake.requests)
 
 
-def test_what_is_no_service_is_refused(fake: FakeYagna) -> None:
+def test_a_value_that_is_not_a_service_is_refused(fake: FakeYagna) -> None:
     with Golem(1) as golem:
         for nonsense in (int, Idle(), "Idle"):
             with pytest.raises(BadService):

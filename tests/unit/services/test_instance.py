@@ -652,7 +652,7 @@ def test_a_command_that_fails_in_what_was_returned_is_the_failure(fake: FakeYagn
     assert not any("/bin/never" in programs(one) for one in fake.providers)
 
 
-def test_what_is_no_list_of_commands_is_named_with_its_method(fake: FakeYagna) -> None:
+def test_a_wrong_return_value_is_named_with_its_method(fake: FakeYagna) -> None:
     class Wrong(Idle):
         def run(self) -> Any:
             return ["ls -l"]

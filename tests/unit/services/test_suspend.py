@@ -161,7 +161,7 @@ def test_what_has_ended_is_lost_whether_the_clean_up_has_found_it_or_not(
     assert "has ended while Counter-1 was suspended" in str(instance.failure)
 
 
-def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(losing: FakeYagna) -> None:
+def test_resuming_an_instance_that_has_ended_says_so(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
     with Golem(1, raise_failures=False) as golem:
@@ -174,7 +174,7 @@ def test_what_has_ended_meanwhile_is_said_so_when_it_is_resumed(losing: FakeYagn
     assert calls(instance) == []
 
 
-def test_what_has_ended_meanwhile_begins_anew_where_that_was_asked_for(losing: FakeYagna) -> None:
+def test_a_suspended_instance_that_has_ended_starts_again_if_that_was_asked_for(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
     with Golem(1) as golem:

@@ -46,7 +46,7 @@ def test_an_error_in_one_appointment_does_not_end_the_others(caplog: pytest.LogC
     assert "an appointment of a fake daemon failed" in caplog.text
 
 
-def test_who_waits_wakes_when_the_time_has_come() -> None:
+def test_a_wait_ends_when_its_time_has_come() -> None:
     clock, condition = HandClock(), threading.Condition()
 
     def wait() -> float:

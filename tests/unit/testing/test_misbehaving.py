@@ -141,7 +141,7 @@ def test_it_fails_a_command_with_its_own_words(client: Buyer, provider: FakeProv
         (object, ("Error", None, None, None)),
     ],
 )
-def test_what_a_command_can_be_answered(
+def test_the_possible_answers_to_a_command(
     client: Buyer, provider: FakeProvider, answer: Any, result: tuple[Any, ...]
 ) -> None:
     provider.answers = {"/bin/sh -c this": answer}
@@ -219,7 +219,7 @@ def test_its_exe_unit_is_killed_in_mid_command(
 # --- absence ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_asked_of_one_that_has_vanished_takes_its_time(
+def test_requests_to_a_vanished_provider_time_out(
     client: Buyer, provider: FakeProvider, clock: HandClock
 ) -> None:
     agreement_id, activity_id = client.hire()

@@ -28,7 +28,7 @@ def test_the_identity_behind_the_key_is_read(daemon: responses.RequestsMock, yag
     assert yagna.identity.me() == Identity("0x1", "", "manager")
 
 
-def test_whether_a_daemon_is_there_is_asked_once(daemon: responses.RequestsMock, yagna: Yagna) -> None:
+def test_the_presence_of_a_daemon_is_checked_once(daemon: responses.RequestsMock, yagna: Yagna) -> None:
     daemon.get(f"{API}/me", status=502)
     with pytest.raises(YagnaError):
         yagna.identity.me()

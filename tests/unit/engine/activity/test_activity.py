@@ -221,7 +221,7 @@ def test_a_batch_that_takes_too_long_names_its_command(
 
 
 @pytest.mark.parametrize("stream", [False, [].append], ids=["silent", "streaming"])
-def test_what_is_named_is_what_the_user_wrote(
+def test_errors_name_what_the_user_wrote(
     provider: FakeProvider, activity: Activity, scope: Scope, stream: bool | Callable[[str], object]
 ) -> None:
     known_as = [FIRST, Upload("a", "/golem/a")]
@@ -258,7 +258,7 @@ def test_waiting_for_what_is_left_counts_as_the_next_batchs_time(
     assert programs(provider) == [["/bin/first"]]
 
 
-def test_a_batch_of_which_nobody_answers_ends_in_its_time_too(
+def test_a_batch_without_any_answer_ends_in_time(
     provider: FakeProvider, activity: Activity, scope: Scope
 ) -> None:
     provider.failures = [500] * 1000
@@ -411,7 +411,7 @@ def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
     assert activity.run([SECOND], scope, scope, timeout=1.0).stdout == "next"
 
 
-def test_what_was_left_and_is_lost_does_not_fail_the_next_batch(
+def test_a_lost_earlier_batch_does_not_fail_the_next_one(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.05)

@@ -62,7 +62,7 @@ def test_output_that_repeats_itself_is_counted_right() -> None:
     assert given_out([b"y\n" * 300, GAP, b"y\n" * 200], output, True) == ["y"] * 1000
 
 
-def test_what_was_heard_is_kept_up_to_a_megabyte() -> None:
+def test_output_is_kept_up_to_a_megabyte() -> None:
     channel = OutputGaps()
     for _ in range(40):
         channel.hear(b"x" * 65_536)

@@ -402,7 +402,7 @@ def test_a_link_to_a_folder_that_it_lies_in_is_left_out(bus, here, caplog):
 
 
 @pytest.mark.parametrize("name", [".._x", "a_.._.._x", "_etc_x"])
-def test_a_provider_that_packs_what_lies_elsewhere_is_refused(bus, here, name):
+def test_an_archive_with_paths_outside_is_refused(bus, here, name):
     with pytest.raises(TransferFailed, match="which is outside the folder"):
         fetch_folder(bus, archive_of(**{name: b"x"}))
     assert list(here.iterdir()) == []
@@ -441,7 +441,7 @@ def lose(publication: Publication) -> None:
     publication.lost += 1
 
 
-def test_what_failed_as_its_websocket_was_lost_is_sent_again_with_what_follows(bus, here):
+def test_a_transfer_that_lost_its_websocket_is_repeated_with_the_following_commands(bus, here):
     provider = Provider(bus, lambda command: Result(stdout="once"))
     provider.fail_next = lose
     commands = (Run("/bin/date"), UploadBytes(b"x", "/golem/x"), DownloadBytes("/golem/x"))
@@ -452,7 +452,7 @@ def test_what_failed_as_its_websocket_was_lost_is_sent_again_with_what_follows(b
     assert (results[0].stdout, results[2].data) == ("once", b"x")
 
 
-def test_what_failed_for_another_reason_is_not_sent_again(bus):
+def test_a_transfer_that_failed_for_another_reason_is_not_repeated(bus):
     provider = Provider(bus)
     provider.fail_next = lambda publication: None
     with pytest.raises(CommandFailed, match="GSB error: closed"):
@@ -473,7 +473,7 @@ def test_a_websocket_that_is_lost_each_time_ends_it(bus):
     assert len(provider.batches) == 3
 
 
-def test_a_provider_that_says_ok_and_sends_nothing_is_found_out(bus, here):
+def test_a_provider_that_reports_success_without_a_file_is_an_error(bus, here):
     with (
         FileBatch(
             [Download("/golem/x", "x")], bus, "Service-1", lambda event: None, Scope(), Scope()

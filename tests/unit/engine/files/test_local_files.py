@@ -133,7 +133,7 @@ def test_a_hole_is_refused():
         ("GetChunk", {"offset": True, "size": 1}),
     ],
 )
-def test_what_has_another_form_than_it_should_is_refused(component, payload):
+def test_requests_of_a_wrong_form_are_refused(component, payload):
     end = source(b"0123") if component == "GetChunk" else SinkEnd(Memory(), "memory", untold)
     with pytest.raises(Refusal):
         end.answer(component, payload)

@@ -106,7 +106,7 @@ def lost() -> GolemError:
         (Vitality.UNKNOWN, LossKind.ACTIVITY_GONE),
     ],
 )
-def test_whether_the_activity_answers_decides_what_the_end_of_an_agreement_is(
+def test_an_ended_agreement_is_judged_by_whether_the_activity_answers(
     bench: Bench, vitality: Vitality, kind: LossKind
 ) -> None:
     bench.has(vitality=vitality)

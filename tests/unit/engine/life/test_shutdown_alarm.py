@@ -57,7 +57,7 @@ def test_an_ending_of_before_limits_the_next_part(alarm: ShutdownAlarm) -> None:
     assert alarm.limit - time.monotonic() == pytest.approx(7.0, abs=NEAR)
 
 
-def test_a_part_that_has_ended_does_not_ring(
+def test_a_part_that_has_ended_has_no_alarm(
     alarm: ShutdownAlarm, timer: HandTimer, rung: list[ShutdownPart]
 ) -> None:
     alarm.add(ending(0.0))
@@ -90,7 +90,7 @@ def test_a_promise_does_not_limit_a_part_that_has_no_limit(alarm: ShutdownAlarm)
     assert alarm.limit == math.inf
 
 
-def test_a_release_rings_before_its_limit_so_that_the_agreement_can_be_ended(
+def test_the_alarm_of_a_release_comes_before_its_limit(
     alarm: ShutdownAlarm, timer: HandTimer, rung: list[ShutdownPart]
 ) -> None:
     alarm.add(ending(TERMINATE_SECONDS))

@@ -160,7 +160,7 @@ def test_a_provider_that_failed_is_better_than_none_and_one_failure_better_than_
     assert [chooser.choose(demand, scope).issuer_id for _ in range(2)] == ["p2", "p1"]
 
 
-def test_equals_are_chosen_by_chance(chooser: Chooser, demand: Demand, scope: Scope) -> None:
+def test_equal_providers_are_chosen_at_random(chooser: Chooser, demand: Demand, scope: Scope) -> None:
     chosen = set()
     for _ in range(200):
         answered(demand, "p1", "p2", "p3")

@@ -214,7 +214,7 @@ def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(
         eventually(lambda: countered() == [1, 2, 3, 4, 5, 6])
 
 
-def test_in_the_place_of_those_who_do_not_answer_others_are_asked(
+def test_other_providers_replace_those_that_do_not_answer(
     daemon: responses.RequestsMock,
     market: FakeMarket,
     yagna: Yagna,

@@ -91,7 +91,7 @@ def test_a_status_that_is_none_of_success_is_the_registrys_error(
         locate(ImageRequest(tag="golem/alpine:latest"), URL)
 
 
-def test_a_registry_that_answers_the_second_time_is_good_enough(daemon: responses.RequestsMock) -> None:
+def test_a_registry_may_answer_at_the_second_request(daemon: responses.RequestsMock) -> None:
     daemon.get(INFO, body=requests.exceptions.ConnectionError("reset"))
     daemon.get(INFO, json=FOUND)
     assert locate(ImageRequest(tag="golem/alpine:latest"), URL).hash == HASH

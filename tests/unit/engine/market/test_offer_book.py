@@ -150,7 +150,7 @@ def test_the_best_offers_are_countered_and_others_only_when_they_are_needed(book
             assert names(book.next_to_counter()) == ["p6"]
 
 
-def test_a_better_offer_is_countered_also_where_enough_are(book: Book) -> None:
+def test_a_better_offer_is_countered_although_there_are_enough(book: Book) -> None:
     with book.queued():
         for number in range(4):
             assert len(book.add_offer(rated(f"p{number}"))) == 1

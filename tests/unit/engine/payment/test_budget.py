@@ -143,7 +143,7 @@ def used_up(till: Till) -> list[Event]:
     return [event for event in till.events if isinstance(event, BudgetUsedUp)]
 
 
-def test_nobody_looks_as_long_as_nothing_costs(opened: Till) -> None:
+def test_the_budget_is_not_checked_while_nothing_costs(opened: Till) -> None:
     assert opened.timer.waiting == []
     opened.watch.check_soon()
     opened.watch.check_soon()
@@ -151,7 +151,7 @@ def test_nobody_looks_as_long_as_nothing_costs(opened: Till) -> None:
     assert opened.timer.waiting == []
 
 
-def test_looks_are_half_of_what_is_left_apart_and_a_minute_at_most(opened: Till) -> None:
+def test_the_budget_is_checked_after_half_of_its_remaining_time(opened: Till) -> None:
     # 0.0001 GLM a second: 1 GLM lasts 10,000 seconds.
     opened.agreement("a1", "act1", prices=PRICES)
     opened.watch.check_soon()

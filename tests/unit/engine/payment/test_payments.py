@@ -475,7 +475,7 @@ def test_a_note_for_which_the_budget_is_too_small_ends_it(desk: Desk, till: Till
     assert till.spent() == 0
 
 
-def test_another_refusal_is_no_want_of_funds(
+def test_another_refusal_does_not_mean_missing_funds(
     desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
 ) -> None:
     empty(desk, till, "i1")

@@ -100,7 +100,7 @@ def test_too_little_gas_is_used_up_for_nothing(ledger: Ledger) -> None:
         ({"price": BASE_FEE - 1}, "max fee per gas less than block base fee"),
     ],
 )
-def test_what_no_node_takes_leaves_no_trace(ledger: Ledger, options: dict[str, int], said: str) -> None:
+def test_a_refused_transaction_changes_nothing(ledger: Ledger, options: dict[str, int], said: str) -> None:
     with pytest.raises(ChainRefusal, match=said):
         send(ledger, transfer(PAYEE.address, 1), **options)
     assert (ledger.nonce_of(PAYER.address), ledger.gas_of(PAYER.address)) == (0, GAS)

@@ -96,7 +96,7 @@ def test_a_payment_of_more_than_there_is_can_not_be_estimated_and_fails(chain: C
     assert (receipt["status"], receipt["logs"]) == ("0x0", [])
 
 
-def test_what_is_refused_is_refused_in_a_nodes_words(chain: Chain) -> None:
+def test_refusals_have_the_texts_of_a_real_node(chain: Chain) -> None:
     send(chain, 5)
     assert send(chain, 5) == "already known"
     assert send(chain, 6).startswith("nonce too low")
@@ -131,7 +131,7 @@ def test_there_is_one_contract_and_it_has_two_methods(chain: Chain) -> None:
         ({"id": 1, "method": "eth_call", "params": ["0x"]}, -32602),
     ],
 )
-def test_what_is_no_question_gets_an_error_as_json_rpc_has_it(chain: Chain, body: Any, code: int) -> None:
+def test_an_invalid_request_gets_a_json_rpc_error(chain: Chain, body: Any, code: int) -> None:
     assert post(chain, body)["error"]["code"] == code
 
 

@@ -74,6 +74,6 @@ def with_field(place: int, value: object) -> bytes:
         (with_field(10, b"\xff" * 33), "invalid sender"),
     ],
 )
-def test_what_is_no_signed_transaction_is_refused(raw: bytes, said: str) -> None:
+def test_bytes_that_are_not_a_signed_transaction_are_refused(raw: bytes, said: str) -> None:
     with pytest.raises(ChainRefusal, match=said):
         decoded(raw)

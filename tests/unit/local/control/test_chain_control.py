@@ -70,7 +70,7 @@ def test_it_is_stopped_and_started(ways: Ways, direction: ChainControl) -> None:
 @pytest.mark.parametrize(
     "address", ["", "0x12", REQUESTOR.node_id[2:], REQUESTOR.node_id + "0", "0x" + "g" * 40, 7]
 )
-def test_what_is_no_address_is_told_at_the_call(direction: ChainControl, address: Any) -> None:
+def test_an_invalid_address_is_an_error_at_the_call(direction: ChainControl, address: Any) -> None:
     with pytest.raises(BadSetting, match="is no address"):
         direction.balance(address)
     with pytest.raises(BadSetting, match="is no address"):
@@ -78,7 +78,7 @@ def test_what_is_no_address_is_told_at_the_call(direction: ChainControl, address
 
 
 @pytest.mark.parametrize("glm", [-1, "1E-19", "NaN", "much", True, None])
-def test_what_is_no_amount_is_told_at_the_call(direction: ChainControl, glm: Any) -> None:
+def test_an_invalid_amount_is_an_error_at_the_call(direction: ChainControl, glm: Any) -> None:
     with pytest.raises(BadSetting, match="glm is"):
         direction.set_funds(REQUESTOR.node_id, glm)
 

@@ -73,7 +73,7 @@ def test_a_delay_is_a_number_of_seconds(field: str) -> None:
         "insists_on_interval",
     ],
 )
-def test_what_may_never_happen_is_a_number_of_seconds_or_none(field: str) -> None:
+def test_a_habit_that_may_never_happen_takes_seconds_or_none(field: str) -> None:
     assert getattr(ProviderHabits(), field) is None
     for senseless in (-0.1, "soon"):
         with pytest.raises(BadWaitTime, match=field):

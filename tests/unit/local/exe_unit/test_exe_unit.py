@@ -104,7 +104,7 @@ def test_deploy_start_and_run_lead_to_their_states_and_results(unit: Unit) -> No
     ]
 
 
-def test_a_state_is_told_that_a_command_passes_through_for_a_while() -> None:
+def test_a_longer_state_of_a_command_is_reported() -> None:
     class Slow(ExeUnitHabits):
         def before(self, command: Command, scope: Scope) -> str | None:
             deadline = Deadline(20)

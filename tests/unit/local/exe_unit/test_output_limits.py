@@ -42,7 +42,7 @@ def test_no_output_is_none() -> None:
     assert after({"atEnd": {}}) is None
 
 
-def test_what_is_no_text_becomes_a_replacement_character() -> None:
+def test_bytes_that_are_not_text_become_a_replacement_character() -> None:
     assert after({"atEnd": {}}, "ä".encode() + b"\xff") == "ä\ufffd"
     assert after({"atEnd": {}}, "ä€".encode()) == "ä€"
 

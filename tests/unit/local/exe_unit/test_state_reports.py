@@ -54,7 +54,7 @@ def test_every_state_that_stays_is_told_in_order(reports: StateReports, told: To
     assert told.states == [INITIALIZED, READY, TERMINATED]
 
 
-def test_what_a_command_passes_through_in_a_moment_is_not_told(
+def test_short_states_of_a_command_are_not_reported(
     reports: StateReports, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than any machine keeps this loop waiting; the thread that reports waits for it all the while.
@@ -69,14 +69,14 @@ def test_what_a_command_passes_through_in_a_moment_is_not_told(
     assert told.states == [READY, TERMINATED]
 
 
-def test_what_lasts_is_told_while_it_lasts(reports: StateReports, told: Told) -> None:
+def test_a_state_that_lasts_is_reported_meanwhile(reports: StateReports, told: Told) -> None:
     for state in (READY, BUSY, READY):
         reports.add(state)
         assert told.came.acquire(timeout=20)
     assert told.states == [READY, BUSY, READY]
 
 
-def test_who_is_slow_to_hear_is_told_of_the_states_that_stay(reports: StateReports, told: Told) -> None:
+def test_a_slow_subscriber_gets_the_states_that_last(reports: StateReports, told: Told) -> None:
     told.gate.clear()
     reports.add(INITIALIZED)
     assert told.came.acquire(timeout=20)
@@ -87,7 +87,7 @@ def test_who_is_slow_to_hear_is_told_of_the_states_that_stay(reports: StateRepor
     assert told.states == [INITIALIZED, READY, TERMINATED]
 
 
-def test_one_who_does_not_listen_is_not_waited_for_and_told_the_last_state_in_the_end(
+def test_a_subscriber_that_does_not_read_gets_the_last_state_at_the_end(
     reports: StateReports, told: Told
 ) -> None:
     told.gate.clear()
@@ -101,7 +101,7 @@ def test_one_who_does_not_listen_is_not_waited_for_and_told_the_last_state_in_th
     assert told.states == [INITIALIZED, TERMINATED]
 
 
-def test_one_who_takes_long_to_hear_is_told_less_of_what_passes(reports: StateReports, told: Told) -> None:
+def test_a_slow_subscriber_gets_fewer_states(reports: StateReports, told: Told) -> None:
     """A telling that took 0.6 s: what lasts for six seconds would be told then, or for five at most."""
     told.gate.clear()
     reports.add(READY)

@@ -44,9 +44,7 @@ def test_one_activity_can_be_passed_over(usage: ProviderUsage, reported: Reporte
     assert reported == {"a", "b"}
 
 
-def test_who_reports_nothing_reports_no_activity_that_comes_later(
-    usage: ProviderUsage, reported: Reported
-) -> None:
+def test_a_silent_provider_does_not_report_later_activities(usage: ProviderUsage, reported: Reported) -> None:
     usage.stop()
     usage.add("c", no_usage)
     usage.resume("a")

@@ -69,7 +69,7 @@ def test_a_command_has_an_exit_code_and_two_outputs(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b'{"argv": ["/bin'])
-def test_who_ends_in_the_middle_of_asking_ends_nothing(
+def test_a_client_that_ends_during_a_request_ends_nothing(
     sandbox: Sandbox, begun: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ours, theirs = socket.socketpair()
@@ -91,7 +91,7 @@ def test_a_command_is_root_in_a_machine_of_its_own(sandbox: Sandbox) -> None:
     assert sh(sandbox, "grep -c : /proc/net/dev") == "1"
 
 
-def test_what_is_written_stays_inside(sandbox: Sandbox) -> None:
+def test_written_files_stay_inside_the_sandbox(sandbox: Sandbox) -> None:
     places = ("/golem/work/x", "/tmp/simple-golem-x", "/root/x", "/var/tmp/x", "/simple-golem-x")
     sh(sandbox, "touch " + " ".join(places))
     assert not [place for place in places if Path(place).exists()]

@@ -54,7 +54,7 @@ def test_a_maker_that_has_ended_says_what_to_do() -> None:
     maker.close()
 
 
-def test_what_is_too_long_to_be_asked_for_is_refused_and_harms_nothing() -> None:
+def test_a_request_that_is_too_long_is_refused_and_harms_nothing() -> None:
     maker = SandboxMaker()
     hosts = {f"host-{number}": "127.0.0.1" for number in range(100_000)}
     with pytest.raises(LocalNetworkError, match="settings are too long"):
@@ -91,7 +91,7 @@ def test_a_maker_that_can_not_fork_says_so_and_goes_on() -> None:
     assert "fork" in ended.stdout
 
 
-def test_nothing_survives_the_death_of_who_had_them_made() -> None:
+def test_sandboxes_end_with_the_process_that_made_them() -> None:
     program = (
         "import time\n"
         "from simple_golem.local.sandbox.sandbox import Sandbox\n"

@@ -39,7 +39,7 @@ class ToldAgent:
         ),
     ],
 )
-def test_what_a_provider_is_told_reaches_its_agent(
+def test_orders_to_a_provider_reach_its_agent(
     tell: Callable[[ProviderControl], None], told: tuple[Any, ...]
 ) -> None:
     agent = ToldAgent()

@@ -86,7 +86,7 @@ def test_a_subnet_that_nobody_asks_for_any_more_is_closed_after_a_while(
     assert changes == ["+local", "+public", "-public"]
 
 
-def test_what_can_not_be_the_name_of_a_subnet_is_passed_over(near: Demands, changes: list[str]) -> None:
+def test_an_invalid_subnet_name_is_ignored(near: Demands, changes: list[str]) -> None:
     near.subnets = ["a)(b=*", "", 7, None, "fine"]
     near.wait_until_followed()
     assert changes == ["+local", "+fine"]

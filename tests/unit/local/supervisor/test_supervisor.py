@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def test_a_starter_that_is_gone_before_it_said_what_it_wants_leaves_nothing_to_do() -> None:
+def test_a_starter_that_ends_before_its_plan_leaves_nothing() -> None:
     program = "from simple_golem.local.supervisor.main import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

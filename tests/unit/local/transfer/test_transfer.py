@@ -193,7 +193,7 @@ def test_odd_names_pass(activity: Activity, name: str) -> None:
     assert activity.take(f"/golem/work/{quoted}") == b"odd"
 
 
-def test_what_a_url_would_end_at_is_written_with_a_percent(activity: Activity) -> None:
+def test_special_characters_in_a_path_are_percent_encoded(activity: Activity) -> None:
     activity.give(b"1", "/golem/work/a%23b%3Fc%25d")
     activity.give(b"2", "/golem/work/cut#off")
     assert activity.sh("ls /golem/work") == "a#b?c%d\ncut\n"
@@ -277,7 +277,7 @@ def test_a_link_is_followed_as_on_the_providers_host(activity: Activity) -> None
     assert "os error 40" in str(activity.transfer("container:/golem/work/loop", url("given")))
 
 
-def test_what_the_publisher_refuses_is_told_and_not_tried_again(activity: Activity) -> None:
+def test_a_refusal_of_the_publisher_is_reported_and_not_repeated(activity: Activity) -> None:
     activity.bus.refusal = {"ReadError": "no such luck"}
     message = activity.give(b"x", "/golem/work/file")
     assert message == "Local service error: Transfer error: gftp error: ReadError: no such luck"
@@ -430,7 +430,7 @@ def test_an_archive_with_links_or_ways_out_is_refused(activity: Activity) -> Non
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_no_archive_is_told(activity: Activity, format: str) -> None:
+def test_a_file_that_is_not_an_archive_is_an_error(activity: Activity, format: str) -> None:
     message = activity.give(b"no archive" * 10_000, "/golem/work/out", format=format)
     assert message is not None
     assert message.startswith("Local service error: Transfer error: IO error: ")
@@ -515,7 +515,7 @@ def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: A
     assert b"404" in activity.take("/golem/work/page")
 
 
-def test_what_a_web_server_refuses_or_breaks_off_is_told(activity: Activity, web: str) -> None:
+def test_errors_of_a_web_server_are_reported(activity: Activity, web: str) -> None:
     start = "Local service error: Transfer error: HTTP error: "
     activity.give(b"x", "/golem/work/given")
     put = activity.transfer("/golem/work/given", f"{web}/forbidden")

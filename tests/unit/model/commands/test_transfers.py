@@ -86,7 +86,7 @@ def test_long_bytes_are_not_all_shown():
         (lambda: DownloadJson("out.json"), "give an absolute path"),
     ],
 )
-def test_what_can_not_work_is_refused_where_it_is_written(make, message):
+def test_commands_that_can_not_work_are_refused_by_their_constructors(make, message):
     with pytest.raises(BadCommand, match=message):
         make()
 

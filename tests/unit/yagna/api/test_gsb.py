@@ -88,7 +88,7 @@ def test_it_says_who_it_is_and_what_it_speaks():
     assert request.headers["Sec-WebSocket-Protocol"] == "gsb+flexbuffers"
 
 
-def test_what_does_not_fit_into_the_connection_is_sent_when_it_can_be():
+def test_data_that_does_not_fit_into_the_connection_is_sent_later():
     content = bytes(60_000)
     received: list[int] = []
     full = threading.Event()
@@ -127,7 +127,7 @@ def test_a_refusal_says_its_status():
     assert caught.value.status == 404
 
 
-def test_what_can_not_be_read_ends_the_socket():
+def test_an_unreadable_message_ends_the_socket():
     def handler(connection: ServerConnection) -> None:
         connection.send(b"\x78\x9c this is no flexbuffer")
         connection.recv(timeout=5)
@@ -195,7 +195,7 @@ def test_a_request_that_can_not_be_answered_ends_the_socket(call: object):
         socket.close()
 
 
-def test_what_is_no_websocket_is_a_lost_socket():
+def test_an_answer_that_is_not_a_websocket_is_a_lost_socket():
     with socket.create_server(("127.0.0.1", 0)) as server:
         carrier = GsbSocket(f"http://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
         connection, _ = server.accept()

@@ -100,7 +100,7 @@ def nested(depth: int, each: int) -> bytes:
     return bytes(data + bytes([len(data) - at, kind << 2, 1]))
 
 
-def test_what_is_nested_too_deep_or_would_become_too_much_is_refused():
+def test_values_that_are_nested_too_deep_or_too_large_are_refused():
     assert decode(nested(3, 1)) == [[[None]]]
     assert decode(nested(2, 2)) == [[None, None], [None, None]]
     with pytest.raises(BadFlexBuffer, match="nested"):

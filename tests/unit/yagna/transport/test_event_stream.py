@@ -47,7 +47,7 @@ def test_events_are_read_wherever_the_pieces_end(size: int) -> None:
 
 
 @pytest.mark.parametrize("data", ["no json", "[]", "{}", '{"kind": {}}', '{"index": "x", "kind": {"a": 1}}'])
-def test_what_is_no_event_is_passed_over(data: str) -> None:
+def test_a_message_that_is_not_an_event_is_ignored(data: str) -> None:
     body = f"data: {data}\n\n".encode() + frame(0, stdout="x")
     assert list(runtime_events([body])) == [RuntimeEvent(0, "stdout", "x")]
 

@@ -87,7 +87,7 @@ def test_parameters_that_are_none_are_left_out_and_the_rest_is_escaped(
     assert server.received[0].target == "/x?a=1%2B1+%26&c=0"
 
 
-def test_what_can_not_stand_in_a_url_is_escaped(serve: Serve, connect: Connect) -> None:
+def test_invalid_characters_in_a_url_are_escaped(serve: Serve, connect: Connect) -> None:
     server = serve(answer(200, "fine"))
     connect(server).request("GET", "/agreements/a b\r\nX: ü#?q=1")
     assert server.received[0].target == "/agreements/a%20b%0D%0AX:%20%C3%BC%23?q=1"
