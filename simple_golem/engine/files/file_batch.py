@@ -150,6 +150,12 @@ class FileBatch:
         self._owners = [part for part in self._parts for _step in part.steps]
         self.steps = tuple(step for part in self._parts for step in part.steps)
 
+    @property
+    def removals(self) -> Sequence[Command]:
+        """What removes the batch's own files from the provider's side, if it is given up."""
+        parts = [part for part in self._parts if part.publication is not None]
+        return list(dict.fromkeys(part.undo for part in parts if part.undo is not None))
+
     def __enter__(self) -> FileBatch:
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ..activity.command_policy import CommandPolicy
 from ..activity.explanation import explained
 from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files
+from ..files.leftovers import Leftovers
 from ..files.publisher import FilePublisher
 from .batch_rules import RULES, BatchOrigin, BatchRules
 from .life_state import LifeState, LossKind
@@ -57,6 +58,7 @@ class BatchRunner:
         self._files = files
         self._emit = emit
         self._policy = policy
+        self._leftovers = Leftovers()
 
     def run(
         self, origin: BatchOrigin, commands: tuple[Command, ...], timeout: float | None = None
@@ -86,19 +88,23 @@ class BatchRunner:
         explains = explained(activity, scope, unsent, self._policy.may_run)
         told = self._told_by_events(commands)
         with part, self._as_the_rules_say(rules, commands), told, explains, self._judged(scope):
+            deadline = Deadline(timeout)
+
+            def send(steps: Sequence[Command], known_as: Sequence[Command] = ()) -> Results:
+                left = None if timeout is None else deadline.remaining()
+                return activity.run(steps, scope, unsent, left, name, known_as)
+
+            self._leftovers.remove(send)
             if not has_files(commands) and not any(folders):
-                results = activity.run(commands, scope, unsent, timeout, name)
+                results = send(commands)
             else:
-                deadline = Deadline(timeout)
-
-                def send(steps: tuple[Command, ...], known_as: tuple[Command, ...]) -> Results:
-                    left = None if timeout is None else deadline.remaining()
-                    return activity.run(steps, scope, unsent, left, name, known_as)
-
                 has_shell = self._policy.may_run(Run.shell("rm"))
-                with FileBatch(
-                    commands, self._files, name, self._emit, scope, unsent, folders, has_shell
-                ) as files:
+                with (
+                    FileBatch(
+                        commands, self._files, name, self._emit, scope, unsent, folders, has_shell
+                    ) as files,
+                    self._leftovers.of(files),
+                ):
                     results = files.run(send)
             self._policy.advise(results)
             self._emit(BatchEnded(name, commands, results, None))

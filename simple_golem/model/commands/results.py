@@ -219,6 +219,11 @@ class Results(tuple[Result, ...]):
         return self._only("json").json
 
     @property
+    def may_be_cut(self) -> bool:
+        """Whether the provider may have lost the end of the one command's output."""
+        return self._only("may_be_cut").may_be_cut
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code of the one command, None if the provider did not tell it."""
         return self._only("exit_code").exit_code

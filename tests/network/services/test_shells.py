@@ -22,7 +22,7 @@ from simple_golem import (
     UploadFromUrl,
     vm,
 )
-from simple_golem.errors import BadCommand
+from simple_golem.errors import BadCommand, BatchTimeout
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -83,6 +83,12 @@ def test_whole_output_comes_back_and_leaves_nothing(instance: Instance) -> None:
     assert (failed.stdout_bytes, failed.stderr, failed.exit_code) == (b"x" * 300_000, "a problem\n", 7)
     assert rest == []
     assert instance.execute(Run.shell("ls -A /golem/work")).stdout == ""
+
+
+def test_what_a_command_has_left_that_timed_out_is_removed_by_the_next(instance: Instance) -> None:
+    with pytest.raises(BatchTimeout):
+        instance.execute(Run.shell("echo x; sleep 0.5", keep_all=True), timeout=0.2)
+    assert instance.execute(Run.shell("ls -A /golem/work"), timeout=30).stdout == ""
 
 
 def test_a_class_keeps_all_output_of_its_commands() -> None:

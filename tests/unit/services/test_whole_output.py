@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from simple_golem import CommandFailed, Golem, Payload, Result, Run, Service, UploadBytes
-from simple_golem.errors import BadCommand, BadService
+from simple_golem.errors import BadCommand, BadService, BatchTimeout
 from simple_golem.testing import CommandAnswer, FakeYagna
-from tests.helpers.recorded_services import SECONDS, Idle, begun, started
+from tests.helpers.recorded_services import SECONDS, Idle, begun, programs, started
 
 LONG = b"0123456789" * 20_000
 ANSWERS = {
@@ -204,3 +204,18 @@ def test_keep_all_of_a_class_is_checked(value: object) -> None:
 def test_a_unit_test_can_have_a_result_that_may_be_cut() -> None:
     assert Result(may_be_cut=True).may_be_cut
     assert Idle().with_answers({Run("/bin/x"): "out"}).execute(Run("/bin/x"))[0].may_be_cut is False
+
+
+@pytest.mark.parametrize("next_one", [Run("/bin/true"), Run("/bin/long", keep_all=True)])
+def test_what_a_batch_left_that_timed_out_is_removed_by_the_next(real: FakeYagna, next_one: Run) -> None:
+    for provider in real.providers:
+        provider.answers = {**ANSWERS, "/bin/slow": CommandAnswer(LONG, seconds=0.3)}
+    with Golem(1) as golem:
+        instance = started(golem)
+        with pytest.raises(BatchTimeout):
+            instance.execute(Run("/bin/slow", keep_all=True), timeout=0.1)
+        assert instance.execute(next_one, timeout=SECONDS).success
+        (provider,) = (one for one in real.providers if one.activities)
+        removals = [line for line in programs(provider) if line.startswith("/bin/rm")]
+        assert removals == ["/bin/rm -rf /golem/work/.simple-golem-output"]
+        assert programs(provider).index(removals[0]) < len(programs(provider)) - 1

@@ -62,9 +62,7 @@ class Bench:
         self.asked.append(error)
         return self.lost
 
-    def _run(
-        self, _commands: tuple[Command, ...], scope: Scope, unsent: Scope, _timeout: float | None, _name: str
-    ) -> Results:
+    def _run(self, _commands: tuple[Command, ...], scope: Scope, unsent: Scope, *_more: object) -> Results:
         return self.does(scope, unsent)
 
     def run(self, origin: BatchOrigin, command: Command = TRUE) -> Results:

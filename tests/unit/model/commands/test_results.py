@@ -94,7 +94,7 @@ def test_the_output_of_a_single_result_can_be_read_directly() -> None:
     assert (results.stdout, results.stderr, results.exit_code, results.success) == ("out", "err", 2, False)
 
 
-@pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code"])
+@pytest.mark.parametrize("attribute", ["stdout", "stderr", "exit_code", "may_be_cut"])
 def test_with_several_results_one_must_be_chosen(attribute: str) -> None:
     with pytest.raises(NotOneResult, match=rf"2 results; say which: results\[0\]\.{attribute}"):
         getattr(Results([Result(), Result()]), attribute)
