@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 
 from ..background.cancellation import Scope, ScopeEnded
 from ..background.threads import WorkerPool
-from ..errors import NotRunning
+from ..errors import GolemError, NotRunning
+from ..yagna.client import Yagna
 from .market.demand import Demand
+from .market.demand_properties import SESSION_MARK
+
+logger = logging.getLogger(__name__)
+
+
+def withdraw_demands_of(
+    yagna: Yagna, session_id: str, scope: Scope, on_withdrawn: Callable[[str], object]
+) -> None:
+    """Withdraw all demands that have the mark of a session; blocks for a few requests.
+
+    Args:
+        yagna: the daemon.
+        session_id: the session.
+        scope: cancelling it ends the requests.
+        on_withdrawn: called with the id of each demand.
+    """
+    for demand in yagna.market.demands(scope=scope):
+        if demand["properties"].get(SESSION_MARK) == session_id:
+            yagna.market.unsubscribe(demand["demandId"], scope=scope)
+            on_withdrawn(demand["demandId"])
 
 
 class PublishedDemands:
     """Publishes and withdraws demands; used by any thread.
 
     Args:
+        yagna: the daemon.
+        session_id: the session, whose mark the demands have.
         workers: withdraw demands that nobody waits for.
         release: what these requests listen to.
+        on_left: called by `close` if the daemon may still have a demand.
     """
 
-    def __init__(self, workers: WorkerPool, release: Scope) -> None:
+    def __init__(
+        self,
+        yagna: Yagna,
+        session_id: str,
+        workers: WorkerPool,
+        release: Scope,
+        on_left: Callable[[], object],
+    ) -> None:
+        self._yagna = yagna
+        self._session_id = session_id
         self._workers = workers
         self._release = release
+        self._on_left = on_left
         self._lock = threading.Lock()
         self._demands: list[Demand] = []
         self._is_closing = False
@@ -35,7 +71,7 @@ class PublishedDemands:
         with self._lock:
             if self._is_closing:
                 raise NotRunning("this Golem is being closed")
-            self._demands = [one for one in self._demands if not one.finished]
+            self._demands = [one for one in self._demands if one.may_be_left or not one.finished]
             self._demands.append(demand)
         try:
             demand.publish()
@@ -58,10 +94,25 @@ class PublishedDemands:
             self.withdraw(demand)
 
     def close(self) -> None:
-        """Withdraw all demands; blocks for one request each."""
+        """Withdraw all demands, also those whose ids were lost; blocks for one request each."""
         for demand in self._demands:
             demand.withdraw(self._release)
         self._is_closed = True
+        if any(demand.may_be_left for demand in self._demands):
+            self._withdraw_those_left()
+
+    def _withdraw_those_left(self) -> None:
+        def told(demand_id: str) -> None:
+            logger.info("the demand %s is withdrawn, too", demand_id)
+
+        try:
+            withdraw_demands_of(self._yagna, self._session_id, self._release, told)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "a demand may be left on the market (%s): `simple-golem cleanup` withdraws it later",
+                error or "no time left",
+            )
+            self._on_left()
 
     def join(self, timeout: float) -> list[str]:
         """Join the readers, `timeout` seconds at most for each; returns the names of those that are stuck."""

@@ -22,7 +22,6 @@ from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..yagna.client import Yagna
 from ..yagna.daemon_events import DaemonEvents
-from ..yagna.transport.retry import Repeat
 from ..yagna.values import Identity
 from .activity.health_check import HealthCheck
 from .agreements import Agreements
@@ -52,6 +51,8 @@ _LAST_REQUESTS_SECONDS_IF_SHORTENED = 0.3
 _JOIN_SECONDS = 2.0
 # The allocation is prolonged this often, so that it exists when something is run after hours.
 _PROLONG_SECONDS = 1800.0
+# A daemon that does not run is told of at once, and not after the time of a restart.
+_FIRST_ANSWER_SECONDS = 1.0
 # After Ctrl-C, the answer to a request that only the daemon has to answer is awaited this long.
 _ANSWER_SECONDS = 4.0
 
@@ -109,7 +110,6 @@ class Session:
         self.release_scope = Scope()
         self._stop = Scope()
         self.files = FilePublisher(self.yagna)
-        self.demands = PublishedDemands(self.workers, self.release_scope)
         self.providers = Providers()
         self.chooser = Chooser(self.providers)
         self.agreement_maker = AgreementMaker(self.yagna, self.app_session_id, self.emit)
@@ -121,6 +121,13 @@ class Session:
             self.emit,
             on_overcharge=self._overcharged,
             on_used_up=on_budget_used_up,
+        )
+        self.demands = PublishedDemands(
+            self.yagna,
+            self.app_session_id,
+            self.workers,
+            self.release_scope,
+            on_left=lambda: self.money.journals.write("demands left"),
         )
         self._health = HealthCheck(self._stop, health_interval, health_misses)
         self.agreements = Agreements(
@@ -188,7 +195,7 @@ class Session:
     def _identity(self) -> Identity:
         """Ask the daemon whose app key it is, which shows also whether it is one."""
         try:
-            return self.yagna.identity.me(repeat=Repeat.NEVER)
+            return self.yagna.identity.me(within=_FIRST_ANSWER_SECONDS)
         except YagnaError as error:
             if error.status is not None and error.status >= 500:
                 raise

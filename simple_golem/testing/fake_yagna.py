@@ -218,8 +218,8 @@ class FakeYagna:
     def leftovers(self) -> list[str]:
         """List what a requestor has not ended; an empty list is as it should be.
 
-        These are demands, agreements, activities, allocations, unanswered debit notes and invoices,
-        services on the bus, and private networks.
+        These are demands, agreements that were confirmed, activities, allocations, unanswered debit notes and
+        invoices, services on the bus, and private networks.
         """
         return self._daemon.leftovers()
 

@@ -11,11 +11,13 @@ from ...model.cost import plain
 from ...model.events import CleanedUp
 from ...model.offers.prices import EXACT
 from ...yagna.client import Yagna
+from ...yagna.transport.retry import is_unsure
 from ...yagna.values import AgreementState, Invoice
 from ..event_dispatcher import Emit
-from ..market.demand_properties import SESSION_MARK
 from ..payment.account import Account
+from ..payment.allocation import allocate, allocations_until
 from ..payment.journal import Journal
+from ..published_demands import withdraw_demands_of
 
 _PAID = ("ACCEPTED", "SETTLED")
 _ANSWERED = (*_PAID, "REJECTED", "CANCELLED")
@@ -24,8 +26,6 @@ _LATEST_INVOICE = timedelta(days=30)
 # An invoice has the time of its provider's clock, which may be wrong.
 _CLOCK_ERROR = timedelta(days=1)
 _ALLOCATION_TIMEOUT = timedelta(minutes=10)
-# The daemon keeps times with a precision of one microsecond.
-_SAME_MOMENT = timedelta(milliseconds=1)
 _REASON = "The requestor is gone"
 
 
@@ -87,7 +87,8 @@ class DeadSession:
         record = self._record
         if record.suspended:
             return not record.open - record.suspended.keys()
-        return not (record.open or record.allocations or record.planned or record.networks)
+        is_open = record.open or record.allocations or record.planned
+        return not (is_open or record.demands_left or record.networks)
 
     def end_suspended(self) -> None:
         """Have `end` end the suspended instances, too."""
@@ -132,10 +133,12 @@ class DeadSession:
         self._emit(CleanedUp(self._session_id, what))
 
     def _withdraw_demands(self) -> None:
-        for demand in self._yagna.market.demands(scope=self._scope):
-            if demand["properties"].get(SESSION_MARK) == self._session_id:
-                self._yagna.market.unsubscribe(demand["demandId"], scope=self._scope)
-                self._emit_done(f"demand {demand['demandId']} withdrawn")
+        def told(demand_id: str) -> None:
+            self._emit_done(f"demand {demand_id} withdrawn")
+
+        withdraw_demands_of(self._yagna, self._session_id, self._scope, told)
+        if self._record.demands_left:
+            self._journal.write("demands withdrawn")
 
     def _end_network(self, network_id: str) -> None:
         self._yagna.network.delete(network_id, scope=self._scope)
@@ -191,10 +194,9 @@ class DeadSession:
             self._journal.write("allocation released", id=allocation_id)
             self._emit_done(f"allocation {allocation_id} released")
         for until in list(self._record.planned):
-            for allocation in payment.allocations(scope=self._scope):
-                if allocation.timeout is not None and abs(allocation.timeout - until) < _SAME_MOMENT:
-                    payment.release(allocation.allocation_id, scope=self._scope)
-                    self._emit_done(f"allocation {allocation.allocation_id} released")
+            for allocation in allocations_until(self._yagna, until, self._scope):
+                payment.release(allocation.allocation_id, scope=self._scope)
+                self._emit_done(f"allocation {allocation.allocation_id} released")
         if self._record.planned:
             self._journal.write("allocation not made")
 
@@ -255,9 +257,9 @@ class DeadSession:
         until = self._yagna.clock.now() + _ALLOCATION_TIMEOUT
         self._journal.write("allocation planned", until=until.isoformat())
         try:
-            allocation = payment.allocate(invoice.amount, self._platform, until, scope=self._scope)
+            allocation = allocate(self._yagna, invoice.amount, self._platform, until, self._scope)
         except YagnaError as error:
-            if error.status is not None:
+            if not is_unsure(error):
                 self._journal.write("allocation not made")
             raise
         self._journal.write("allocation", id=allocation.allocation_id)

@@ -24,7 +24,8 @@ import tenacity
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import leave_socket_to_parent
 from ...background.threads import EngineThread
-from ...errors import GolemError, NoDaemon
+from ...errors import GolemError, NoDaemon, YagnaError
+from ...yagna.api.gsb import service_id
 from ...yagna.client import Yagna
 from ...yagna.service_bus.gsb_call import GsbRequest
 from ...yagna.transport.retry import RESTART_SECONDS, Repeat
@@ -46,6 +47,8 @@ _REOPENING = tenacity.Retrying(
 _THREAD_ANSWER_SECONDS = 1.0
 _WITHDRAW_SECONDS = 1.5
 _REFUSE_CALLS_SECONDS = 0.3
+# A request that was abandoned is carried out by then, if at all.
+_REQUEST_UNDER_WAY_SECONDS = 0.2
 # While so many bytes are unsent, no further requests are read from a WebSocket.
 _MOST_UNSENT = 4 * 1024 * 1024
 
@@ -101,7 +104,11 @@ class FilePublisher:
         if not self._node_id:
             self._node_id = self._yagna.identity.me(scope=scope).node_id
         publication = Publication(end, self._node_id)
-        publication.services_id = self._yagna.gsb.publish(publication.address, _COMPONENTS, scope=scope)
+        try:
+            publication.services_id = self._yagna.gsb.publish(publication.address, _COMPONENTS, scope=scope)
+        except (YagnaError, ScopeEnded):
+            self._take_back(publication)
+            raise
         try:
             publication.socket = self._yagna.gsb.connect(publication.services_id)
         except SocketLost as error:
@@ -142,6 +149,14 @@ class FilePublisher:
             logger.warning("%s could not be taken off the bus: %s", publication.address, error)
             return False
         return True
+
+    def _take_back(self, publication: Publication) -> None:
+        """Remove a service that the daemon may have made, though it gave no answer."""
+        publication.services_id = service_id(publication.address)
+        # The daemon may still have the request before it when it gets the first of these.
+        for pause in (_REQUEST_UNDER_WAY_SECONDS, 0.0):
+            self._remove_service(publication)
+            self._scope.wait(pause)
 
     def refuse(self, publications: Sequence[Publication]) -> None:
         """Make providers stop the transfers of these files; blocks for 0.3 seconds.

@@ -82,7 +82,10 @@ class ProviderLease:
             )
         finally:
             if life.agreement is None:
+                demand.not_agreed()
                 session.agreements.not_made(proposal.issuer_id, failed=not life.stop.cancelled)
+        if life.agreement is not None:
+            demand.agreed()
         return life.agreement
 
     def create_activity(self) -> None:

@@ -12,6 +12,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
 from ...model.events import AgreementMade, AgreementNotMade
 from ...yagna.client import Yagna
+from ...yagna.transport.retry import made_once
 from ...yagna.values import AgreementState, Approval, Proposal
 from ..event_dispatcher import Emit
 
@@ -93,9 +94,7 @@ class AgreementMaker:
         stop.check()
         name = provider_name(proposal.properties)
         try:
-            agreement_id = self._yagna.market.create_agreement(
-                proposal.proposal_id, self._yagna.clock.now() + _APPROVAL_VALID_FOR, scope=stop
-            )
+            agreement_id = self._create(proposal, stop)
         except GolemError as error:
             logger.debug("no agreement can be made of the proposal of %s: %s", name, error)
             on_objection(str(error))
@@ -118,14 +117,31 @@ class AgreementMaker:
         self._emit(AgreementMade(instance, agreement_id, proposal.issuer_id, name))
         return Agreement(agreement_id, proposal.issuer_id, name, proposal.properties)
 
+    def _create(self, proposal: Proposal, stop: Scope) -> str:
+        market = self._yagna.market
+        # It is the mark of the agreement, too: no two are valid until the same microsecond.
+        valid_to = self._yagna.clock.now() + _APPROVAL_VALID_FOR
+        return made_once(
+            lambda: market.create_agreement(proposal.proposal_id, valid_to, scope=stop),
+            lambda: market.find_unconfirmed(proposal.issuer_id, valid_to, scope=stop),
+            stop,
+        )
+
     def _confirm(self, agreement_id: str, stop: Scope) -> str | None:
         """Confirm an agreement and wait for its approval; return None, or why there is no approval."""
+        market = self._yagna.market
+
+        def is_confirmed() -> bool | None:
+            return market.agreement(agreement_id, scope=stop).state is not AgreementState.PROPOSAL or None
+
+        def confirm() -> bool:
+            market.confirm(agreement_id, self._app_session_id, scope=stop)
+            return True
+
         try:
-            self._yagna.market.confirm(agreement_id, self._app_session_id, scope=stop)
+            made_once(confirm, is_confirmed, stop)
         except YagnaError as error:
-            # The daemon may have confirmed it, and only its response was lost: the state tells.
-            state = self._yagna.market.agreement(agreement_id, scope=stop).state
-            if state not in (AgreementState.PENDING, AgreementState.APPROVED):
+            if not is_confirmed():
                 self._cancel_or_terminate(agreement_id, stop)
                 return str(error.detail)
         answer, reason = self._yagna.market.wait_for_approval(

@@ -52,7 +52,8 @@ class Chooser:
                     choice = book.take_best(changed)
                     if not isinstance(choice, Pause):
                         break
-                    changed.wait(choice.seconds)
+                    seconds = [choice.seconds, demand.renew_if_needed() if choice.is_first else None]
+                    changed.wait(min((one for one in seconds if one is not None), default=None))
             finally:
                 forget()
         # Other clusters may have relied on this provider, or on the GLM that it needs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,14 +14,16 @@ from ...errors import GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import Repeat
+from ...yagna.transport.retry import RESTART_SECONDS, Repeat, is_unsure, made_once, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
 from .agreement import provider_name
-from .demand_properties import EXPIRATION
+from .awaited_answers import ANSWER_SECONDS
+from .demand_properties import EXPIRATION, PUBLICATION_MARK
 from .offer_book import Funds, OfferBook, RatedProposal
 from .proposal_rules import ProposalRules
 from .providers import Providers
+from .renewal import Renewal
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Demand:
 
     Attributes:
         offers: what providers have answered.
+        may_be_left: whether the daemon may still have it after its end, because its answers were lost.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Demand:
         self._constraints = constraints
         self._demand_id: str | None = None
         self._published = False
+        self.may_be_left = False
+        self._renewal = Renewal()
         self._lock = threading.Lock()
         self._withdrawn = Scope()
         self._reading = Scope()
@@ -87,12 +93,27 @@ class Demand:
         self._published = True
         self._reader.start()
 
-    def _publish(self, repeat: Repeat = Repeat.UNSENT) -> None:
+    def _publish(self, seconds: float = RESTART_SECONDS) -> None:
+        market, mark = self._yagna.market, secrets.token_hex(8)
+        properties = {**self._properties, PUBLICATION_MARK: mark}
+
+        def find() -> str | None:
+            demands = market.demands()
+            marked = (one for one in demands if one["properties"].get(PUBLICATION_MARK) == mark)
+            return next((str(one["demandId"]) for one in marked), None)
+
         with self._lock:
             self._withdrawn.check()
-            self._demand_id = self._yagna.market.publish_demand(
-                self._properties, self._constraints, repeat=repeat
-            )
+            try:
+                self._demand_id = made_once(
+                    lambda: market.publish_demand(properties, self._constraints, repeat=Repeat.NEVER),
+                    find,
+                    self._withdrawn,
+                    seconds,
+                )
+            except GolemError as error:
+                self.may_be_left = self.may_be_left or is_unsure(error)
+                raise
             demand_id = self._demand_id
         self._emit(DemandPublished(self._cluster, demand_id))
 
@@ -118,7 +139,7 @@ class Demand:
     def withdraw(self, scope: Scope) -> None:
         """Withdraw the demand, which ends its reader; a second call does nothing.
 
-        Blocks for one request. If it fails a warning is logged, and the daemon drops the demand later.
+        Blocks for one request. If it fails a warning is logged, and `may_be_left` is True from then on.
 
         Args:
             scope: cancelling it ends the request.
@@ -131,6 +152,7 @@ class Demand:
         try:
             self._yagna.market.unsubscribe(demand_id, scope=scope)
         except (GolemError, ScopeEnded) as error:
+            self.may_be_left = True
             logger.warning("the demand %s could not be withdrawn: %s", demand_id, error)
             return
         finally:
@@ -141,6 +163,45 @@ class Demand:
     def join(self, timeout: float) -> bool:
         """Block until the reader has ended, for `timeout` seconds at most; return whether it has."""
         return self._reader.join(timeout)
+
+    # --- lost proposals --------------------------------------------------------------------------------
+
+    def not_agreed(self) -> None:
+        """Note that a provider's answer was used up without an agreement."""
+        self._renewal.proposal_lost()
+
+    def agreed(self) -> None:
+        """Note that an agreement was made."""
+        self._renewal.agreed()
+
+    def renew_if_needed(self) -> float | None:
+        """Publish the demand anew if proposals were lost, and no provider is left to ask; does not block.
+
+        Returns:
+            After how many seconds to look again; None if no proposal was lost.
+        """
+        seconds = self._renewal.seconds_left()
+        if seconds == 0.0:
+            if self.offers.has_hope():
+                return ANSWER_SECONDS
+            if self._renewal.begin():
+                self._workers.post(self._renew)
+        return seconds or None
+
+    def _renew(self) -> None:
+        """On a worker's thread: take the demand off the market, after which its reader publishes it again."""
+        with self._lock:
+            demand_id = self._demand_id
+        if demand_id is None:
+            return
+        logger.info("proposals for the demand %s were lost: it is published again", demand_id)
+        try:
+            self._yagna.market.unsubscribe(demand_id, scope=self._withdrawn)
+        except ScopeEnded:
+            return
+        except GolemError as error:
+            logger.debug("the demand %s could not be renewed: %s", demand_id, error)
+            self._renewal.proposal_lost()
 
     def counter_best_offers(self) -> None:
         """Counter the best offers, as many as are needed now; does not block."""
@@ -187,13 +248,15 @@ class Demand:
             logger.info("the daemon does not know the demand any more; it is published again")
             self._publish_again()
             return
+        if not was_not_begun(error):
+            self._renewal.proposal_lost()
         self._yagna.absence.failed(self, error)
         self._withdrawn.wait(_RETRY_SECONDS)
 
     def _publish_again(self) -> None:
         self.offers.clear()
         try:
-            self._publish(Repeat.NEVER)
+            self._publish(_RETRY_SECONDS)
         except (GolemError, ScopeEnded) as error:
             self._yagna.absence.failed(self, error)
             self._withdrawn.wait(_RETRY_SECONDS)
@@ -251,8 +314,10 @@ class Demand:
         except GolemError as error:
             logger.debug("the proposal %s could not be countered: %s", proposal.proposal_id, error)
             self.offers.turned_down(proposal.issuer_id, f"could not be answered: {error}")
+            self._renewal.proposal_lost()
             return
-        self.offers.countered(proposal.issuer_id, counter_id)
+        if counter_id is not None:
+            self.offers.countered(proposal.issuer_id, counter_id)
 
     def _seconds_left(self) -> float:
         """How long an agreement lasts that is made now."""

@@ -11,6 +11,8 @@ from ...yagna.values import Decorations
 
 # Cleaning up finds the demands of a killed session on the daemon by this property.
 SESSION_MARK = "simple_golem.session"
+# Each publication has its own; a demand whose id was lost with the daemon's answer is found by it.
+PUBLICATION_MARK = "simple_golem.publication"
 EXPIRATION = "golem.srv.comp.expiration"
 # Providers refuse an agreement that ends in less than 5 minutes. One that is made just before the cluster
 # ends must be longer, too; this side terminates it.

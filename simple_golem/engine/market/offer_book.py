@@ -56,9 +56,14 @@ class RatedProposal:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No provider can be taken now: look again after `seconds` (None: no limit), or after a change."""
+    """No provider can be taken now: look again after `seconds` (None: no limit), or after a change.
+
+    Attributes:
+        is_first: whether nobody else is to be served first.
+    """
 
     seconds: float | None
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +250,14 @@ class OfferBook:
         """Return the rank of each provider that has answered and is free."""
         return self._providers.ranks({provider: one.worth for provider, one in self._drafts.items()})
 
+    def has_hope(self) -> bool:
+        """Return whether a provider can be taken or countered, or is expected to offer or to answer."""
+        with self._lock:
+            left = self._funds.left()
+            rated = [*self._uncountered, *(self._drafts[provider] for provider in self._ranks_locked())]
+            is_payable = any(one.needs <= left for one in rated)
+            return is_payable or bool(self._unrated or self._answers.expected())
+
     def take_best(self, buyer: threading.Event) -> Proposal | Pause:
         """Take the best provider that is free and can be paid, or return how long to wait for one.
 
@@ -258,7 +271,7 @@ class OfferBook:
         """
         with self._reporting():
             if buyer is not self._queue[0]:
-                return Pause(None)
+                return Pause(None, is_first=False)
             ranks = self._ranks_locked()
             best = max((self._drafts[provider].worth for provider in ranks), default=None)
             seconds = self._answers.seconds_to_first_choice(best)

@@ -15,8 +15,10 @@ from ...model.events import BudgetAllocated, BudgetChanged, BudgetReleased
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.client import Yagna
-from ...yagna.values import Allocation, Decorations
+from ...yagna.transport.retry import is_unsure
+from ...yagna.values import AgreementState, Allocation, Decorations
 from ..event_dispatcher import Emit
+from .allocation import allocate
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -73,10 +75,15 @@ class Budget:
         journals.write("budget", amount=str(amount))
         journals.write("allocation planned", until=self._until.isoformat())
         try:
-            allocation = self._yagna.payment.allocate(amount, self._platform, self._until)
+            allocation = allocate(self._yagna, amount, self._platform, self._until)
         except YagnaError as error:
-            if error.status is not None:
-                journals.write("allocation not made")
+            if is_unsure(error):
+                raise AllocationRefused(
+                    f"whether the daemon has allocated {plain(amount)} GLM on {self._platform} is not known, "
+                    f"since it gave no answer ({error.detail}): run the script again; `simple-golem cleanup` "
+                    "releases what was allocated"
+                ) from error
+            journals.write("allocation not made")
             raise AllocationRefused(
                 f"the daemon did not allocate {plain(amount)} GLM on {self._platform}: {error.detail}; see "
                 "`yagna payment status`; `yagna payment fund` gets test money, and `simple-golem cleanup` "
@@ -148,7 +155,7 @@ class Budget:
         allocation, self._allocation = self._allocation, None
         if allocation is None:
             return
-        if self._kept_for:
+        if [one for one in self._kept_for if self._is_suspended(one, scope)]:
             self._ledger.journals.leave_allocation(allocation.allocation_id)
             return
         try:
@@ -205,6 +212,21 @@ class Budget:
         self._kept_for.add(agreement_id)
         self._ledger.journals.keep_allocation(self.allocation_id, agreement_id)
         return self.allocation_id
+
+    def _is_suspended(self, agreement_id: str, scope: Scope) -> bool:
+        """Whether an agreement is still suspended: another session may have resumed it, or it has ended."""
+        journals = self._ledger.journals
+        if journals.went_to_another(agreement_id):
+            return False
+        try:
+            state = self._yagna.market.agreement(agreement_id, scope=scope).state
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("no state of the suspended agreement %s: %s", agreement_id, error)
+            return True
+        if state in (AgreementState.PENDING, AgreementState.APPROVED):
+            return True
+        journals.write("agreement ended", about=agreement_id, id=agreement_id)
+        return False
 
     def replace_allocation_of(self, suspended: SuspendedInstance) -> None:
         """Pay for a resumed agreement from now on, and release the allocation of the earlier session."""

@@ -16,6 +16,8 @@ Line = Mapping[str, Any]
 # The kinds of lines, as they stand in the files: never rename one.
 Kind = Literal[
     "budget",
+    "demands left",
+    "demands withdrawn",
     "allocation planned",
     "allocation not made",
     "allocation",
@@ -50,6 +52,7 @@ class Record:
         session_id: the daemon lists the agreements, debit notes and invoices of the session under this id.
         allocations: ids of the allocations that are not released.
         planned: ends of allocations that were asked for and whose ids are not known; the daemon lists them.
+        demands_left: whether the daemon may have demands of the session, though it has ended.
         accounts: all agreements, by id.
         open: ids of the agreements that may not have ended.
         owed: ids of the agreements whose invoices are not answered.
@@ -63,6 +66,7 @@ class Record:
     session_id: str
     allocations: list[str] = field(default_factory=list)
     planned: list[datetime] = field(default_factory=list)
+    demands_left: bool = False
     accounts: dict[str, Account] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     owed: set[str] = field(default_factory=set)
@@ -84,13 +88,20 @@ class Record:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is open and nothing is owed."""
-        return not (
-            self.allocations or self.planned or self.open or self.owed or self.suspended or self.networks
-        )
+        is_open = self.demands_left or self.allocations or self.planned or self.open or self.networks
+        return not (is_open or self.owed or self.suspended)
 
 
 def _budget(record: Record, line: Line) -> None:
     record.budget = Decimal(line["amount"])
+
+
+def _demands_left(record: Record, line: Line) -> None:
+    record.demands_left = True
+
+
+def _demands_withdrawn(record: Record, line: Line) -> None:
+    record.demands_left = False
 
 
 def _allocation_planned(record: Record, line: Line) -> None:
@@ -160,6 +171,8 @@ def _network_ended(record: Record, line: Line) -> None:
 
 _CHANGES: Mapping[Kind, Callable[[Record, Line], None]] = {
     "budget": _budget,
+    "demands left": _demands_left,
+    "demands withdrawn": _demands_withdrawn,
     "allocation planned": _allocation_planned,
     "allocation not made": _allocation_not_made,
     "allocation": _allocation,

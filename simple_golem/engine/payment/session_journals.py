@@ -10,7 +10,7 @@ import tenacity
 from ...background.cancellation import Scope
 from ...errors import NotRunning
 from .account import Account
-from .journal import Journal, journal_path, read_journal
+from .journal import Journal, journal_path, journals_of, read_journal
 from .journal_record import JournalOwner, Kind, Record
 
 # A process that cleans up holds a journal for a moment; a living session holds it as long as it lives.
@@ -122,6 +122,22 @@ class SessionJournals:
         """Note that this session's allocation will outlive it, for an agreement that is suspended."""
         if agreement_id in self._of_agreement:
             self.write("allocation", about=agreement_id, id=allocation_id)
+
+    def went_to_another(self, agreement_id: str) -> bool:
+        """Return whether another session has resumed a suspended agreement, and pays for it from now on.
+
+        If so this is noted: this session's journals say nothing of the agreement any more.
+        """
+        held = self._of_agreement.get(agreement_id, self._own)
+        if held is None:
+            return False
+        own = {journal.path for journal in (self._own, *self._taken_over.values()) if journal is not None}
+        others = (read_journal(path) for path in journals_of(held.record.owner) if path not in own)
+        if not any(other is not None and agreement_id in other.open for other in others):
+            return False
+        held.write("agreement ended", id=agreement_id)
+        held.write("invoice answered", agreement=agreement_id, paid="0")
+        return True
 
     def leave_allocation(self, allocation_id: str) -> None:
         """Note that this session ends and leaves its allocation to the journals that need it."""

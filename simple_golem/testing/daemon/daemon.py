@@ -149,7 +149,10 @@ class Daemon:
     def leftovers(self) -> list[str]:
         """List what a requestor has not ended."""
         with self.world.lock:
-            open_agreements = [one for one in self.agreements.all() if one.is_open]
+            # One that is not confirmed binds nobody: its provider does not know of it, and it expires.
+            open_agreements = [
+                one for one in self.agreements.all() if one.is_open and one.state != "Proposal"
+            ]
             alive = [one for one in self.activities.all() if one.is_alive]
             return [
                 *(f"demand {one.demand_id}" for one in self.market.alive()),

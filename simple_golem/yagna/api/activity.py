@@ -6,15 +6,21 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+import tenacity
+
 from ...background.cancellation import Scope
-from ...errors import YagnaError
+from ...errors import NoDaemon, YagnaError
 from ..transport.event_stream import RuntimeEvent, runtime_events
 from ..transport.http import NO_BODY, Http
-from ..transport.retry import Repeat
+from ..transport.retry import Repeat, is_unsure
 from ..values import ActivityStatus
 
 # The daemon sends a `ping` in an event stream each 15 seconds; after this silence the connection is broken.
 _STREAM_SILENCE_SECONDS = 40.0
+# The daemon gave up waiting for the provider, and has told it so.
+_NOT_IN_TIME = 408
+# How long an activity is looked for whose answer was lost.
+_LOOK_SECONDS = 1.0
 
 
 class ActivityApi:
@@ -25,18 +31,46 @@ class ActivityApi:
     def create(self, agreement_id: str, *, timeout: float, scope: Scope | None = None) -> str:
         """`POST /activity`: blocks up to `timeout` seconds for the provider; returns the activity's id.
 
-        Never repeated: an activity whose answer was lost can't be found again.
+        An agreement gets one activity. If the answer was lost it is looked up, and the error is raised where
+        the daemon does not know it: the provider may have created it all the same, and ends it with the
+        agreement.
         """
-        activity: str = self._call(
-            "POST",
-            "/activity",
-            body=agreement_id,
-            params={"timeout": timeout},
-            timeout=timeout,
-            scope=scope,
-            repeat=Repeat.UNSENT,
-        )
+        try:
+            activity: str = self._call(
+                "POST",
+                "/activity",
+                body=agreement_id,
+                params={"timeout": timeout},
+                timeout=timeout,
+                scope=scope,
+                repeat=Repeat.UNSENT,
+            )
+        except YagnaError as error:
+            if not is_unsure(error) or error.status == _NOT_IN_TIME:
+                raise
+            found = self._find(agreement_id, scope)
+            if found is None:
+                raise
+            return found
         return activity
+
+    def _find(self, agreement_id: str, scope: Scope | None) -> str | None:
+        """The activity of an agreement; blocks for a second at most until the daemon knows it."""
+        waiter = scope if scope is not None else Scope()
+
+        def sleep(pause: float) -> None:
+            waiter.wait(pause)
+
+        looking = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda found: not found)
+            | tenacity.retry_if_exception_type((YagnaError, NoDaemon)),
+            stop=tenacity.stop_after_delay(_LOOK_SECONDS),
+            wait=tenacity.wait_exponential(multiplier=0.05),
+            sleep=sleep,
+            retry_error_callback=lambda state: [],
+        )
+        found: list[str] = looking(self.of_agreement, agreement_id, scope=scope, repeat=Repeat.NEVER)
+        return found[0] if found else None
 
     def destroy(self, activity_id: str, *, timeout: float, scope: Scope | None = None) -> None:
         """`DELETE /activity/{id}`: blocks up to `timeout` seconds until the provider has ended it.
@@ -116,9 +150,12 @@ class ActivityApi:
             self._http.stream(url, accept="text/event-stream", silence=_STREAM_SILENCE_SECONDS, scope=scope)
         )
 
-    def of_agreement(self, agreement_id: str, *, scope: Scope | None = None) -> list[str]:
+    def of_agreement(
+        self, agreement_id: str, *, scope: Scope | None = None, repeat: Repeat = Repeat.SAFE
+    ) -> list[str]:
         """`GET /activity?agreementId=`: the ids of an agreement's activities."""
-        return list(self._call("GET", "/activity", params={"agreementId": agreement_id}, scope=scope))
+        params = {"agreementId": agreement_id}
+        return list(self._call("GET", "/activity", params=params, scope=scope, repeat=repeat))
 
     def state(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...background.cancellation import Scope
+from ...errors import YagnaError
 from ..transport.http import Http
 from ..transport.retry import Repeat
 
@@ -33,25 +35,30 @@ class GsbApi:
     ) -> str:
         """`POST /services`: register a service at an address of the bus; returns the id of the service.
 
-        The daemon keeps the requests for it until the WebSocket is open.
+        The daemon keeps the requests for it until the WebSocket is open. An address that is registered
+        already is no error: the answer to an earlier try was lost.
         """
         body = {"listen": {"on": address, "components": list(components)}}
-        answer = self._http.request(
-            "POST",
-            f"{self._url}/services",
-            body=body,
-            timeout=_DAEMON_SECONDS,
-            scope=scope,
-            repeat=repeat,
-        )
-        return str(answer["servicesId"])
+        try:
+            self._http.request(
+                "POST",
+                f"{self._url}/services",
+                body=body,
+                timeout=_DAEMON_SECONDS,
+                scope=scope,
+                repeat=repeat,
+            )
+        except YagnaError as error:
+            if error.status != 400 or "Duplicated service address" not in error.detail:
+                raise
+        return service_id(address)
 
     def withdraw(
         self, services_id: str, *, within: float = _DAEMON_SECONDS, scope: Scope | None = None
     ) -> None:
         """`DELETE /services/{id}`: take a service off the bus; calls under way fail at once.
 
-        Blocks for `within` seconds at most, and makes one try.
+        Blocks for `within` seconds, or little more.
         """
         self._http.request(
             "DELETE",
@@ -59,7 +66,7 @@ class GsbApi:
             timeout=within,
             margin=0.0,
             scope=scope,
-            repeat=Repeat.NEVER,
+            within=within,
             done=(400, 404),
         )
 
@@ -73,3 +80,8 @@ class GsbApi:
         from ..service_bus.gsb_socket import GsbSocket
 
         return GsbSocket(f"{self._http.api_url}{self._url}/services/{services_id}", self._app_key)
+
+
+def service_id(address: str) -> str:
+    """The daemon's id of a service at an address of the bus."""
+    return base64.urlsafe_b64encode(address.encode()).decode().rstrip("=")

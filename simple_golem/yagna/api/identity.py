@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...background.cancellation import Scope
 from ..transport.http import Http
-from ..transport.retry import Repeat
+from ..transport.retry import RESTART_SECONDS, Repeat
 from ..values import Identity
 
 
@@ -12,6 +12,13 @@ class IdentityApi:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def me(self, *, scope: Scope | None = None, repeat: Repeat = Repeat.NEVER) -> Identity:
+    def me(
+        self,
+        *,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.SAFE,
+        within: float = RESTART_SECONDS,
+    ) -> Identity:
         """`GET /me`: the identity of the app key; the fastest check of the daemon and the key."""
-        return Identity.from_wire(self._http.request("GET", "/me", scope=scope, repeat=repeat))
+        answer = self._http.request("GET", "/me", scope=scope, repeat=repeat, within=within)
+        return Identity.from_wire(answer)

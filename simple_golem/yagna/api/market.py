@@ -10,8 +10,16 @@ from ...background.cancellation import Scope
 from ...errors import YagnaError
 from ...model.base.wire_time import format_time
 from ..transport.http import NO_BODY, Http
-from ..transport.retry import Repeat
-from ..values import Agreement, AgreementEvent, Approval, MarketEvent, market_event, reason_message
+from ..transport.retry import Repeat, is_unsure
+from ..values import (
+    Agreement,
+    AgreementEvent,
+    AgreementState,
+    Approval,
+    MarketEvent,
+    market_event,
+    reason_message,
+)
 
 _GONE = (404, 410)
 
@@ -47,8 +55,8 @@ class MarketApi:
     ) -> list[MarketEvent]:
         """`GET /demands/{id}/events`: blocks up to `timeout` seconds for one or more events.
 
-        Each event is returned only once, so the request is not repeated. Raises a `YagnaError` of status 404
-        when the demand does not exist any more.
+        Each event is returned only once, so the request is not repeated once the daemon may have it. Raises a
+        `YagnaError` of status 404 when the demand does not exist any more.
         """
         params = {"timeout": timeout, "maxEvents": max_events}
         answer = self._call(
@@ -57,7 +65,7 @@ class MarketApi:
             params=params,
             timeout=timeout,
             scope=scope,
-            repeat=Repeat.NEVER,
+            repeat=Repeat.UNSENT,
         )
         return [market_event(wire) for wire in answer]
 
@@ -69,17 +77,25 @@ class MarketApi:
         constraints: str,
         *,
         scope: Scope | None = None,
-    ) -> str:
-        """`POST /demands/{id}/proposals/{id}`: answer a proposal; returns the id of the new one."""
-        counter: str = self._call(
-            "POST",
-            f"/demands/{demand_id}/proposals/{proposal_id}",
-            body={"properties": dict(properties), "constraints": constraints},
-            timeout=60.0,
-            scope=scope,
-            repeat=Repeat.UNSENT,
-        )
-        return counter
+    ) -> str | None:
+        """`POST /demands/{id}/proposals/{id}`: answer a proposal; returns the id of the new one.
+
+        Returns None if the proposal was answered, but the id was lost with the daemon's reply.
+        """
+        path = f"/demands/{demand_id}/proposals/{proposal_id}"
+        body = {"properties": dict(properties), "constraints": constraints}
+
+        def call(repeat: Repeat, done: tuple[int, ...] = ()) -> Any:
+            return self._call("POST", path, body=body, timeout=60.0, scope=scope, repeat=repeat, done=done)
+
+        try:
+            answer = call(Repeat.UNSENT)
+        except YagnaError as error:
+            if not is_unsure(error):
+                raise
+            # A proposal can be answered once: 410 says that this was done.
+            answer = call(Repeat.SAFE, done=(410,))
+        return answer if isinstance(answer, str) else None
 
     def reject(self, demand_id: str, proposal_id: str, reason: str, *, scope: Scope | None = None) -> None:
         """`POST …/proposals/{id}/reject`."""
@@ -95,10 +111,23 @@ class MarketApi:
     # agreements
 
     def create_agreement(self, proposal_id: str, valid_to: datetime, *, scope: Scope | None = None) -> str:
-        """`POST /agreements`; returns the agreement's id."""
+        """`POST /agreements`; returns the agreement's id.
+
+        Its provider does not know of it before `confirm`; if that does not follow, it expires at `valid_to`.
+        """
         body = {"proposalId": proposal_id, "validTo": format_time(valid_to)}
         agreement: str = self._call("POST", "/agreements", body=body, scope=scope, repeat=Repeat.UNSENT)
         return agreement
+
+    def find_unconfirmed(
+        self, provider_id: str, valid_to: datetime, *, scope: Scope | None = None
+    ) -> str | None:
+        """The id of an agreement that was created; None if there is none with exactly this `valid_to`."""
+        for row in self.agreements(state=AgreementState.PROPOSAL.value, scope=scope):
+            agreement = self.agreement(row["id"], scope=scope)
+            if (agreement.provider_id, agreement.valid_to) == (provider_id, valid_to):
+                return agreement.agreement_id
+        return None
 
     def confirm(self, agreement_id: str, app_session_id: str, *, scope: Scope | None = None) -> None:
         """`POST /agreements/{id}/confirm`: send it to the provider."""
@@ -133,12 +162,17 @@ class MarketApi:
         return Approval.APPROVED, ""
 
     def cancel(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> bool:
-        """`POST /agreements/{id}/cancel`; False if the provider has already answered."""
+        """`POST /agreements/{id}/cancel`; False if the provider has already answered.
+
+        One that was not confirmed needs no end: its provider does not know of it, and it expires by itself.
+        """
         try:
             self._call("POST", f"/agreements/{agreement_id}/cancel", body={"message": reason}, scope=scope)
         except YagnaError as error:
             if error.status == 410:
                 return False
+            if error.status == 500 and f"[P-{agreement_id}] not found" in error.detail:
+                return True
             raise
         return True
 

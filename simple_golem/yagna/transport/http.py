@@ -19,7 +19,7 @@ from ...background.forks import current_process, refuse_in_child
 from ...errors import BadAppKey, NoDaemon, YagnaError
 from .abandonable import AbandonableAdapter, abandonable
 from .daemon_clock import DaemonClock
-from .retry import Repeat, retrying
+from .retry import RESTART_SECONDS, Repeat, retrying
 
 CONNECT_SECONDS = 3.0
 # The daemon may answer later than its `timeout`: one second later for activities, more under load.
@@ -63,6 +63,7 @@ class Http:
         margin: float = _ANSWER_MARGIN_SECONDS,
         scope: Scope | None = None,
         repeat: Repeat = Repeat.SAFE,
+        within: float = RESTART_SECONDS,
         done: tuple[int, ...] = (),
     ) -> Any:
         """Make one request, repeated as `repeat` allows, and return what the daemon answered.
@@ -75,7 +76,8 @@ class Http:
             timeout: seconds that the daemon itself may take to answer.
             margin: seconds after that until the request fails.
             scope: cancelling it abandons the request at once.
-            repeat: which errors lead to a repetition, for 30 seconds at most.
+            repeat: which errors lead to a repetition.
+            within: seconds after which a failed request is not repeated any more.
             done: further statuses that mean success, such as 410 for a DELETE.
 
         Returns:
@@ -88,7 +90,7 @@ class Http:
             ScopeEnded: `scope` was cancelled.
         """
         prepared = self._prepare(method, self._full_url(url, params), body)
-        for attempt in retrying(repeat, scope):
+        for attempt in retrying(repeat, scope, within):
             with attempt:
                 if scope is not None:
                     scope.check()
@@ -185,7 +187,11 @@ class Http:
         """The JSON of an answer; each status that means no success is an error."""
         status = answer.status_code
         if 200 <= status < 300 or status in done:
-            return _decoded(answer)
+            try:
+                return _value_of(answer)
+            except ValueError as error:
+                path = self._path(answer.request)
+                raise YagnaError(str(answer.request.method), path, None, str(error)) from error
         if status == 401:
             raise BadAppKey(
                 f"the daemon at {self.api_url} does not know this app key ({_message(answer)}): "
@@ -215,12 +221,23 @@ def _never_connected(error: requests.exceptions.RequestException) -> bool:
 
 
 def _decoded(answer: requests.Response) -> Any:
+    """The JSON of a body; other text as it is, and None for an empty body."""
     if not answer.content:
         return None
     try:
         return json.loads(answer.content)
     except ValueError:
         return answer.text
+
+
+def _value_of(answer: requests.Response) -> Any:
+    """The same of a success; raises ValueError where JSON was cut off, or a page came in its place."""
+    kind = answer.headers.get("Content-Type", "")
+    if "html" in kind:
+        raise ValueError(f"a page came in place of the daemon's answer: {answer.text[:100]}")
+    if "json" in kind and answer.content:
+        return json.loads(answer.content)
+    return _decoded(answer)
 
 
 # Fields of a problem description that its text does not mention.

@@ -1,5 +1,7 @@
 """When a request to the daemon is repeated: four policies, by the effect that a repetition could have.
 
+What must not be made twice is looked for after a lost answer, and made again if it isn't there: `made_once`.
+
 tenacity does the repeating; each pause between two tries ends at once when the request's scope is cancelled.
 """
 
@@ -7,17 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import TypeVar
 
 import tenacity
 
 from ...background.cancellation import Scope
 from ...errors import NoDaemon, YagnaError
 
+T = TypeVar("T")
 # A daemon that is restarted answers again within some seconds; after this time, requests fail.
 RESTART_SECONDS = 30.0
 
 _WAIT = tenacity.wait_exponential(multiplier=0.05, max=2.0) + tenacity.wait_random(0, 0.05)
-_PASSING_STATUSES = (408, 502, 503, 504)
+# The daemon itself never answers so: something in front of it has too much to do, and passes nothing on.
+_REFUSED_STATUSES = (429, 503)
+# Something in front of the daemon got no answer of it.
+_UNANSWERED_STATUSES = (502, 504)
+_PASSING_STATUSES = (408, *_REFUSED_STATUSES, *_UNANSWERED_STATUSES)
 _PASSING_MESSAGES = ("GSB error", "database is locked", "endpoint address not found")
 
 
@@ -26,7 +34,7 @@ class Repeat(Enum):
 
     SAFE = "a repetition changes nothing: it is repeated during a restart of the daemon"
     UNANSWERED = "a repetition changes nothing, but each answer is final: it is repeated without one"
-    UNSENT = "it must not be done twice: it is repeated only if it can't have reached the daemon"
+    UNSENT = "it must not be done twice: it is repeated only if the daemon can't have begun it"
     NEVER = "it is not repeated: the caller decides"
 
 
@@ -52,14 +60,46 @@ def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECON
     )
 
 
-def was_not_sent(error: BaseException) -> bool:
-    """Whether the request can't have reached the daemon."""
-    return isinstance(error, NoDaemon)
+def made_once(
+    make: Callable[[], T], find: Callable[[], T | None], scope: Scope | None, seconds: float = RESTART_SECONDS
+) -> T:
+    """Make something that must not be made twice, through lost answers.
+
+    Args:
+        make: makes it, by one request.
+        find: looks for it where the answer was lost; returns None if it was not made.
+        scope: cancelling it ends the pauses.
+        seconds: after this time, the last error is raised.
+
+    Returns:
+        What `make` or `find` has returned.
+    """
+
+    def make_or_find() -> T:
+        try:
+            return make()
+        except YagnaError as error:
+            if not is_unsure(error):
+                raise
+            found = find()
+            if found is None:
+                raise
+            return found
+
+    making: T = retrying(Repeat.SAFE, scope, seconds)(make_or_find)
+    return making
+
+
+def was_not_begun(error: BaseException) -> bool:
+    """Whether the daemon can't have begun to carry the request out."""
+    return isinstance(error, NoDaemon) or (
+        isinstance(error, YagnaError) and error.status in _REFUSED_STATUSES
+    )
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether the error is likely to disappear by itself within seconds."""
-    if was_not_sent(error):
+    if isinstance(error, NoDaemon):
         return True
     if not isinstance(error, YagnaError):
         return False
@@ -68,14 +108,21 @@ def is_passing(error: BaseException) -> bool:
     return error.status == 500 and any(message in error.detail for message in _PASSING_MESSAGES)
 
 
+def is_unsure(error: BaseException) -> bool:
+    """Whether the daemon may have carried the request out all the same."""
+    return is_passing(error) and not was_not_begun(error)
+
+
 def was_not_answered(error: BaseException) -> bool:
-    """Whether there was no answer, so that nobody knows what the daemon did."""
-    return was_not_sent(error) or (isinstance(error, YagnaError) and error.status is None)
+    """Whether the daemon gave no answer, so that nobody knows what it did."""
+    if was_not_begun(error):
+        return True
+    return isinstance(error, YagnaError) and (error.status is None or error.status in _UNANSWERED_STATUSES)
 
 
 _REPEATED_AFTER: Mapping[Repeat, Callable[[BaseException], bool]] = {
     Repeat.SAFE: is_passing,
     Repeat.UNANSWERED: was_not_answered,
-    Repeat.UNSENT: was_not_sent,
+    Repeat.UNSENT: was_not_begun,
     Repeat.NEVER: lambda error: False,
 }

@@ -16,8 +16,13 @@ from tests.unit.conftest import eventually
 
 
 @pytest.fixture
-def demands(workers: WorkerPool, scope: Scope) -> PublishedDemands:
-    return PublishedDemands(workers, scope)
+def left() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def demands(yagna: Yagna, workers: WorkerPool, scope: Scope, left: list[str]) -> PublishedDemands:
+    return PublishedDemands(yagna, "s1", workers, scope, on_left=lambda: left.append("a demand"))
 
 
 def test_all_demands_are_withdrawn_and_no_other_is_published(

@@ -28,13 +28,6 @@ def test_the_identity_behind_the_key_is_read(daemon: responses.RequestsMock, yag
     assert yagna.identity.me() == Identity("0x1", "", "manager")
 
 
-def test_the_presence_of_a_daemon_is_checked_once(daemon: responses.RequestsMock, yagna: Yagna) -> None:
-    daemon.get(f"{API}/me", status=502)
-    with pytest.raises(YagnaError):
-        yagna.identity.me()
-    assert len(daemon.calls) == 1
-
-
 def test_apis_may_live_elsewhere(daemon: responses.RequestsMock) -> None:
     elsewhere = "http://elsewhere.test:1"
     client = Yagna(
@@ -76,10 +69,8 @@ def test_an_error_of_a_service_on_the_bus_is_an_error(daemon: responses.Requests
 DO_ONCE: dict[str, Callable[[Yagna], object]] = {
     "publish_demand": lambda yagna: yagna.market.publish_demand({}, "()"),
     "demand_events": lambda yagna: yagna.market.demand_events("d1", timeout=0),
-    "counter": lambda yagna: yagna.market.counter("d1", "p1", {}, "()"),
     "create_agreement": lambda yagna: yagna.market.create_agreement("p1", NOON),
     "confirm": lambda yagna: yagna.market.confirm("a1", "s1"),
-    "create": lambda yagna: yagna.activity.create("a1", timeout=1.0),
     "execute": lambda yagna: yagna.activity.execute("act1", [{"deploy": {}}]),
     "allocate": lambda yagna: yagna.payment.allocate(Decimal(1), "erc20-hoodi-tglm", NOON),
     "bridge": lambda yagna: yagna.bridge.call("local/identity/CreateGenerated", {}),

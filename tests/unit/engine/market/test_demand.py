@@ -13,6 +13,7 @@ from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread, WorkerPool
 from simple_golem.engine.market.chooser import Chooser
 from simple_golem.engine.market.demand import Demand
+from simple_golem.engine.market.demand_properties import PUBLICATION_MARK
 from simple_golem.engine.market.providers import Providers
 from simple_golem.errors import OutOfBudget
 from simple_golem.model.events import (
@@ -72,7 +73,10 @@ def dear(market: FakeMarket, yagna: Yagna, workers: WorkerPool, scope: Scope) ->
 
 
 def test_a_demand_is_published_as_it_was_given(daemon: responses.RequestsMock, demand: Demand) -> None:
-    assert posted(daemon, DEMANDS) == [{"properties": {"mine": 1, **ENDS}, "constraints": "(x=1)"}]
+    (body,) = posted(daemon, DEMANDS)
+    assert isinstance(body, dict)
+    assert body.pop("properties").keys() == {"mine", *ENDS, PUBLICATION_MARK}
+    assert body == {"constraints": "(x=1)"}
     assert (demand.published, demand.closed, demand.finished) == (True, False, False)
 
 

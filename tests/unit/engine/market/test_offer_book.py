@@ -207,7 +207,7 @@ def test_the_first_of_the_queue_is_told_of_each_change_and_the_others_wait(book:
             change()
             assert told()
         assert not second.is_set()
-        assert book.take_best(second) == Pause(None)
+        assert book.take_best(second) == Pause(None, is_first=False)
         assert isinstance(book.take_best(first), Proposal)
 
 

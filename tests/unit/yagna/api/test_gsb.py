@@ -236,12 +236,14 @@ def test_a_service_is_published_and_withdrawn(yagna: Yagna, daemon: responses.Re
     body = {"listen": {"on": "/public/gftp/x", "components": ["GetChunk"]}}
     daemon.post(
         f"{API}/gsb-api/v1/services",
-        json={**body, "servicesId": "L3B1"},
+        json={**body, "servicesId": "L3B1YmxpYy9nZnRwL3g"},
         status=201,
         match=[responses.matchers.json_params_matcher(body)],
     )
-    daemon.delete(f"{API}/gsb-api/v1/services/L3B1", json=None)
-    daemon.delete(f"{API}/gsb-api/v1/services/L3B1", status=404, json={"message": "no such service"})
+    daemon.delete(f"{API}/gsb-api/v1/services/L3B1YmxpYy9nZnRwL3g", json=None)
+    daemon.delete(
+        f"{API}/gsb-api/v1/services/L3B1YmxpYy9nZnRwL3g", status=404, json={"message": "no such service"}
+    )
     services_id = yagna.gsb.publish("/public/gftp/x", ["GetChunk"])
     yagna.gsb.withdraw(services_id)
     yagna.gsb.withdraw(services_id)  # what is gone is gone

@@ -121,11 +121,32 @@ def test_a_whole_url_is_used_as_it_is(serve: Serve, connect: Connect) -> None:
         (b'"text"', "text"),
         (b"null", None),
         (b"", None),
-        (b"plain words", "plain words"),
     ],
 )
 def test_an_answer_is_decoded(serve: Serve, connect: Connect, sent: bytes, read: object) -> None:
     assert connect(serve(answer(200, sent))).request("GET", "/x") == read
+
+
+def test_plain_text_is_an_answer_as_it_is(serve: Serve, connect: Connect) -> None:
+    assert connect(serve(answer(200, b"plain words", "text/plain"))).request("GET", "/x") == "plain words"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        (b'{"a": [1, 2', "application/json"),
+        (b'"tex', "application/json"),
+        (b"<html>wait</html>", "text/html"),
+    ],
+)
+def test_an_answer_that_was_cut_or_is_none_of_the_daemons_is_no_answer(
+    serve: Serve, connect: Connect, sent: bytes, kind: str
+) -> None:
+    broken = answer(200, sent, kind)
+    assert connect(serve(broken, answer(200, "whole"))).request("GET", "/x") == "whole"
+    with pytest.raises(YagnaError) as caught:
+        connect(serve(broken)).request("GET", "/x", repeat=Repeat.NEVER)
+    assert caught.value.status is None
 
 
 def test_a_status_that_means_done_is_success(serve: Serve, connect: Connect) -> None:

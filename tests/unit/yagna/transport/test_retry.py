@@ -10,7 +10,7 @@ import pytest
 from simple_golem.background.cancellation import ScopeEnded
 from simple_golem.errors import NoDaemon, YagnaError
 from simple_golem.yagna.transport.http import Http
-from simple_golem.yagna.transport.retry import Repeat, retrying
+from simple_golem.yagna.transport.retry import Repeat, made_once, retrying
 from tests.helpers.loopback import Behaviour, Loopback, answer, hang_up
 from tests.unit.yagna.conftest import Impatient
 
@@ -62,8 +62,8 @@ def test_requests_that_must_not_be_repeated_are_not(
 
 @pytest.mark.parametrize(
     ("behaviour", "status"),
-    [(hang_up, None), (answer(502), 502), (answer(503), 503), (LOCKED, 500)],
-    ids=["lost", "502", "503", "locked"],
+    [(hang_up, None), (answer(502), 502), (answer(504), 504), (LOCKED, 500)],
+    ids=["lost", "502", "504", "locked"],
 )
 def test_requests_that_may_have_been_carried_out_are_not_repeated(
     serve: Serve, connect: Connect, impatient: Impatient, behaviour: Behaviour, status: int | None
@@ -74,6 +74,14 @@ def test_requests_that_may_have_been_carried_out_are_not_repeated(
     assert caught.value.status == status
     assert len(server.received) == 1
     assert impatient.pauses == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_was_not_passed_on_is_done_later(
+    serve: Serve, connect: Connect, impatient: Impatient, status: int
+) -> None:
+    server = serve(answer(status), answer(200, "done"))
+    assert connect(server).request("POST", "/exec", body={}, scope=impatient, repeat=Repeat.UNSENT) == "done"
 
 
 def test_a_lost_answer_on_a_used_connection_is_not_asked_for_twice(
@@ -145,3 +153,55 @@ def test_the_repeating_ends_with_its_time_and_the_last_error(impatient: Impatien
         retrying(Repeat.SAFE, impatient, seconds=0.05)(refused)
     assert 2 <= len(tries) <= 4
     assert str(caught.value) == f"try {len(tries)}"
+
+
+# --- what must not be made twice --------------------------------------------------------------------
+
+
+class Thing:
+    """Something that is made by a request; the answers say what becomes of it."""
+
+    def __init__(self, *errors: Exception, made: bool) -> None:
+        self.errors = list(errors)
+        self.made = made
+        self.asked: list[str] = []
+
+    def make(self) -> str:
+        self.asked.append("make")
+        if self.errors:
+            raise self.errors.pop(0)
+        return "made"
+
+    def find(self) -> str | None:
+        self.asked.append("find")
+        return "found" if self.made else None
+
+
+def lost(status: int | None = None) -> YagnaError:
+    return YagnaError("POST", "/x", status, "lost")
+
+
+@pytest.mark.parametrize("status", [None, 502, 504])
+def test_what_was_made_is_found_after_a_lost_answer(impatient: Impatient, status: int | None) -> None:
+    thing = Thing(lost(status), made=True)
+    assert made_once(thing.make, thing.find, impatient) == "found"
+    assert thing.asked == ["make", "find"]
+
+
+def test_what_was_not_made_is_made_again(impatient: Impatient) -> None:
+    thing = Thing(lost(), lost(), made=False)
+    assert made_once(thing.make, thing.find, impatient) == "made"
+    assert thing.asked == ["make", "find", "make", "find", "make"]
+
+
+def test_what_was_not_begun_is_made_again_without_a_look(impatient: Impatient) -> None:
+    thing = Thing(NoDaemon("away"), lost(503), made=True)
+    assert made_once(thing.make, thing.find, impatient) == "made"
+    assert thing.asked == ["make", "make", "make"]
+
+
+def test_what_is_refused_is_not_looked_for(impatient: Impatient) -> None:
+    thing = Thing(lost(400), made=True)
+    with pytest.raises(YagnaError, match="400"):
+        made_once(thing.make, thing.find, impatient)
+    assert thing.asked == ["make"]
