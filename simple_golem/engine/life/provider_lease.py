@@ -82,7 +82,7 @@ class ProviderLease:
             )
         finally:
             if life.agreement is None:
-                demand.not_agreed()
+                demand.proposal_lost()
                 session.agreements.not_made(proposal.issuer_id, failed=not life.stop.cancelled)
         if life.agreement is not None:
             demand.agreed()

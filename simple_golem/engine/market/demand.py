@@ -166,9 +166,10 @@ class Demand:
 
     # --- lost proposals --------------------------------------------------------------------------------
 
-    def not_agreed(self) -> None:
-        """Note that a provider's answer was used up without an agreement."""
+    def proposal_lost(self) -> None:
+        """Note that a proposal was lost, or was used up without an agreement."""
         self._renewal.proposal_lost()
+        self.offers.look_again()
 
     def agreed(self) -> None:
         """Note that an agreement was made."""
@@ -201,7 +202,7 @@ class Demand:
             return
         except GolemError as error:
             logger.debug("the demand %s could not be renewed: %s", demand_id, error)
-            self._renewal.proposal_lost()
+            self.proposal_lost()
 
     def counter_best_offers(self) -> None:
         """Counter the best offers, as many as are needed now; does not block."""
@@ -249,7 +250,7 @@ class Demand:
             self._publish_again()
             return
         if not was_not_begun(error):
-            self._renewal.proposal_lost()
+            self.proposal_lost()
         self._yagna.absence.failed(self, error)
         self._withdrawn.wait(_RETRY_SECONDS)
 
@@ -314,7 +315,7 @@ class Demand:
         except GolemError as error:
             logger.debug("the proposal %s could not be countered: %s", proposal.proposal_id, error)
             self.offers.turned_down(proposal.issuer_id, f"could not be answered: {error}")
-            self._renewal.proposal_lost()
+            self.proposal_lost()
             return
         if counter_id is not None:
             self.offers.countered(proposal.issuer_id, counter_id)

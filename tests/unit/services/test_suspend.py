@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simple_golem import Golem, Run, SuspendedInstance
+from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, WaitTimeout
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import (
@@ -36,9 +38,16 @@ def kinds(fake: FakeYagna) -> list[str]:
 
 
 def end_it_after_the_clean_up_has_looked(fake: FakeYagna, suspended: SuspendedInstance) -> None:
-    """A session looks, when it is opened, whether what is suspended has ended: that is another test."""
+    """A session looks, when it is opened, whether what is suspended has ended: that is another test.
+
+    The first look is that of the session before it, at its end.
+    """
     path = f"/agreements/{suspended.agreement_id}"
-    fake.wait_for(lambda: any(one.method == "GET" and one.path.endswith(path) for one in list(fake.requests)))
+
+    def looks() -> int:
+        return sum(one.method == "GET" and one.path.endswith(path) for one in list(fake.requests))
+
+    fake.wait_for(lambda: looks() >= 2)
     next(one for one in fake.providers if one.agreements).terminate_agreement()
 
 
@@ -219,3 +228,24 @@ def test_a_journal_that_is_not_there_any_more_does_not_keep_it_from_being_resume
         provider = next(one for one in fake.providers if one.commands)
         assert "/bin/count" in programs(provider)
     assert golem.cost.amount > 0
+
+
+@pytest.mark.parametrize("first_ends_first", [True, False])
+def test_what_another_session_resumes_while_the_first_is_open_keeps_nothing_of_the_first(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first_ends_first: bool
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    # The journal of a session that lives is not waited for.
+    monkeypatch.setattr(SessionJournals.__init__, "__defaults__", (0.05,))
+    first, second = Golem(1).open(), Golem(1).open()
+    suspended = started(first, Counter).suspend(SECONDS)
+    (instance,) = second.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+    if first_ends_first:
+        first.close()
+        assert kinds(fake).count("allocation") == 1
+        assert instance.execute(Run("/bin/true")).success
+    second.close()
+    first.close()
+    assert fake.leftovers() == []
+    assert second.cost.amount > 0
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == []

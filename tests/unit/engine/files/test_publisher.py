@@ -20,6 +20,10 @@ from simple_golem.engine.files.publisher import FilePublisher
 from simple_golem.errors import NoDaemon, YagnaError
 from simple_golem.yagna.service_bus.gsb_call import GsbRequest
 from simple_golem.yagna.transport.socket_lost import SocketLost
+
+
+from simple_golem.yagna.api.gsb import service_id
+from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
 from tests.unit.conftest import eventually
 
 
@@ -297,3 +301,47 @@ def test_closing_closes_every_websocket(bus: Bus) -> None:
     assert publisher.close(5)
     assert bus.carriers[0].closed
     assert publisher.withdraw(file)
+
+
+class LossyBus(Bus):
+    """Its answers to publications are lost; they are carried out at once, or after the first withdrawal."""
+
+    def __init__(self, error: Exception, *, late: bool) -> None:
+        super().__init__()
+        self._error = error
+        self._is_late = late
+        self._address = ""
+
+    def publish(self, address: str, _components: Any, **_how: Any) -> str:
+        self._address = address
+        if not self._is_late:
+            self._carry_out()
+        raise self._error
+
+    def withdraw(self, services_id: str, **_how: Any) -> None:
+        super().withdraw(services_id)
+        if self._is_late:
+            self._is_late = False
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        self.services[service_id(self._address)] = self._address
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [ScopeEnded("stopped"), YagnaError("POST", "/services", None, "reset")],
+    ids=["a stop", "a lost answer"],
+)
+def test_a_publication_that_is_given_up_half_way_leaves_nothing_on_the_bus(
+    error: Exception, late: bool
+) -> None:
+    bus = LossyBus(error, late=late)
+    me = SimpleNamespace(node_id="0xme")
+    yagna: Any = SimpleNamespace(gsb=bus, identity=SimpleNamespace(me=lambda scope: me))
+    publisher = FilePublisher(yagna)
+    with pytest.raises(type(error)):
+        publisher.publish(source(), Scope())
+    assert bus.services == {}
+    assert publisher.close(5)

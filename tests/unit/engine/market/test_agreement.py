@@ -272,3 +272,72 @@ def test_why_there_is_no_agreement_is_an_event(
         maker.make(draft("p1"), "Hello-1", scope, release, ignored)
     assert [type(one) for one in events] == [AgreementNotMade, AgreementMade]
     assert "Rejected" in str(events[0])
+
+
+def unconfirmed(daemon: responses.RequestsMock, provider: str, valid_to: str | None = None) -> None:
+    """The daemon lists an agreement that was created; valid until what was asked for, if nothing is said."""
+    daemon.get(f"{API}{AGREEMENTS}", json=[{"id": "a1", "role": "Requestor"}])
+
+    def read(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        (body, *_) = posted(daemon, AGREEMENTS)
+        assert isinstance(body, dict)
+        wire = {
+            "agreementId": "a1",
+            "state": "Proposal",
+            "offer": {"providerId": provider, "properties": {}},
+            "demand": {"requestorId": "0xreq", "properties": {}},
+            "validTo": valid_to or body["validTo"],
+            "timestamp": "2026-01-31T11:00:00Z",
+        }
+        return 200, {}, json.dumps(wire)
+
+    daemon.add_callback(responses.GET, f"{API}{AGREEMENTS}/a1", read)
+
+
+def test_an_agreement_whose_answer_was_lost_is_found_by_its_mark(
+    daemon: responses.RequestsMock, yagna: Yagna, scope: Scope, release: Scope
+) -> None:
+    daemon.post(f"{API}{AGREEMENTS}", body=LOST)
+    unconfirmed(daemon, "p1")
+    said(daemon, "confirm", 204)
+    said(daemon, "wait", 204)
+    agreement = AgreementMaker(yagna, "s1", EventDispatcher().emit).make(
+        draft("p1"), "Hello-1", scope, release
+    )
+    assert agreement is not None
+    assert agreement.agreement_id == "a1"
+    assert calls(daemon) == ["agreements", "agreements", "a1", "confirm", "wait"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "valid_to"), [("p2", None), ("p1", "2026-01-31T12:00:00Z")], ids=["provider", "time"]
+)
+def test_the_agreement_of_somebody_else_is_not_taken(
+    daemon: responses.RequestsMock,
+    yagna: Yagna,
+    scope: Scope,
+    release: Scope,
+    provider: str,
+    valid_to: str | None,
+) -> None:
+    daemon.post(f"{API}{AGREEMENTS}", body=LOST)
+    daemon.post(f"{API}{AGREEMENTS}", json="a2")
+    unconfirmed(daemon, provider, valid_to)
+    for step in ("confirm", "wait"):
+        daemon.post(f"{API}{AGREEMENTS}/a2/{step}", status=204)
+    agreement = AgreementMaker(yagna, "s1", EventDispatcher().emit).make(
+        draft("p1"), "Hello-1", scope, release
+    )
+    assert agreement is not None
+    assert agreement.agreement_id == "a2"
+
+
+def test_a_confirmation_that_did_not_arrive_is_sent_again(
+    daemon: responses.RequestsMock, maker: AgreementMaker, scope: Scope, release: Scope
+) -> None:
+    daemon.post(f"{API}{AGREEMENTS}/a1/confirm", body=LOST)
+    said(daemon, "confirm", 204)
+    state_is(daemon, "Proposal")
+    said(daemon, "wait", 204)
+    assert maker.make(draft("p1"), "Hello-1", scope, release) is not None
+    assert calls(daemon) == ["agreements", "confirm", "a1", "confirm", "wait"]

@@ -316,3 +316,22 @@ def test_a_demand_that_is_published_again_begins_with_an_empty_book(book: Book) 
         assert book.next_to_counter() == []
     assert book.drafts() == {}
     assert book.summary().seen == 2
+
+
+def test_there_is_hope_while_somebody_can_be_asked_or_is_expected_to_answer(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.market.awaited_answers.ANSWER_SECONDS", 0.0)
+    assert not book.has_hope()
+    book.offer_received("p1")
+    assert book.has_hope()
+    book.add_offer(rated("p1"))
+    assert book.has_hope()
+    with book.queued():
+        assert book.next_to_counter() != []
+    book.add_draft(rated("p1"))
+    assert book.has_hope()
+    book.providers.occupy("p1")
+    assert not book.has_hope()
+    book.add_offer(rated("p2", needs="100"))
+    assert not book.has_hope()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import requests
 import responses
 from responses import matchers
 
@@ -93,3 +94,23 @@ def test_usage_may_be_unknown_yet(daemon: responses.RequestsMock, yagna: Yagna) 
 def test_activities_are_found_by_their_agreement(daemon: responses.RequestsMock, yagna: Yagna) -> None:
     daemon.get(ACTIVITY, json=["act1"], match=[matchers.query_param_matcher({"agreementId": "a1"})])
     assert yagna.activity.of_agreement("a1") == ["act1"]
+
+
+@pytest.mark.parametrize(("listed", "found"), [([[], ["act1"]], "act1"), ([[]], None)])
+def test_an_activity_whose_answer_was_lost_is_looked_up(
+    daemon: responses.RequestsMock,
+    yagna: Yagna,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: list[list[str]],
+    found: str | None,
+) -> None:
+    monkeypatch.setattr("simple_golem.yagna.api.activity._LOOK_SECONDS", 0.2)
+    daemon.post(ACTIVITY, body=requests.exceptions.ConnectionError("reset"))
+    for ids in listed:
+        daemon.get(ACTIVITY, json=ids, match=[matchers.query_param_matcher({"agreementId": "a1"})])
+    if found is not None:
+        assert yagna.activity.create("a1", timeout=30.0) == found
+        return
+    with pytest.raises(YagnaError, match="reset"):
+        yagna.activity.create("a1", timeout=30.0)
+    assert len(daemon.calls) > 2

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import requests
 import responses
 from responses import matchers
 
@@ -228,3 +229,42 @@ def test_the_lists_ask_for_what_was_meant(daemon: responses.RequestsMock, yagna:
     assert yagna.market.agreements(state="Approved") == [{"id": "a1"}]
     daemon.get(f"{MARKET}/agreements/a1/terminate/reason", json={"reason": {"message": "Expired"}})
     assert yagna.market.terminate_reason("a1") == "Expired"
+
+
+COUNTERED = f"{API}/market-api/v1/demands/d1/proposals/R-p1"
+LOST = requests.exceptions.ConnectionError("reset")
+
+
+def test_a_counter_proposal_whose_answer_was_lost_is_sent_again(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    daemon.post(COUNTERED, body=LOST)
+    daemon.post(COUNTERED, json="R-p2")
+    assert yagna.market.counter("d1", "R-p1", {"a": 1}, "()") == "R-p2"
+
+
+def test_a_counter_proposal_that_had_arrived_all_the_same_needs_no_other(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    daemon.post(COUNTERED, body=LOST)
+    daemon.post(COUNTERED, status=410, json={"message": "already has counter proposal"})
+    assert yagna.market.counter("d1", "R-p1", {"a": 1}, "()") is None
+
+
+def test_a_proposal_that_can_not_be_countered_is_an_error(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    daemon.post(COUNTERED, status=410, json={"message": "expired"})
+    with pytest.raises(YagnaError, match="expired"):
+        yagna.market.counter("d1", "R-p1", {"a": 1}, "()")
+
+
+def test_an_agreement_that_was_not_confirmed_needs_no_end(
+    daemon: responses.RequestsMock, yagna: Yagna
+) -> None:
+    daemon.post(
+        f"{API}/market-api/v1/agreements/a1/cancel",
+        status=500,
+        json={"message": "Remote failed to approve. Error: Agreement [P-a1] not found."},
+    )
+    assert yagna.market.cancel("a1", "not needed")
