@@ -1,0 +1,209 @@
+"""Faults on the wire, between a process and its daemon: a proxy on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from tests.faults.plan import Fault, Plan
+
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot today"
+)
+# How long a refusal lasts: a connection is refused before its request is known.
+AWAY_SECONDS = 0.3
+_JOIN_SECONDS = 5.0
+
+
+class FaultProxy:
+    """Listens in the daemon's place and passes everything on, but for the faults of a plan.
+
+    One fault differs from its name: with `REFUSED` the proxy breaks all connections, and then refuses new
+    ones for a moment, as a daemon does that is restarted.
+    """
+
+    def __init__(self, daemon_url: str, plan: Plan) -> None:
+        self.plan = plan
+        parts = urlsplit(daemon_url)
+        self._daemon = str(parts.hostname), int(parts.port or 80)
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._closed = threading.Event()
+        self._listener = self._bound(0)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._listen()
+
+    def __enter__(self) -> FaultProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        with self._lock:
+            listener = self._listener
+        _end(listener)
+        self._break_all()
+        for thread in list(self._threads):
+            thread.join(_JOIN_SECONDS)
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    def _bound(self, port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        return listener
+
+    def _listen(self) -> None:
+        self._listener.listen(256)
+        self._spawn(self._accept, self._listener)
+
+    def _spawn(self, target: Callable[..., object], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name="fault-proxy", daemon=True)
+        with self._lock:
+            self._threads = [one for one in self._threads if one.is_alive() or one.ident is None]
+            self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            self._spawn(self._serve, client)
+
+    def _go_away(self) -> None:
+        """Break all connections, and refuse new ones for a moment."""
+        with self._lock:
+            if self._closed.is_set():
+                return
+            _end(self._listener)
+            self._listener = self._bound(self.port)
+        self._break_all()
+        self._closed.wait(AWAY_SECONDS)
+        with self._lock:
+            if self._closed.is_set():
+                _end(self._listener)
+                return
+        self._listen()
+
+    def _break_all(self) -> None:
+        with self._lock:
+            sockets = list(self._sockets)
+        for one in sockets:
+            _end(one)
+
+    # --- one connection ---------------------------------------------------------------------------------
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with client, socket.create_connection(self._daemon) as daemon:
+                for one in (client, daemon):
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self._lock:
+                    self._sockets |= {client, daemon}
+                try:
+                    while not self._closed.is_set() and self._pass_on(client, daemon):
+                        pass
+                finally:
+                    with self._lock:
+                        self._sockets -= {client, daemon}
+        except OSError:
+            pass  # one side has ended it
+
+    def _pass_on(self, client: socket.socket, daemon: socket.socket) -> bool:
+        """Pass on one request and its answer; returns whether another one may follow."""
+        request = _message(client)
+        head = request.partition(b"\r\n\r\n")[0].lower()
+        method, target, _ = request.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        fault = self.plan.fault(method, target)
+        if fault is Fault.REFUSED:
+            self._go_away()
+            return False
+        if fault is Fault.RESET:
+            _reset(client)
+            return False
+        if fault is Fault.UNAVAILABLE:
+            client.sendall(UNAVAILABLE)
+            return True
+        daemon.sendall(request)
+        if b"\nupgrade:" in head or b"text/event-stream" in head:
+            self._spawn(_copy, client, daemon)
+            _copy(daemon, client)
+            return False
+        answer = _message(daemon, client)
+        if fault is Fault.LOST:
+            _reset(client)
+            return False
+        if fault is Fault.CUT:
+            client.sendall(answer[: -(_body_bytes(answer) + 1) // 2 or -1])
+            return False
+        client.sendall(answer)
+        return True
+
+
+def _body_bytes(message: bytes) -> int:
+    return len(message.partition(b"\r\n\r\n")[2])
+
+
+def _message(source: socket.socket, waiting: socket.socket | None = None) -> bytes:
+    """Block for one whole request or answer.
+
+    Args:
+        source: from where.
+        waiting: who waits for it.
+
+    Raises:
+        OSError: one of them has closed its connection.
+    """
+    data = b""
+    while not _is_whole(data):
+        if waiting is not None:
+            ready, _, _ = select.select([source, waiting], [], [])
+            if waiting in ready and not waiting.recv(1, socket.MSG_PEEK):
+                raise ConnectionAbortedError("nobody waits for the answer any more")
+        if not (more := source.recv(65536)):
+            raise ConnectionAbortedError("there is no more")
+        data += more
+    return data
+
+
+def _is_whole(data: bytes) -> bool:
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    fields = (line.partition(":") for line in head.decode("latin-1").lower().split("\r\n")[1:])
+    headers = {name.strip(): value.strip() for name, _, value in fields}
+    if headers.get("transfer-encoding") == "chunked":
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(headers.get("content-length", "0"))
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    _end(target)
+
+
+def _reset(one: socket.socket) -> None:
+    """Close a connection with a reset."""
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.close()
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
