@@ -6,6 +6,7 @@ check, and the life that the agreement was made for.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from typing import Protocol
 from ..background.cancellation import Scope
 from ..errors import NotRunning, Overcharged
 from ..model.offers.offer import Offer
+from ..model.offers.terms import seconds_without_answers
 from ..model.service.suspended import SuspendedInstance
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementEvent
@@ -25,6 +27,11 @@ from .market.chooser import Chooser
 from .market.providers import Conduct, Providers
 from .payment.account import Account
 from .payment.money import Money
+
+logger = logging.getLogger(__name__)
+
+# Whoever suspends an instance for less time than that is warned.
+_SHORTLY_KEPT_SECONDS = 3600.0
 
 
 class AgreementListener(HealthListener, Protocol):
@@ -206,6 +213,7 @@ class Agreements:
             **network,
         )
         self._money.journals.write("suspended", about=agreement_id, **asdict(suspended))
+        _tell_how_long_it_is_kept(instance, agreement)
         return suspended
 
     def _stop_listening(self, agreement: Agreement, activity: Activity | None) -> None:
@@ -234,3 +242,24 @@ class Agreements:
     def _listener_of(self, agreement_id: str) -> AgreementListener | None:
         with self._lock:
             return self._listeners.get(agreement_id)
+
+
+def _tell_how_long_it_is_kept(instance: str, agreement: Agreement) -> None:
+    times = seconds_without_answers(agreement.offer_properties)
+    if times is None:
+        logger.info(
+            "%s is suspended; %s has set no time until which it keeps the activity", instance, agreement
+        )
+        return
+    least, most = times
+    is_short = most < _SHORTLY_KEPT_SECONDS
+    logger.log(
+        logging.WARNING if is_short else logging.INFO,
+        "%s is suspended: by the agreed terms %s keeps its activity for %.0f to %.0f s, since nobody accepts "
+        "its debit notes meanwhile%s",
+        instance,
+        agreement,
+        least,
+        most,
+        "; resume it before, or agree on rarer notes: Terms(debit_note_interval=…)" if is_short else "",
+    )

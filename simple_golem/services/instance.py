@@ -387,7 +387,8 @@ class Instance(NotAsync):
 
         `run()` is ended as by a stop, and `shutdown()` is not called. Blocks until a batch under way has
         ended, for the grace of a stop at most. Nobody answers the debit notes of its provider until it is
-        resumed, so the provider may end it in the meantime.
+        resumed, so the provider ends it some time after: minutes by the usual terms. The log says how long it
+        is kept, as a warning where that is less than an hour.
 
         Args:
             timeout: seconds to wait at most.

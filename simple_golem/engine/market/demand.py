@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,12 +13,12 @@ from ...errors import GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import RESTART_SECONDS, Repeat, is_unsure, made_once, was_not_begun
+from ...yagna.transport.retry import RESTART_SECONDS, is_unsure, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
 from .agreement import provider_name
 from .awaited_answers import ANSWER_SECONDS
-from .demand_properties import EXPIRATION, PUBLICATION_MARK
+from .demand_properties import EXPIRATION, publish_marked
 from .offer_book import Funds, OfferBook, RatedProposal
 from .proposal_rules import ProposalRules
 from .providers import Providers
@@ -94,22 +93,11 @@ class Demand:
         self._reader.start()
 
     def _publish(self, seconds: float = RESTART_SECONDS) -> None:
-        market, mark = self._yagna.market, secrets.token_hex(8)
-        properties = {**self._properties, PUBLICATION_MARK: mark}
-
-        def find() -> str | None:
-            demands = market.demands()
-            marked = (one for one in demands if one["properties"].get(PUBLICATION_MARK) == mark)
-            return next((str(one["demandId"]) for one in marked), None)
-
         with self._lock:
             self._withdrawn.check()
             try:
-                self._demand_id = made_once(
-                    lambda: market.publish_demand(properties, self._constraints, repeat=Repeat.NEVER),
-                    find,
-                    self._withdrawn,
-                    seconds,
+                self._demand_id = publish_marked(
+                    self._yagna, self._properties, self._constraints, self._withdrawn, seconds
                 )
             except GolemError as error:
                 self.may_be_left = self.may_be_left or is_unsure(error)

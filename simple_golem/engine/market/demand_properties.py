@@ -1,12 +1,17 @@
-"""What a demand says on the market: its properties and its constraints."""
+"""What a demand says on the market: its properties, with its marks, and its constraints."""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from ...background.cancellation import Scope
 from ...model.payload.payload import Payload
 from ...model.settings import Settings
+from ...yagna.client import Yagna
+from ...yagna.transport.retry import RESTART_SECONDS, Repeat, made_once
 from ...yagna.values import Decorations
 
 # Cleaning up finds the demands of a killed session on the daemon by this property.
@@ -42,6 +47,36 @@ def demand_properties(
         **payload.properties,
         **decorations.properties,
     }
+
+
+def publish_marked(
+    yagna: Yagna,
+    properties: Mapping[str, Any],
+    constraints: str,
+    scope: Scope,
+    seconds: float = RESTART_SECONDS,
+) -> str:
+    """Publish a demand once, also where the daemon's answer is lost; returns its id.
+
+    Args:
+        yagna: the daemon.
+        properties, constraints: what it says; a mark is added.
+        scope: cancelling it ends the pauses, and no request.
+        seconds: after this time, a failed request is not repeated any more.
+
+    Raises:
+        YagnaError, NoDaemon: the daemon refuses, or gave no answer.
+    """
+    market, mark = yagna.market, secrets.token_hex(8)
+    marked = {**properties, PUBLICATION_MARK: mark}
+
+    def find() -> str | None:
+        found = (one for one in market.demands() if one["properties"].get(PUBLICATION_MARK) == mark)
+        return next((str(one["demandId"]) for one in found), None)
+
+    return made_once(
+        lambda: market.publish_demand(marked, constraints, repeat=Repeat.NEVER), find, scope, seconds
+    )
 
 
 def demand_constraints(payload: Payload, decorations: Decorations, settings: Settings) -> str:

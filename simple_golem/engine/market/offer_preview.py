@@ -15,6 +15,7 @@ from ...model.payload.payload import Payload
 from ...model.settings import Settings
 from ...yagna.client import Yagna
 from ...yagna.values import Proposal, ProposalState
+from .demand_properties import publish_marked
 
 # The preview ends when no new offer has arrived for this time.
 _QUIET_SECONDS = 1.0
@@ -63,8 +64,8 @@ def collect_offers(
     Raises:
         ScopeEnded: `scope` was cancelled.
     """
-    demand_id = yagna.market.publish_demand(
-        _properties(payload, settings, yagna.clock.now()), _constraints(payload, settings)
+    demand_id = publish_marked(
+        yagna, _properties(payload, settings, yagna.clock.now()), _constraints(payload, settings), scope
     )
     try:
         return tuple(_collect(yagna, demand_id, seconds, scope).values())

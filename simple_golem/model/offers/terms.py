@@ -16,6 +16,8 @@ PAYMENT_TIMEOUT = "golem.com.scheme.payu.payment-timeout-sec?"
 _SHORTEST_ACCEPT_SECONDS = 5
 # Providers accept nothing longer.
 _LONGEST_SECONDS = 86400
+# Providers send a debit note this often if nothing else was agreed.
+_USUAL_INTERVAL_SECONDS = 120
 # From ten hours on, providers want to be paid while the agreement lasts. Their clock may differ a little.
 _LONG_AGREEMENT_SECONDS = 10 * 3600.0 - 300
 _LONG_AGREEMENT_PAYMENT_SECONDS = _LONGEST_SECONDS
@@ -80,6 +82,21 @@ class Terms:
             PAYMENT_TIMEOUT: self.payment_timeout,
         }
         return {name: None if value is None else int(value) for name, value in asked.items()}
+
+
+def seconds_without_answers(agreed: Mapping[str, Any]) -> tuple[float, float] | None:
+    """How long a provider keeps an agreement whose debit notes nobody accepts, at least and at most.
+
+    Args:
+        agreed: the properties of its offer, as they were agreed.
+
+    Returns:
+        Seconds since the last debit note that was accepted; None if the provider sets no time.
+    """
+    accept, interval = agreed.get(ACCEPT_TIMEOUT), agreed.get(INTERVAL, _USUAL_INTERVAL_SECONDS)
+    if not isinstance(accept, (int, float)) or not isinstance(interval, (int, float)):
+        return None
+    return accept, accept + interval
 
 
 def require_terms(value: object) -> Terms:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..service_bus.gsb_socket import GsbSocket
 
 _DAEMON_SECONDS = 5.0
+# A file that can't be withdrawn is not waited for any longer: its batch has ended.
+_REPEAT_SECONDS = 0.5
 
 
 class GsbApi:
@@ -58,7 +60,7 @@ class GsbApi:
     ) -> None:
         """`DELETE /services/{id}`: take a service off the bus; calls under way fail at once.
 
-        Blocks for `within` seconds, or little more.
+        Blocks for `within` seconds, or half a second more where a request failed and is repeated.
         """
         self._http.request(
             "DELETE",
@@ -66,7 +68,7 @@ class GsbApi:
             timeout=within,
             margin=0.0,
             scope=scope,
-            within=within,
+            within=_REPEAT_SECONDS,
             done=(400, 404),
         )
 

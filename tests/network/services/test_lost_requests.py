@@ -1,4 +1,4 @@
-"""Requests that are lost on their way to the real daemon, or whose answers are: nothing is made twice or left.
+"""Requests that are lost on their way to the real daemon, or whose answers are: nothing is made twice.
 
 What each test leaves on the network is counted by the fixture of the whole folder.
 """

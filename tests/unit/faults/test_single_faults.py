@@ -13,7 +13,7 @@ import tenacity
 
 from simple_golem import Golem, Service
 from simple_golem.command_line.main import main
-from simple_golem.errors import AllocationRefused, BatchLost, ServiceFailed, YagnaError
+from simple_golem.errors import AllocationRefused, ServiceFailed, YagnaError
 from simple_golem.testing import FakeProvider, FakeYagna
 from simple_golem.yagna.transport import http
 from simple_golem.yagna.transport.retry import made_once
@@ -32,7 +32,6 @@ ENDPOINTS = {
     "GET /market-api/v1/demands/*/events": 1,
     "GET /me": 1,
     "GET /payment-api/v1/debitNoteEvents": 1,
-    "GET /payment-api/v1/debitNotes": 1,
     "GET /payment-api/v1/debitNotes/*": 1,
     "GET /payment-api/v1/demandDecorations": 1,
     "GET /payment-api/v1/invoiceEvents": 1,
@@ -54,6 +53,8 @@ ENDPOINTS = {
 BATCHES = "POST /activity-api/v1/activity/*/exec"
 DEMANDS = "POST /market-api/v1/demands"
 EVENTS = "GET /market-api/v1/demands/*/events"
+# Asked for where an invoice comes before the debit notes that it follows, as it sometimes does.
+NOTES = "GET /payment-api/v1/debitNotes"
 ALLOCATIONS = "POST /payment-api/v1/allocations"
 
 
@@ -86,7 +87,7 @@ def test_a_run_without_faults_asks_for_these_endpoints(
     outcome = run_once()
     assert outcome.went_well, outcome
     assert (outcome.demands, outcome.agreements, outcome.activities) == (1, 1, 1)
-    assert sorted(plan.seen) == sorted(ENDPOINTS)
+    assert plan.seen.keys() - {NOTES} == ENDPOINTS.keys()
     assert all(plan.seen[endpoint] >= nth for endpoint, nth in ENDPOINTS.items())
 
 
@@ -104,6 +105,18 @@ def test_a_run_ends_well_though_one_request_fails(
     unsure = fault in (Fault.RESET, Fault.LOST, Fault.CUT)
     assert outcome.agreements <= (2 if unsure and "/activity" in endpoint else 1)
     assert outcome.demands <= (2 if unsure and endpoint == EVENTS else 1)
+
+
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
+def test_an_invoice_without_notes_is_paid_though_the_list_of_notes_fails(
+    fake: FakeYagna, between: Callable[..., OnceEach], fault: Fault
+) -> None:
+    fake.provider.sends_notes = False
+    plan = between(hit := Hit(fault, NOTES))
+    outcome = run_once()
+    assert plan.done == [hit]
+    assert outcome.went_well, outcome
+    assert fake.leftovers() == []
 
 
 def test_three_failures_of_one_step_do_not_burn_the_only_provider(
@@ -137,8 +150,7 @@ def test_a_command_that_may_have_run_is_told_of_and_not_run_twice(
     between(Hit(fault, BATCHES, 3))
     outcome = run_once()
     assert isinstance(outcome.error, ServiceFailed)
-    assert "nobody can know whether" in str(outcome.error)
-    assert isinstance(outcome.error.__cause__, BatchLost)
+    assert "BatchLost: nobody can know whether" in str(outcome.error)
     assert len([one for one in fake.provider.commands if "run" in one]) == (fault is not Fault.RESET)
     assert fake.leftovers() == []
 
@@ -174,7 +186,7 @@ class Always:
 def quickly_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is repeated for a moment only."""
     monkeypatch.setitem(http.Http.request.__kwdefaults__, "within", 0.1)
-    for module in ("engine.payment.allocation", "engine.market.demand"):
+    for module in ("engine.payment.allocation", "engine.market.demand_properties"):
         monkeypatch.setattr(
             f"simple_golem.{module}.made_once", lambda make, find, *_: made_once(make, find, None, 0.1)
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Golem, Run, SuspendedInstance
+from simple_golem import Golem, Run, SuspendedInstance, Terms
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, WaitTimeout
 from simple_golem.testing import FakeYagna
@@ -249,3 +249,24 @@ def test_what_another_session_resumes_while_the_first_is_open_keeps_nothing_of_t
     assert fake.leftovers() == []
     assert second.cost.amount > 0
     assert [path.name for path in tmp_path.glob("*.jsonl")] == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "level", "words"),
+    [
+        (None, "WARNING", ["240 to 360 s", "Terms(debit_note_interval=…)"]),
+        (Terms(debit_note_interval=7200), "INFO", ["240 to 7440 s"]),
+    ],
+    ids=["minutes", "hours"],
+)
+def test_it_is_said_how_long_a_suspended_instance_is_kept(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture, terms: Terms | None, level: str, words: list[str]
+) -> None:
+    caplog.set_level("INFO", "simple_golem")
+    with Golem(1, terms=terms) as golem:
+        suspended = started(golem).suspend(SECONDS)
+        golem.resume_service(Idle, [suspended]).wait_until_running(SECONDS)
+    (said,) = [one for one in caplog.records if one.name == "simple_golem.engine.agreements"]
+    assert said.levelname == level
+    for word in words:
+        assert word in said.getMessage()

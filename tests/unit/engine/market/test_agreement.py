@@ -302,7 +302,7 @@ def test_an_agreement_whose_answer_was_lost_is_found_by_its_mark(
     said(daemon, "confirm", 204)
     said(daemon, "wait", 204)
     agreement = AgreementMaker(yagna, "s1", EventDispatcher().emit).make(
-        draft("p1"), "Hello-1", scope, release
+        draft("p1"), "Hello-1", scope, release, ignored
     )
     assert agreement is not None
     assert agreement.agreement_id == "a1"
@@ -326,7 +326,7 @@ def test_the_agreement_of_somebody_else_is_not_taken(
     for step in ("confirm", "wait"):
         daemon.post(f"{API}{AGREEMENTS}/a2/{step}", status=204)
     agreement = AgreementMaker(yagna, "s1", EventDispatcher().emit).make(
-        draft("p1"), "Hello-1", scope, release
+        draft("p1"), "Hello-1", scope, release, ignored
     )
     assert agreement is not None
     assert agreement.agreement_id == "a2"
@@ -339,5 +339,5 @@ def test_a_confirmation_that_did_not_arrive_is_sent_again(
     said(daemon, "confirm", 204)
     state_is(daemon, "Proposal")
     said(daemon, "wait", 204)
-    assert maker.make(draft("p1"), "Hello-1", scope, release) is not None
+    assert maker.make(draft("p1"), "Hello-1", scope, release, ignored) is not None
     assert calls(daemon) == ["agreements", "confirm", "a1", "confirm", "wait"]

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from simple_golem.errors import BadTerms
-from simple_golem.model.offers.terms import ACCEPT_TIMEOUT, INTERVAL, PAYMENT_TIMEOUT, Terms, require_terms
+from simple_golem.model.offers.terms import (
+    ACCEPT_TIMEOUT,
+    INTERVAL,
+    PAYMENT_TIMEOUT,
+    Terms,
+    require_terms,
+    seconds_without_answers,
+)
 
 OFFER = {ACCEPT_TIMEOUT: 240, INTERVAL: 120, PAYMENT_TIMEOUT: 120, "other": 1}
 HOUR = 3600.0
@@ -101,3 +108,18 @@ def test_a_value_that_is_not_terms_is_refused(value: Any) -> None:
     with pytest.raises(BadTerms, match="give Terms"):
         require_terms(value)
     assert require_terms(ALL) is ALL
+
+
+@pytest.mark.parametrize(
+    ("agreed", "seconds"),
+    [
+        ({ACCEPT_TIMEOUT: 240, INTERVAL: 60}, (240, 300)),
+        ({ACCEPT_TIMEOUT: 240}, (240, 360)),
+        ({INTERVAL: 60}, None),
+        ({ACCEPT_TIMEOUT: "soon"}, None),
+    ],
+)
+def test_how_long_an_agreement_lasts_whose_notes_nobody_accepts(
+    agreed: dict[str, Any], seconds: tuple[float, float] | None
+) -> None:
+    assert seconds_without_answers(agreed) == seconds
