@@ -151,7 +151,9 @@ def test_a_command_that_may_have_run_is_told_of_and_not_run_twice(
     outcome = run_once()
     assert isinstance(outcome.error, ServiceFailed)
     assert "BatchLost: nobody can know whether" in str(outcome.error)
-    assert len([one for one in fake.provider.commands if "run" in one]) == (fault is not Fault.RESET)
+    # The provider begins it at any time after it has the batch.
+    most = 0 if fault is Fault.RESET else 1
+    assert sum("run" in command for command in fake.provider.commands) <= most
     assert fake.leftovers() == []
 
 
