@@ -26,6 +26,8 @@ _LATE_APPROVAL_SECONDS = 1.0
 # After an error of the daemon, before the next provider is asked: else all are asked one after the other.
 _NEXT_PROVIDER_PAUSE_SECONDS = 0.1
 _NOT_NEEDED = "Not needed any more"
+# The daemon may still have a confirmation before it that was abandoned.
+_CONFIRMATION_PAUSES_SECONDS = (0.1, 0.2, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,12 @@ class AgreementMaker:
     def _cancel_or_terminate(self, agreement_id: str, scope: Scope) -> None:
         """End an agreement that may be approved or not; where that fails there is a warning."""
         try:
-            if not self._yagna.market.cancel(agreement_id, _NOT_NEEDED, scope=scope):
+            for pause in _CONFIRMATION_PAUSES_SECONDS:
+                is_cancelled = self._yagna.market.cancel(agreement_id, _NOT_NEEDED, scope=scope)
+                if is_cancelled is not None:
+                    break
+                scope.wait(pause)
+            if is_cancelled is False:
                 self._yagna.market.terminate(agreement_id, _NOT_NEEDED, "Cancelled", scope=scope)
         except (GolemError, ScopeEnded) as error:
             logger.warning("the agreement %s could not be cancelled: %s", agreement_id, error)

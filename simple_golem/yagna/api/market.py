@@ -161,10 +161,10 @@ class MarketApi:
             raise
         return Approval.APPROVED, ""
 
-    def cancel(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> bool:
+    def cancel(self, agreement_id: str, reason: str, *, scope: Scope | None = None) -> bool | None:
         """`POST /agreements/{id}/cancel`; False if the provider has already answered.
 
-        One that was not confirmed needs no end: its provider does not know of it, and it expires by itself.
+        Returns None for one that was not confirmed: its provider does not know of it, and it will expire.
         """
         try:
             self._call("POST", f"/agreements/{agreement_id}/cancel", body={"message": reason}, scope=scope)
@@ -172,7 +172,7 @@ class MarketApi:
             if error.status == 410:
                 return False
             if error.status == 500 and f"[P-{agreement_id}] not found" in error.detail:
-                return True
+                return None
             raise
         return True
 

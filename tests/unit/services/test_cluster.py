@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -452,3 +453,28 @@ def test_closing_reports_a_cluster_that_never_ran(fake: FakeYagna, caplog: pytes
     assert "cluster.wait_until_running()" in caplog.text
     assert "Cluster of 1 Idle" not in caplog.text
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("step", "later"), [("/agreements", ""), ("/confirm", "/cancel"), ("/wait", "/cancel")]
+)
+def test_a_stop_in_the_middle_of_an_agreement_leaves_none(fake: FakeYagna, step: str, later: str) -> None:
+    """The daemon carries out the request that was abandoned, but only after a later one."""
+    reached, stopped = threading.Event(), threading.Event()
+
+    def hold(request: FakeRequest) -> None:
+        if request.method == "POST" and request.path.endswith(step):
+            reached.set()
+            stopped.wait(SECONDS)
+
+    fake.intercept(hold)
+    with Golem(1) as golem:
+        cluster = golem.run_service(Idle)
+        assert reached.wait(SECONDS)
+        before = list(fake.requests)
+        cluster.stop(wait=False)
+        fake.wait_for(
+            lambda: any(one.path.endswith(later) for one in list(fake.requests) if one not in before)
+        )
+        stopped.set()
+        assert cluster.wait(SECONDS)

@@ -267,4 +267,4 @@ def test_an_agreement_that_was_not_confirmed_needs_no_end(
         status=500,
         json={"message": "Remote failed to approve. Error: Agreement [P-a1] not found."},
     )
-    assert yagna.market.cancel("a1", "not needed")
+    assert yagna.market.cancel("a1", "not needed") is None
