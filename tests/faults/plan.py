@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -59,6 +61,29 @@ class OnceEach:
                 return None
             self.done.append(hit)
             return hit.fault
+
+
+class AtRandom:
+    """A plan that hits a share of all requests; a seed decides which, in the order in which they come.
+
+    Attributes:
+        done: how often each fault has taken place.
+    """
+
+    def __init__(self, seed: int, share: float, faults: Sequence[Fault] = tuple(Fault)) -> None:
+        self._random = random.Random(seed)
+        self._share = share
+        self._faults = faults
+        self._lock = threading.Lock()
+        self.done: Counter[Fault] = Counter()
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            if self._random.random() >= self._share:
+                return None
+            fault = self._random.choice(self._faults)
+            self.done[fault] += 1
+            return fault
 
 
 _ID = re.compile(r"[\w-]{20,}")
