@@ -18,12 +18,9 @@ from simple_golem.engine.files import publisher as files
 from simple_golem.engine.files.local_files import FileEnd, Memory, SinkEnd, SourceEnd
 from simple_golem.engine.files.publisher import FilePublisher
 from simple_golem.errors import NoDaemon, YagnaError
+from simple_golem.yagna.api.gsb import service_id
 from simple_golem.yagna.service_bus.gsb_call import GsbRequest
 from simple_golem.yagna.transport.socket_lost import SocketLost
-
-
-from simple_golem.yagna.api.gsb import service_id
-from simple_golem.yagna.service_bus.gsb_call import GsbRequest, SocketLost
 from tests.unit.conftest import eventually
 
 
