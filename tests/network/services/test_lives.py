@@ -227,7 +227,8 @@ def test_a_start_that_raises_the_same_error_on_two_providers_is_not_tried_on_a_t
 )
 def test_a_stop_is_felt_at_once_where_a_provider_keeps_us_waiting(network_of, habits, state):
     network = network_of(habits)
-    with Golem(1) as golem:
+    # It was waited for, and never ran: that alone would be raised.
+    with Golem(1, raise_failures=False) as golem:
         cluster, instance, calls = run(golem, Waiting)
         if state == "starting":
             instance.wait_for(state, timeout=30)

@@ -16,7 +16,6 @@ from simple_golem.errors import (
     BadCommandList,
     BatchLost,
     BatchTimeout,
-    MethodStuck,
     NoDaemon,
     NotRunning,
     UnknownImage,
@@ -274,8 +273,8 @@ def test_a_method_that_does_not_return_is_left_behind_and_everything_else_releas
         cluster.stop()
         assert time.monotonic() - began < 3 * 5
     try:
-        assert isinstance(cluster.instances[0].failure, MethodStuck)
-        assert "asleep.wait(60)" in str(cluster.instances[0].failure)
+        assert cluster.instances[0].failure is None  # only a shutdown() that is stuck is one
+        assert "asleep.wait(60)" in caplog.text
         assert left_on(network) == []
     finally:
         asleep.set()
