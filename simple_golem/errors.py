@@ -495,6 +495,8 @@ class YagnaError(DaemonError):
 
 
 def _without_bus_addresses(detail: str) -> str:
+    if not detail:
+        return "the daemon does not say why"
     if "`/net/" not in detail:
         return detail
     if "endpoint address not found" in detail:

@@ -171,7 +171,7 @@ class Cluster(NotAsync):
         if len(self) - len(lost) < enough:
             raise service_failed(
                 lost,
-                f"{len(lost)} of {len(self)} instances have ended, so {enough} can't be running any more:",
+                f"{len(lost)} of {len(self)} instances have ended, so {enough} can't be running any more",
             )
         raise WaitTimeout(
             f"{len(running)} of {enough} instances were running after {timeout} s: {group.states}; "

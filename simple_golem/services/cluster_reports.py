@@ -18,7 +18,9 @@ def market_report(context: ClusterContext) -> str:
         question = "is that the right subnet, and does the payload ask for what anybody has?"
         return f"{report}: {question}"
     report += f", {summary.occupied} busy"
-    rejected = "".join(f", {number} rejected because: {why}" for why, number in summary.rejections)
+    rejected = "".join(
+        f", {number} rejected because: {why or 'no reason given'}" for why, number in summary.rejections
+    )
     return report + rejected
 
 
@@ -28,7 +30,9 @@ def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
         one.failure_told = True
     failed = [(one, one.failure) for one in instances if one.failure is not None]
     lines = "".join(f"\n  {_line_about(one, failure)}" for one, failure in failed)
-    error = ServiceFailed(what + lines, [failure for _, failure in failed])
+    if not lines and instances:
+        lines = f" {instances[0].record.stop_scope.reason or 'they were stopped'}"
+    error = ServiceFailed(f"{what}:{lines}", [failure for _, failure in failed])
     for one, failure in failed:
         if failure is one.record.waited_in_vain:
             error.__cause__ = failure  # nobody has reported it

@@ -18,7 +18,7 @@ from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
 from ..engine.life.service_link import ServiceLink
-from ..engine.life.user_traceback import first_line
+from ..engine.life.user_traceback import first_line, without_frames
 from ..engine.network.place import Place, require_place
 from ..engine.network.tunnel import Limits
 from ..engine.shutdown_times import ShutdownTimes
@@ -264,13 +264,12 @@ class Instance(NotAsync):
         """Return what a submitted batch answered, waiting for its turn for `timeout` seconds at most."""
         try:
             return self._awaited(future, timeout)
-        except CommandFailed as error:
-            if check:
-                raise
-            return Results.up_to(error)
-        except (NotRunning, ActivityLost, BatchLost):
-            self.failure_told = self.failure_told or self.tells_its_loss
-            raise
+        except GolemError as error:
+            if isinstance(error, CommandFailed) and not check:
+                return Results.up_to(error)
+            is_lost = isinstance(error, (NotRunning, ActivityLost, BatchLost))
+            self.failure_told = self.failure_told or (is_lost and self.tells_its_loss)
+            raise without_frames(error) from error.__cause__
 
     def _awaited(self, future: Future[Results], timeout: float | None) -> Results:
         try:

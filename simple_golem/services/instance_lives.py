@@ -153,8 +153,8 @@ class InstanceLives:
         other = self._errors.other_provider(error, link.provider_id or "", name)
         if other is None:
             return outcome
-        logger.error("%s: the same error on %s and %s: it is in your code", self._record.name, other, name)
-        return replace(outcome, elsewhere=False)
+        self._tell(logging.ERROR, outcome, f"the same error on {other} and {name}: it is in your code")
+        return replace(outcome, elsewhere=False, report=None)
 
     def _may_respawn(self, outcome: Outcome) -> bool:
         if self._record.stop_scope.cancelled or not outcome.elsewhere:
@@ -162,10 +162,24 @@ class InstanceLives:
         return self._context.respawn.running if outcome.ran else self._context.respawn.unstarted
 
     def _announce_respawn(self, outcome: Outcome) -> None:
-        logger.warning("%s is started again", self._record.name)
+        self._tell(logging.WARNING, outcome, "it is started again")
         self._context.session.emit(
             InstanceFailed(self._record.name, error_text(outcome.failure), respawned=True)
         )
+
+    def _tell(self, level: int, outcome: Outcome, next_step: str) -> None:
+        """Log the report of a failure, unless that was done at once because nothing could follow on it."""
+        if outcome.report is not None:
+            logger.log(level, "%s", outcome.report.text(next_step))
+
+    def _why_not_again(self, outcome: Outcome) -> str:
+        if self._record.stop_scope.cancelled:
+            return "it is not started again, because it was to end anyway"
+        if outcome.ran:
+            return "with run_service(…, respawn_running=True) it would be started again"
+        if not self._context.respawn.unstarted:
+            return "with run_service(…, respawn_unstarted_instances=True) it would be started again"
+        return "it is not started again: respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
 
     def _finish(self, outcome: Outcome) -> None:
         """The last life is over; on a worker, where the life thread was left behind."""
@@ -175,9 +189,9 @@ class InstanceLives:
         if record.failure is None and not record.has_run:
             record.failure = record.waited_in_vain
         if outcome.failure is None and cut_off_by is not None:
-            logger.error("%s: %s", record.name, cut_off_by)
-        if outcome.elsewhere:
-            logger.error("%s has failed and is not started again", record.name)
+            name = "" if record.name in str(cut_off_by) else f"{record.name}: "
+            logger.error("%s%s", name, cut_off_by)
+        self._tell(logging.ERROR, outcome, self._why_not_again(outcome))
         if record.failure is not None:
             self._context.session.emit(
                 InstanceFailed(record.name, error_text(record.failure), respawned=False)

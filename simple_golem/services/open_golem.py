@@ -221,4 +221,4 @@ class OpenGolem:
         broken = [one for one in instances if one.failure is not None]
         if all(one.failure_told for one in broken):
             return None
-        return service_failed(broken, f"{len(broken)} of {len(instances)} instances failed:")
+        return service_failed(broken, f"{len(broken)} of {len(instances)} instances failed")

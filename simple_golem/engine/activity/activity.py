@@ -345,8 +345,8 @@ class Activity:
         except YagnaError as error:
             logger.debug("no state of the activity %s: %s", self.activity_id, error)
             if error.status is None:
-                return Vitality.UNKNOWN, error.detail
-            return (Vitality.GONE if error.status == 404 else Vitality.SILENT), error.detail
+                return Vitality.UNKNOWN, error.reason
+            return (Vitality.GONE if error.status == 404 else Vitality.SILENT), error.reason
         if not status.alive:
             return Vitality.GONE, status.error_message or status.reason or "its provider has ended it"
         if status.state == _UNRESPONSIVE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -27,12 +28,13 @@ from ..session import Session
 from ..shutdown_times import ShutdownPart, ShutdownTimes
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
+from .failure_report import FailureReport
 from .life_state import LifeAbandoned, LifeState, LossKind, Outcome, Phase
 from .mended_elsewhere import may_be_mended_elsewhere
 from .provider_lease import LeasingInstance, ProviderLease
 from .provider_watch import ProviderWatch, WatchedInstance
 from .service_link import LinkedInstance, ServiceLink
-from .user_traceback import keep_user_lines, user_lines, whereabouts
+from .user_traceback import whereabouts
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Life:
         self._successor = successor
         self._suspended = suspended
         self._class_name = type(service).__name__
-        self._doing = "the search for a provider"
+        self._doing = "looking for a provider"
         self._state = LifeState(
             session.timer, instance.stop_scope, session.release_scope, self._method_is_late
         )
@@ -136,7 +138,7 @@ class Life:
     def _end_after(self, outcome: Outcome) -> Outcome:
         """Do everything that follows on the user's work."""
         state = self._state
-        self._report(outcome)
+        outcome = self._reported(outcome)
         if state.is_suspending and outcome.failure is None and outcome.ran:
             return self._leave_alive()
         if self._needs_shutdown(outcome):
@@ -182,7 +184,7 @@ class Life:
         commands = self._call("start")
         slow = self._session.timer.call_in(_SLOW_START_SECONDS, self._warn_of_slow_start)
         try:
-            self._run_returned(commands)
+            self._run_returned("start", commands)
         finally:
             slow.cancel()
 
@@ -199,13 +201,15 @@ class Life:
     def _run(self) -> None:
         self._state.stop.check()
         self._state.has_run = True
+        self._doing = "running"
         self._instance.enter(ServiceState.running)
         if not has_own_run(type(self.service)):
             self._state.stop.wait()
             return
         while not self._state.stop.cancelled:
             returned = self._call("run")
-            self._run_returned(returned)
+            self._run_returned("run", returned)
+            self._doing = "running"
             interval = check_run_interval(self.service.run_interval, f"{self._class_name}.run_interval")
             if interval is None:
                 if returned:
@@ -222,9 +226,10 @@ class Life:
                 value = getattr(self.service, method)()
         return commands_from(self._class_name, method, value)
 
-    def _run_returned(self, commands: tuple[Command, ...]) -> None:
+    def _run_returned(self, method: str, commands: tuple[Command, ...]) -> None:
         """Run what `start` or `run` returned as one batch, and keep its results for the next call."""
         if commands:
+            self._doing = f"what {method}() returned"
             set_results(self.service, self._runner.run(BatchOrigin.WORK, commands))
 
     # --- the end, on the life thread ------------------------------------------------------------------
@@ -270,6 +275,7 @@ class Life:
                     value = self.service.shutdown()
                 commands = commands_from(self._class_name, "shutdown", value)
                 if commands:
+                    self._doing = "what shutdown() returned"
                     self._runner.run(BatchOrigin.AFTER_SHUTDOWN, commands)
         except LifeAbandoned:
             raise
@@ -284,7 +290,7 @@ class Life:
             failure = error
         if failure is None:
             return outcome
-        self._report(Outcome(failure, outcome.ran, False))
+        self._reported(Outcome(failure, outcome.ran, False))
         return outcome if outcome.failure is not None else Outcome(failure, outcome.ran, outcome.elsewhere)
 
     def _lost_since(self, outcome: Outcome) -> GolemError | None:
@@ -357,17 +363,17 @@ class Life:
 
     # --- what the log says ----------------------------------------------------------------------------
 
-    def _report(self, outcome: Outcome) -> None:
+    def _reported(self, outcome: Outcome) -> Outcome:
+        """Report a failure, or leave that to the instance, where it decides what follows."""
         failure, agreement = outcome.failure, self._state.agreement
         if failure is None:
-            return
-        where = f" on {agreement}" if agreement is not None else ""
-        # Where another provider may succeed, the instance decides whether this was its end.
-        level = logging.WARNING if outcome.elsewhere else logging.ERROR
-        logger.log(
-            level, "%s%s failed in %s:\n%s", self._instance.name, where, self._doing, user_lines(failure)
-        )
-        keep_user_lines(failure)
+            return outcome
+        provider = str(agreement) if agreement is not None else ""
+        report = FailureReport.of(self._instance.name, provider, self._doing, failure, self.service)
+        if outcome.elsewhere:
+            return replace(outcome, report=report)
+        logger.error("%s", report.text(report.advice))
+        return outcome
 
     def _advise_run_interval(self) -> None:
         if self._session.is_new_advice(f"{self._class_name} returned commands"):

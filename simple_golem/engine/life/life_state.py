@@ -16,6 +16,7 @@ from ...model.service.suspended import SuspendedInstance
 from ..activity.activity import Activity
 from ..market.agreement import Agreement
 from ..shutdown_times import ShutdownPart, ShutdownTimes
+from .failure_report import FailureReport
 from .shutdown_alarm import TERMINATE_SECONDS, ShutdownAlarm
 
 # A method whose waits were all cut short gets this long to return.
@@ -59,12 +60,14 @@ class Outcome:
         ran: whether it reached the state running.
         elsewhere: whether another provider might succeed.
         suspended: what a later session needs to resume it, if it was left alive.
+        report: what is to be said of the failure, if it was not said yet.
     """
 
     failure: BaseException | None
     ran: bool
     elsewhere: bool
     suspended: SuspendedInstance | None = None
+    report: FailureReport | None = None
 
 
 class LifeState:

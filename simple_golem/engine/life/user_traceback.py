@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -10,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, TracebackType
 
+from ...errors import GolemError
+
+logger = logging.getLogger(__name__)
+
+_MOST_PLACES = 5
 _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -34,6 +40,23 @@ def place_of(error: BaseException) -> Place | None:
     traces = list(_users_own(error.__traceback__))
     own = [one for one in traces if not _is_library(one.tb_frame.f_code)] or traces
     return Place(own[-1].tb_frame.f_code.co_filename, own[-1].tb_lineno) if own else None
+
+
+def user_places(error: BaseException) -> list[str]:
+    """Return the lines of the user's code that an error went through, each with its file and function."""
+    own = [one for one in _users_own(error.__traceback__) if not _is_library(one.tb_frame.f_code)]
+    frames = traceback.StackSummary.extract((one.tb_frame, one.tb_lineno) for one in own)
+    return [
+        f"{one.filename}:{one.lineno} in {one.name}{f': {one.line}' if one.line else ''}"
+        for one in frames[-_MOST_PLACES:]
+    ]
+
+
+def error_lines(error: BaseException) -> list[str]:
+    """Return type and message of an error, line by line, even if its `__str__` fails."""
+    first, *more = _message(error).splitlines() or [""]
+    name = type(error).__name__
+    return [f"{name}: {first}" if first else name, *more]
 
 
 def user_lines(error: BaseException) -> str:
@@ -65,12 +88,34 @@ def error_text(error: BaseException | None) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return type and message of an error in one line, even if its `__str__` fails."""
-    try:
-        lines = str(error).splitlines()
-    except Exception:  # noqa: BLE001 - whatever the user's class raises
-        lines = ["its __str__ fails"]
-    name = type(error).__name__
-    return f"{name}: {lines[0]}" if lines and lines[0] else name
+    return error_lines(error)[0]
+
+
+def is_own_code(code: CodeType) -> bool:
+    """Whether it is code of the user: neither of this package nor of another one."""
+    return not (code.co_filename.startswith(_PACKAGE) or _is_library(code))
+
+
+def without_frames(error: GolemError) -> GolemError:
+    """Return an error of this package, to be raised for a caller whom its inner frames tell nothing.
+
+    They are logged at DEBUG. Its causes stay, each with the lines of the user's code only.
+    """
+    logger.debug("an error that the script receives, with its causes", exc_info=error)
+    for one in _causes(error):
+        keep_user_lines(one)
+        if not isinstance(one, GolemError):
+            one.__suppress_context__ = True  # what other packages have caught on their way
+    return error
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in found:
+        found.append(one)
+        one = one.__cause__ or one.__context__
+    return found
 
 
 def keep_user_lines(error: BaseException) -> None:
@@ -79,6 +124,13 @@ def keep_user_lines(error: BaseException) -> None:
     for trace in reversed(list(_users_own(error.__traceback__))):
         kept = TracebackType(kept, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
     error.__traceback__ = kept
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever the user's class raises
+        return "its __str__ fails"
 
 
 def _users_own(trace: TracebackType | None) -> Iterator[TracebackType]:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.serial_queue import SerialQueue
 from ...background.threads import WorkerPool
-from ...errors import GolemError, Overcharged, YagnaError
+from ...errors import AllocationRefused, GolemError, Overcharged, YagnaError
 from ...model.cost import plain
 from ...model.events import DebitNoteAccepted, DebitNoteRefused, InvoiceAccepted, InvoiceRefused
 from ...yagna.client import Yagna
@@ -225,7 +225,9 @@ class Payments:
         """Keep an invoice for a top-up if funds are missing; else closing the session tries again."""
         why = str(error.detail if isinstance(error, YagnaError) else error)
         is_new, account.unpaid = account.unpaid != why, why
-        if is_new:
+        if isinstance(error, AllocationRefused):
+            logger.info("an invoice of %s came too late: the next session pays it", account.provider)
+        elif is_new:
             logger.error(
                 "the invoice %s of %s over %s GLM is not paid: %s",
                 invoice.invoice_id,

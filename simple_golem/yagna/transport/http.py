@@ -181,7 +181,7 @@ class Http:
                 f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set "
                 "YAGNA_API_URL to where it listens, or run `simple-golem local run SCRIPT` to try without one"
             )
-        return YagnaError(str(prepared.method), self._path(prepared), None, str(error))
+        return YagnaError(str(prepared.method), self._path(prepared), None, _in_words(error))
 
     def _read(self, answer: requests.Response, done: tuple[int, ...]) -> Any:
         """The JSON of an answer; each status that means no success is an error."""
@@ -212,6 +212,13 @@ def _limits(timeout: float) -> tuple[float, float] | tuple[float, None]:
     if math.isfinite(timeout):
         return CONNECT_SECONDS, timeout
     return CONNECT_SECONDS, None
+
+
+def _in_words(error: BaseException) -> str:
+    """Return what the innermost cause says, which is free of the names of other packages' classes."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error).strip() or type(error).__name__
 
 
 def _never_connected(error: requests.exceptions.RequestException) -> bool:

@@ -506,7 +506,7 @@ def test_results_that_nobody_has_any_more_are_a_lost_activity(
         ({"json": {"state": ["Unresponsive", None]}}, Vitality.UNRESPONSIVE, "does not report"),
         ({"status": 404, "json": {"message": "unknown"}}, Vitality.GONE, "unknown"),
         ({"status": 408, "json": {"message": "Timeout"}}, Vitality.SILENT, "Timeout"),
-        ({"status": 500, "json": NOBODY_THERE}, Vitality.SILENT, "not found"),
+        ({"status": 500, "json": NOBODY_THERE}, Vitality.SILENT, "the provider is gone"),
         ({"body": LOST}, Vitality.UNKNOWN, "Remote end closed"),
         ({"body": requests.exceptions.ConnectTimeout("away")}, Vitality.UNKNOWN, "no yagna daemon"),
     ],
