@@ -27,8 +27,8 @@ class FaultyAdapter(BaseAdapter):
             raise requests.exceptions.ConnectionError(_refusal(request), request=request)
         if fault is Fault.RESET:
             raise _reset(request)
-        if fault is Fault.UNAVAILABLE:
-            return _unavailable(request)
+        if fault in (Fault.UNAVAILABLE, Fault.FAILED):
+            return _error(request, 503 if fault is Fault.UNAVAILABLE else 500)
         answer = self._inner.send(request, *args, **options)
         if fault is Fault.LOST or (fault is Fault.CUT and not answer.content):
             _ = answer.content
@@ -72,9 +72,9 @@ def _reset(request: requests.PreparedRequest) -> requests.exceptions.ConnectionE
     return requests.exceptions.ConnectionError(ProtocolError("Connection aborted.", cause), request=request)
 
 
-def _unavailable(request: requests.PreparedRequest) -> requests.Response:
+def _error(request: requests.PreparedRequest, status: int) -> requests.Response:
     answer = requests.Response()
-    answer.status_code, answer.reason, answer.request = 503, "Service Unavailable", request
+    answer.status_code, answer.reason, answer.request = status, "Not Now", request
     answer.url = request.url or ""
-    answer._content = b"no server is available"
+    answer._content = b"it does not work at present"
     return answer

@@ -19,6 +19,7 @@ class Fault(Enum):
     RESET = "the connection breaks before the daemon has the request"
     LOST = "the daemon carries the request out, and the connection breaks before its answer"
     UNAVAILABLE = "the answer is 503, and the daemon does not get the request"
+    FAILED = "the answer is 500, and the daemon does not get the request"
     CUT = "the daemon carries the request out, and the connection breaks in the middle of its answer"
 
 

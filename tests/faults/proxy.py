@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from tests.faults.plan import Fault, Plan
 
-UNAVAILABLE = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot today"
-)
+ERRORS = {
+    Fault.UNAVAILABLE: b"HTTP/1.1 503 Not Now\r\nContent-Length: 9\r\n\r\nnot today",
+    Fault.FAILED: b"HTTP/1.1 500 Not Now\r\nContent-Length: 9\r\n\r\nnot today",
+}
 # How long a refusal lasts: a connection is refused before its request is known.
 AWAY_SECONDS = 0.3
 _JOIN_SECONDS = 5.0
@@ -133,8 +134,8 @@ class FaultProxy:
         if fault is Fault.RESET:
             _reset(client)
             return False
-        if fault is Fault.UNAVAILABLE:
-            client.sendall(UNAVAILABLE)
+        if fault in ERRORS:
+            client.sendall(ERRORS[fault])
             return True
         daemon.sendall(request)
         if b"\nupgrade:" in head or b"text/event-stream" in head:

@@ -26,6 +26,9 @@ _REFUSED_STATUSES = (429, 503)
 # Something in front of the daemon got no answer of it.
 _UNANSWERED_STATUSES = (502, 504)
 _PASSING_STATUSES = (408, *_REFUSED_STATUSES, *_UNANSWERED_STATUSES)
+# An error of the daemon of which nobody knows whether it passes.
+_FAILED_STATUS = 500
+_TRIES_OF_FAILURES = 3
 _PASSING_MESSAGES = ("GSB error", "database is locked", "endpoint address not found")
 
 
@@ -51,8 +54,16 @@ def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECON
     def sleep(pause: float) -> None:
         waiter.wait(pause)
 
+    def is_repeated(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is None:
+            return False
+        if repeat is Repeat.SAFE and has_failed(error):
+            return state.attempt_number < _TRIES_OF_FAILURES
+        return _REPEATED_AFTER[repeat](error)
+
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_REPEATED_AFTER[repeat]),
+        retry=is_repeated,
         stop=tenacity.stop_after_delay(seconds),
         wait=_WAIT,
         sleep=sleep,
@@ -79,7 +90,7 @@ def made_once(
         try:
             return make()
         except YagnaError as error:
-            if not is_unsure(error):
+            if not (is_unsure(error) or has_failed(error)):
                 raise
             found = find()
             if found is None:
@@ -105,7 +116,12 @@ def is_passing(error: BaseException) -> bool:
         return False
     if error.status is None or error.status in _PASSING_STATUSES:
         return True
-    return error.status == 500 and any(message in error.detail for message in _PASSING_MESSAGES)
+    return error.status == _FAILED_STATUS and any(message in error.detail for message in _PASSING_MESSAGES)
+
+
+def has_failed(error: BaseException) -> bool:
+    """Whether the daemon has failed to carry the request out, in words that say nothing of another try."""
+    return isinstance(error, YagnaError) and error.status == _FAILED_STATUS and not is_passing(error)
 
 
 def is_unsure(error: BaseException) -> bool:

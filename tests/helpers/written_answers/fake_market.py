@@ -50,6 +50,8 @@ class FakeMarket:
         # Statuses with which the next publications fail.
         self.refusals: list[int] = []
         daemon.add_callback(responses.POST, f"{API}{DEMANDS}", self._publish)
+        # Where a publication fails, this is asked for the demand.
+        daemon.get(f"{API}{DEMANDS}", json=[])
         for number in range(1, 4):
             one = f"{API}{DEMANDS}/d{number}"
             daemon.add_callback(responses.GET, f"{one}/events", self._read)

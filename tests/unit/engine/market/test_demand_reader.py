@@ -69,7 +69,7 @@ def test_publishing_again_is_tried_until_it_succeeds(
     market: FakeMarket, demand: Demand, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    market.refusals += [500, 500]
+    market.refusals += [400, 400]
     market.restart()
     eventually(lambda: market.published == 2)
     assert caplog.text.count("the daemon has given no usable answer") == 2

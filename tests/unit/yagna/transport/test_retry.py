@@ -105,7 +105,19 @@ def test_only_a_missing_answer_is_repeated_where_any_answer_is_final(
     assert len(server.received) == 2
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 410, 500])
+def test_an_error_of_the_daemon_that_may_last_is_seen_three_times(
+    serve: Serve, connect: Connect, impatient: Impatient
+) -> None:
+    broken = answer(500, {"message": "no idea"})
+    server = serve(broken, broken, answer(200, "there"))
+    assert connect(server).request("GET", "/x", scope=impatient) == "there"
+    server = serve(broken)
+    with pytest.raises(YagnaError, match="no idea"):
+        connect(server).request("GET", "/x", scope=impatient)
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 410])
 def test_a_final_refusal_of_the_daemon_is_not_repeated(
     serve: Serve, connect: Connect, impatient: Impatient, status: int
 ) -> None:
@@ -181,7 +193,7 @@ def lost(status: int | None = None) -> YagnaError:
     return YagnaError("POST", "/x", status, "lost")
 
 
-@pytest.mark.parametrize("status", [None, 502, 504])
+@pytest.mark.parametrize("status", [None, 500, 502, 504])
 def test_what_was_made_is_found_after_a_lost_answer(impatient: Impatient, status: int | None) -> None:
     thing = Thing(lost(status), made=True)
     assert made_once(thing.make, thing.find, impatient) == "found"
