@@ -105,7 +105,7 @@ def _question(failed: Result) -> _Question | None:
     if isinstance(command, Run):
         program = command.words[0]
         is_unclear = failed.exit_code == UNCLEAR_EXIT_CODE and not (failed.stdout or failed.stderr)
-        if is_unclear and program.startswith("/") and program != SHELL:
+        if is_unclear and program.startswith("/"):
             return _Question(_script(_WHAT_IS_THE_PROGRAM, program), program, _OF_PROGRAM)
     elif _is_file(command) and any(sign in (failed.message or "") for sign in _SIGNS_OF_NO_FILE):
         return _Question(_script(_WHAT_IS_THE_FILE, command.remote), command.remote, _OF_FILE)

@@ -85,6 +85,29 @@ def test_whole_output_comes_back_and_leaves_nothing(instance: Instance) -> None:
     assert instance.execute(Run.shell("ls -A /golem/work")).stdout == ""
 
 
+def test_output_that_may_be_cut_is_told(instance: Instance, caplog: pytest.LogCaptureFixture) -> None:
+    plain, whole = instance.execute(
+        Run.shell("head -c 204800 /dev/zero"), Run.shell("head -c 204800 /dev/zero", keep_all=True)
+    )
+    assert plain.may_be_cut
+    assert "keep_all=True" in caplog.text
+    assert (len(whole.stdout), whole.may_be_cut) == (204_800, False)
+
+
+def test_an_exit_code_9_is_explained(instance: Instance) -> None:
+    with pytest.raises(CommandFailed, match="exit code 9: there is no /bin/nosuch in this image"):
+        instance.execute(Run("/bin/nosuch", "x"))
+    with pytest.raises(CommandFailed, match=r"exit code 9: /bin/sh is in this image .* was killed"):
+        instance.execute(Run.shell("kill -9 $$"))
+
+
+def test_a_download_through_a_link_that_can_not_be_followed_says_so(instance: Instance) -> None:
+    made = Run.shell("cd /golem/output; echo x > f; ln -s f relative; ln -s /golem/output/f absolute")
+    assert instance.execute(made, DownloadBytes("/golem/output/relative"))[1].data == b"x\n"
+    with pytest.raises(CommandFailed, match="by way of a symbolic link"):
+        instance.execute(DownloadBytes("/golem/output/absolute"))
+
+
 def test_what_a_command_has_left_that_timed_out_is_removed_by_the_next(instance: Instance) -> None:
     with pytest.raises(BatchTimeout):
         instance.execute(Run.shell("echo x; sleep 0.5", keep_all=True), timeout=0.2)
