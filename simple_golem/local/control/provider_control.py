@@ -37,8 +37,41 @@ class ProviderControl:
         """
         self._order("die")
 
+    def kill_exe_unit(self) -> None:
+        """Kill the processes that run the provider's activities; blocks for 10 seconds at most.
+
+        The daemon knows at once that they are terminated. Requests for results that wait are not answered
+        before their time is up. The provider keeps its agreement.
+
+        Raises:
+            LocalNetworkError: the provider has no agreement, or the network is not up.
+        """
+        self._order("kill exe-unit")
+
+    def kill_agent(self) -> None:
+        """Kill the provider, but not the processes that run its activities; blocks for 5 seconds at most.
+
+        Commands go on, and more can follow. The provider sends nothing more, and destroys nothing.
+
+        Raises:
+            LocalNetworkError: the network is not up.
+        """
+        self._order("kill agent")
+
+    def shut_down(self) -> None:
+        """Shut the provider down in good order; blocks for 10 seconds at most.
+
+        Commands that run fail, and its activities end. It does not end its agreement, and sends no invoice.
+
+        Raises:
+            LocalNetworkError: the network is not up.
+        """
+        self._order("shut down")
+
     def revive(self) -> None:
-        """Start a provider again after `die`; blocks until the daemon has withdrawn its old offers.
+        """Start a provider again after `die`, `kill_agent` or `shut_down`.
+
+        Blocks until the daemon has withdrawn its old offers.
 
         The provider publishes new offers. It does not know its old agreements and activities.
         Does nothing if the provider is alive.

@@ -32,6 +32,8 @@ _INVALID = {
 }
 _KNOWN_COMMANDS = {"deploy", "start", "run", "transfer", "terminate", "sign"}
 _THREADS_END_SECONDS = 3.0
+# A real exe-unit that is shut down says so for so long before it ends.
+_SHUT_DOWN_SECONDS = 0.4
 
 
 class ExeUnitHabits:
@@ -162,6 +164,21 @@ class ExeUnit:
             self._change_state((_TERMINATED, None), report)
         if not self._reports.close(_THREADS_END_SECONDS):
             logger.warning("a state of the activity %s is still being reported", self.activity_id)
+
+    def shut_down(self) -> None:
+        """End as a real exe-unit does that is told to: the command that runs fails, and its result is answered.
+
+        Blocks for about 10 seconds at most.
+        """
+        with self._lock:
+            if self._scope.cancelled:
+                return
+            # The command that runs finds this state when it ends, and fails with it.
+            self._change_state((self._state[0], _TERMINATED))
+        self.usage()
+        self._runtime.close()
+        self._scope.wait(_SHUT_DOWN_SECONDS)
+        self.close()
 
     # --- messages from the bus ---------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class ProviderAgent:
         # By subnet. They stay when the provider dies: `revive` withdraws their offers.
         self._negotiators: dict[str, Negotiator] = {}
         self._agreements: set[AgreementLife] = set()
+        # Those whose activities outlive the provider, which has died alone.
+        self._left: list[AgreementLife] = []
 
     @property
     def busy(self) -> bool:
@@ -109,6 +111,7 @@ class ProviderAgent:
         Returns:
             Whether all threads have ended.
         """
+        self._close_left()
         ended = self._join_threads(timeout)
         self._yagna.close()
         return ended
@@ -133,9 +136,53 @@ class ProviderAgent:
 
     def _cancel_all(self) -> None:
         if not self._alive.cancelled:
-            logger.info("%s dies", self.name)
             self._cut_off()
+            self._end_alone()
+
+    def _end_alone(self) -> None:
+        if not self._alive.cancelled:
+            logger.info("%s dies", self.name)
             self._alive.cancel("the provider has died")
+
+    def die_alone(self) -> None:
+        """Die without notice, but leave the exe-units alive; blocks for 5 seconds at most."""
+        with self._life_change:
+            with self._lock:
+                self._left = list(self._agreements)
+            for life in self._left:
+                life.leave_activities()
+            self._end_alone()
+            self._await_threads()
+
+    def shut_down(self) -> None:
+        """End the exe-units in good order, then all the rest; blocks for 10 seconds at most."""
+        with self._life_change:
+            for life in self._agreements_in_force():
+                life.shut_down_exe_units()
+            self._end_alone()
+            self._await_threads()
+
+    def kill_exe_units(self) -> None:
+        """End the exe-units as if their processes were killed; blocks for 10 seconds at most.
+
+        Raises:
+            LocalNetworkError: it has no agreement.
+        """
+        agreements = self._agreements_in_force()
+        if not agreements:
+            raise LocalNetworkError(f"{self.name} has no agreement, and so no exe-unit")
+        self._cut_off()
+        for life in agreements:
+            life.kill_exe_units()
+
+    def _agreements_in_force(self) -> list[AgreementLife]:
+        with self._lock:
+            return [life for life in self._agreements if not life.over]
+
+    def _close_left(self) -> None:
+        left, self._left = self._left, []
+        for life in left:
+            life.close_left_activities()
 
     def _await_threads(self) -> None:
         if not self._join_threads(_THREADS_END_SECONDS):
@@ -150,6 +197,7 @@ class ProviderAgent:
             if not self._alive.cancelled or self._network.cancelled:
                 return
             self._await_threads()
+            self._close_left()
             with self._lock:
                 offers = [one.offer_id for one in self._negotiators.values()]
             for offer_id in filter(None, offers):
@@ -172,8 +220,7 @@ class ProviderAgent:
         Raises:
             LocalNetworkError: it has no agreement, or the daemon refused.
         """
-        with self._lock:
-            agreements = [life for life in self._agreements if not life.over]
+        agreements = self._agreements_in_force()
         if not agreements:
             raise LocalNetworkError(f"{self.name} has no agreement to terminate")
         for life in agreements:

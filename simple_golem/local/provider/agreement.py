@@ -79,6 +79,8 @@ class AgreementLife:
         self._on_end = on_end
         self._on_death = on_death
         self._activities: dict[str, ServedActivity] = {}
+        # True: the provider dies alone, and nobody ends its activities.
+        self._leaves_activities = False
         self._delayed_calls = DelayedCalls(f"{self._name}-habits", self._scope)
         self._was_ready = False
         # True: the provider has terminated the agreement, and still serves its activity.
@@ -118,21 +120,46 @@ class AgreementLife:
         if not self._keeps_serving:
             self._activities_ended.wait(_ACTIVITIES_END_SECONDS)
 
+    def kill_exe_units(self) -> None:
+        """End the activities as if their processes were killed; the bus has dropped them before."""
+        for activity in self._open_activities():
+            self._reporter.remove(activity.activity_id)
+            activity.close(report=False)
+            self._report_state(
+                activity.activity_id, ("Terminated", None), "exit code None", "execution aborted"
+            )
+            self._notes.send(activity)
+
+    def shut_down_exe_units(self) -> None:
+        """End the activities in good order, but not the agreement."""
+        for activity in self._open_activities():
+            activity.shut_down()
+
+    def leave_activities(self) -> None:
+        """Leave the activities alone when the provider dies; `close_left_activities` ends them."""
+        self._leaves_activities = True
+
+    def close_left_activities(self) -> None:
+        """End the activities that were left alone; blocks for 10 seconds at most each."""
+        for activity in self._activities.values():
+            self._reporter.remove(activity.activity_id)
+            activity.close()
+
     def _run(self) -> None:
         try:
             if self._approved():
                 watcher = EngineThread(f"{self._name}-end", self._await_end).start()
                 self._serve()
-                self._finish()
+                if not self._leaves_activities:
+                    self._finish()
                 watcher.join()
         except ScopeEnded:
             logger.info("%s is abandoned: %s", self._name, self._provider.reason)
         finally:
             self._scope.cancel("the agreement has ended")
             self._scope.close()
-            for activity in self._activities.values():
-                self._reporter.remove(activity.activity_id)
-                activity.close()
+            if not self._leaves_activities:
+                self.close_left_activities()
             self._activities_ended.cancel()
             self._on_end(self)
 
@@ -267,9 +294,11 @@ class AgreementLife:
         error_message: str | None = None,
         reason: str | None = None,
     ) -> None:
+        # An exe-unit reports its state by itself, also if its provider has died and left it.
+        scope = None if self._leaves_activities else self._provider
         try:
             self._yagna.provider.set_activity_state(
-                activity_id, state, reason=reason, error_message=error_message, scope=self._provider
+                activity_id, state, reason=reason, error_message=error_message, scope=scope
             )
         except ScopeEnded:
             return

@@ -17,7 +17,9 @@ class ExeUnitLike(Protocol):
 
     def usage(self) -> Sequence[float]: ...
 
-    def close(self) -> None: ...
+    def close(self, *, report: bool = True) -> None: ...
+
+    def shut_down(self) -> None: ...
 
 
 class MakeExeUnit(Protocol):
@@ -66,9 +68,20 @@ class ServedActivity:
         """The price of the latest usage in GLM."""
         return self._charge(self._last_usage)
 
-    def close(self) -> None:
-        """Close the exe-unit; the usage does not grow any more."""
+    def close(self, *, report: bool = True) -> None:
+        """Close the exe-unit; the usage does not grow any more.
+
+        Args:
+            report: False: it does not report its last state, as if it was killed.
+        """
         if self._exe_unit is not None:
             self.usage()
             exe_unit, self._exe_unit = self._exe_unit, None
-            exe_unit.close()
+            exe_unit.close(report=report)
+
+    def shut_down(self) -> None:
+        """Have the exe-unit end in good order; blocks for 10 seconds at most."""
+        if self._exe_unit is not None:
+            self.usage()
+            exe_unit, self._exe_unit = self._exe_unit, None
+            exe_unit.shut_down()

@@ -57,6 +57,9 @@ def _set_funds(chain: Chain, order: Order) -> None:
 
 _PROVIDER_ORDERS: Mapping[str, Callable[[ProviderAgent, Order], None]] = {
     "die": lambda agent, order: agent.die(),
+    "kill exe-unit": lambda agent, order: agent.kill_exe_units(),
+    "kill agent": lambda agent, order: agent.die_alone(),
+    "shut down": lambda agent, order: agent.shut_down(),
     "revive": lambda agent, order: agent.revive(),
     "terminate": _terminate,
     "stop reporting": lambda agent, order: agent.stop_reporting(),

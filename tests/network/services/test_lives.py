@@ -142,6 +142,51 @@ def test_a_provider_that_ends_agreement_and_activity_ends_the_instance_without_s
     assert left_on(network) == []
 
 
+WAYS_TO_GO = {
+    "kill_exe_unit": "is gone: exit code None",
+    "shut_down": "is gone: its provider has ended it",
+    "die": "",
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_GO)
+@pytest.mark.parametrize("respawn", [False, True])
+def test_a_provider_that_goes_away_in_mid_command(network_of, way, respawn):
+    """Its exe-unit is killed; it is shut down in good order; agent and exe-unit die together."""
+    network = network_of(GOOD, GOOD)
+    golem = Golem(1, raise_failures=False, stop_grace=0.1, **QUICK_HEALTH).open()
+    cluster, instance, calls = run(golem, Working, respawn_running=respawn)
+    instance.wait_for("running", timeout=30)
+    first = instance.provider_name
+    cluster.wait(0.5)
+    getattr(network.provider(first), way)()
+    if respawn:
+        _until(cluster, "running", times=2)
+        assert instance.provider_name != first
+    else:
+        assert cluster.wait(60)
+        assert isinstance(instance.failure, ActivityLost)
+        assert WAYS_TO_GO[way] in str(instance.failure)
+        assert states(instance)[-1] == "terminated"
+    assert "stopping" not in states(instance)
+    assert [one for one in calls if one == ("shutdown", first)] == []
+    golem.close()
+
+
+def test_a_provider_whose_agent_dies_alone_goes_on(network_of):
+    """Its exe-unit works: that is right, and more can follow."""
+    network = network_of(GOOD)
+    golem = Golem(1, **QUICK_HEALTH).open()
+    _, instance, _ = run(golem, Waiting)
+    instance.wait_for("running", timeout=30)
+    future = instance.submit((Run.shell("sleep 2; echo done"),), None)
+    network.provider(instance.provider_name).kill_agent()
+    assert future.result(30).stdout == "done\n"
+    assert instance.execute(Run("/bin/echo", "more")).stdout == "more\n"
+    assert states(instance) == ["pending", "starting", "running"]
+    golem.close(timeout=3)
+
+
 def _await_invoice(golem):
     """The end of the session would not wait for it; as long as the session lives it is answered."""
     left = Deadline(30)

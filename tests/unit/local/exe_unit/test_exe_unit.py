@@ -347,6 +347,26 @@ def test_closing_ends_a_running_command_and_everyone_who_waits(unit: Unit) -> No
     )
 
 
+def test_a_shut_down_fails_the_running_command_in_the_words_of_a_real_exe_unit(unit: Unit) -> None:
+    unit.do(*UP)
+    batch = unit.exec(sh("sleep 60"))
+    assert unit.results(batch, timeout=0.2) == []
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(unit.results(batch, timeout=20, index=0)))
+    waiting.start()
+    unit.unit.shut_down()
+    waiting.join(10)
+    (result,) = answers[0]
+    assert result["result"] == "Error"
+    assert result["message"] == (
+        "Local service error: State error: Unexpected state: StatePair(Ready, Some(Terminated)), "
+        "expected StatePair(Ready, Some(Ready))"
+    )
+    assert unit.states[-2:] == [("Ready", "Terminated"), ("Terminated", None)]
+    assert unit.bus.handlers == {}
+    unit.unit.shut_down()
+
+
 def test_a_dead_provider_reports_nothing() -> None:
     unit = Unit()
     unit.unit.close(report=False)

@@ -164,8 +164,13 @@ class FakeExeUnit:
     def usage(self) -> Sequence[float]:
         return [10.0, 1.0]
 
-    def close(self) -> None:
+    def close(self, *, report: bool = True) -> None:
         self._daemon.note("closed", self._id)
+        if report:
+            self._on_state(("Terminated", None))
+
+    def shut_down(self) -> None:
+        self._on_state(("Ready", "Terminated"))
         self._on_state(("Terminated", None))
 
 
@@ -487,3 +492,48 @@ def test_the_end_of_the_network_ends_agreements(daemon: FakeDaemon) -> None:
         daemon.expect("bridge", "local/activity/SetActivityUsage", "a")
     assert daemon.made("closed", "a")
     assert daemon.made("invoice") == daemon.made("withdraw") == []
+
+
+# --- ways to go away ------------------------------------------------------------------------------------
+
+
+def test_its_exe_unit_is_killed_and_it_says_so_at_once(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+    buy(daemon)
+    agent.kill_exe_units()
+    assert daemon.made("state", "a")[-1] == ("state", "a", ("Terminated", None), "exit code None")
+    assert daemon.made("closed", "a")
+    assert daemon.made("debit note", "a")
+    assert agent.busy
+    daemon.agreement_inbox.put(terminated("A"))
+    daemon.expect("invoice", "A")
+
+
+def test_without_an_agreement_there_is_no_exe_unit_to_be_killed(agent: ProviderAgent) -> None:
+    with pytest.raises(LocalNetworkError, match="has no agreement"):
+        agent.kill_exe_units()
+
+
+def test_one_that_dies_alone_leaves_its_activity_alive(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+    buy(daemon)
+    agent.die_alone()
+    assert not daemon.made("closed", "a")
+    assert not daemon.made("state", "a", ("Terminated", None))
+    assert not daemon.made("invoice")
+    assert not agent.busy
+    agent.revive()
+    assert daemon.made("closed", "a")
+    daemon.expect("publish", "local", times=2)
+
+
+def test_one_that_is_shut_down_ends_its_activity_but_not_its_agreement(
+    daemon: FakeDaemon, agent: ProviderAgent
+) -> None:
+    buy(daemon)
+    agent.shut_down()
+    assert [call[2] for call in daemon.made("state", "a")] == [
+        ("Initialized", None),
+        ("Ready", "Terminated"),
+        ("Terminated", None),
+    ]
+    assert not daemon.made("invoice")
+    assert not daemon.made("POST")
