@@ -166,7 +166,7 @@ class ExeUnit:
             logger.warning("a state of the activity %s is still being reported", self.activity_id)
 
     def shut_down(self) -> None:
-        """End as a real exe-unit does that is told to: the command that runs fails, and its result is answered.
+        """End as a real exe-unit does that is told to: the command that runs fails, and is answered for.
 
         Blocks for about 10 seconds at most.
         """
