@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -58,6 +58,8 @@ class InstanceLives:
         self._suspended = suspended
         self._place = place
         self._errors = RepeatedErrors()
+        # How the lives ended since one has run last.
+        self._unstarted: list[Outcome] = []
 
     def live(self) -> None:
         """Live until the end of the last life; the target of the life thread."""
@@ -65,11 +67,10 @@ class InstanceLives:
 
     def go_on_after(self, outcome: Outcome) -> None:
         """Live on after a life that has ended without its thread; called by its successor, or by a worker."""
+        outcome = self._unless_it_came_before(outcome)
         self._record.failure = outcome.failure
-        if outcome.ran and self._may_respawn(outcome):
-            self._live_on(partial(self._live_again, outcome))
-        else:
-            self._finish(outcome)
+        self._unstarted.append(outcome)
+        self._live_on(partial(self._live_as_often_as_allowed, tuple(self._unstarted)))
 
     def _live_on(self, live: Callable[[], Outcome]) -> None:
         try:
@@ -81,32 +82,37 @@ class InstanceLives:
             outcome = Outcome(error, False, False)
         self._finish(outcome)
 
-    def _live_as_often_as_allowed(self) -> Outcome:
+    def _live_as_often_as_allowed(self, past: Sequence[Outcome] = ()) -> Outcome:
         while True:
-            outcome: Outcome = self._live_until_one_has_run()
+            outcome: Outcome = self._live_until_one_has_run(past)
             if not (outcome.ran and self._may_respawn(outcome)):
                 return outcome
-            self._pause_before_another(outcome)
+            self._announce_respawn(outcome)
+            self._record.enter(ServiceState.pending)
+            self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
+            past, self._unstarted = (), []
 
-    def _live_again(self, outcome: Outcome) -> Outcome:
-        self._pause_before_another(outcome)
-        return self._live_as_often_as_allowed()
+    def _live_until_one_has_run(self, past: Sequence[Outcome]) -> Outcome:
+        """Lives until one has reached running, or the limit of the respawn rules is reached.
 
-    def _pause_before_another(self, outcome: Outcome) -> None:
-        self._announce_respawn(outcome)
-        self._record.enter(ServiceState.pending)
-        self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
+        Args:
+            past: how the lives ended that count already, where a new life thread goes on.
+        """
+        ended = iter(past)
 
-    def _live_until_one_has_run(self) -> Outcome:
-        """Lives until one has reached running, or the limit of the respawn rules is reached."""
+        def live_once() -> Outcome:
+            return next(ended, None) or self._live_once()
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return 0.0 if state.attempt_number < len(past) else respawn.wait(state)
 
         def sleep(seconds: float) -> None:
             self._record.stop_scope.wait(seconds)
 
         def announce(state: tenacity.RetryCallState) -> None:
-            if state.outcome is not None:
+            if state.outcome is not None and state.attempt_number >= len(past):
                 self._announce_respawn(state.outcome.result())
-            self._record.enter(ServiceState.pending)
+                self._record.enter(ServiceState.pending)
 
         def last(state: tenacity.RetryCallState) -> Outcome:
             outcome: Outcome = state.outcome.result()  # type: ignore[union-attr]
@@ -116,11 +122,11 @@ class InstanceLives:
         return tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda outcome: not outcome.ran and self._may_respawn(outcome)),
             stop=respawn.stop,
-            wait=respawn.wait,
+            wait=wait,
             sleep=sleep,
             before_sleep=announce,
             retry_error_callback=last,
-        )(self._live_once)
+        )(live_once)
 
     def _live_once(self) -> Outcome:
         if self.link is not None:
@@ -141,6 +147,7 @@ class InstanceLives:
         self.link = life.link
         self._record.begin_life(life)
         outcome = self._unless_it_came_before(life.live())
+        self._unstarted.append(outcome)
         self._record.failure = outcome.failure
         return outcome
 

@@ -19,6 +19,7 @@ _STATE_TIMEOUT_SECONDS = 4.0
 # Above this number of activities each is asked less often.
 _MANY_ACTIVITIES = 50
 _MANY_INTERVALS = 6.0
+_ANSWER_TAKES_INTERVALS = 0.5
 
 
 class HealthListener(Protocol):
@@ -96,11 +97,12 @@ class HealthCheck:
         now = time.monotonic()
         with self._lock:
             is_many = len(self._listeners) > _MANY_ACTIVITIES
-            usual = self._interval * (_MANY_INTERVALS if is_many else 1.0)
+            # An answer comes a moment after the question: without this the next round would pass it over.
+            age = self._interval * ((_MANY_INTERVALS if is_many else 1.0) - _ANSWER_TAKES_INTERVALS)
             due = [
                 activity
                 for activity in self._listeners.keys() - self._asked
-                if activity in self._missed or now - activity.last_answer >= usual
+                if activity in self._missed or now - activity.last_answer >= age
             ]
             self._asked.update(due)
         return due

@@ -8,11 +8,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import tenacity
 
 from simple_golem import Golem, Run, ServiceStopped
 from simple_golem.errors import ActivityLost, MethodStuck
 from simple_golem.testing import FakeYagna
-from tests.helpers.recorded_services import NORMAL_LIFE, SECONDS, Gate, Idle, begun, calls, programs, states
+from tests.helpers.recorded_services import (
+    AT_ONCE,
+    NORMAL_LIFE,
+    SECONDS,
+    Gate,
+    Idle,
+    begun,
+    calls,
+    programs,
+    states,
+)
 from tests.unit.conftest import eventually
 
 QUICK_HEALTH: dict[str, Any] = {"health_interval": 0.05, "health_misses": 2}
@@ -194,6 +205,25 @@ def test_a_late_run_does_not_keep_an_instance_from_being_started_again(
         cluster.stop()
     assert calls(instance)[:3] == ["start", "run", "shutdown"]
     assert instance.failure is None
+
+
+def test_a_late_start_does_not_keep_an_instance_from_being_started_again_as_often_as_it_may(
+    losing: FakeYagna, gates: list[Gate]
+) -> None:
+    options = {**AT_ONCE, "respawn_stop": tenacity.stop_after_attempt(3)}
+    losing.providers[0].deploy_error = "no such image here"
+    with Golem(1, raise_failures=False, **QUICK_HEALTH) as golem:
+        cluster, instance = begun(golem, DeafInStart, strategy=in_order, **options)
+        for number in (1, 2):
+            reached(gates, number)
+            next(one for one in losing.providers if one.activities).kill_exe_unit()
+        assert cluster.wait(SECONDS)
+    assert states(instance) == ["pending", "starting"] * 3 + ["terminated"]
+    assert isinstance(instance.failure, ActivityLost)
+
+
+def in_order(offer: Any) -> float:
+    return -1.0 - int(offer.provider_name[-1]) / 100
 
 
 def test_a_late_run_whose_provider_is_lost_ends_without_shutdown(
