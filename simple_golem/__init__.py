@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .engine.network.network import Network
     from .services.cluster import Cluster
     from .services.instance import Instance
+    from .services.proxies.http_proxy import HttpProxy
+    from .services.proxies.tcp_proxy import TcpProxy
 
 __all__ = [
     "Cluster",
@@ -47,6 +49,7 @@ __all__ = [
     "DownloadJson",
     "Golem",
     "GolemError",
+    "HttpProxy",
     "Instance",
     "Network",
     "Offer",
@@ -62,6 +65,7 @@ __all__ = [
     "Start",
     "Strategy",
     "SuspendedInstance",
+    "TcpProxy",
     "Terms",
     "Upload",
     "UploadBytes",
@@ -77,6 +81,8 @@ _LOADED_WHEN_NAMED = {
     "Cluster": "services.cluster",
     "Instance": "services.instance",
     "Network": "engine.network.network",
+    "HttpProxy": "services.proxies.http_proxy",
+    "TcpProxy": "services.proxies.tcp_proxy",
 }
 
 

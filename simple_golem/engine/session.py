@@ -146,7 +146,7 @@ class Session:
             on_debit_note=self.money.payments.debit_note_event,
             on_invoice=self.money.payments.invoice_event,
         )
-        self.networks = Networks(self.yagna.network, self.money.journals.write, self._stop)
+        self.networks = Networks(self.yagna.network, self.money.journals.write, self._stop, self.emit)
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()

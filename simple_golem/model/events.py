@@ -104,6 +104,37 @@ class InstanceEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionOpened(InstanceEvent):
+    """There is a connection to a port of the instance in its private network."""
+
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.instance}: connection to port {self.port} opened"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed(InstanceEvent):
+    """A connection to a port of the instance has ended.
+
+    Attributes:
+        port: of the instance.
+        sent: how many bytes went to the instance.
+        received: how many bytes came from it.
+    """
+
+    port: int
+    sent: int
+    received: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.instance}: connection to port {self.port} closed after {self.sent} bytes sent and "
+            f"{self.received} received"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementMade(InstanceEvent):
     """A provider has approved an agreement."""
 

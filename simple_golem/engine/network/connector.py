@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections.abc import Sequence
@@ -10,7 +9,9 @@ from collections.abc import Sequence
 from ...background.cancellation import Deadline, Scope
 from ...errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from ...yagna.api.network import NetworkApi
+from ...yagna.transport.readiness import wait_readable
 from ...yagna.transport.socket_lost import SocketLost
+from .drain import Drain
 from .tunnel import Channel
 
 # After a refusal the server may just be starting.
@@ -18,6 +19,7 @@ _NEXT_TRY_SECONDS = 0.1
 # A try without an answer goes on in the daemon for so long, and may connect late: it is not repeated before.
 _GHOST_SECONDS = 5.0
 _LOST_STATUSES = (403, 404)
+_LONGEST_WAIT_SECONDS = 3600.0
 
 Opened = tuple[Channel, Sequence[bytes]]
 
@@ -30,10 +32,19 @@ class Connector:
         self._lock = threading.Lock()
         self._ghosts: dict[tuple[str, str, int], float] = {}
 
-    def open(self, network_id: str, ip: str, port: int, who: str, deadline: Deadline, scope: Scope) -> Opened:
+    def open(
+        self,
+        network_id: str,
+        ip: str,
+        port: int,
+        who: str,
+        deadline: Deadline,
+        scope: Scope,
+        drain: Drain,
+        *,
+        repeats: bool = True,
+    ) -> Opened:
         """Block until the connection is established.
-
-        A port that refuses is tried again until the deadline.
 
         Args:
             network_id: the daemon's id of the network.
@@ -41,6 +52,8 @@ class Connector:
             who: the instance, in words.
             deadline: until when.
             scope: cancelling it ends the wait.
+            drain: learns how long the connection took.
+            repeats: whether a port that refuses is tried again until the deadline.
 
         Returns:
             The channel, and what has come through it already.
@@ -54,8 +67,11 @@ class Connector:
         ghost = network_id, ip, port
         while True:
             self._wait_for_ghost(ghost, who, deadline, scope)
+            begun = time.monotonic()
             try:
-                return self._try(network_id, ip, port, deadline, scope)
+                opened = self._try(network_id, ip, port, deadline, scope)
+                drain.connected_in(time.monotonic() - begun)
+                return opened
             except SocketLost as error:
                 if scope.cancelled:
                     raise NotRunning(f"no connection to {who}: {scope.reason}") from error
@@ -64,15 +80,21 @@ class Connector:
                         f"the daemon does not know the network of {who} any more: it was restarted, or the "
                         "network was closed; start the service again"
                     ) from error
-                self._note(ghost, error, who, port, deadline)
+                self._note(ghost, error, who, port, deadline, repeats)
             scope.wait(min(_NEXT_TRY_SECONDS, deadline.remaining()))
 
     def _note(
-        self, ghost: tuple[str, str, int], error: SocketLost, who: str, port: int, deadline: Deadline
+        self,
+        ghost: tuple[str, str, int],
+        error: SocketLost,
+        who: str,
+        port: int,
+        deadline: Deadline,
+        repeats: bool,
     ) -> None:
         """Remember a try that failed; raises what the caller gets if it was the last one."""
         if error.status == 400:
-            if deadline.passed or deadline.remaining() < _NEXT_TRY_SECONDS:
+            if not repeats or deadline.remaining() < _NEXT_TRY_SECONDS:
                 raise PortRefused(
                     f"port {port} of {who} refuses connections: no server listens there"
                 ) from error
@@ -103,14 +125,12 @@ class Connector:
         channel = self._api.connect(network_id, ip, port)
         forget = scope.on_cancel(channel.shutdown)
         try:
-            poll = select.poll()
-            poll.register(channel, select.POLLIN)
             first: list[bytes] = []
             while not channel.opened:
                 left = deadline.remaining()
                 if left <= 0:
                     raise _NoAnswer("no answer in time")
-                if poll.poll(min(left, 3600.0) * 1000):
+                if wait_readable(channel, min(left, _LONGEST_WAIT_SECONDS)):
                     first += channel.receive()
         except BaseException:
             channel.close()

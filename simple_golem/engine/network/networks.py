@@ -10,9 +10,10 @@ from ...background.cancellation import Scope
 from ...errors import GolemError
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.api.network import NetworkApi
+from ..event_dispatcher import Emit
 from .connector import Connector
 from .network import Network, Write, host_name_of
-from .place import Connections, Place
+from .place import Connections, OpenProxies, Place
 from .pump import Pump
 
 logger = logging.getLogger(__name__)
@@ -23,15 +24,16 @@ DEFAULT_IP = "192.168.0.0/24"
 class Networks:
     """Makes networks, and ends them with the session; used by any thread."""
 
-    def __init__(self, api: NetworkApi, journal: Write, stop: Scope) -> None:
+    def __init__(self, api: NetworkApi, journal: Write, stop: Scope, emit: Emit) -> None:
         """Args:
         api: the daemon's.
         journal: writes a line to the journal.
         stop: cancelled when the session ends.
+        emit: gets an event for each connection.
         """
         self._api = api
         self._journal = journal
-        self._connections = Connections(Connector(api), Pump(), stop)
+        self._connections = Connections(Connector(api), Pump(), stop, emit, OpenProxies())
         self._lock = threading.Lock()
         self._networks: list[Network] = []
         self._default: Network | None = None
@@ -109,8 +111,8 @@ class Networks:
         host_names = [host_name_of(name) for name in names]
         addresses = network.enter(host_names, group, wanted)
         return [
-            Place(network, ip, name, group, self._connections)
-            for ip, name in zip(addresses, host_names, strict=True)
+            Place(network, ip, host_name, name, group, self._connections)
+            for ip, host_name, name in zip(addresses, host_names, names, strict=True)
         ]
 
     def end_all(self, scope: Scope) -> None:
@@ -124,5 +126,6 @@ class Networks:
                 logger.warning("%r could not be ended; it ends with the daemon: %s", network, error)
 
     def close(self, timeout: float) -> bool:
-        """End all connections; whether their thread has ended within `timeout` seconds."""
+        """Close all proxies and connections; whether their thread has ended within `timeout` seconds."""
+        self._connections.proxies.close_all()
         return self._connections.pump.close(timeout)

@@ -4,22 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ...background.cancellation import Deadline, Scope
 from ...errors import BadCommandList, BadNetwork, NotRunning
 from ...model.commands.commands import Command, Deploy
+from ...model.events import ConnectionClosed, ConnectionOpened
+from ...yagna.transport.readiness import wait_readable
 from ...yagna.transport.tcp_pair import tcp_pair
+from ..event_dispatcher import Emit
 from .connector import Connector
+from .drain import Drain
 from .network import Entry, Network
 from .pump import Pump
 from .tunnel import Limits, Tunnel
 
 _MOST_PORT = 65535
+# A server may close a connection that is not used, and the daemon does not show it.
+_MOST_PARKED_SECONDS = 10.0
+
+
+class Proxy(Protocol):
+    """What has to be closed before the session ends."""
+
+    def close(self) -> None: ...
+
+
+class OpenProxies:
+    """The proxies that are open; used by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._proxies: list[Proxy] = []
+
+    def add(self, proxy: Proxy) -> None:
+        """Have a proxy closed at the end of the session, unless it is closed earlier."""
+        with self._lock:
+            self._proxies.append(proxy)
+
+    def discard(self, proxy: Proxy) -> None:
+        """Forget a proxy that was closed."""
+        with self._lock:
+            self._proxies = [one for one in self._proxies if one is not proxy]
+
+    def close_all(self) -> None:
+        """Close all; blocks for 2 seconds for each at most."""
+        with self._lock:
+            proxies = list(self._proxies)
+        for proxy in proxies:
+            proxy.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +68,15 @@ class Connections:
         connector: opens connections.
         pump: serves them.
         scope: of the session.
+        emit: gets an event for each connection.
+        proxies: those that are open.
     """
 
     connector: Connector
     pump: Pump
     scope: Scope
+    emit: Emit
+    proxies: OpenProxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +94,29 @@ class Place:
         network: the network.
         ip: the address.
         host_name: the name by which other instances of the network find it.
+        name: of the instance, in events.
+        connections: what connects to it.
     """
 
     def __init__(
-        self, network: Network, ip: str, host_name: str, group: object, connections: Connections
+        self,
+        network: Network,
+        ip: str,
+        host_name: str,
+        name: str,
+        group: object,
+        connections: Connections,
     ) -> None:
         self.network = network
+        self.name = name
         self.ip = ip
         self.host_name = host_name
         self._group = group
-        self._connections = connections
+        self.connections = connections
         self._lock = threading.Lock()
         self._tie: _Tie | None = None
-        self._parked: dict[int, socket.socket] = {}
+        self._drain = Drain()
+        self._parked: dict[int, tuple[socket.socket, float]] = {}
 
     # --- on the life thread ----------------------------------------------------------------------------
 
@@ -87,7 +139,7 @@ class Place:
             )
         entry = self.network.join(self.ip, node_id, self._group, scope)
         with self._lock:
-            self._tie = _Tie(entry, Scope(self._connections.scope))
+            self._tie = _Tie(entry, Scope(self.connections.scope))
         return tuple(
             self._with_network(command, entry) if isinstance(command, Deploy) else command
             for command in commands
@@ -108,7 +160,7 @@ class Place:
         if not network_id:
             return
         with self._lock:
-            self._tie = _Tie(Entry(network_id, {}, 0), Scope(self._connections.scope))
+            self._tie = _Tie(Entry(network_id, {}, 0), Scope(self.connections.scope))
 
     def life_ended(self, reason: str) -> None:
         """End all connections to the present life; does not block. A second call does nothing."""
@@ -119,7 +171,7 @@ class Place:
         if tie is not None:
             tie.scope.cancel(reason)
             tie.scope.close()
-        for one in parked:
+        for one, _ in parked:
             one.close()
 
     def keep(self, agreement_id: str) -> dict[str, str]:
@@ -142,7 +194,13 @@ class Place:
     # --- from any thread -------------------------------------------------------------------------------
 
     def connect(
-        self, port: int, deadline: Deadline, limits: Limits, stop: Scope | None = None
+        self,
+        port: int,
+        deadline: Deadline,
+        limits: Limits,
+        stop: Scope | None = None,
+        *,
+        repeats: bool = True,
     ) -> socket.socket:
         """Connect to a port of the instance; blocks until the connection is established.
 
@@ -151,13 +209,14 @@ class Place:
             deadline: until when it is tried.
             limits: of the connection.
             stop: cancelling it ends the wait, too.
+            repeats: whether a port that refuses is tried again until the deadline.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: there is no connection.
             BadNetwork: there is no such port.
         """
-        parked = self._unparked(port)
-        if parked is not None and limits == Limits():
+        parked = self.unparked(port) if limits == Limits() and repeats else None
+        if parked is not None:
             return parked
         ours: list[socket.socket] = []
 
@@ -169,7 +228,7 @@ class Place:
             ours.append(one)
             return local
 
-        self.attach(ends, port, deadline, limits, stop=stop)
+        self.attach(ends, port, deadline, limits, stop=stop, repeats=repeats)
         return ours[0]
 
     def attach(
@@ -180,6 +239,8 @@ class Place:
         limits: Limits,
         on_end: Callable[[Tunnel], object] = lambda tunnel: None,
         stop: Scope | None = None,
+        stays_until: Scope | None = None,
+        repeats: bool = True,
     ) -> None:
         """Connect a local socket with a port of the instance; blocks until the connection is established.
 
@@ -190,6 +251,8 @@ class Place:
             limits: of the connection.
             on_end: called when the connection has ended, by a thread that must not be blocked.
             stop: cancelling it ends the wait.
+            stays_until: cancelling it ends the connection.
+            repeats: whether a port that refuses is tried again until the deadline.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: there is no connection.
@@ -199,12 +262,19 @@ class Place:
         tie = self._tie
         if tie is None:
             raise NotRunning(f"{self} is not deployed, or has ended: connect to it while it is running")
-        connections = self._connections
+        connections = self.connections
         with Scope(tie.scope) as scope:
             forget_stop = stop.on_cancel(lambda: scope.cancel(stop.reason)) if stop is not None else None
             try:
                 channel, first = connections.connector.open(
-                    tie.entry.network_id, self.ip, port, str(self), deadline, scope
+                    tie.entry.network_id,
+                    self.ip,
+                    port,
+                    str(self),
+                    deadline,
+                    scope,
+                    self._drain,
+                    repeats=repeats,
                 )
             finally:
                 if forget_stop is not None:
@@ -214,15 +284,19 @@ class Place:
         def ended(tunnel: Tunnel) -> None:
             for one in forget:
                 one()
+            connections.emit(ConnectionClosed(self.name, port, tunnel.sent, tunnel.received))
             on_end(tunnel)
 
         try:
-            tunnel = Tunnel(channel, local(), first, limits, ended)
+            tunnel = Tunnel(channel, local(), first, limits, ended, self._drain)
         except BaseException:
             channel.close()
             raise
+        connections.emit(ConnectionOpened(self.name, port))
         if connections.pump.add(tunnel):
-            forget.append(tie.scope.on_cancel(lambda: connections.pump.end(tunnel, broken=True)))
+            for ending in (tie.scope, stays_until):
+                if ending is not None:
+                    forget.append(ending.on_cancel(lambda: connections.pump.end(tunnel, broken=True)))
 
     def wait_for_port(self, port: int, deadline: Deadline, stop: Scope | None = None) -> None:
         """Block until a port of the instance takes connections.
@@ -234,22 +308,26 @@ class Place:
             PortRefused, PortTimeout, NetworkLost, NotRunning: it did not, in time.
             BadNetwork: there is no such port.
         """
-        connection = self._unparked(port) or self.connect(port, deadline, Limits(), stop)
+        connection = self.unparked(port) or self.connect(port, deadline, Limits(), stop)
         with self._lock:
             before = self._parked.pop(port, None)
-            if self._tie is not None:
-                self._parked[port] = connection
-                connection = None  # type: ignore[assignment]
-        for one in (before, connection):
-            if one is not None:
-                one.close()
+            is_alive = self._tie is not None
+            if is_alive:
+                self._parked[port] = connection, time.monotonic()
+        if before is not None:
+            before[0].close()
+        if not is_alive:
+            connection.close()
 
-    def _unparked(self, port: int) -> socket.socket | None:
+    def unparked(self, port: int) -> socket.socket | None:
+        """Return the connection that `wait_for_port` has left; None if there is none that is new enough."""
         with self._lock:
-            parked = self._parked.pop(port, None)
-        if parked is None or not _has_ended(parked):
-            return parked
-        parked.close()
+            connection, since = self._parked.pop(port, (None, 0.0))
+        if connection is None:
+            return None
+        if time.monotonic() - since < _MOST_PARKED_SECONDS and not _has_ended(connection):
+            return connection
+        connection.close()
         return None
 
     def __str__(self) -> str:
@@ -274,7 +352,7 @@ def check_port(port: int) -> None:
 
 def _has_ended(connection: socket.socket) -> bool:
     with contextlib.suppress(OSError):
-        if not select.select([connection], [], [], 0)[0]:
+        if not wait_readable(connection, 0):
             return False
         return connection.recv(1, socket.MSG_PEEK) == b""
     return True

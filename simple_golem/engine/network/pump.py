@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import selectors
+import socket
 import threading
 import time
 from collections import deque
@@ -31,7 +31,7 @@ class Pump:
         self._timed: set[Tunnel] = set()
         self._thread: EngineThread | None = None
         self._closed = False
-        self._wake: int | None = None
+        self._wake: socket.socket | None = None
         self._selector: selectors.BaseSelector | None = None
         self._registered: dict[int, int] = {}
 
@@ -41,9 +41,9 @@ class Pump:
             is_open = not self._closed
             if is_open:
                 if self._thread is None:
-                    reader, self._wake = os.pipe()
-                    os.set_blocking(reader, False)
-                    os.set_blocking(self._wake, False)
+                    reader, self._wake = socket.socketpair()
+                    reader.setblocking(False)
+                    self._wake.setblocking(False)
                     self._thread = EngineThread("golem-connections", self._run, reader).start()
                 self._order_locked(lambda: self._add(tunnel))
         if not is_open:
@@ -73,14 +73,12 @@ class Pump:
     def _order_locked(self, order: Callable[[], object]) -> None:
         self._orders.append(order)
         if self._wake is not None:
-            with contextlib.suppress(
-                BlockingIOError
-            ):  # there are enough bytes in the pipe to wake the thread
-                os.write(self._wake, b"w")
+            with contextlib.suppress(BlockingIOError):  # what is there wakes the thread
+                self._wake.send(b"w")
 
     # --- on the thread ---------------------------------------------------------------------------------
 
-    def _run(self, reader: int) -> None:
+    def _run(self, reader: socket.socket) -> None:
         with selectors.DefaultSelector() as selector:
             self._selector = selector
             selector.register(reader, _READ, None)
@@ -88,7 +86,7 @@ class Pump:
                 for key, events in selector.select(self._time_left()):
                     if key.data is None:
                         with contextlib.suppress(BlockingIOError):
-                            os.read(reader, 4096)
+                            reader.recv(4096)
                     else:
                         self._serve(key.data, events)
                 self._look()
@@ -98,9 +96,9 @@ class Pump:
                 self._end(tunnel, True)
         with self._lock:
             wake, self._wake = self._wake, None
-        os.close(reader)
+        reader.close()
         if wake is not None:
-            os.close(wake)
+            wake.close()
 
     def _carry_out_orders(self) -> bool:
         """Carry out all orders; whether the thread is to end."""

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 from ...background.forks import leave_socket_to_parent
 from ...yagna.api.network import MOST_MESSAGE_BYTES
 from ...yagna.transport.socket_lost import SocketLost
+from .drain import Drain
 
 # No more than that waits in this process, in each direction.
 _MOST_WAITING_BYTES = 256 * 1024
@@ -68,6 +70,7 @@ class Tunnel:
         first: Sequence[bytes],
         limits: Limits,
         on_end: Callable[[Tunnel], object],
+        drain: Drain,
     ) -> None:
         """Args:
         channel: the open WebSocket.
@@ -75,6 +78,7 @@ class Tunnel:
         first: what has come from the instance already.
         limits: of this connection.
         on_end: called once, when it has ended.
+        drain: the way to the instance.
         """
         self.channel = channel
         self.local = local
@@ -82,6 +86,10 @@ class Tunnel:
         self.over = False
         self._limits = limits
         self._on_end = on_end
+        self._drain = drain
+        # What is on its way to the instance: how much, and when it will have arrived.
+        self._under_way: deque[tuple[float, int]] = deque()
+        self._count_under_way = 0
         self._to_local = bytearray()
         self._local_ended = False
         self._last_data = self._last_alive = time.monotonic()
@@ -101,7 +109,10 @@ class Tunnel:
     @property
     def reads_local(self) -> bool:
         return (
-            not self._local_ended and self.channel.unsent < _MOST_WAITING_BYTES and self._paced_until is None
+            not self._local_ended
+            and self.channel.unsent < _MOST_WAITING_BYTES
+            and self._paced_until is None
+            and self._count_under_way < MOST_MESSAGE_BYTES
         )
 
     @property
@@ -114,6 +125,8 @@ class Tunnel:
         moments = []
         if self._paced_until is not None:
             moments.append(self._paced_until)
+        if self._count_under_way >= MOST_MESSAGE_BYTES:
+            moments.append(self._under_way[0][0])
         if self._limits.idle_timeout is not None and not self._to_local:
             moments.append(self._last_data + self._limits.idle_timeout)
         if self._local_ended and not self.channel.unsent:
@@ -127,6 +140,8 @@ class Tunnel:
         now = time.monotonic()
         if self._paced_until is not None and now >= self._paced_until:
             self._paced_until = None
+        while self._under_way and self._under_way[0][0] <= now:
+            self._count_under_way -= self._under_way.popleft()[1]
         idle = self._limits.idle_timeout
         if (self._local_ended and now >= self._last_data + _LINGER_SECONDS and not self.channel.unsent) or (
             idle is not None and now >= self._last_data + idle and not self._to_local
@@ -186,6 +201,8 @@ class Tunnel:
             return
         self.sent += len(data)
         self._pace(len(data))
+        self._under_way.append((self._drain.carried_at(len(data)), len(data)))
+        self._count_under_way += len(data)
         self._with_channel(lambda: self.channel.send(data))
 
     def _most_now(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import time
 
@@ -17,6 +17,7 @@ from ..daemon.network import PortConnection
 PING_SECONDS, PONG_SECONDS = 5.0, 15.0
 _MOST_MESSAGE_BYTES = 65536
 _PIECE_BYTES = 1166
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class PortSocket:
@@ -57,14 +58,18 @@ class PortSocket:
 
     def _pass_on(self) -> bool:
         """Wait for data and pass it on; whether the connection goes on."""
-        readable = [self._connection] if self._port_ended else [self._connection, self._port]
-        writable = [self._port] if self._to_port else []
-        ready, ready_to_write, _ = select.select(readable, writable, [], PING_SECONDS / 2)
-        if ready_to_write:
+        wanted = (0 if self._port_ended else _READ) | (_WRITE if self._to_port else 0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, _READ)
+            if wanted:
+                selector.register(self._port, wanted)
+            ready = {key.fileobj: events for key, events in selector.select(PING_SECONDS / 2)}
+        port_events = ready.get(self._port, 0)
+        if port_events & _WRITE:
             del self._to_port[: self._port.send(self._to_port)]
         if self._connection in ready and not self._receive():
             return False
-        if self._port in ready and not self._read_port():
+        if port_events & _READ and not self._read_port():
             return False
         return self._ping()
 

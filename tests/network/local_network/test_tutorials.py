@@ -54,6 +54,23 @@ def test_the_simple_service_shows_statistics_of_three_providers(network):
     assert re.search(COST, output)
 
 
+def test_a_web_service_is_read_through_a_proxy(network):
+    output = run(network, "06_web_service.py")
+    assert re.search(r"^Open http://127\.0\.0\.1:\d+ in a browser", output)
+    assert re.findall(r"^Hello from WebServer-(\d)$", output, re.M) in (["1", "2"] * 2, ["2", "1"] * 2)
+    assert re.search(COST, output)
+
+
+def test_clients_find_their_server_by_its_name(network):
+    output = run(network, "07_instances_by_name.py")
+    assert "The server is keyvalueserver-1 at 192.168.0.2\n" in output
+    counts = re.findall(r"^Client-\d ended at (\d+)$", output, re.M)
+    assert len(counts) == 2
+    assert "200" in counts
+    assert "The script is visitor 201\n" in output
+    assert re.search(COST, output)
+
+
 def test_three_providers_compute_their_parts_and_the_script_collects_them(network):
     output = run(network, "03_compute_and_collect.py")
     parts = re.findall(r"^prov-\d: (\d+) to (\d+) is (\d+)$", output, re.M)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import http.client
 import os
@@ -10,8 +11,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import requests
+from websockets.sync.client import connect
 
-from simple_golem import Golem, Instance, Run, Service, UploadBytes
+from simple_golem import Golem, HttpProxy, Instance, Run, Service, TcpProxy, UploadBytes
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from simple_golem.local.local_golem import LocalGolem
@@ -199,3 +202,94 @@ def test_the_daemon_restarted_under_open_connections_and_a_provider_that_vanishe
         with pytest.raises(ConnectionResetError):
             received(connection, 50_000_000)
         connection.close()
+
+
+WEB = """
+import base64, hashlib, http.server, threading
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.headers.get("Upgrade") == "websocket":
+            self.web_socket()
+            return
+        body = self.path.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for at in range(0, len(body), 10000):
+            piece = body[at : at + 10000]
+            self.wfile.write(b"%x\\r\\n%b\\r\\n" % (len(piece), piece))
+        self.wfile.write(b"0\\r\\n\\r\\n")
+    def web_socket(self):
+        guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        key = hashlib.sha1((self.headers["Sec-WebSocket-Key"] + guid).encode()).digest()
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "upgrade")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(key).decode())
+        self.end_headers()
+        while True:
+            kind, length = self.rfile.read(2)
+            mask = self.rfile.read(4)
+            data = bytes(one ^ mask[at % 4] for at, one in enumerate(self.rfile.read(length & 127)))
+            self.wfile.write(bytes([kind, len(data)]) + data)
+            if kind & 15 == 8:
+                self.close_connection = True
+                return
+    def log_message(self, *_):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+Server(("0.0.0.0", 80), Handler).serve_forever()
+"""
+
+
+class WebServer(Service):
+    def start(self):
+        self.execute(
+            UploadBytes(WEB.encode(), "/golem/work/web.py"),
+            Run.shell("python3 /golem/work/web.py > /golem/work/log 2>&1 &"),
+        )
+        self.wait_for_port(80)
+
+
+def test_web_servers_are_reached_through_a_proxy_by_many_clients(golem):
+    cluster = golem.run_service(WebServer, num_instances=2, network=True)
+    cluster.wait_until_running(60)
+    with HttpProxy(cluster, 80) as proxy:
+
+        def ask(number: int) -> list[str]:
+            with requests.Session() as session:
+                return [session.get(f"{proxy.url}/{number}/{n}", timeout=60).text for n in range(4)]
+
+        with concurrent.futures.ThreadPoolExecutor(50) as clients:
+            answers = list(clients.map(ask, range(50)))
+        assert answers == [[f"/{number}/{n}" for n in range(4)] for number in range(50)]
+        body = os.urandom(300_000)
+        assert requests.post(proxy.url, data=body, timeout=60).content == body
+        with connect(f"ws://{proxy.address}/chat", close_timeout=0.5) as client:
+            for text in ("hello", "again"):
+                client.send(text)
+                assert client.recv(20) == text
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("golem-proxy")]
+
+
+def test_two_hundred_connections_through_one_tcp_proxy_are_all_answered(golem):
+    (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
+    with TcpProxy(instance, PORT) as proxy:
+        connections = [socket.create_connection(("127.0.0.1", proxy.local_port), 60) for _ in range(200)]
+        for number, connection in enumerate(connections):
+            connection.sendall(b"E%04d" % number)
+        for number, connection in enumerate(connections):
+            assert received(connection, 4) == b"%04d" % number
+            connection.close()
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("golem-proxy")]

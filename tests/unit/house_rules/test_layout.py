@@ -82,7 +82,7 @@ LOADED_LATE = {
         "importlib.import_module(module)",
     ): "the error that another process raised",
 }
-LATE_PACKAGES = {"platformdirs", "tqdm", "websockets"}
+LATE_PACKAGES = {"h11", "platformdirs", "tqdm", "websockets"}
 
 
 def in_folders_and_imports(package: Package) -> list[Offender]:

@@ -53,6 +53,11 @@ LINES: list[tuple[events.Event, str]] = [
         events.StateChanged("Service-1", ServiceState.starting, ServiceState.running),
         "Service-1 is running",
     ),
+    (events.ConnectionOpened("Service-1", 80), "Service-1: connection to port 80 opened"),
+    (
+        events.ConnectionClosed("Service-1", 80, 5, 10),
+        "Service-1: connection to port 80 closed after 5 bytes sent and 10 received",
+    ),
     (events.BatchStarted("Service-1", [ONE, TWO]), "Service-1: Run('/bin/one') and 1 more begun"),
     (events.BatchStarted("Service-1", []), "Service-1: nothing begun"),
     (events.BatchEnded("Service-1", [ONE], [Result()], None), "Service-1: Run('/bin/one') done"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.engine.network import tunnel as tunnel_module
+from simple_golem.engine.network.drain import Drain
 from simple_golem.engine.network.pump import Pump
 from simple_golem.engine.network.tunnel import Limits, Tunnel
 from simple_golem.yagna.transport.socket_lost import SocketLost
@@ -73,12 +75,20 @@ class FakeChannel:
 class Connection:
     """A tunnel under test, with the user's end and the daemon's."""
 
-    def __init__(self, pump: Pump, first: tuple[bytes, ...] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        first: tuple[bytes, ...] = (),
+        limits: Limits | None = None,
+        drain: Drain | None = None,
+    ) -> None:
         self.channel = FakeChannel()
         local, self.user = tcp_pair()
         self.user.settimeout(5)
         self.ended: list[Tunnel] = []
-        self.tunnel = Tunnel(self.channel, local, first, limits or Limits(), self.ended.append)
+        drain = Drain()
+        drain.connected_in(1e-6)
+        self.tunnel = Tunnel(self.channel, local, first, limits or Limits(), self.ended.append, drain)
         pump.add(self.tunnel)
 
     def close(self) -> None:
@@ -261,3 +271,34 @@ def test_an_idle_connection_costs_no_processor_time(pump: Pump) -> None:
     assert time.process_time() - begun < 0.05
     for one in ones:
         one.close()
+
+
+def test_no_more_is_under_way_than_the_daemon_keeps_in_order(pump: Pump) -> None:
+    # More than 128 KiB that wait in several messages are mixed up by the daemon.
+    one = Connection(pump)
+    one.tunnel._drain.connected_in(1.0)
+    one.user.setblocking(False)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < 1_000_000:
+            sent += one.user.send(bytes(65536))
+    got = 0
+    one.channel.daemon.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            got += len(one.channel.daemon.recv(1 << 20))
+    assert 0 < got <= 128 * 1024
+    assert got < sent
+    one.close()
+
+
+def test_the_speed_of_the_way_is_learnt_from_connects() -> None:
+    drain = Drain()
+    drain.connected_in(0.01)
+    first = drain.bytes_per_second
+    assert first == pytest.approx(233_200)
+    drain.connected_in(0.1)
+    assert drain.bytes_per_second < first
+    now = time.monotonic()
+    assert drain.carried_at(1000) > now
+    assert drain.carried_at(1000) >= now + 2000 / drain.bytes_per_second

@@ -1,0 +1,118 @@
+"""A local port that leads to the web servers of instances."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from types import TracebackType
+
+from ...background.cancellation import checked_seconds
+from ...background.forks import current_process, refused_in_children
+from ...engine.network.tunnel import Limits
+from ..cluster import Cluster
+from ..instance import Instance
+from .arguments import checked_count, checked_speed
+from .http_exchange import HttpExchange, refusal
+from .listener import Listener
+from .targets import Targets
+from .upstreams import Upstreams
+
+
+@refused_in_children
+class HttpProxy:
+    """A local port that leads to the web server of an instance, or to those of a cluster in turn.
+
+    It listens as soon as it is made, until `close`, the end of its `with` statement, or the end of the Golem.
+    Each request goes to the next instance that is running, and to another one if that refuses the connection.
+    If none can be reached, the client gets status 502 or 504 and a sentence that says why. HTTP/1.1 is passed
+    on with connections that are kept, chunked bodies and WebSockets, and `X-Forwarded-For` is added.
+
+    Args:
+        target: an instance, or a cluster.
+        port: of the instance.
+        local_port: of this machine; 0: any that is free.
+        host: the address of this machine to listen on; others than loopback can be reached by other machines.
+        timeout: seconds to connect to an instance; meanwhile a port that refuses it is tried again.
+        answer_timeout: seconds without a byte of the answer after which an instance has failed.
+        max_connections: how many clients at once; further ones get status 503. Each has a thread.
+        max_bytes_per_second: how fast each connection sends to the instance; what is sent faster than it can
+            be carried waits in the memory of the daemon.
+
+    Raises:
+        BadNetwork: the target has no private network (`network=True`), or there is no such port.
+        BadLocalPort: the local port is in use, or needs rights.
+        BadSetting, BadWaitTime: a limit makes no sense.
+
+    Example:
+        with HttpProxy(cluster, 80) as proxy:
+            print(requests.get(proxy.url).text)
+    """
+
+    def __init__(
+        self,
+        target: Instance | Cluster,
+        port: int,
+        *,
+        local_port: int = 0,
+        host: str = "127.0.0.1",
+        timeout: float = 10.0,
+        answer_timeout: float = 60.0,
+        max_connections: int = 256,
+        max_bytes_per_second: float | None = None,
+    ) -> None:
+        self.made_in = current_process()
+        self._targets = Targets(target, port)
+        self._answer_timeout = checked_seconds(answer_timeout, "answer_timeout", allow_none=False)
+        seconds = checked_seconds(timeout, "timeout")
+        limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
+        most = checked_count(max_connections)
+        self._listener = Listener(
+            host, local_port, serve=self._serve, refuse=_refuse, most_connections=most, most_threads=most
+        )
+        self._upstreams = Upstreams(self._targets, seconds, limits, self._listener.scope)
+        self._targets.connections.proxies.add(self)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:40123`."""
+        return f"http://{self._listener.address}"
+
+    @property
+    def local_port(self) -> int:
+        """The local port."""
+        return self._listener.port
+
+    @property
+    def address(self) -> str:
+        """Host and local port, such as `127.0.0.1:40123`."""
+        return self._listener.address
+
+    def close(self) -> None:
+        """Take no more requests, and end the connections; blocks for 2 seconds at most."""
+        self._listener.close()
+        self._upstreams.close()
+        self._targets.connections.proxies.discard(self)
+
+    def __enter__(self) -> HttpProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<HttpProxy: {self.url} to {self._targets}>"
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with client, contextlib.suppress(OSError):
+                host = client.getpeername()[0]
+                HttpExchange(client, host, self._upstreams, self._answer_timeout).serve()
+        finally:
+            self._listener.release(client)
+
+
+def _refuse(client: socket.socket) -> None:
+    client.settimeout(0.0)
+    client.sendall(refusal(503, "This proxy has as many connections as max_connections allows."))

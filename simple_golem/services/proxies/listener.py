@@ -1,0 +1,139 @@
+"""A local port at which a proxy takes connections, with a limit."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+from ...background.cancellation import Deadline, Scope
+from ...background.forks import leave_socket_to_parent
+from ...background.threads import EngineThread, WorkerPool
+from ...errors import BadLocalPort
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 256
+_JOIN_SECONDS = 2.0
+_MOST_PORT = 65535
+# After an error such as too many open files.
+_PAUSE_SECONDS = 0.1
+
+Serve = Callable[[socket.socket], object]
+
+
+class Listener:
+    """Takes connections, and has each served on a thread of a pool, until it is closed.
+
+    Attributes:
+        host, port: where it listens.
+        scope: cancelled when it is closed.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, serve: Serve, refuse: Serve, most_connections: int, most_threads: int
+    ) -> None:
+        """Begin to listen.
+
+        Args:
+            host: an address of this machine.
+            port: the local port; 0: any that is free.
+            serve: called with each connection, on a thread of the pool; `release` must be called at its end.
+            refuse: called with each connection beyond the limit; must not block.
+            most_connections: the limit.
+            most_threads: the limit of threads.
+
+        Raises:
+            BadLocalPort: it can't listen there.
+        """
+        self._socket = _bound(host, port)
+        leave_socket_to_parent(self._socket)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self.scope = Scope()
+        self._serve = serve
+        self._refuse = refuse
+        self._most = most_connections
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._has_warned = False
+        self._pool = WorkerPool(f"golem-proxy-{self.port}", most_threads)
+        self._thread = EngineThread(f"golem-proxy-{self.port}", self._accept).start()
+
+    @property
+    def address(self) -> str:
+        """Host and port, as they stand in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def release(self, connection: socket.socket) -> None:
+        """Count a connection no more."""
+        with self._lock:
+            self._open.discard(connection)
+
+    def close(self) -> None:
+        """Take no more connections, end all that are served by the pool, and join the threads.
+
+        Blocks for 2 seconds at most.
+        """
+        left = Deadline(_JOIN_SECONDS)
+        self.scope.cancel("the proxy was closed")
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(left.remaining())
+        self._socket.close()
+        with self._lock:
+            connections = list(self._open)
+        for one in connections:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for stuck in self._pool.close(left.remaining()):
+            logger.warning("%s did not end in time; it was left behind", stuck)
+
+    # --- on its thread ---------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        while not self.scope.cancelled:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError as error:
+                if not self.scope.cancelled:
+                    logger.warning("the proxy at %s can't take a connection: %s", self.address, error)
+                    self.scope.wait(_PAUSE_SECONDS)
+                continue
+            self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        leave_socket_to_parent(connection)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            is_free = len(self._open) < self._most
+            if is_free:
+                self._open.add(connection)
+        if is_free:
+            self._pool.post(self._serve, connection)
+            return
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "the proxy at %s has %d connections, its limit, and refuses more: give it a larger "
+                "max_connections",
+                self.address,
+                self._most,
+            )
+        with connection, contextlib.suppress(OSError):
+            self._refuse(connection)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _MOST_PORT:
+        raise BadLocalPort(f"local_port is {port!r}: give a number up to {_MOST_PORT}, or 0 for a free one")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise BadLocalPort(
+            f"a proxy can't listen on {host}, port {port}: {error.strerror or error}; "
+            "local_port=0 takes a free one"
+        ) from error

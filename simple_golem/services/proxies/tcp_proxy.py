@@ -1,0 +1,137 @@
+"""A local port that leads to a port of instances, for any protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+from types import TracebackType
+
+from ...background.cancellation import Deadline, checked_seconds
+from ...background.forks import current_process, refused_in_children
+from ...engine.network.tunnel import Limits
+from ...errors import NetworkError, NotRunning, PortTimeout
+from ..cluster import Cluster
+from ..instance import Instance
+from .arguments import checked_count, checked_speed
+from .listener import Listener
+from .targets import Targets
+
+logger = logging.getLogger(__name__)
+
+# They only open connections: the pump serves them.
+_OPENING_THREADS = 32
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@refused_in_children
+class TcpProxy:
+    """A local port that leads to a port of an instance; to those of a cluster in turn.
+
+    It listens as soon as it is made, until `close`, the end of its `with` statement, or the end of the Golem.
+    A connection that can't be made is reset, and a warning says why.
+
+    Args:
+        target: an instance, or a cluster. Only instances that are running are connected to.
+        port: of the instance.
+        local_port: of this machine; 0: any that is free.
+        host: the address of this machine to listen on; others than loopback can be reached by other machines.
+        timeout: seconds for each connection; meanwhile a port that refuses it is tried again.
+        max_connections: how many connections at once; further ones are reset.
+        max_bytes_per_second: how fast each connection sends to the instance; what is sent faster than it can
+            be carried waits in the memory of the daemon.
+
+    Raises:
+        BadNetwork: the target has no private network (`network=True`), or there is no such port.
+        BadLocalPort: the local port is in use, or needs rights.
+        BadSetting, BadWaitTime: a limit makes no sense.
+
+    Example:
+        with TcpProxy(cluster.instances[0], 22) as ssh:
+            print(f"ssh -p {ssh.local_port} root@127.0.0.1")
+    """
+
+    def __init__(
+        self,
+        target: Instance | Cluster,
+        port: int,
+        *,
+        local_port: int = 0,
+        host: str = "127.0.0.1",
+        timeout: float = 10.0,
+        max_connections: int = 512,
+        max_bytes_per_second: float | None = None,
+    ) -> None:
+        self.made_in = current_process()
+        self._targets = Targets(target, port)
+        self._timeout = checked_seconds(timeout, "timeout")
+        self._limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
+        self._listener = Listener(
+            host,
+            local_port,
+            serve=self._open,
+            refuse=_reset,
+            most_connections=checked_count(max_connections),
+            most_threads=_OPENING_THREADS,
+        )
+        self._targets.connections.proxies.add(self)
+
+    @property
+    def local_port(self) -> int:
+        """The local port."""
+        return self._listener.port
+
+    @property
+    def address(self) -> str:
+        """Host and local port, such as `127.0.0.1:40123`."""
+        return self._listener.address
+
+    def close(self) -> None:
+        """Take no more connections, and end those that are open; blocks for 2 seconds at most."""
+        self._listener.close()
+        self._targets.connections.proxies.discard(self)
+
+    def __enter__(self) -> TcpProxy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TcpProxy: {self.address} to {self._targets}>"
+
+    # --- on a thread of the pool -----------------------------------------------------------------------
+
+    def _open(self, client: socket.socket) -> None:
+        deadline = Deadline(self._timeout)
+        for place in self._targets.in_turn():
+            try:
+                place.attach(
+                    lambda: client,
+                    self._targets.port,
+                    deadline,
+                    self._limits,
+                    on_end=lambda _: self._listener.release(client),
+                    stop=self._listener.scope,
+                    stays_until=self._listener.scope,
+                )
+            except PortTimeout as error:
+                logger.warning("%r: %s", self, error)
+                continue
+            except (NetworkError, NotRunning) as error:
+                if not self._listener.scope.cancelled:
+                    logger.warning("%r: %s", self, error)
+                break
+            return
+        else:
+            logger.warning("%r: no instance is running that could be connected to", self)
+        self._listener.release(client)
+        with client, contextlib.suppress(OSError):
+            _reset(client)
+
+
+def _reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

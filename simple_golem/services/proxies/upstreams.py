@@ -1,0 +1,148 @@
+"""Connections of an HTTP proxy to its instances: opened, kept for the next request, and closed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import h11
+
+from ...background.cancellation import Deadline, Scope
+from ...engine.network.place import Place
+from ...engine.network.tunnel import Limits
+from ...errors import NetworkError, NotRunning, PortRefused, PortTimeout
+from ...yagna.transport.readiness import wait_readable
+from .http_side import HttpSide
+from .targets import Targets
+
+# A server may close an idle connection, and the daemon does not show it.
+_MOST_IDLE_SECONDS = 3.0
+_NEXT_ROUND_SECONDS = 0.1
+
+
+class NoUpstream(Exception):
+    """No instance could be connected to.
+
+    Attributes:
+        status: the HTTP status for the client.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(eq=False)
+class Upstream(HttpSide):
+    """A connection to an instance.
+
+    Attributes:
+        place: the instance's.
+        used_before: whether it has carried a request already.
+        idle_since: on the monotonic clock.
+    """
+
+    place: Place
+    used_before: bool = False
+    idle_since: float = 0.0
+
+
+class Upstreams:
+    """Gives out connections to instances in turn; used by any thread."""
+
+    def __init__(self, targets: Targets, timeout: float | None, limits: Limits, scope: Scope) -> None:
+        """Args:
+        targets: the instances.
+        timeout: seconds to connect.
+        limits: of each connection.
+        scope: cancelled when the proxy is closed.
+        """
+        self._targets = targets
+        self._timeout = timeout
+        self._limits = limits
+        self._scope = scope
+        self._lock = threading.Lock()
+        self._idle: list[Upstream] = []
+
+    def get(self, *, fresh: bool = False) -> Upstream:
+        """Return a connection to the next instance, or to another one if that refuses; blocks.
+
+        Args:
+            fresh: whether it has to be a new one.
+
+        Raises:
+            NoUpstream: there is none.
+        """
+        deadline = Deadline(self._timeout)
+        while True:
+            places = self._targets.in_turn()
+            if not places:
+                raise NoUpstream(502, f"no instance is running: {self._targets}")
+            error: NoUpstream | None = None
+            for place in places:
+                kept = None if fresh else self._kept(place)
+                if kept is not None:
+                    return kept
+                try:
+                    return self._connected(place, deadline, fresh)
+                except PortTimeout as reason:
+                    error = NoUpstream(504, str(reason))
+                except (NetworkError, NotRunning) as reason:
+                    is_refused = isinstance(reason, PortRefused)
+                    error = NoUpstream(502, str(reason)) if error is None or not is_refused else error
+            if deadline.remaining() < _NEXT_ROUND_SECONDS or self._scope.wait(_NEXT_ROUND_SECONDS):
+                assert error is not None
+                raise error
+
+    def _connected(self, place: Place, deadline: Deadline, fresh: bool) -> Upstream:
+        parked = None if fresh else place.unparked(self._targets.port)
+        if parked is not None:
+            return Upstream(parked, h11.Connection(h11.CLIENT), place, used_before=True)
+        connection = place.connect(self._targets.port, deadline, self._limits, self._scope, repeats=False)
+        return Upstream(connection, h11.Connection(h11.CLIENT), place)
+
+    def _kept(self, place: Place) -> Upstream | None:
+        with self._lock:
+            old = [one for one in self._idle if one.idle_since + _MOST_IDLE_SECONDS < time.monotonic()]
+            self._idle = [one for one in self._idle if one not in old]
+            found = [one for one in self._idle if one.place is place]
+            for one in found[-1:]:
+                self._idle.remove(one)
+        for one in old:
+            one.socket.close()
+        for one in found[-1:]:
+            if not wait_readable(one.socket, 0):
+                return one
+            one.socket.close()  # it has ended, or says what nobody has asked for
+        return None
+
+    def put_back(self, upstream: Upstream) -> None:
+        """Keep a connection for the next request, if it can carry one; else close it."""
+        protocol = upstream.protocol
+        if protocol.our_state is h11.DONE and protocol.their_state is h11.DONE:
+            protocol.start_next_cycle()
+            upstream.used_before = True
+            upstream.idle_since = time.monotonic()
+            with self._lock:
+                if not self._scope.cancelled:
+                    self._idle.append(upstream)
+                    return
+        upstream.socket.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for one in idle:
+            with contextlib.suppress(OSError):
+                one.socket.close()
+
+
+def reset(connection: socket.socket) -> None:
+    """Close a connection so that its other side gets an error."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()

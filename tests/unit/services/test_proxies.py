@@ -1,0 +1,467 @@
+"""Proxies to instances, on a daemon in memory."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import http.server
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.sync.client import connect
+
+from simple_golem import Cluster, Golem, HttpProxy, TcpProxy
+from simple_golem.engine.network import tunnel
+from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime
+from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
+from simple_golem.services.proxies import http_exchange
+from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
+from tests.helpers.recorded_services import SECONDS, Idle, started
+from tests.unit.conftest import eventually
+from tests.unit.services.test_networks import echo, requests_of
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers by path; what it was asked stands in its answer."""
+
+    protocol_version = "HTTP/1.1"
+    provider = ""
+
+    def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if self.path == "/headers":
+            self.answer("".join(f"{name}: {value}\n" for name, value in self.headers.items()).encode())
+        elif self.path == "/chunked":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"3\r\none\r\n4\r\n two\r\n0\r\n\r\n")
+        elif self.path == "/no-length":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"until the end")
+            self.close_connection = True
+        elif self.path == "/half":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"half of it")
+            raise ConnectionAbortedError
+        elif self.path == "/silent":
+            self.rfile.read(1)
+        elif self.path == "/nothing":
+            raise ConnectionAbortedError
+        else:
+            self.answer(self.provider.encode(), X_Path=self.path)
+
+    def do_POST(self) -> None:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(body[::-1], status=201)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+class Servers:
+    """The web servers of all providers, and how often each was connected to."""
+
+    def __init__(self) -> None:
+        self.connections: list[str] = []
+
+    def of(self, name: str) -> Callable[[socket.socket], None]:
+        class Own(Handler):
+            provider = name
+
+        def serve(connection: socket.socket) -> None:
+            self.connections.append(name)
+            try:
+                Own(connection, ("", 0), None)  # type: ignore[arg-type]
+            except ConnectionAbortedError:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        return serve
+
+
+def echo_messages(connection: socket.socket) -> None:
+    """A WebSocket server."""
+    protocol = ServerProtocol()
+    while data := connection.recv(65536):
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                protocol.send_response(protocol.accept(event))
+            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                protocol.send_text(bytes(event.data))
+        for part in protocol.data_to_send():
+            connection.sendall(part)
+
+
+@pytest.fixture
+def servers() -> Servers:
+    return Servers()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, servers: Servers) -> Iterator[FakeYagna]:
+    providers = [
+        FakeProvider(name=name, servers={7: echo, 80: servers.of(name), 81: echo_messages})
+        for name in ("one", "two", "three")
+    ]
+    with FakeYagna(providers) as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+        assert fake.leftovers() == []
+
+
+@pytest.fixture
+def golem(fake: FakeYagna) -> Iterator[Golem]:
+    with Golem(1, raise_failures=False) as golem:
+        yield golem
+
+
+@pytest.fixture
+def cluster(golem: Golem) -> Cluster:
+    cluster = golem.run_service(Idle, num_instances=2, network=True)
+    cluster.wait_until_running(SECONDS)
+    return cluster
+
+
+def dialled(proxy: TcpProxy | HttpProxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.local_port), SECONDS)
+
+
+def proxy_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("golem-proxy")]
+
+
+# --- TCP -----------------------------------------------------------------------------------------------
+
+
+def test_a_tcp_proxy_carries_any_protocol_to_an_instance(golem: Golem, cluster: Cluster) -> None:
+    with TcpProxy(cluster.instances[0], 7) as proxy:
+        assert proxy.address == f"127.0.0.1:{proxy.local_port}"
+        assert proxy.address in repr(proxy)
+        with dialled(proxy) as connection:
+            connection.sendall(b"ping")
+            assert connection.recv(10) == b"ping"
+    with pytest.raises(ConnectionRefusedError):
+        dialled(proxy)
+
+
+def test_a_cluster_is_served_in_turn(golem: Golem, cluster: Cluster) -> None:
+    told: list[Event] = []
+    golem.on_event(told.append)
+    with TcpProxy(cluster, 7) as proxy:
+        for _ in range(4):
+            with dialled(proxy) as connection:
+                connection.sendall(b"ping")
+                assert connection.recv(10) == b"ping"
+    eventually(lambda: sum(isinstance(one, ConnectionClosed) for one in told) == 4)
+    opened = [one.instance for one in told if isinstance(one, ConnectionOpened)]
+    assert opened == ["Idle-1", "Idle-2", "Idle-1", "Idle-2"]
+    closed = next(one for one in told if isinstance(one, ConnectionClosed))
+    assert (closed.port, closed.sent, closed.received) == (7, 4, 4)
+    assert str(closed) == "Idle-1: connection to port 7 closed after 4 bytes sent and 4 received"
+
+
+def test_an_instance_that_has_ended_is_left_out(golem: Golem, cluster: Cluster) -> None:
+    cluster.instances[0].stop()
+    with TcpProxy(cluster, 7) as proxy:
+        for _ in range(2):
+            with dialled(proxy) as connection:
+                connection.sendall(b"ping")
+                assert connection.recv(10) == b"ping"
+
+
+def expect_reset(proxy: TcpProxy) -> None:
+    """Connect, and get an error, then or at the first read."""
+    with pytest.raises(ConnectionResetError), dialled(proxy) as connection:
+        connection.recv(1)
+
+
+def test_a_connection_that_can_not_be_made_is_reset_and_the_log_says_why(
+    golem: Golem, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    with TcpProxy(cluster, 9, timeout=0.3) as proxy:
+        expect_reset(proxy)
+        assert re.search(r"port 9 of idle-\d \(192\.168\.0\.\d\) refuses connections", caplog.text)
+        cluster.stop()
+        expect_reset(proxy)
+        assert "no instance is running" in caplog.text
+
+
+def test_many_connections_at_once_are_all_answered_and_leave_no_thread(
+    golem: Golem, cluster: Cluster
+) -> None:
+    with TcpProxy(cluster, 7) as proxy:
+
+        def ask(number: int) -> bytes:
+            with dialled(proxy) as connection:
+                connection.sendall(b"%04d" % number)
+                return connection.recv(10)
+
+        with concurrent.futures.ThreadPoolExecutor(100) as clients:
+            answers = list(clients.map(ask, range(200)))
+    assert answers == [b"%04d" % number for number in range(200)]
+    assert proxy_threads() == []
+
+
+def is_answered(proxy: TcpProxy) -> bool:
+    try:
+        with dialled(proxy) as connection:
+            connection.sendall(b"ping")
+            return connection.recv(10) == b"ping"
+    except ConnectionError:
+        return False
+
+
+def test_more_connections_than_the_limit_are_reset_and_the_log_says_how_to_have_more(
+    golem: Golem, cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "_LINGER_SECONDS", 0.1)
+    with TcpProxy(cluster, 7, max_connections=1) as proxy:
+        with dialled(proxy) as first:
+            first.sendall(b"ping")
+            assert first.recv(10) == b"ping"
+            assert not is_answered(proxy)
+        assert "give it a larger max_connections" in caplog.text
+        # The end of the first one counts when its client is known to be gone.
+        eventually(lambda: is_answered(proxy))
+
+
+def test_the_end_of_the_golem_closes_its_proxies(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        instance = started(golem, network=True)
+        proxies = [TcpProxy(instance, 7), HttpProxy(instance, 80)]
+        connections = [dialled(proxies[0]) for _ in range(20)]
+        for connection in connections:
+            connection.sendall(b"ping")
+            assert connection.recv(10) == b"ping"
+        idle = dialled(proxies[1])
+    assert proxy_threads() == []
+    for connection in connections:
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+        connection.close()
+    assert idle.recv(1) == b""
+    idle.close()
+    for proxy in proxies:
+        with pytest.raises(ConnectionRefusedError):
+            dialled(proxy)
+
+
+@pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"port": 0}, BadNetwork, "from 1 to 65535"),
+        ({"local_port": -1}, BadLocalPort, "up to 65535"),
+        ({"local_port": "80"}, BadLocalPort, "give a number"),
+        ({"host": "192.0.2.1"}, BadLocalPort, "can't listen on 192.0.2.1"),
+        ({"max_connections": 0}, BadSetting, "1 or more"),
+        ({"max_bytes_per_second": 0}, BadSetting, "more than 0"),
+        ({"timeout": -1}, BadWaitTime, "timeout"),
+        ({"target": "http://x"}, BadNetwork, "leads to an instance or a cluster"),
+    ],
+)
+def test_senseless_arguments_are_refused_and_nothing_is_left(
+    golem: Golem, cluster: Cluster, kind: Any, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=re.escape(text)):
+        kind(**{"target": cluster, "port": 7, **arguments})
+    assert proxy_threads() == []
+
+
+def test_a_local_port_that_is_taken_is_an_error_that_says_what_to_do(golem: Golem, cluster: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(BadLocalPort, match=f"port {number}.*local_port=0 takes a free one"):
+            TcpProxy(cluster, 7, local_port=number)
+    with HttpProxy(cluster, 80, local_port=number) as proxy:
+        assert proxy.url == f"http://127.0.0.1:{number}"
+
+
+def test_without_a_network_the_error_says_how_to_get_one(golem: Golem, fake: FakeYagna) -> None:
+    with pytest.raises(BadNetwork, match="network=True"):
+        TcpProxy(started(golem), 7)
+
+
+# --- HTTP ----------------------------------------------------------------------------------------------
+
+
+def test_each_request_goes_to_the_next_instance_over_connections_that_are_kept(
+    golem: Golem, cluster: Cluster, servers: Servers
+) -> None:
+    with HttpProxy(cluster, 80) as proxy, requests.Session() as session:
+        answers = [session.get(f"{proxy.url}/x?y=1", timeout=SECONDS) for _ in range(6)]
+    assert len({answer.text for answer in answers}) == 2
+    assert [answer.text for answer in answers[:2]] * 3 == [answer.text for answer in answers]
+    assert answers[0].headers["X-Path"] == "/x?y=1"
+    assert len(servers.connections) == 2
+
+
+def test_bodies_pass_in_both_directions_whatever_their_form(golem: Golem, cluster: Cluster) -> None:
+    body = bytes(range(256)) * 2000
+    with HttpProxy(cluster, 80) as proxy, requests.Session() as session:
+        for data in (body, iter([body[:1000], body[1000:]]), b""):
+            answer = session.post(proxy.url, data=data, timeout=SECONDS)
+            assert answer.status_code == 201
+            assert answer.content == (b"" if data == b"" else body[::-1])
+        assert session.get(f"{proxy.url}/chunked", timeout=SECONDS).text == "one two"
+        head = session.head(proxy.url, timeout=SECONDS)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] in ("3", "5")  # the length of the provider's name
+
+
+def test_headers_of_one_connection_stay_there_and_the_client_is_named(golem: Golem, cluster: Cluster) -> None:
+    sent = {"X-Own": "1", "Connection": "keep-alive, X-Hop", "X-Hop": "1", "X-Forwarded-For": "10.9.8.7"}
+    with HttpProxy(cluster, 80) as proxy:
+        seen = requests.get(f"{proxy.url}/headers", headers=sent, timeout=SECONDS).text.lower()
+    assert "x-own: 1\n" in seen
+    assert "x-forwarded-for: 10.9.8.7, 127.0.0.1\n" in seen
+    assert f"host: {proxy.address}\n" in seen
+    assert "hop" not in seen
+
+
+def test_a_client_that_waits_for_a_go_ahead_gets_it(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80) as proxy, dialled(proxy) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"abc")
+        answer = b""
+        while not answer.endswith(b"cba"):
+            answer += client.recv(1000)
+
+
+def test_a_body_without_a_length_ends_although_its_end_is_not_shown(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_exchange, "_END_OF_BODY_SECONDS", 0.2)
+    with HttpProxy(cluster, 80) as proxy:
+        assert requests.get(f"{proxy.url}/no-length", timeout=SECONDS).text == "until the end"
+
+
+def test_an_instance_that_refuses_is_passed_over(golem: Golem, cluster: Cluster, fake: FakeYagna) -> None:
+    first = cluster.instances[0]
+    next(one for one in fake.providers if one.name == first.provider_name).servers = {}
+    with HttpProxy(cluster, 80) as proxy:
+        answers = {requests.get(proxy.url, timeout=SECONDS).text for _ in range(4)}
+    assert answers == {cluster.instances[1].provider_name}
+
+
+def test_where_no_instance_can_be_reached_the_answer_says_why(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 9, timeout=0.3) as proxy:
+        answer = requests.get(proxy.url, timeout=SECONDS)
+        assert answer.status_code == 502
+        assert re.fullmatch(r"port 9 of idle-\d \(192\.168\.0\.\d\) refuses connections: .*\n", answer.text)
+        cluster.stop()
+        answer = requests.get(proxy.url, timeout=SECONDS)
+        assert (answer.status_code, answer.text[:23]) == (502, "no instance is running:")
+
+
+def test_a_silent_network_is_a_timeout(golem: Golem, cluster: Cluster, fake: FakeYagna) -> None:
+    fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
+    with HttpProxy(cluster, 80, timeout=0.3) as proxy:
+        assert requests.get(proxy.url, timeout=SECONDS).status_code == 504
+
+
+def test_an_instance_that_does_not_answer_is_a_timeout_and_one_that_hangs_up_is_not(
+    golem: Golem, cluster: Cluster
+) -> None:
+    with HttpProxy(cluster, 80, answer_timeout=0.3) as proxy:
+        answer = requests.get(f"{proxy.url}/silent", timeout=SECONDS)
+        assert (answer.status_code, "did not answer within 0.3 seconds" in answer.text) == (504, True)
+        answer = requests.get(f"{proxy.url}/nothing", timeout=SECONDS)
+        assert (answer.status_code, "did not answer" in answer.text) == (502, True)
+
+
+def test_half_an_answer_is_an_error_for_the_client(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80) as proxy, pytest.raises(requests.exceptions.RequestException):
+        requests.get(f"{proxy.url}/half", timeout=SECONDS)
+
+
+def test_a_kept_connection_that_is_dead_is_replaced_without_the_client_noticing(
+    golem: Golem, cluster: Cluster, fake: FakeYagna
+) -> None:
+    instance = cluster.instances[0]
+    with HttpProxy(instance, 80) as proxy, requests.Session() as session:
+        assert session.get(proxy.url, timeout=SECONDS).status_code == 200
+        eventually(lambda: proxy._upstreams._idle)
+        (kept,) = proxy._upstreams._idle
+        kept.socket.shutdown(socket.SHUT_WR)  # as one looks that the server has closed: nothing comes back
+        assert session.get(proxy.url, timeout=SECONDS).status_code == 200
+
+
+def test_what_is_no_http_is_refused_with_a_sentence(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80) as proxy, dialled(proxy) as client:
+        client.sendall(b"nonsense\r\n\r\n")
+        answer = client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"the request is not valid" in answer
+
+
+def test_more_clients_than_the_limit_get_a_sentence(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80, max_connections=1) as proxy, requests.Session() as session:
+        assert session.get(proxy.url, timeout=SECONDS).status_code == 200
+        client = http.client.HTTPConnection("127.0.0.1", proxy.local_port, timeout=SECONDS)
+        client.connect()
+        answer = client.sock.recv(1000)
+        client.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b"This proxy has as many connections as max_connections allows.\n")
+
+
+def test_many_clients_at_once_are_all_answered(golem: Golem, cluster: Cluster) -> None:
+    def ask(number: int) -> set[str]:
+        with requests.Session() as session:
+            return {session.get(f"{proxy.url}/{number}", timeout=SECONDS).headers["X-Path"] for _ in range(4)}
+
+    with HttpProxy(cluster, 80) as proxy, concurrent.futures.ThreadPoolExecutor(50) as clients:
+        answers = list(clients.map(ask, range(50)))
+    assert answers == [{f"/{number}"} for number in range(50)]
+    assert proxy_threads() == []
+
+
+def test_a_websocket_passes_through(golem: Golem, cluster: Cluster) -> None:
+    with (
+        HttpProxy(cluster, 81) as proxy,
+        connect(f"ws://{proxy.address}/chat", open_timeout=SECONDS, close_timeout=0.1) as client,
+    ):
+        for text in ("hello", "x" * 100_000):
+            client.send(text)
+            assert client.recv(SECONDS) == text
+
+
+def test_the_connection_of_a_wait_for_the_port_is_used_by_the_proxy(
+    golem: Golem, cluster: Cluster, fake: FakeYagna
+) -> None:
+    instance = cluster.instances[0]
+    instance.wait_for_port(80)
+    with HttpProxy(instance, 80) as proxy:
+        assert requests.get(proxy.url, timeout=SECONDS).status_code == 200
+    assert len(requests_of(fake, "GET", "/tcp/")) == 1
