@@ -152,7 +152,8 @@ def checked_seconds(value: float | None, what: str, *, allow_none: bool = True) 
     Args:
         value: what was given.
         what: the name of the argument, for the message.
-        allow_none: whether None and infinity, which mean "no limit", are allowed.
+        allow_none: whether None and infinity are allowed. They mean "no limit", and so does a time that is
+            too long for Python.
 
     Returns:
         The seconds; None means no limit.
@@ -166,10 +167,10 @@ def checked_seconds(value: float | None, what: str, *, allow_none: bool = True) 
         raise BadWaitTime(f"{what} is a number of seconds{' or None' if allow_none else ''}, not {value!r}")
     if math.isnan(seconds := _as_float(value)) or seconds < 0:
         raise BadWaitTime(f"{what} can't be {value!r}: give a number of seconds, zero or more")
+    if allow_none:
+        return seconds if seconds <= threading.TIMEOUT_MAX else None
     if math.isinf(seconds):
-        if not allow_none:
-            raise BadWaitTime(f"{what} can't be {value!r}: give a number of seconds that comes to an end")
-        return None
+        raise BadWaitTime(f"{what} can't be {value!r}: give a number of seconds that comes to an end")
     return seconds
 
 

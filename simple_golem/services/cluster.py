@@ -253,12 +253,13 @@ class Cluster(NotAsync):
         Returns:
             For each instance that was running its results, or the error that its `execute` would raise.
         """
-        asked = {instance: instance.submit(commands, timeout) for instance in self._group.running}
+        limit = checked_seconds(timeout, "timeout")
+        asked = {instance: instance.submit(commands, limit) for instance in self._group.running}
         answers: dict[Instance, Results | GolemError] = {}
-        left = Deadline(timeout)
+        left = Deadline(limit)
         for instance, future in asked.items():
             try:
-                seconds = None if timeout is None else left.remaining()
+                seconds = None if limit is None else left.remaining()
                 answers[instance] = instance.result_of(future, seconds, check)
             except GolemError as error:
                 answers[instance] = error

@@ -203,7 +203,8 @@ class Instance(NotAsync):
             BatchTimeout: it took longer; it may still be running.
             BatchLost: the instance was stopped or lost before the end.
         """
-        return self.result_of(self.submit(commands, timeout), timeout, check)
+        limit = checked_seconds(timeout, "timeout")
+        return self.result_of(self.submit(commands, limit), limit, check)
 
     def shell(
         self,
@@ -231,8 +232,13 @@ class Instance(NotAsync):
         return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
     def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
-        """Have the helper thread of the instance do `execute`; returns at once a Future of its results."""
-        if checked_seconds(timeout, "timeout") == 0:
+        """Have the helper thread of the instance do `execute`; returns at once a Future of its results.
+
+        Args:
+            commands: as in `execute`.
+            timeout: the same, as `checked_seconds` returns it.
+        """
+        if timeout == 0:
             raise BadWaitTime("timeout is 0: give a number of seconds, more than 0, or None for no limit")
         refuse_while_giving_out()
         batch = batch_of(commands)

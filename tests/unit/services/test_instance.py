@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from simple_golem import (
     CommandFailed,
     Golem,
+    Results,
     Run,
     ServiceFailed,
     ServiceState,
@@ -340,6 +342,15 @@ def test_the_time_of_a_batch_counts_from_the_call_and_not_from_its_turn(fake: Fa
         instance.execute(Run("/bin/last"))
         provider = next(one for one in fake.providers if one.commands)
         assert programs(provider)[-2:] == ["/bin/gate", "/bin/last"]
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e12, 10**400], ids=["inf", "1e12", "10**400"])
+def test_a_batch_may_have_a_time_without_an_end(fake: FakeYagna, timeout: float) -> None:
+    with Golem(1) as golem:
+        instance = started(golem)
+        assert instance.execute(Run("/bin/true"), timeout=timeout).success
+        (results,) = golem.clusters[0].execute(Run("/bin/true"), timeout=timeout).values()
+        assert isinstance(results, Results) and results.success
 
 
 def test_a_bad_timeout_of_a_batch_is_refused(fake: FakeYagna) -> None:

@@ -52,3 +52,26 @@ def test_a_long_one_is_told_once_and_its_end_once_however_many_have_asked(
         at(monkeypatch, second)
         away.failed("a", NoDaemon("nobody is there"))
     assert len(told.records) == 3
+
+
+@pytest.mark.parametrize("last", ["answered", "asks_no_more"])
+def test_a_second_absence_is_told_whoever_asked_in_the_first_one(
+    told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    away = Absence()
+    for second in range(10):
+        at(monkeypatch, second)
+        for reader in "ab":
+            away.failed(reader, NoDaemon("nobody is there"))
+    away.answered("a")
+    getattr(away, last)("b")
+    for second in range(20, 30):
+        at(monkeypatch, second)
+        away.failed("a", NoDaemon("nobody is there"))
+    messages = [record.getMessage() for record in told.records]
+    assert [one.startswith("the daemon has given no usable answer") for one in messages] == [
+        True,
+        False,
+        True,
+    ]
+    assert messages[1] == "the daemon answers again, after 9 s"
