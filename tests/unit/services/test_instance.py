@@ -350,7 +350,7 @@ def test_a_batch_may_have_a_time_without_an_end(fake: FakeYagna, timeout: float)
         instance = started(golem)
         assert instance.execute(Run("/bin/true"), timeout=timeout).success
         (results,) = golem.clusters[0].execute(Run("/bin/true"), timeout=timeout).values()
-        assert isinstance(results, Results) and results.success
+        assert isinstance(results, Results)
 
 
 def test_a_bad_timeout_of_a_batch_is_refused(fake: FakeYagna) -> None:
