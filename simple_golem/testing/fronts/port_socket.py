@@ -11,6 +11,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from ...yagna.transport.web_socket import NO_LOG
 from ..daemon.network import PortConnection
 
 # The real daemon's figures.
@@ -32,7 +33,7 @@ class PortSocket:
         self._connection = connection
         self._port_connection = port
         self._port = port.end
-        self._protocol = ServerProtocol(max_size=None)
+        self._protocol = ServerProtocol(max_size=None, logger=NO_LOG)
         self._protocol.receive_data(head)
         self._to_port = bytearray()
         self._port_ended = False

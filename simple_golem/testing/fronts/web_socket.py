@@ -13,6 +13,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ...yagna.service_bus.flexbuffers import BadFlexBuffer, decode, encode
+from ...yagna.transport.web_socket import NO_LOG
 from ..daemon.files.bus import Service
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,11 @@ class ServiceSocket:
         self._connection = connection
         self._service = service
         self._lock = threading.Lock()
-        self._protocol = ServerProtocol(subprotocols=[_SUBPROTOCOL], max_size=None)  # type: ignore[list-item]
+        self._protocol = ServerProtocol(
+            subprotocols=[_SUBPROTOCOL],  # type: ignore[list-item]
+            max_size=None,
+            logger=NO_LOG,
+        )
         self._head = head
         self._fragments: list[bytes] = []
 

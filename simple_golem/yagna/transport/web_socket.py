@@ -6,6 +6,7 @@ Loaded late: `websockets` takes time to load, and few sessions need it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import struct
@@ -25,6 +26,8 @@ from .socket_lost import SocketLost
 _READ_BYTES = 256 * 1024
 # SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# What `websockets` logs is dropped: it logs the app key with the other headers.
+NO_LOG = logging.Logger("no log", logging.CRITICAL + 1)
 
 
 class WebSocket:
@@ -62,7 +65,12 @@ class WebSocket:
         self._fragments: list[bytes] = []
         uri = parse_uri("ws" + url.removeprefix("http"))
         subprotocols = None if subprotocol is None else [subprotocol]
-        self._protocol = ClientProtocol(uri, subprotocols=subprotocols, max_size=None)  # type: ignore[arg-type]
+        self._protocol = ClientProtocol(
+            uri,
+            subprotocols=subprotocols,  # type: ignore[arg-type]
+            max_size=None,
+            logger=NO_LOG,
+        )
         request = self._protocol.connect()
         request.headers["Authorization"] = f"Bearer {app_key}"
         self._protocol.send_request(request)

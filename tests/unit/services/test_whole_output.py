@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def real(fake: FakeYagna) -> FakeYagna:
 
 def files_on(fake: FakeYagna) -> list[str]:
     return [path for provider in fake.providers if provider.activities for path in provider.files]
+
+
+def test_a_program_without_any_output_loses_nothing(real: FakeYagna) -> None:
+    for provider in real.providers:
+        provider.answers = lambda _command: iter(())
+    with Golem(1) as golem:
+        result = started(golem).execute(Run("/bin/silent"))
+    assert (result.stdout, result.exit_code) == ("", 0)
 
 
 def test_a_long_output_may_be_cut_and_is_told_once_for_each_class(
@@ -219,3 +228,15 @@ def test_what_a_batch_left_that_timed_out_is_removed_by_the_next(real: FakeYagna
         removals = [line for line in programs(provider) if line.startswith("/bin/rm")]
         assert removals == ["/bin/rm -rf /golem/work/.simple-golem-output"]
         assert programs(provider).index(removals[0]) < len(programs(provider)) - 1
+
+
+def test_the_log_has_no_secret(real: FakeYagna, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Golem(1) as golem:
+        instance = started(golem)
+        instance.execute(Run("/bin/long", env={"TOKEN": "a-secret"}, keep_all=True))
+        with pytest.raises(CommandFailed):
+            instance.execute(Run("/bin/fail", env={"TOKEN": "a-secret"}, keep_all=True))
+    assert "/bin/long" in caplog.text
+    for secret in ("a-secret", real.app_key):
+        assert secret not in caplog.text

@@ -321,6 +321,8 @@ def _joined(pieces: Sequence[CommandAnswer], stream: str) -> bytes:
 
 def _cut(pieces: Sequence[CommandAnswer]) -> list[CommandAnswer]:
     """The pieces of a program's output without the end that a virtual machine loses."""
+    if not pieces:
+        return []
     stdout, stderr = (_joined(pieces, stream) for stream in whole_output.STREAMS)
     seconds = sum(piece.seconds for piece in pieces)
     return [replace(pieces[-1], stdout=_begin_of(stdout), stderr=_begin_of(stderr), seconds=seconds)]
