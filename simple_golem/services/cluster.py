@@ -25,7 +25,7 @@ from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
 from .cluster_reports import market_report, service_failed
-from .instance import Instance, refuse_on_engine_thread
+from .instance import Instance, checked_batch, refuse_on_engine_thread
 from .instance_group import InstanceGroup
 from .instance_lives import Member
 
@@ -253,8 +253,8 @@ class Cluster(NotAsync):
         Returns:
             For each instance that was running its results, or the error that its `execute` would raise.
         """
-        limit = checked_seconds(timeout, "timeout")
-        asked = {instance: instance.submit(commands, limit) for instance in self._group.running}
+        batch, limit = checked_batch(commands, timeout)
+        asked = {instance: instance.submit(batch, limit) for instance in self._group.running}
         answers: dict[Instance, Results | GolemError] = {}
         left = Deadline(limit)
         for instance, future in asked.items():

@@ -203,8 +203,8 @@ class Instance(NotAsync):
             BatchTimeout: it took longer; it may still be running.
             BatchLost: the instance was stopped or lost before the end.
         """
-        limit = checked_seconds(timeout, "timeout")
-        return self.result_of(self.submit(commands, limit), limit, check)
+        batch, limit = checked_batch(commands, timeout)
+        return self.result_of(self.submit(batch, limit), limit, check)
 
     def shell(
         self,
@@ -231,17 +231,13 @@ class Instance(NotAsync):
         """
         return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
-    def submit(self, commands: tuple[Command, ...], timeout: float | None) -> Future[Results]:
+    def submit(self, batch: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results.
 
         Args:
-            commands: as in `execute`.
-            timeout: the same, as `checked_seconds` returns it.
+            batch, timeout: as `checked_batch` returns them.
         """
-        if timeout == 0:
-            raise BadWaitTime("timeout is 0: give a number of seconds, more than 0, or None for no limit")
         refuse_while_giving_out()
-        batch = batch_of(commands)
         link = self._lives.link
         if batch and link is not None and not self.state.is_final and not link.is_current:
             try:
@@ -459,6 +455,21 @@ class Instance(NotAsync):
         if isinstance(self.failure, MethodStuck):
             return [self.name]
         return self._pool.close(timeout)
+
+
+def checked_batch(
+    commands: tuple[object, ...], timeout: float | None
+) -> tuple[tuple[Command, ...], float | None]:
+    """Check the arguments of `execute`; returns the batch and its seconds.
+
+    Raises:
+        BadCommandList: some of `commands` are no commands.
+        BadWaitTime: `timeout` is no number of seconds, or 0.
+    """
+    limit = checked_seconds(timeout, "timeout")
+    if limit == 0:
+        raise BadWaitTime("timeout is 0: give a number of seconds, more than 0, or None for no limit")
+    return batch_of(commands), limit
 
 
 def refuse_on_engine_thread(call: str) -> None:

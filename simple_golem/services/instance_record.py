@@ -66,6 +66,11 @@ class InstanceRecord:
         return self._context.name
 
     @property
+    def stop_grace(self) -> float:
+        """Seconds that a batch under way may take to end when the instance ends."""
+        return self._context.stop_grace
+
+    @property
     def state(self) -> ServiceState:
         """Its state."""
         return self._state
@@ -139,7 +144,7 @@ class InstanceRecord:
 
     def stop_from_inside(self) -> None:
         """The user's service asks for its stop."""
-        self._end(ShutdownTimes.ordinary(self._context.stop_grace), "the service called stop()")
+        self._end(ShutdownTimes.ordinary(self.stop_grace), "the service called stop()")
 
     # --- how it is ended -----------------------------------------------------------------------------------
 
@@ -170,7 +175,7 @@ class InstanceRecord:
                     f"{self.name} is {self._state.value}: only a running instance can be suspended"
                 )
             self._was_stopped = True
-        life.suspend(ShutdownTimes.ordinary(self._context.stop_grace))
+        life.suspend(ShutdownTimes.ordinary(self.stop_grace))
         self.stop_scope.cancel("it is being suspended")
 
     def _end(self, times: ShutdownTimes, reason: str) -> None:

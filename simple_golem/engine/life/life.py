@@ -47,6 +47,9 @@ class LivingInstance(LeasingInstance, WatchedInstance, LinkedInstance, Protocol)
 
     stop_scope: Scope
 
+    @property
+    def stop_grace(self) -> float: ...
+
 
 class Successor(Protocol):
     """Goes on with the instance where a life has gone on without the life thread."""
@@ -245,7 +248,7 @@ class Life:
             return False
         self._instance.enter(ServiceState.stopping)
         if not state.is_ending:
-            self.end(ShutdownTimes.ordinary(), "the service has ended")
+            self.end(ShutdownTimes.ordinary(self._instance.stop_grace), "the service has ended")
         if self._batches_have_ended():
             return True
         logger.warning(

@@ -12,6 +12,7 @@ import pytest
 from simple_golem import Golem, Run, Service, ServiceFailed, vm
 from simple_golem.background.signals import Terminated
 from simple_golem.errors import (
+    BadCommandList,
     BadInstanceCount,
     BadRespawn,
     BadService,
@@ -39,6 +40,18 @@ from tests.helpers.recorded_services import (
     states,
 )
 from tests.unit.conftest import eventually
+
+
+def test_bad_arguments_of_execute_are_refused_even_if_nothing_runs(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.proposals = "never"
+    with Golem(1, raise_failures=False) as golem:
+        cluster, _ = begun(golem)
+        assert cluster.execute(Run("/bin/true")) == {}
+        with pytest.raises(BadCommandList):
+            cluster.execute("ls")  # type: ignore[arg-type]
+        with pytest.raises(BadWaitTime):
+            cluster.execute(Run("/bin/true"), timeout=0)
 
 
 class Named(Idle):

@@ -353,6 +353,25 @@ def test_a_batch_may_have_a_time_without_an_end(fake: FakeYagna, timeout: float)
         assert isinstance(results, Results)
 
 
+def test_a_batch_from_outside_has_the_grace_of_the_golem_when_the_service_ends_by_itself(
+    fake: FakeYagna,
+) -> None:
+    gate = gate_of(fake)
+
+    class Brief(Idle):
+        def run(self) -> None:
+            assert gate.reached.wait(SECONDS)
+
+    with Golem(1, stop_grace=0.2) as golem:
+        cluster, instance = begun(golem, Brief)
+        instance.wait_for("running", SECONDS)
+        outside = InThread(instance.execute, Run("/bin/gate"))
+        # The usual grace is 10 seconds.
+        assert cluster.wait(3 * 0.2 + AT_ONCE_SECONDS)
+        gate.open()
+        assert isinstance(outside.join().error, BatchLost)
+
+
 def test_a_bad_timeout_of_a_batch_is_refused(fake: FakeYagna) -> None:
     with Golem(1) as golem:
         instance = started(golem)
