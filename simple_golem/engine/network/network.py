@@ -75,6 +75,7 @@ class Network:
         self._making = threading.Lock()
         self._lock = threading.Lock()
         self._network_id: str | None = None
+        self._has_own_address = False
         self._number = 0
         self._nodes: dict[str, _Node] = {}
         self._names: dict[str, tuple[object, str]] = {}
@@ -149,18 +150,19 @@ class Network:
         self.addresses.release(ip)
 
     def make(self, scope: Scope | None = None) -> str:
-        """Have the daemon make the network, if there is none; returns its id. Blocks for two requests."""
+        """Have the daemon make the network, if that is not done; returns its id. Blocks for two requests."""
         # No second thread may make it meanwhile, so this lock is held during the requests.
         with self._making:
             network_id = self._network_id
-            if network_id is not None:
-                return network_id
-            if self._closed:
-                raise NetworkLost(f"the network {self.ip} was closed")
-            network_id = self._api.create(self.ip, scope=scope).network_id
-            self._journal("network", id=network_id)
-            self._network_id = network_id
-            self._api.add_address(network_id, self.addresses.own, scope=scope)
+            if network_id is None:
+                if self._closed:
+                    raise NetworkLost(f"the network {self.ip} was closed")
+                network_id = self._api.create(self.ip, scope=scope).network_id
+                self._journal("network", id=network_id)
+                self._network_id, self._has_own_address = network_id, False
+            if not self._has_own_address:
+                self._api.add_address(network_id, self.addresses.own, scope=scope)
+                self._has_own_address = True
             return network_id
 
     def adopt(self, network_id: str, agreement_ids: Sequence[str]) -> None:
@@ -168,7 +170,7 @@ class Network:
         for agreement_id in agreement_ids:
             self._journal("network ended", about=agreement_id, id=network_id)
         self._journal("network", id=network_id)
-        self._network_id = network_id
+        self._network_id, self._has_own_address = network_id, True
 
     # --- what instances do, on their life threads --------------------------------------------------------
 

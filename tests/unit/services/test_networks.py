@@ -20,6 +20,7 @@ from simple_golem.errors import (
     PortTimeout,
     ServiceFailed,
     ServiceStopped,
+    YagnaError,
 )
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, started
@@ -98,6 +99,19 @@ class Named(Idle):
     def __init__(self) -> None:
         super().__init__()
         self.name = "server"
+
+
+def test_a_network_that_was_half_made_is_completed_by_the_next_cluster(fake: FakeYagna, golem: Golem) -> None:
+    def refuse_addresses(request: FakeRequest) -> FakeAnswer | None:
+        return FakeAnswer(500) if request.path.endswith("/addresses") else None
+
+    end = fake.intercept(refuse_addresses)
+    with pytest.raises(YagnaError):
+        golem.run_service(Idle, network=True)
+    end()
+    started(golem, network=True)
+    first, second = (one.path for one in requests_of(fake, "POST", "/addresses$"))
+    assert first == second
 
 
 def test_where_two_clusters_use_one_name_each_finds_its_own(fake: FakeYagna, golem: Golem) -> None:
