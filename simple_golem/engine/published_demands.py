@@ -74,7 +74,7 @@ class PublishedDemands:
             self._demands = [one for one in self._demands if one.may_be_left or not one.finished]
             self._demands.append(demand)
         try:
-            demand.publish()
+            demand.publish(self._release)
         except ScopeEnded as error:
             raise NotRunning("this Golem is being closed") from error
 

@@ -291,6 +291,11 @@ class Session:
         self.money.budget.release(self.release_scope)
         self._end_threads()
 
+    def bound(self, times: ShutdownTimes) -> None:
+        """Abandon the requests that are still under way some seconds after the end of `times`."""
+        if times.last_moment != math.inf:
+            self._cancel_release_at(times.last_moment + _LAST_REQUESTS_SECONDS)
+
     def shorten(self, times: ShutdownTimes) -> None:
         """Have `close` end earlier, as `times` says; from any thread, without blocking."""
         until = times.last_moment

@@ -91,6 +91,7 @@ class Closing:
             self._session.shorten(times)
             self._log_interruption()
         else:
+            self._session.bound(times)
             self._log_clusters_that_never_ran()
         self._end_clusters(times)
         self._session.demands.withdraw_all()

@@ -13,7 +13,7 @@ from ...errors import GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import RESTART_SECONDS, is_unsure, was_not_begun
+from ...yagna.transport.retry import RESTART_SECONDS, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
 from .agreement import provider_name
@@ -73,6 +73,7 @@ class Demand:
         self._demand_id: str | None = None
         self._published = False
         self.may_be_left = False
+        self._abandon: Scope | None = None
         self._renewal = Renewal()
         self._lock = threading.Lock()
         self._withdrawn = Scope()
@@ -82,12 +83,16 @@ class Demand:
 
     # --- on the market and off it ----------------------------------------------------------------------
 
-    def publish(self) -> None:
+    def publish(self, abandon: Scope | None = None) -> None:
         """Publish the demand and start its reader.
+
+        Args:
+            abandon: cancelling it abandons the request, now and when the demand is published again.
 
         Raises:
             ScopeEnded: it was closed.
         """
+        self._abandon = abandon
         self._publish()
         self._published = True
         self._reader.start()
@@ -95,15 +100,21 @@ class Demand:
     def _publish(self, seconds: float = RESTART_SECONDS) -> None:
         with self._lock:
             self._withdrawn.check()
-            try:
-                self._demand_id = publish_marked(
-                    self._yagna, self._properties, self._constraints, self._withdrawn, seconds
-                )
-            except GolemError as error:
-                self.may_be_left = self.may_be_left or is_unsure(error)
-                raise
-            demand_id = self._demand_id
+            was_left = self.may_be_left
+            demand_id = self._demand_id = publish_marked(
+                self._yagna,
+                self._properties,
+                self._constraints,
+                self._withdrawn,
+                seconds,
+                abandon=self._abandon,
+                on_lost_answer=self._answer_is_lost,
+            )
+            self.may_be_left = was_left
         self._emit(DemandPublished(self._cluster, demand_id))
+
+    def _answer_is_lost(self) -> None:
+        self.may_be_left = True
 
     def close(self) -> None:
         """Cancel all that is done for it; does not block. `withdraw` must follow."""

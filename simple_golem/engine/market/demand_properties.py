@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ...background.cancellation import Scope
+from ...background.cancellation import Scope, ScopeEnded
 from ...model.payload.payload import Payload
 from ...model.settings import Settings
 from ...yagna.client import Yagna
@@ -55,28 +55,41 @@ def publish_marked(
     constraints: str,
     scope: Scope,
     seconds: float = RESTART_SECONDS,
+    *,
+    abandon: Scope | None = None,
+    on_lost_answer: Callable[[], object] = lambda: None,
 ) -> str:
     """Publish a demand once, also where the daemon's answer is lost; returns its id.
 
     Args:
         yagna: the daemon.
         properties, constraints: what it says; a mark is added.
-        scope: cancelling it ends the pauses, and no request.
+        scope: cancelling it ends the pauses and the search for a lost demand, but not the publication itself.
         seconds: after this time, a failed request is not repeated any more.
+        abandon: cancelling it abandons the publication, too.
+        on_lost_answer: called when the daemon may have published it, and its answer is lost.
 
     Raises:
         YagnaError, NoDaemon: the daemon refuses, or gave no answer.
+        ScopeEnded: one of the scopes was cancelled.
     """
     market, mark = yagna.market, secrets.token_hex(8)
     marked = {**properties, PUBLICATION_MARK: mark}
 
+    def publish() -> str:
+        try:
+            return market.publish_demand(marked, constraints, scope=abandon, repeat=Repeat.NEVER)
+        except ScopeEnded:
+            on_lost_answer()
+            raise
+
     def find() -> str | None:
-        found = (one for one in market.demands() if one["properties"].get(PUBLICATION_MARK) == mark)
+        on_lost_answer()
+        demands = market.demands(scope=scope)
+        found = (one for one in demands if one["properties"].get(PUBLICATION_MARK) == mark)
         return next((str(one["demandId"]) for one in found), None)
 
-    return made_once(
-        lambda: market.publish_demand(marked, constraints, repeat=Repeat.NEVER), find, scope, seconds
-    )
+    return made_once(publish, find, scope, seconds)
 
 
 def demand_constraints(payload: Payload, decorations: Decorations, settings: Settings) -> str:

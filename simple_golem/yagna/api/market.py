@@ -32,11 +32,16 @@ class MarketApi:
     # demands
 
     def publish_demand(
-        self, properties: Mapping[str, Any], constraints: str, *, repeat: Repeat = Repeat.UNSENT
+        self,
+        properties: Mapping[str, Any],
+        constraints: str,
+        *,
+        scope: Scope | None = None,
+        repeat: Repeat = Repeat.UNSENT,
     ) -> str:
         """`POST /demands`; returns the demand's id."""
         body = {"properties": dict(properties), "constraints": constraints}
-        demand: str = self._call("POST", "/demands", body=body, repeat=repeat)
+        demand: str = self._call("POST", "/demands", body=body, scope=scope, repeat=repeat)
         return demand
 
     def demands(self, *, scope: Scope | None = None) -> list[Mapping[str, Any]]:

@@ -29,6 +29,7 @@ from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
+    Gate,
     Idle,
     InThread,
     Sleeping,
@@ -36,6 +37,7 @@ from tests.helpers.recorded_services import (
     calls,
     gate_of,
     programs,
+    seconds_of,
     started,
     states,
 )
@@ -491,3 +493,27 @@ def test_a_stop_in_the_middle_of_an_agreement_leaves_none(fake: FakeYagna, step:
         )
         stopped.set()
         assert cluster.wait(SECONDS)
+
+
+def test_a_daemon_that_does_not_answer_does_not_keep_a_golem_from_closing(
+    littered: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS", 0.3)
+    gate = Gate()
+
+    def hold_demands(request: FakeRequest) -> None:
+        if request.method == "POST" and request.path.endswith("/demands"):
+            gate.wait()
+
+    littered.intercept(hold_demands)
+    golem = Golem(1, raise_failures=False).open()
+    call = InThread(golem.run_service, Idle)
+    assert gate.reached.wait(SECONDS)
+    assert seconds_of(golem.close, timeout=0.2) < 3 * (0.2 + 0.3)
+    gate.open()
+    assert isinstance(call.join().error, NotRunning)
+    # The daemon has published the demand in the end. The next session finds it.
+    eventually(lambda: any(one.startswith("demand") for one in littered.leftovers()))
+    with Golem(1):
+        eventually(lambda: len(littered.leftovers()) == 1)
+    assert littered.leftovers() == []
