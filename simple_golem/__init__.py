@@ -32,10 +32,12 @@ from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
     from .engine.network.network import Network
+    from .model.pool_stats import PoolStats
     from .services.cluster import Cluster
     from .services.instance import Instance
     from .services.proxies.http_proxy import HttpProxy
     from .services.proxies.tcp_proxy import TcpProxy
+    from .services.pool.pool import Pool
 
 __all__ = [
     "Cluster",
@@ -55,6 +57,8 @@ __all__ = [
     "Offer",
     "OutputLine",
     "Payload",
+    "Pool",
+    "PoolStats",
     "Result",
     "Results",
     "Run",
@@ -83,6 +87,8 @@ _LOADED_WHEN_NAMED = {
     "Network": "engine.network.network",
     "HttpProxy": "services.proxies.http_proxy",
     "TcpProxy": "services.proxies.tcp_proxy",
+    "Pool": "services.pool.pool",
+    "PoolStats": "model.pool_stats",
 }
 
 
