@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from .model.pool_stats import PoolStats
     from .services.cluster import Cluster
     from .services.instance import Instance
+    from .services.pool.pool import Pool
     from .services.proxies.http_proxy import HttpProxy
     from .services.proxies.tcp_proxy import TcpProxy
-    from .services.pool.pool import Pool
 
 __all__ = [
     "Cluster",
