@@ -15,7 +15,7 @@ from .activity import Activity, Vitality
 logger = logging.getLogger(__name__)
 
 _WORKERS = 16
-_STATE_TIMEOUT_SECONDS = 4.0
+_STATE_TIMEOUT_SECONDS = 3.0
 # Above this number of activities each is asked less often.
 _MANY_ACTIVITIES = 50
 _MANY_INTERVALS = 6.0
