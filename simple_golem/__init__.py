@@ -32,8 +32,10 @@ from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
     from .engine.network.network import Network
+    from .model.pool_stats import PoolStats
     from .services.cluster import Cluster
     from .services.instance import Instance
+    from .services.pool.pool import Pool
 
 __all__ = [
     "Cluster",
@@ -52,6 +54,8 @@ __all__ = [
     "Offer",
     "OutputLine",
     "Payload",
+    "Pool",
+    "PoolStats",
     "Result",
     "Results",
     "Run",
@@ -77,6 +81,8 @@ _LOADED_WHEN_NAMED = {
     "Cluster": "services.cluster",
     "Instance": "services.instance",
     "Network": "engine.network.network",
+    "Pool": "services.pool.pool",
+    "PoolStats": "model.pool_stats",
 }
 
 

@@ -22,6 +22,7 @@ catch their parent. Some classes are also a built-in error, which stands in pare
     │   ├── BadWaitTime             (ValueError)
     │   ├── BadNetwork              (ValueError) a private network, an address or a port of it
     │   ├── BadLocalPort            (OSError)
+    │   ├── BadWork                 (TypeError) a pool can't call it for its items
     │   └── BadAnswer               (TypeError)
     ├── DaemonError                 the yagna daemon
     │   ├── NoAppKey                (LookupError)
@@ -40,6 +41,8 @@ catch their parent. Some classes are also a built-in error, which stands in pare
     │   ├── ActivityLost
     │   ├── MethodStuck
     │   ├── NotRunning              (RuntimeError)
+    │   ├── BrokenPool              (BrokenExecutor)
+    │   ├── ItemTimeout             (TimeoutError)
     │   ├── StartTimeout            (TimeoutError)
     │   ├── WaitTimeout             (TimeoutError)
     │   └── ServiceFailed
@@ -75,6 +78,7 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Protocol
 
 __all__ = [
@@ -103,9 +107,11 @@ __all__ = [
     "BadStrategy",
     "BadTerms",
     "BadWaitTime",
+    "BadWork",
     "BatchError",
     "BatchLost",
     "BatchTimeout",
+    "BrokenPool",
     "BusError",
     "CommandFailed",
     "DaemonError",
@@ -113,6 +119,7 @@ __all__ = [
     "GolemError",
     "ImageError",
     "InstanceError",
+    "ItemTimeout",
     "LocalNetworkError",
     "MethodStuck",
     "NamespacesForbidden",
@@ -289,6 +296,10 @@ class BadLocalPort(BadArgument, OSError):
     """A proxy can't listen on the local port: it is in use, or needs rights."""
 
 
+class BadWork(BadArgument, TypeError):
+    """What a pool is to call for its items is not a function, or takes no machine as its first argument."""
+
+
 class NoContext(GolemError, AttributeError):
     """A service that was written for yapapi reads `self._ctx`, which does not exist here."""
 
@@ -429,6 +440,14 @@ class MethodStuck(InstanceError):
 
 class NotRunning(InstanceError, RuntimeError):
     """An instance that is not running can't run commands."""
+
+
+class BrokenPool(InstanceError, BrokenExecutor):
+    """A pool has no machine and gets none, so it takes no more items. The cause is the last failure."""
+
+
+class ItemTimeout(InstanceError, TimeoutError):
+    """An attempt at an item took longer than the `item_timeout` of its pool; its machine was stopped."""
 
 
 class StartTimeout(InstanceError, TimeoutError):

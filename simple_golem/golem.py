@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
     from .services.instance import Instance
+    from .services.pool.pool import Pool
 
 DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
 DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
@@ -280,6 +281,8 @@ class Golem(NotAsync):
         service_class: type[Service] = Service,
         service_params: Mapping[str, Any] | None = None,
         payload: Payload | None = None,
+        name: str | None = None,
+        network: bool | Network = False,
         expiration: datetime | timedelta | None = None,
         strategy: Strategy | Score | None = None,
         terms: Terms | None = None,
@@ -302,8 +305,8 @@ class Golem(NotAsync):
             service_class: `Service` itself, or a subclass that prepares the machine in its `start()`.
             service_params: keyword arguments of its constructor.
             payload: what the provider has to run, instead of `image`.
-            expiration, strategy, terms, respawn_unstarted_instances, respawn_running, respawn_stop,
-                respawn_wait: as in `run_service`.
+            name, network, expiration, strategy, terms, respawn_unstarted_instances, respawn_running,
+                respawn_stop, respawn_wait: as in `run_service`.
             image: the arguments of `vm.repo`, e.g. `golem.rent(image_tag="me/image:latest", min_mem_gib=2)`.
 
         Raises:
@@ -324,6 +327,8 @@ class Golem(NotAsync):
             service_class,
             instance_params=None if service_params is None else [service_params],
             payload=vm.repo(**image) if image else payload,
+            name=name,
+            network=network,
             expiration=expiration,
             strategy=strategy,
             terms=terms,
@@ -333,6 +338,75 @@ class Golem(NotAsync):
             respawn_wait=respawn_wait,
         )
         return cluster.rented(limit)
+
+    def pool(
+        self,
+        max_machines: int,
+        *,
+        service: type[Service] = Service,
+        payload: Payload | None = None,
+        name: str | None = None,
+        network: bool | Network = False,
+        attempts: int = 3,
+        retry: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        item_timeout: float | None = None,
+        idle_seconds: float = 60.0,
+        strategy: Strategy | Score | None = None,
+        terms: Terms | None = None,
+    ) -> Pool:
+        """Return a pool of machines for many items: a `concurrent.futures.Executor`.
+
+        An item may be executed more than once, and is answered once: if the machine of an item is lost,
+        another machine begins it anew, and the first outcome counts.
+
+        Machines are rented by need: never more than items wait for, and none once nothing waits. A machine
+        that is lost is replaced while there is work, and is no failure of the Golem. A pool does not expire.
+        Blocks for the image registry only.
+
+        Args:
+            max_machines: how many machines at most.
+            service: a class whose `start()` prepares each machine; the function finds it as
+                `machine.service`. It must not have a `run()`.
+            payload: what providers have to run; by default that of the class.
+            name: in logs and in the names of the machines.
+            network: the private network of the machines; as in `run_service`.
+            attempts: how often an item is begun at most.
+            retry: the exceptions after which an item is begun once more, as after `except`; by default
+                `Pool.default_retry`: the machine was lost, took too long, or a command failed. After a failed
+                command one other provider is tried, if one comes within 60 seconds. `()` makes the first
+                failure final.
+            item_timeout: seconds for one attempt; after that the machine is stopped, and the item goes
+                elsewhere. No item is begun on a machine whose agreement ends within this time (600 seconds if
+                it is None).
+            idle_seconds: a machine without an item for so long is released.
+            strategy, terms: by default those of the Golem.
+
+        Raises:
+            BadService: `service` is no class of a service, or has a `run()`.
+            BadInstanceCount, BadSetting, BadWaitTime, BadPayload, BadStrategy, BadTerms: the message names
+                the argument.
+            OutOfBudget, UnknownImage, RegistryError, NotRunning: as of `run_service`.
+
+        Example:
+            def square(machine, n):
+                return int(machine.shell(f"echo $(({n} * {n}))").stdout)
+
+            with Golem(budget=1) as golem, golem.pool(3) as pool:
+                print(list(pool.map(square, range(10))))
+        """
+        return self._lifecycle.require_open().pool(
+            max_machines,
+            service,
+            payload,
+            name,
+            network=network,
+            attempts=attempts,
+            retry=retry,
+            item_timeout=item_timeout,
+            idle_seconds=idle_seconds,
+            strategy=self._strategy if strategy is None else require_strategy(strategy),
+            terms=self._terms if terms is None else require_terms(terms),
+        )
 
     def resume_service(
         self,

@@ -12,6 +12,8 @@ from ..model.events import (
     BatchEnded,
     BatchStarted,
     Event,
+    ItemDone,
+    ItemStarted,
     MethodCalled,
     ProposalReceived,
     StartProgress,
@@ -24,7 +26,16 @@ logger = logging.getLogger("simple_golem.events")
 Listener = Callable[[Event], object]
 Emit = Callable[[Event], None]
 
-_FREQUENT = (BatchStarted, BatchEnded, MethodCalled, ProposalReceived, StartProgress, TransferProgress)
+_FREQUENT = (
+    BatchStarted,
+    BatchEnded,
+    ItemStarted,
+    ItemDone,
+    MethodCalled,
+    ProposalReceived,
+    StartProgress,
+    TransferProgress,
+)
 
 
 class EventDispatcher:

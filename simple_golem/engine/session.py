@@ -264,7 +264,7 @@ class Session:
             AllocationRefused: there are not enough funds; the budget stays as it is.
         """
         total = self.money.top_up(amount)
-        self.chooser.topped_up()
+        self.chooser.look_again()
         return total
 
     def cost(self, agreement_ids: Iterable[str] | None = None) -> Cost:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from .commands.commands import Command
 from .commands.results import Result
+from .pool_stats import PoolStats
 from .service.states import ServiceState
 
 
@@ -254,6 +255,53 @@ class InstanceFailed(InstanceEvent):
     def __str__(self) -> str:
         what = "is started again on another provider, since" if self.respawned else "has failed:"
         return f"{self.instance} {what} {self.failure}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEvent(InstanceEvent):
+    """The base of what happens to one item of a pool; `instance` is the machine that works on it.
+
+    Attributes:
+        pool: the name of the pool.
+        item: the number of the item, from 1, in the order of submission.
+        stats: the numbers of the pool after this.
+    """
+
+    pool: str
+    item: int
+    stats: PoolStats
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStarted(ItemEvent):
+    """A machine begins to work on an item; `attempt` counts from 1."""
+
+    attempt: int
+
+    def __str__(self) -> str:
+        again = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"{self.instance}: item {self.item} of {self.pool} begun{again}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDone(ItemEvent):
+    """An item is answered, for good; `failure` says what its exception is, None if it has a result."""
+
+    failure: str | None
+
+    def __str__(self) -> str:
+        how = "done" if self.failure is None else f"failed: {self.failure}"
+        return f"{self.instance}: item {self.item} of {self.pool} {how}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetried(ItemEvent):
+    """An attempt has failed, and the item is begun once more, on this machine or another one."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.instance}: item {self.item} of {self.pool} is begun once more: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

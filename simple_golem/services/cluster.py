@@ -113,11 +113,16 @@ class Cluster(NotAsync):
 
     @property
     def is_untouched(self) -> bool:
-        """Whether none of it has run, failed, or was stopped or waited for."""
-        return not any(
+        """Whether it has instances, and none has run, failed, or was stopped or waited for."""
+        return len(self) > 0 and not any(
             one.has_run or one.state.is_final or one.was_stopped or one.record.is_waited_for
             for one in self.instances
         )
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether its instances work for a pool, which tells of their failures."""
+        return self._context.occupation is not None
 
     @property
     def cost(self) -> Cost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -24,7 +24,7 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import check_service_class, payload_of, service_factories
 from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster
-from .cluster_context import ClusterContext, InstanceNumbers
+from .cluster_context import ClusterContext, InstanceNumbers, Occupation
 from .instance_lives import Member
 
 _LONGEST_EXPIRATION = timedelta(days=3652)
@@ -33,7 +33,13 @@ _DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 @dataclass(frozen=True, slots=True)
 class ClusterBuilder:
-    """The checked arguments of a cluster; nothing is spent yet."""
+    """The checked arguments of a cluster; nothing is spent yet.
+
+    Attributes:
+        name: of the cluster and its instances; that of the class by default.
+        occupation: what the instances do, in place of the `run` of their class.
+        is_avoided: says of the id of a provider whether the cluster must not take it; it must not block.
+    """
 
     name: str
     service_class: type[Service]
@@ -47,6 +53,8 @@ class ClusterBuilder:
     network: bool | Network
     network_addresses: Sequence[str] | None
     adopted: Sequence[SuspendedInstance]
+    occupation: Occupation | None = None
+    is_avoided: Callable[[str], bool] | None = None
 
     @classmethod
     def checked(
@@ -145,7 +153,7 @@ class ClusterBuilder:
             ),
             demand_constraints(self.payload, decorations, settings),
             rules,
-            session.providers,
+            session.providers if self.is_avoided is None else session.providers.without(self.is_avoided),
             budget,
             self.name,
             session.emit,
@@ -161,6 +169,7 @@ class ClusterBuilder:
             self.name,
             numbers,
             self._network(session),
+            self.occupation,
         )
         return Cluster(
             context, self.service_class, self.members, self.expiration, self.adopted, self.network_addresses

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..background.cancellation import wait_until
+from ..background.cancellation import Scope, wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
 from ..engine.network.network import Network
@@ -43,6 +43,16 @@ class InstanceNumbers:
             return range(first, first + how_many)
 
 
+class Occupation(Protocol):
+    """What instances do while they run, in place of the `run` of their class."""
+
+    def serve(self, instance: StatefulInstance, stop: Scope) -> None:
+        """Called once in each life that runs, on the life thread; returns soon after `stop` is cancelled."""
+
+    def state_changed(self, record: StatefulInstance, state: ServiceState) -> None:
+        """Called after each change of a state, by any thread and without a lock; it must not block."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterContext:
     """What the instances of one cluster share.
@@ -54,6 +64,7 @@ class ClusterContext:
         name: of the cluster: in the names of its instances, in events, and in the cost report.
         numbers: those of the instances of all clusters.
         network: the private network of its instances; None if they have none.
+        occupation: what its instances do; None: what their class says.
         changed: is notified of each change of a state.
         living: the instances that have not ended.
         changes: all changes of states, in their order.
@@ -68,6 +79,7 @@ class ClusterContext:
     name: str
     numbers: InstanceNumbers
     network: Network | None = None
+    occupation: Occupation | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)

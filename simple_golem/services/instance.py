@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,10 @@ class Instance(NotAsync):
         self.record = InstanceRecord(context, name)
         self._context = context
         self._place = place
-        self._lives = InstanceLives(context, self.record, member, suspended, self._replace_life, place)
+        occupation = None if context.occupation is None else partial(context.occupation.serve, self)
+        self._lives = InstanceLives(
+            context, self.record, member, suspended, self._replace_life, place, occupation
+        )
         self._pool = InstancePool(name, self._lives.live)
 
     def _replace_life(self, target: Callable[[], object]) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 
 import tenacity
 
+from ..background.cancellation import Scope
 from ..background.forks import user_code
 from ..engine.life.life import Life
 from ..engine.life.life_state import LifeAbandoned, Outcome
@@ -49,6 +50,7 @@ class InstanceLives:
         suspended: SuspendedInstance | None,
         replace_life: Callable[[Callable[[], object]], bool],
         place: Place | None = None,
+        occupation: Callable[[Scope], object] | None = None,
     ) -> None:
         self.take_over = replace_life
         self.service, self._make_service = member
@@ -57,6 +59,7 @@ class InstanceLives:
         self._record = record
         self._suspended = suspended
         self._place = place
+        self._occupation = occupation
         self._errors = RepeatedErrors()
         # How the lives ended since one has run last.
         self._unstarted: list[Outcome] = []
@@ -143,6 +146,7 @@ class InstanceLives:
             successor=self,
             suspended=suspended,
             place=self._place,
+            occupation=self._occupation,
         )
         self.link = life.link
         self._record.begin_life(life)
@@ -182,6 +186,8 @@ class InstanceLives:
     def _why_not_again(self, outcome: Outcome) -> str:
         if self._record.stop_scope.cancelled:
             return "it is not started again, because it was to end anyway"
+        if self._occupation is not None:
+            return "its pool rents another machine if items wait for one"
         if outcome.ran:
             return "with run_service(…, respawn_running=True) it would be started again"
         if not self._context.respawn.unstarted:
@@ -198,7 +204,8 @@ class InstanceLives:
         if outcome.failure is None and cut_off_by is not None:
             name = "" if record.name in str(cut_off_by) else f"{record.name}: "
             logger.error("%s%s", name, cut_off_by)
-        self._tell(logging.ERROR, outcome, self._why_not_again(outcome))
+        level = logging.ERROR if self._occupation is None else logging.WARNING
+        self._tell(level, outcome, self._why_not_again(outcome))
         if record.failure is not None:
             self._context.session.emit(
                 InstanceFailed(record.name, error_text(record.failure), respawned=False)

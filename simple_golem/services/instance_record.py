@@ -130,6 +130,8 @@ class InstanceRecord:
             self._history.append((state, datetime.now(timezone.utc)))
             self._context.state_changed_locked(self, state)
         self._context.session.emit(StateChanged(self.name, old, state))
+        if self._context.occupation is not None:
+            self._context.occupation.state_changed(self, state)
 
     def has_agreement(self, agreement_id: str, provider: str) -> None:
         """An agreement was made; on the life thread, which is named after the provider from now on."""

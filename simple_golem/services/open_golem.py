@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
@@ -39,8 +40,13 @@ from .cluster_builder import ClusterBuilder
 from .cluster_context import InstanceNumbers
 from .cluster_reports import service_failed
 from .instance import Instance
+from .pool.pool import Pool
+from .pool.pool_builder import pool_and_builder
+from .pool.retry_rules import ErrorClasses
 
 logger = logging.getLogger(__name__)
+
+_JOIN_SECONDS = 2.0
 
 
 class OpenGolem:
@@ -83,6 +89,7 @@ class OpenGolem:
         self._lock = threading.Lock()
         self._numbers = InstanceNumbers()
         self._clusters: list[Cluster] = []
+        self._pools: list[Pool] = []
         self._is_closing = False
         self._closing = Closing(self.session, lambda: self.clusters, self._session_is_closed)
 
@@ -150,11 +157,7 @@ class OpenGolem:
             network_addresses=network_addresses,
             adopted=suspended,
         )
-        money = self.session.money
-        if money.watch.is_used_up:
-            raise OutOfBudget(
-                f"the budget of {plain(money.budget.total)} GLM is used up: call golem.top_up(amount) first"
-            )
+        self._require_budget()
         return self.session.on_worker(self._start_cluster, builder)
 
     def create_network(self, ip: str) -> Network:
@@ -170,8 +173,7 @@ class OpenGolem:
         # Before the cluster has an instance: if this fails, nothing may end what is suspended.
         self.session.resume(builder.adopted)
         with self._lock:
-            if self._is_closing:
-                raise NotRunning("this Golem is being closed")
+            self._refuse_if_closing()
             self._clusters.append(cluster)
         try:
             cluster.open_market()
@@ -185,6 +187,67 @@ class OpenGolem:
             cluster.start()
         self._end_before_expiration(cluster)
         return cluster
+
+    def pool(
+        self,
+        max_machines: int,
+        service: type[Service],
+        payload: Payload | None,
+        name: str | None,
+        *,
+        network: bool | Network,
+        attempts: int,
+        retry: ErrorClasses | None,
+        item_timeout: float | None,
+        idle_seconds: float,
+        strategy: Strategy,
+        terms: Terms,
+    ) -> Pool:
+        """Return a pool of machines, of which none is rented yet; blocks for the image registry.
+
+        The arguments and errors are those of `Golem.pool`.
+        """
+        pool, builder = pool_and_builder(
+            self.session,
+            self._stop_grace,
+            max_machines,
+            service,
+            payload,
+            name,
+            network=network,
+            attempts=attempts,
+            retry=retry,
+            item_timeout=item_timeout,
+            idle_seconds=idle_seconds,
+            strategy=strategy,
+            terms=terms,
+        )
+        self._require_budget()
+        with self._lock:
+            self._refuse_if_closing()
+            self._pools.append(pool)
+        pool.start(partial(self._cluster_of_pool, builder))
+        return pool
+
+    def _cluster_of_pool(self, builder: ClusterBuilder, expiration: datetime) -> Cluster:
+        builder = replace(builder, expiration=expiration)
+        cluster = self.session.on_worker(builder.cluster, self.session, self._stop_grace, self._numbers)
+        with self._lock:
+            self._refuse_if_closing()
+            self._clusters.append(cluster)
+        self._end_before_expiration(cluster)
+        return cluster
+
+    def _refuse_if_closing(self) -> None:
+        if self._is_closing:
+            raise NotRunning("this Golem is being closed")
+
+    def _require_budget(self) -> None:
+        money = self.session.money
+        if money.watch.is_used_up:
+            raise OutOfBudget(
+                f"the budget of {plain(money.budget.total)} GLM is used up: call golem.top_up(amount) first"
+            )
 
     def _end_before_expiration(self, cluster: Cluster) -> None:
         left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
@@ -204,6 +267,8 @@ class OpenGolem:
         """
         with self._lock:
             self._is_closing = True
+        for pool in self._pools:
+            pool.abandon(NotRunning("this Golem is closed before the item was answered"))
         self._closing.close(times)
 
     def shorten_by_signal(self) -> None:
@@ -211,13 +276,16 @@ class OpenGolem:
         self._closing.shorten_by_signal()
 
     def _session_is_closed(self) -> None:
+        for pool in self._pools:
+            if not pool.join(_JOIN_SECONDS):
+                logger.warning("the thread of %r has not ended; it was left behind", pool)
         if self._progress_bar is not None:
             self._progress_bar.close()
         self._on_closed()
 
     def failed_unnoticed(self) -> ServiceFailed | None:
         """Return an error that names all instances that failed, unless each was named by an error before."""
-        instances = self.instances
+        instances = [one for cluster in self.clusters if not cluster.is_occupied for one in cluster]
         broken = [one for one in instances if one.failure is not None]
         if all(one.failure_told for one in broken):
             return None

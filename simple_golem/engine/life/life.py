@@ -69,6 +69,8 @@ class Life:
         successor: goes on with the instance where this life has left its thread behind.
         suspended: what an earlier session left alive; None if the life is a new one.
         place: of the instance in a private network; None if it has none.
+        occupation: called once, in place of the service's `run`, with a scope that is cancelled when the life
+            is to end.
 
     Attributes:
         link: what the user's object calls.
@@ -84,6 +86,7 @@ class Life:
         successor: Successor,
         suspended: SuspendedInstance | None = None,
         place: Place | None = None,
+        occupation: Callable[[Scope], object] | None = None,
     ) -> None:
         self.service = service
         self._place = place
@@ -92,6 +95,7 @@ class Life:
         self._instance = instance
         self._successor = successor
         self._suspended = suspended
+        self._occupation = occupation
         self._class_name = type(service).__name__
         self._doing = "looking for a provider"
         self._state = LifeState(
@@ -203,6 +207,10 @@ class Life:
         self._state.has_run = True
         self._doing = "running"
         self._instance.enter(ServiceState.running)
+        if self._occupation is not None:
+            with self._state.in_part(ShutdownPart.METHOD):
+                self._occupation(self._state.stop)
+            return
         if not has_own_run(type(self.service)):
             self._state.stop.wait()
             return

@@ -57,7 +57,7 @@ class Chooser:
             finally:
                 forget()
         # Other clusters may have relied on this provider, or on the GLM that it needs.
-        self._have_all_look_again()
+        self.look_again()
         return choice
 
     @contextmanager
@@ -83,13 +83,10 @@ class Chooser:
             conduct: how it has behaved.
         """
         self._providers.release(provider_id, conduct)
-        self._have_all_look_again()
+        self.look_again()
 
-    def topped_up(self) -> None:
-        """Look again: with a larger budget, providers can be paid that were too expensive."""
-        self._have_all_look_again()
-
-    def _have_all_look_again(self) -> None:
+    def look_again(self) -> None:
+        """Have all instances look again: something has changed that decides which providers can be taken."""
         with self._lock:
             books = set(self._books)
         for book in books:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,16 @@ class Providers:
         # How often commands have failed on a provider, and until when it rests.
         self._command_failures: dict[str, int] = {}
         self._rests_until: dict[str, float] = {}
+        self._is_avoided: Callable[[str], bool] = _none_is
+
+    def without(self, is_avoided: Callable[[str], bool]) -> Providers:
+        """Return the same providers, for one cluster that never occupies some of them.
+
+        `is_avoided` is called with the lock held, and must not block.
+        """
+        view = copy.copy(self)  # the lock and the sets are shared
+        view._is_avoided = is_avoided
+        return view
 
     def ranks(self, worths: Mapping[str, float]) -> dict[str, Rank]:
         """Return the rank of each free provider among these; one that rests comes after all others.
@@ -113,7 +124,13 @@ class Providers:
             return sum(provider_id in self._occupied for provider_id in provider_ids)
 
     def _is_free_locked(self, provider_id: str) -> bool:
-        return provider_id not in self._occupied and provider_id not in self._banned
+        return not (
+            provider_id in self._occupied or provider_id in self._banned or self._is_avoided(provider_id)
+        )
+
+
+def _none_is(_provider_id: str) -> bool:
+    return False
 
 
 def _scaled(worth: float, trust: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from simple_golem.model import events
 from simple_golem.model.commands.commands import Run
 from simple_golem.model.commands.results import Result
 from simple_golem.model.commands.transfers import Upload
+from simple_golem.model.pool_stats import PoolStats
 from simple_golem.model.service.states import ServiceState
 
 ONE, TWO = Run("/bin/one"), Run("/bin/two")
@@ -82,6 +83,20 @@ LINES: list[tuple[events.Event, str]] = [
         events.InvoiceRefused("a1", "i1", "0x1", GLM, "too much"),
         "invoice of 0x1 over 0.5 GLM refused: too much",
     ),
+    (
+        events.ItemStarted("pool-1", "pool", 3, PoolStats(), 1),
+        "pool-1: item 3 of pool begun",
+    ),
+    (
+        events.ItemStarted("pool-1", "pool", 3, PoolStats(), 2),
+        "pool-1: item 3 of pool begun, attempt 2",
+    ),
+    (events.ItemDone("pool-1", "pool", 3, PoolStats(), None), "pool-1: item 3 of pool done"),
+    (events.ItemDone("pool-1", "pool", 3, PoolStats(), "no"), "pool-1: item 3 of pool failed: no"),
+    (
+        events.ItemRetried("pool-1", "pool", 3, PoolStats(), "lost"),
+        "pool-1: item 3 of pool is begun once more: lost",
+    ),
     (events.CleanedUp("s1", "one agreement terminated"), "after the session s1: one agreement terminated"),
 ]
 
@@ -92,7 +107,7 @@ def test_an_event_is_a_line_for_a_log(event: events.Event, line: str) -> None:
 
 
 def test_no_event_is_left_out_here() -> None:
-    bases = {"Event", "InstanceEvent"}
+    bases = {"Event", "InstanceEvent", "ItemEvent"}
     assert {type(event).__name__ for event, _line in LINES} == set(promised.__all__) - bases
 
 

@@ -293,7 +293,7 @@ def test_a_provider_that_was_too_expensive_is_taken_after_a_top_up(
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
     purse.amount += 1
-    chooser.topped_up()
+    chooser.look_again()
     assert thread.join(5)
     assert thread.result == "p1"
 

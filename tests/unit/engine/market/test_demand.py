@@ -314,7 +314,7 @@ def test_an_offer_that_was_too_expensive_is_countered_after_a_top_up(
     eventually(lambda: demand.offers.rejections)
     assert posted(daemon, f"{PROPOSALS}/R-1") == []
     purse.amount += 1
-    chooser.topped_up()
+    chooser.look_again()
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-1"))
     market.happens(event("R-1b", "p1", "Draft", DEAR))
     assert thread.join(5)

@@ -124,7 +124,7 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
             if number % 10 == 0:
                 demand.offers.clear()
                 market.providers.ban(f"p{number}")
-                market.chooser.topped_up()
+                market.chooser.look_again()
 
     works: list[tuple[Callable[[Demand], None], Demand]] = [
         *itertools.product([choose] * CHOOSERS, market.demands),

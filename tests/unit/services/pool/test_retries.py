@@ -1,0 +1,390 @@
+"""Each item is answered once, however often it is begun: machines are lost, fail, or take too long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from simple_golem import CommandFailed, Golem, Instance, Run
+from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, ItemTimeout, TransferFailed
+from simple_golem.events import Event, ItemDone, ItemEvent, ItemRetried, ItemStarted
+from simple_golem.services.pool import renter
+from simple_golem.testing import FakeProvider, FakeYagna
+from tests.helpers.recorded_services import SECONDS
+from tests.unit.conftest import eventually
+
+
+def with_providers(monkeypatch: pytest.MonkeyPatch, fake: FakeYagna) -> FakeYagna:
+    fake.serve()
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    return fake
+
+
+def provider_of(fake: FakeYagna, machine: Instance) -> FakeProvider:
+    return next(one for one in fake.providers if one.node_id == machine.provider_id)
+
+
+class Attempts:
+    """Work that notes on which machine each item was begun, and does what the test says."""
+
+    def __init__(self, do: Any) -> None:
+        self.of: dict[object, list[str]] = {}
+        self._lock = threading.Lock()
+        self._do = do
+
+    def __call__(self, machine: Instance, item: Any = None) -> Any:
+        with self._lock:
+            began = self.of.setdefault(item, [])
+            began.append(machine.provider_name or "")
+            number = len(began)
+        return self._do(machine, item, number)
+
+    @property
+    def number(self) -> int:
+        return sum(map(len, self.of.values()))
+
+
+# --- machines that are lost --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["terminate_agreement", "kill_exe_unit"])
+def test_an_item_whose_machine_was_lost_goes_to_another(fake: FakeYagna, how: str) -> None:
+    def lose_first(machine: Instance, item: int, number: int) -> int:
+        if item == 3 and number == 1:
+            getattr(provider_of(fake, machine), how)()
+            machine.execute(Run("/bin/sleep", "600"))
+        return item
+
+    work = Attempts(lose_first)
+    events: list[Event] = []
+    with Golem(1, health_interval=0.1) as golem:
+        golem.on_event(events.append)
+        with golem.pool(1) as pool:
+            assert list(pool.map(work, range(10))) == list(range(10))
+            assert pool.stats.repeated == 1
+    assert [len(work.of[item]) for item in range(10)] == [1, 1, 1, 2, 1, 1, 1, 1, 1, 1]
+    assert len(set(work.of[3])) == 2
+    # No failure of the Golem, although the machine is one.
+    assert any(one.failure for one in golem.instances)
+    (retried,) = (one for one in events if isinstance(one, ItemRetried))
+    assert (retried.item, retried.pool, retried.instance) == (4, "pool", "pool-1")
+
+
+def test_it_is_begun_next_also_if_others_wait(fake: FakeYagna) -> None:
+    order: list[int] = []
+
+    def lose_first(machine: Instance, item: int, number: int) -> int:
+        order.append(item)
+        if item == 0 and number == 1:
+            provider_of(fake, machine).terminate_agreement()
+            machine.shell("sleep 600")
+        return item
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        list(pool.map(Attempts(lose_first), range(4)))
+    assert order == [0, 0, 1, 2, 3]
+
+
+def test_attempts_are_counted_and_used_up(fake: FakeYagna) -> None:
+    def lose(machine: Instance, item: int, number: int) -> int:
+        if item == 1:
+            provider_of(fake, machine).terminate_agreement()
+            machine.shell("sleep 600")
+        return item
+
+    work = Attempts(lose)
+    with Golem(1) as golem, golem.pool(1, attempts=2) as pool:
+        futures = [pool.submit(work, item) for item in range(3)]
+        with pytest.raises(ActivityLost, match="has ended while it worked on the item"):
+            futures[1].result(SECONDS)
+        assert [futures[0].result(SECONDS), futures[2].result(SECONDS)] == [0, 2]
+        assert pool.stats.failed == 1
+    assert [len(work.of[item]) for item in range(3)] == [1, 2, 1]
+
+
+def test_a_lost_machine_is_final_without_retry(fake: FakeYagna) -> None:
+    def lose(machine: Instance, item: object, number: int) -> None:
+        provider_of(fake, machine).terminate_agreement()
+        machine.shell("sleep 600")
+
+    work = Attempts(lose)
+    with Golem(1) as golem, golem.pool(1, retry=()) as pool, pytest.raises(ActivityLost):
+        pool.submit(work).result(SECONDS)
+    assert work.number == 1
+
+
+def test_what_a_lost_machine_makes_the_work_raise_is_no_answer(fake: FakeYagna) -> None:
+    def wrapped(machine: Instance, item: object, number: int) -> str:
+        if number == 1:
+            provider_of(fake, machine).terminate_agreement()
+            try:
+                machine.shell("sleep 600")
+            except BaseException as error:
+                raise ValueError("the user's own words") from error
+        return "done"
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        assert pool.submit(Attempts(wrapped)).result(SECONDS) == "done"
+
+
+def test_a_machine_that_the_work_stops_is_replaced(fake: FakeYagna) -> None:
+    def stop(machine: Instance, item: int, number: int) -> str:
+        machine.stop()
+        return machine.name
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        assert list(pool.map(Attempts(stop), range(3))) == ["pool-1", "pool-2", "pool-3"]
+
+
+# --- commands that fail ------------------------------------------------------------------------------
+
+
+def run_it(machine: Instance, item: object, number: int) -> str | None:
+    machine.execute(Run("/bin/it", str(item)))
+    return machine.provider_name
+
+
+def test_a_failed_command_is_tried_on_one_other_provider(fake: FakeYagna) -> None:
+    fake.providers[0].answers = {"/bin/it": 1}
+    work = Attempts(run_it)
+    with Golem(1) as golem, golem.pool(3) as pool:
+        names = set(pool.map(work, range(30)))
+    assert names <= {"prov-2", "prov-3"}
+    assert all(len(set(began)) == len(began) <= 2 for began in work.of.values())
+
+
+def test_the_second_failure_is_the_answer(fake: FakeYagna) -> None:
+    for number, provider in enumerate(fake.providers):
+        provider.answers = {"/bin/it": 10 + number}
+    work = Attempts(run_it)
+    with Golem(1) as golem, golem.pool(3) as pool, pytest.raises(CommandFailed) as caught:
+        pool.submit(work).result(SECONDS)
+    first, second = work.of[None]
+    assert first != second
+    assert second in caught.value.provider
+
+
+def test_a_pool_of_one_machine_goes_to_another_provider(fake: FakeYagna) -> None:
+    bad: list[str] = []
+
+    def fail_on_first(machine: Instance, item: object, number: int) -> str | None:
+        if not bad:
+            provider = provider_of(fake, machine)
+            provider.answers = {"/bin/it": 1}
+            bad.append(provider.name)
+        return run_it(machine, item, number)
+
+    work = Attempts(fail_on_first)
+    with Golem(1) as golem, golem.pool(1) as pool:
+        name = pool.submit(work).result(SECONDS)
+    assert bad == [work.of[None][0]]
+    assert name == work.of[None][1] != bad[0]
+    assert len(golem.instances) == 2
+
+
+def test_the_first_failure_is_the_answer_if_no_other_provider_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renter, "OTHER_PROVIDER_SECONDS", 0.2)
+    with with_providers(monkeypatch, FakeYagna([FakeProvider(answers={"/bin/it": 7})])) as fake:
+        work = Attempts(run_it)
+        with Golem(1) as golem, golem.pool(1) as pool:
+            with pytest.raises(CommandFailed, match="exit code 7"):
+                pool.submit(work).result(SECONDS)
+            # The pool goes on, also with the same provider.
+            fake.provider.answers = None
+            assert pool.submit(work, 2).result(SECONDS) == "prov-1"
+        assert work.number == 2
+        assert fake.leftovers() == []
+
+
+@pytest.mark.parametrize("options", [{"retry": ()}, {"attempts": 1}, {"retry": OSError}])
+def test_a_failed_command_can_be_final(fake: FakeYagna, options: dict[str, Any]) -> None:
+    for provider in fake.providers:
+        provider.answers = {"/bin/it": 1}
+    work = Attempts(run_it)
+    with Golem(1) as golem, golem.pool(2, **options) as pool, pytest.raises(CommandFailed):
+        pool.submit(work).result(SECONDS)
+    assert work.number == 1
+
+
+def test_a_transfer_that_failed_is_tried_on_one_other_provider(fake: FakeYagna) -> None:
+    def transfer(machine: Instance, item: object, number: int) -> None:
+        raise TransferFailed("not all of it came")
+
+    work = Attempts(transfer)
+    with Golem(1) as golem, golem.pool(2) as pool, pytest.raises(TransferFailed):
+        pool.submit(work).result(SECONDS)
+    assert len(set(work.of[None])) == len(work.of[None]) == 2
+
+
+def test_a_machine_that_fails_fast_gets_no_more_items_than_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with with_providers(monkeypatch, FakeYagna(2)) as fake:
+        bad = fake.providers[0]
+        bad.answers = {"/bin/it": 1}
+        ready = threading.Barrier(2)
+
+        def slowly(machine: Instance, item: int, number: int) -> int:
+            if item < 2 and number == 1:
+                ready.wait(SECONDS)  # both machines are there
+            if machine.provider_name != bad.name:
+                time.sleep(0.01)
+            machine.execute(Run("/bin/it"))
+            return item
+
+        work = Attempts(slowly)
+        with Golem(1) as golem, golem.pool(2) as pool:
+            assert list(pool.map(work, range(20))) == list(range(20))
+        begun = Counter(name for began in work.of.values() for name in began)
+        assert begun[bad.name] <= begun["prov-2"]
+        assert begun["prov-2"] == 20
+        assert fake.leftovers() == []
+
+
+# --- other errors ------------------------------------------------------------------------------------
+
+
+def fail_twice(machine: Instance, item: object, number: int) -> int:
+    if number < 3:
+        raise OSError(f"attempt {number}")
+    return number
+
+
+def test_other_errors_are_final(fake: FakeYagna) -> None:
+    work = Attempts(fail_twice)
+    with Golem(1) as golem, golem.pool(2) as pool, pytest.raises(OSError, match="attempt 1"):
+        pool.submit(work).result(SECONDS)
+    assert work.number == 1
+
+
+def test_other_errors_can_be_tried_again(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        with golem.pool(2, retry=(*golem.pool(1).default_retry, ConnectionError, OSError)) as pool:
+            assert pool.submit(Attempts(fail_twice)).result(SECONDS) == 3
+        with golem.pool(2, retry=OSError, attempts=2) as pool, pytest.raises(OSError, match="attempt 2"):
+            pool.submit(Attempts(fail_twice)).result(SECONDS)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_even_the_end_of_a_program_ends_one_item_only(fake: FakeYagna, error: BaseException) -> None:
+    def leave(machine: Instance) -> None:
+        raise error
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        future = pool.submit(leave)
+        assert future.exception(SECONDS) is error
+        assert pool.submit(lambda machine: machine.name).result(SECONDS) == "pool-1"
+
+
+def test_a_machine_whose_batch_timed_out_gets_no_more_items(fake: FakeYagna) -> None:
+    def impatient(machine: Instance) -> None:
+        machine.shell("sleep 600", timeout=0.05)
+
+    with Golem(1, stop_grace=0.1) as golem, golem.pool(1) as pool:
+        with pytest.raises(BatchTimeout):
+            pool.submit(impatient).result(SECONDS)
+        assert pool.submit(lambda machine: machine.name).result(SECONDS) == "pool-2"
+
+
+def test_a_machine_that_may_be_gone_gets_no_more_items(fake: FakeYagna) -> None:
+    def lose_a_batch(machine: Instance, item: object, number: int) -> str:
+        if number == 1:
+            raise BatchLost("nobody can know whether it ran")
+        return machine.name
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        assert pool.submit(Attempts(lose_a_batch)).result(SECONDS) == "pool-2"
+
+
+# --- items that take too long ------------------------------------------------------------------------
+
+
+def test_an_item_that_takes_too_long_goes_to_another_machine(fake: FakeYagna) -> None:
+    def hang(machine: Instance, item: int, number: int) -> int:
+        if item == 1 and number == 1:
+            machine.shell("sleep 600")
+        return item
+
+    work = Attempts(hang)
+    with Golem(1, stop_grace=0.1) as golem, golem.pool(1, item_timeout=0.3) as pool:
+        assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
+    assert [len(work.of[item]) for item in range(4)] == [1, 2, 1, 1]
+
+
+def test_an_item_that_always_takes_too_long_fails(fake: FakeYagna) -> None:
+    with Golem(1, stop_grace=0.1) as golem, golem.pool(2, item_timeout=0.1, attempts=2) as pool:
+        future = pool.submit(lambda machine: machine.shell("sleep 600"))
+        with pytest.raises(ItemTimeout, match=r"item 1 took longer than 0\.1 s on pool-. on prov-.|pool-"):
+            future.result(SECONDS)
+
+
+def test_a_result_that_comes_late_counts_if_it_is_the_first(fake: FakeYagna) -> None:
+    late, elsewhere = threading.Event(), threading.Event()
+
+    def work(machine: Instance, item: object, number: int) -> str:
+        if number == 1:
+            assert late.wait(SECONDS)
+            return "late"
+        elsewhere.set()
+        time.sleep(0.2)
+        assert late.wait(SECONDS)
+        time.sleep(0.2)
+        return "second"
+
+    with Golem(1) as golem, golem.pool(2, item_timeout=0.1, attempts=2) as pool:
+        future = pool.submit(Attempts(work))
+        assert elsewhere.wait(SECONDS)
+        late.set()
+        assert future.result(SECONDS) == "late"
+        eventually(lambda: pool.stats.under_way == 0)
+        assert (pool.stats.done, pool.stats.failed) == (1, 0)
+
+
+def test_a_result_that_comes_late_changes_nothing_once_there_is_an_answer(fake: FakeYagna) -> None:
+    late, returned = threading.Event(), threading.Event()
+
+    def work(machine: Instance, item: object, number: int) -> str:
+        if number == 1:
+            assert late.wait(SECONDS)
+            returned.set()
+            return "late"
+        return "second"
+
+    with Golem(1) as golem, golem.pool(2, item_timeout=0.1) as pool:
+        future = pool.submit(Attempts(work))
+        assert future.result(SECONDS) == "second"
+        late.set()
+        assert returned.wait(SECONDS)
+        assert future.result(0) == "second"
+    assert (pool.stats.done, pool.stats.failed) == (1, 0)
+
+
+# --- events ------------------------------------------------------------------------------------------
+
+
+def test_events_tell_of_each_item(fake: FakeYagna) -> None:
+    fake.providers[0].answers = {"/bin/it": 1}
+    events: list[Event] = []
+    with Golem(1) as golem:
+        golem.on_event(events.append)
+        with golem.pool(2, name="its") as pool:
+            list(pool.map(Attempts(run_it), range(5)))
+            with pytest.raises(OSError, match="attempt 1"):
+                pool.submit(Attempts(fail_twice)).result(SECONDS)
+    of_items = [one for one in events if isinstance(one, ItemEvent)]
+    assert {one.pool for one in of_items} == {"its"}
+    assert sorted(one.item for one in of_items if isinstance(one, ItemDone)) == [1, 2, 3, 4, 5, 6]
+    for number in range(1, 7):
+        kinds = [type(one) for one in of_items if one.item == number]
+        retried = kinds.count(ItemRetried)
+        assert kinds.count(ItemStarted) == retried + 1
+        assert kinds[0] is ItemStarted
+        assert kinds[-1] is ItemDone
+    (failed,) = (one for one in of_items if isinstance(one, ItemDone) and one.failure)
+    assert str(failed).endswith("item 6 of its failed: attempt 1")
+    assert failed.stats.answered == 6
