@@ -23,10 +23,9 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import has_own_shutdown, service_factories
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
-from .cluster_context import ClusterContext
-from .cluster_reports import market_report, service_failed
+from .cluster_context import ClusterContext, market_report
 from .instance import Instance, checked_batch, refuse_on_engine_thread
-from .instance_group import InstanceGroup
+from .instance_group import InstanceGroup, service_failed
 from .instance_lives import Member
 
 if TYPE_CHECKING:

@@ -123,3 +123,17 @@ class ClusterContext:
         # With the lock held, so that of several events the last one has the latest numbers.
         running = sum(one.state not in _NOT_STARTED for one in self.living)
         self.session.emit(StartProgress(self.name, running, len(self.living)))
+
+
+def market_report(context: ClusterContext) -> str:
+    """Say how many offers were seen, and why providers were not taken."""
+    subnet, summary = context.session.settings.subnet_tag, context.demand.offers.summary()
+    report = f"{summary.seen} offer{'' if summary.seen == 1 else 's'} seen in the subnet {subnet!r}"
+    if not summary.seen:
+        question = "is that the right subnet, and does the payload ask for what anybody has?"
+        return f"{report}: {question}"
+    report += f", {summary.occupied} busy"
+    rejected = "".join(
+        f", {number} rejected because: {why or 'no reason given'}" for why, number in summary.rejections
+    )
+    return report + rejected

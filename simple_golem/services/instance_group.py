@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+from ..engine.life.user_traceback import first_line, place_of
 from ..engine.network.place import Place
-from ..errors import NotRunning
+from ..errors import NotRunning, ServiceFailed
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
@@ -136,3 +137,27 @@ class InstanceGroup:
 
     def _those(self, are_wanted: Callable[[Instance], bool]) -> tuple[Instance, ...]:
         return tuple(one for one in self._instances if are_wanted(one))
+
+
+def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
+    """Return an error that names each of the instances that failed, in a line."""
+    for one in instances:
+        one.failure_told = True
+    failed = [(one, one.failure) for one in instances if one.failure is not None]
+    lines = "".join(f"\n  {_line_about(one, failure)}" for one, failure in failed)
+    if not lines and instances:
+        lines = f" {instances[0].record.stop_scope.reason or 'they were stopped'}"
+    error = ServiceFailed(f"{what}:{lines}", [failure for _, failure in failed])
+    for one, failure in failed:
+        if failure is one.record.waited_in_vain:
+            error.__cause__ = failure  # nobody has reported it
+            break
+    return error
+
+
+def _line_about(instance: Instance, failure: BaseException) -> str:
+    if failure is instance.record.waited_in_vain:
+        return f"{instance.name} has never run"
+    where = f" on {instance.provider_name}" if instance.provider_name else ""
+    place = place_of(failure)
+    return f"{instance.name}{where}{f', {place}' if place else ''}: {first_line(failure)}"

@@ -186,6 +186,8 @@ class InstanceLives:
     def _why_not_again(self, outcome: Outcome) -> str:
         if self._record.stop_scope.cancelled:
             return "it is not started again, because it was to end anyway"
+        if self._occupation is not None:
+            return "its pool rents another machine if items wait for one"
         if outcome.ran:
             return "with run_service(…, respawn_running=True) it would be started again"
         if not self._context.respawn.unstarted:
@@ -203,7 +205,7 @@ class InstanceLives:
             name = "" if record.name in str(cut_off_by) else f"{record.name}: "
             logger.error("%s%s", name, cut_off_by)
         # A pool replaces a machine that was lost.
-        level = logging.ERROR if self._occupation is None else logging.INFO
+        level = logging.ERROR if self._occupation is None else logging.WARNING
         self._tell(level, outcome, self._why_not_again(outcome))
         if record.failure is not None:
             self._context.session.emit(

@@ -38,8 +38,8 @@ from .closing import Closing
 from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
 from .cluster_context import InstanceNumbers
-from .cluster_reports import service_failed
 from .instance import Instance
+from .instance_group import service_failed
 from .pool.pool import Pool
 from .pool.pool_builder import pool_and_builder
 from .pool.retry_rules import ErrorClasses

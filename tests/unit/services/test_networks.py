@@ -110,8 +110,7 @@ def test_a_network_that_was_half_made_is_completed_by_the_next_cluster(fake: Fak
         golem.run_service(Idle, network=True)
     end()
     started(golem, network=True)
-    first, second = (one.path for one in requests_of(fake, "POST", "/addresses$"))
-    assert first == second
+    assert len({one.path for one in requests_of(fake, "POST", "/addresses$")}) == 1
 
 
 def test_where_two_clusters_use_one_name_each_finds_its_own(fake: FakeYagna, golem: Golem) -> None:

@@ -27,6 +27,8 @@ from tests.unit.conftest import eventually
 QUICK: dict[str, Any] = {"health_interval": 0.1, "health_misses": 2, "stop_grace": 0.05}
 LONG = Run.shell("sleep 600")
 RUNNING = ["pending", "starting", "running"]
+# A Golem whose providers are lost is closed in this time.
+CLOSED = 5.0
 
 
 @pytest.fixture(autouse=True)
@@ -181,11 +183,28 @@ def test_a_running_instance_ends_without_shutdown(honest: FakeYagna, going: Goin
     instance, calls, provider = begun_on(honest, golem, service)
     going(provider)
     assert golem.clusters[0].wait(SECONDS)
-    assert seconds_of(golem.close) < 3 * 5
+    assert seconds_of(golem.close) < 3 * CLOSED
     assert states(instance)[:3] == RUNNING
     assert states(instance)[3:] in (["terminated"], ["unresponsive", "terminated"])
     assert calls == [f"start on {provider.name}"]
     assert reason_is(instance.failure, going), instance.failure
+
+
+@GOING
+def test_nobody_waits_for_what_a_lost_provider_can_not_do(
+    honest: FakeYagna, going: Going, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its activity is destroyed by one request at most, and its invoice is left to the journal."""
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 600.0)
+    golem = Golem(1, raise_failures=False, **QUICK).open()
+    instance, _, provider = begun_on(honest, golem, LongCommand)
+    provider.sends_invoice = False
+    activity = instance.activity_id
+    going(provider)
+    assert golem.clusters[0].wait(SECONDS)
+    assert seconds_of(golem.close) < 3 * CLOSED
+    paths = [one.path for one in list(honest.requests) if one.method == "DELETE"]
+    assert sum(path.endswith(f"/activity/{activity}") for path in paths) <= 1
 
 
 @WORK

@@ -107,7 +107,10 @@ def test_attempts_are_counted_and_used_up(fake: FakeYagna) -> None:
     assert [len(work.of[item]) for item in range(3)] == [1, 2, 1]
 
 
-def test_a_lost_machine_is_final_without_retry(fake: FakeYagna) -> None:
+def test_a_lost_machine_is_final_without_retry(littered: FakeYagna) -> None:
+    # Nobody waits for the invoice of a provider that has gone.
+    fake = littered
+
     def lose(machine: Instance, item: object, number: int) -> None:
         provider_of(fake, machine).terminate_agreement()
         machine.shell("sleep 600")
