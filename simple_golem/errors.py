@@ -22,6 +22,7 @@ catch their parent. Some classes are also a built-in error, which stands in pare
     │   ├── BadWaitTime             (ValueError)
     │   ├── BadNetwork              (ValueError) a private network, an address or a port of it
     │   ├── BadLocalPort            (OSError)
+    │   ├── BadResultsFile          (ValueError) a file of results that does not belong to the items
     │   ├── BadWork                 (TypeError) a pool can't call it for its items
     │   └── BadAnswer               (TypeError)
     ├── DaemonError                 the yagna daemon
@@ -101,6 +102,7 @@ __all__ = [
     "BadNetwork",
     "BadPayload",
     "BadRespawn",
+    "BadResultsFile",
     "BadService",
     "BadSetting",
     "BadState",
@@ -294,6 +296,10 @@ class BadNetwork(BadArgument, ValueError):
 
 class BadLocalPort(BadArgument, OSError):
     """A proxy can't listen on the local port: it is in use, or needs rights."""
+
+
+class BadResultsFile(BadArgument, ValueError):
+    """The file of a map's results belongs to other work or other items, or is in use."""
 
 
 class BadWork(BadArgument, TypeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..cluster_context import StatefulInstance
@@ -52,8 +52,8 @@ class Item:
     work: Work
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    future: Future[Any]
     keep: Callable[[Any], Any] | None = None
-    future: ItemFuture = field(default_factory=ItemFuture)
     attempts: int = 0
     is_answered: bool = False
     failed_on: frozenset[str] = frozenset()

@@ -16,7 +16,7 @@ from ...errors import ActivityLost, BatchLost, BatchTimeout, GolemError, NotRunn
 from ...model.pool_stats import PoolStats
 from ..cluster_context import StatefulInstance
 from ..instance import Instance
-from .item import Attempt, Item, Machine
+from .item import Attempt, Item, ItemFuture, Machine
 from .retry_rules import RetryRules
 
 
@@ -97,8 +97,9 @@ class ItemQueue:
             if self.is_closed:
                 raise NotRunning("this pool is closed: submit items inside its `with` statement")
             self._numbered += 1
-            item = Item(self._numbered, work, args, kwargs, keep)
-            item.future.on_cancel = partial(self._was_cancelled, item)
+            future = ItemFuture()
+            item = Item(self._numbered, work, args, kwargs, future, keep)
+            future.on_cancel = partial(self._was_cancelled, item)
             if self.outstanding == 0:
                 self._busy_since = time.monotonic()
             self.outstanding += 1
@@ -338,7 +339,8 @@ class ItemQueue:
                 result = item.keep(result)
             except Exception as failure:  # noqa: BLE001 - whoever reads the Future gets it
                 error = failure
-        item.future.on_cancel = None
+        if isinstance(item.future, ItemFuture):
+            item.future.on_cancel = None  # else the item and its Future would keep each other
         if error is None:
             item.future.set_result(result)
         else:
@@ -429,6 +431,11 @@ class ItemQueue:
         this = threading.get_ident()
         with self.lock:
             return any(one.thread_ident == this for one in self.machines.values())
+
+    def expect(self, number: int) -> None:
+        """Note that so many more items will come, or fewer."""
+        with self.lock:
+            self.expected += number
 
     # --- numbers ----------------------------------------------------------------------------------------
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,8 +23,9 @@ from ..instance import Instance
 from .item import Item
 from .item_queue import ItemQueue
 from .occupation import PoolOccupation
-from .ordered_results import OrderedResults, argument_tuples
+from .ordered_results import OrderedResults, argument_tuples, as_one, known_number, nothing
 from .renter import MakeCluster, Renter
+from .results_file import ResultsFile
 from .retry_rules import DEFAULT_RETRY, RetryRules
 from .work_check import check_work
 
@@ -117,6 +120,8 @@ class Pool(NotAsync, Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        results_file: str | os.PathLike[str] | None = None,
+        key: Callable[[Any], str] = str,
     ) -> Iterator[T]:
         """Have machines call `work(machine, …)` for each item, and iterate over the results in their order.
 
@@ -130,8 +135,14 @@ class Pool(NotAsync, Executor):
             chunksize: accepted, because other executors have it, and ignored.
             buffersize: items that are submitted ahead of the result that is read next; by default four times
                 `max_machines`.
+            results_file: a file that gets each result as a line of JSON when it is there. Run again, answered
+                items are not executed, and their results come from the file. Results are what JSON makes of
+                them: a tuple becomes a list. An item that has failed is executed again.
+            key: what an item is known by in that file: a function of the item (of the tuple of them, if there
+                are several iterables) that returns a text.
 
         Raises:
+            BadResultsFile: the file has results of another function or of other items, or is in use.
             TimeoutError: a result is not there in time; raised by the iterator, as what an item failed of is.
             BadWork, NotRunning, BrokenPool: as of `submit`.
         """
@@ -141,11 +152,28 @@ class Pool(NotAsync, Executor):
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise BadInstanceCount(f"buffersize is {buffersize!r}: give a whole number, 1 or more, or None")
         items = argument_tuples(iterables)
+        kept = None if results_file is None else ResultsFile(results_file, work, key)
 
         def submit() -> Item:
-            return self._put(work, next(items), {})
+            args = next(items)
+            if kept is None:
+                return self._put(work, args, {})
+            name = kept.key_of(as_one(args))
+            if (answer := kept.answer_of(name)) is not None:
+                return Item(0, work, args, {}, answer)
+            item = self._put(work, args, {}, partial(kept.keep, name))
+            kept.begin(item.future)
+            return item
 
-        return OrderedResults(submit, self._queue, most, limit).results()
+        on_end = nothing if kept is None else kept.close
+        try:
+            if kept is not None and all(isinstance(one, Sequence) for one in iterables):
+                kept.check_items(map(as_one, argument_tuples(iterables)))
+            total = known_number(iterables)
+            return OrderedResults(submit, self._queue, most, limit, total, on_end).results()
+        except BaseException:
+            on_end()
+            raise
 
     def _put(
         self,

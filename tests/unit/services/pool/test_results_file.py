@@ -1,0 +1,194 @@
+"""A map that keeps its results in a file goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simple_golem import Golem, Instance
+from simple_golem.errors import BadJson, BadResultsFile
+from simple_golem.testing import CommandAnswer, FakeYagna
+from tests.helpers.recorded_services import SECONDS
+from tests.unit.conftest import eventually
+
+
+class Doubling:
+    """Work that notes its items, and fails for some."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.fails_for: set[Any] = set()
+
+    def __call__(self, machine: Instance, item: Any) -> Any:
+        self.asked.append(item)
+        if item in self.fails_for:
+            raise ValueError(f"not {item}")
+        return 2 * item
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "work.jsonl"
+
+
+def run(work: Any, items: Any, path: Path, **options: Any) -> list[Any]:
+    with Golem(1) as golem, golem.pool(1) as pool:
+        return list(pool.map(work, items, results_file=path, **options))
+
+
+def test_answered_items_come_from_the_file(fake: FakeYagna, path: Path) -> None:
+    work = Doubling()
+    assert run(work, range(5), path) == [0, 2, 4, 6, 8]
+    assert run(work, range(7), path) == [0, 2, 4, 6, 8, 10, 12]
+    assert work.asked == list(range(7))
+    head, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert head == {"simple_golem": 1, "work": f"{__name__}.Doubling", "key": "builtins.str"}
+    assert lines == [{"key": str(item), "result": 2 * item} for item in range(7)]
+
+
+def test_an_item_that_failed_is_executed_again_and_the_others_are_not(fake: FakeYagna, path: Path) -> None:
+    work = Doubling()
+    work.fails_for = {2}
+    with pytest.raises(ValueError, match="not 2"):
+        run(work, [1, 2, 3, 4], path)
+    work.fails_for.clear()
+    answered = {json.loads(line)["key"] for line in path.read_text().splitlines()[1:]}
+    before = len(work.asked)
+    assert run(work, [1, 2, 3, 4], path) == [2, 4, 6, 8]
+    assert answered.isdisjoint(map(str, work.asked[before:]))
+
+
+def test_results_are_what_json_makes_of_them(fake: FakeYagna, path: Path) -> None:
+    def pair(machine: Instance, item: int) -> tuple[int, None]:
+        return item, None
+
+    assert run(pair, [1], path) == [[1, None]]
+    assert run(pair, [1], path) == [[1, None]]
+
+
+def test_a_result_without_a_json_form_is_an_error_of_its_item(fake: FakeYagna, path: Path) -> None:
+    with pytest.raises(BadJson, match="the result of '1' has no JSON form"):
+        run(lambda machine, item: object(), [1], path)
+
+
+def test_keys_can_be_made_of_several_arguments(fake: FakeYagna, path: Path) -> None:
+    def add(machine: Instance, one: int, two: int) -> int:
+        return one + two
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        results = pool.map(add, [1, 2], [3, 4], results_file=path, key=lambda pair: f"{pair[0]}+{pair[1]}")
+        assert list(results) == [4, 6]
+    assert [json.loads(line)["key"] for line in path.read_text().splitlines()[1:]] == ["1+3", "2+4"]
+
+
+def test_a_torn_last_line_is_dropped(fake: FakeYagna, path: Path) -> None:
+    work = Doubling()
+    run(work, [1, 2, 3], path)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert run(work, [1, 2, 3], path) == [2, 4, 6]
+    assert work.asked == [1, 2, 3, 3]
+
+
+def other(machine: Instance, item: int) -> int:
+    return item
+
+
+def of_two(machine: Instance, item: int, factor: int) -> int:
+    return factor * item
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"work": other}, "has the results of the function .*Doubling, not of .*other"),
+        ({"key": repr}, "has the results of the key builtins.str, not of builtins.repr"),
+        ({"items": [1, 2]}, "has results of other items, such as '3'"),
+        ({"items": [1, 2, 3, 1]}, "two items have the key '1'"),
+        ({"key": len, "items": [[1]], "new": True}, r"the key of \[1\] is 1: `key` has to return a text"),
+    ],
+)
+def test_a_file_of_other_work_is_refused(
+    fake: FakeYagna, path: Path, options: dict[str, Any], says: str
+) -> None:
+    work = Doubling()
+    if not options.pop("new", False):
+        run(work, [1, 2, 3], path)
+    items = options.pop("items", [1, 2, 3])
+    with pytest.raises(BadResultsFile, match=says):
+        run(options.pop("work", work), items, path, **options)
+
+
+def test_the_arguments_of_a_partial_belong_to_the_function(fake: FakeYagna, path: Path) -> None:
+    assert run(partial(of_two, factor=2), [1], path) == [2]
+    with pytest.raises(BadResultsFile, match=r"factor=2.*factor=3"):
+        run(partial(of_two, factor=3), [1], path)
+
+
+@pytest.mark.parametrize("content", ["hello\n", "[]\n", '{"simple_golem": 1}\n', '{"a": 1}\n{}\n'])
+def test_any_other_file_is_refused_and_left_as_it_is(fake: FakeYagna, path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(BadResultsFile):
+        run(other, [1], path)
+    assert path.read_text() == content
+
+
+def test_a_file_in_use_is_refused(fake: FakeYagna, path: Path) -> None:
+    with Golem(1) as golem, golem.pool(1) as pool:
+        first = pool.map(other, [1, 2], results_file=path)
+        assert next(first) == 1
+        with pytest.raises(BadResultsFile, match="in use by a run that goes on"):
+            pool.map(other, [1, 2], results_file=path)
+        assert list(first) == [2]
+        assert list(pool.map(other, [1, 2], results_file=path)) == [1, 2]
+
+
+SCRIPT = """
+import sys
+from simple_golem import Golem
+
+def work(machine, item):
+    machine.shell(f"item {item}")
+    return item
+
+with Golem(budget=1) as golem, golem.pool(2) as pool:
+    results = list(pool.map(work, range(40), results_file=sys.argv[1]))
+assert results == list(range(40))
+"""
+
+
+def answered_in(path: Path) -> set[str]:
+    lines = path.read_bytes().splitlines(keepends=True)[1:] if path.exists() else []
+    return {json.loads(line)["key"] for line in lines if line.endswith(b"\n")}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this platform does not kill so")
+def test_a_script_that_is_killed_three_times_goes_on(littered: FakeYagna, path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(command: dict[str, Any]) -> CommandAnswer:
+        asked.append(command["run"]["args"][-1].removeprefix("item "))
+        return CommandAnswer(seconds=0.02)
+
+    for provider in littered.providers:
+        provider.answers = answer
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    command = [sys.executable, "-c", SCRIPT, path]
+    for run_number in range(1, 4):
+        before, first = answered_in(path), len(asked)
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as script:
+            eventually(lambda wanted=8 * run_number: len(answered_in(path)) >= wanted, 3 * SECONDS)
+            script.kill()
+        assert before.isdisjoint(asked[first:])
+    before, first = answered_in(path), len(asked)
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert last.returncode == 0, last.stderr
+    assert before.isdisjoint(asked[first:])
+    assert answered_in(path) == {str(item) for item in range(40)}
