@@ -228,6 +228,7 @@ def test_a_provider_that_keeps_nothing_of_what_it_streams_gives_a_result_all_the
     follow: Follow,
 ) -> None:
     output = follow(Streams([out("one\n"), finished()]))
+    eventually(lambda: output.events == 2)
     (entry,) = complete(output, result(None))
     assert bytes(entry["stdout"]) == b"one\n"
     assert entry["stderr"] is None
