@@ -18,27 +18,30 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
-from ..model.events import BatchEnded, Event, StartProgress, TransferProgress
+from ..model.events import BatchEnded, Event, ItemEvent, StartProgress, TransferProgress
+from ..model.pool_stats import PoolStats
 
 if TYPE_CHECKING:
     from .bar_line import BarLine
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_EVENTS = (StartProgress, TransferProgress, BatchEnded)
+_SHOWN_EVENTS = (StartProgress, TransferProgress, BatchEnded, ItemEvent)
 _FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt}"
+_FORMAT_OF_ITEMS = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt}{postfix}"
 # The size of a download is not known in advance.
 _FORMAT_WITHOUT_TOTAL = "{desc}: {n_fmt}B so far"
 
 
 class ProgressBar:
-    """Shows one line at the bottom of the terminal while a cluster starts or a file is transferred."""
+    """Shows one line at the bottom of the terminal: how far a pool, the start of a cluster or a file is."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._lock = threading.RLock()
         self._terminal = terminal.stream if isinstance(terminal, _OutputAbove) else terminal
         self._bar: BarLine | None = None
         self._starting: dict[str, StartProgress] = {}
+        self._pools: dict[str, PoolStats] = {}
         self._transfers: dict[tuple[str, str], TransferProgress] = {}
         self._redirected: list[_OutputAbove] = []
         self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
@@ -79,7 +82,11 @@ class ProgressBar:
     # --- what it shows ---------------------------------------------------------------------------------
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, StartProgress):
+        if isinstance(event, ItemEvent):
+            self._pools.pop(event.pool, None)
+            if event.stats.answered < event.stats.total:
+                self._pools[event.pool] = event.stats
+        elif isinstance(event, StartProgress):
             self._starting.pop(event.cluster, None)
             if event.running < event.total:
                 self._starting[event.cluster] = event
@@ -95,7 +102,7 @@ class ProgressBar:
                 del self._transfers[key]
 
     def _show(self) -> None:
-        if not self._transfers and not self._starting:
+        if not self._transfers and not self._starting and not self._pools:
             self._hide()
             return
         if self._bar is None:
@@ -103,7 +110,10 @@ class ProgressBar:
         with self._lock:
             if self._bar is None:
                 self._bar = self._new_bar()
-            if self._transfers:
+            self._bar.set_postfix_str("", refresh=False)
+            if self._pools:
+                self._show_items(self._bar)
+            elif self._transfers:
                 self._show_transfers(self._bar)
             else:
                 self._show_start(self._bar)
@@ -116,6 +126,19 @@ class ProgressBar:
 
         # With a delay tqdm draws nothing before the first values are set.
         return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, delay=1e-9)
+
+    def _show_items(self, bar: BarLine) -> None:
+        name, stats = next(reversed(self._pools.items()))
+        bar.set_description_str(name, refresh=False)
+        bar.unit_scale, bar.bar_format = False, _FORMAT_OF_ITEMS
+        bar.n, bar.total = stats.answered, stats.total
+        repeated = f"{stats.repeated} repeated, " if stats.repeated else ""
+        left = "" if stats.seconds_left is None else f", {bar.format_interval(stats.seconds_left)} left"
+        bar.set_postfix_str(
+            f"{stats.under_way} under way, {stats.total - stats.answered - stats.under_way} waiting, "
+            f"{repeated}{stats.items_per_second:.3g}/s{left}",
+            refresh=False,
+        )
 
     def _show_transfers(self, bar: BarLine) -> None:
         moving = self._transfers.values()

@@ -7,7 +7,15 @@ import io
 import pytest
 
 from simple_golem.model.commands.commands import Run
-from simple_golem.model.events import BatchEnded, Event, StartProgress, TransferProgress
+from simple_golem.model.events import (
+    BatchEnded,
+    Event,
+    ItemDone,
+    ItemStarted,
+    StartProgress,
+    TransferProgress,
+)
+from simple_golem.model.pool_stats import PoolStats
 from simple_golem.progress.progress_bar import ProgressBar
 from tests.helpers.terminal import run_in_terminal, seen
 
@@ -50,6 +58,30 @@ def test_a_starting_cluster_is_shown(terminal: Terminal) -> None:
     shown = shown_for(terminal, StartProgress("Hello", 0, 4), StartProgress("Hello", 1, 4))
     assert "starting Hello:  25%" in shown
     assert "1 of 4" in shown
+
+
+def test_the_items_of_a_pool_are_shown(terminal: Terminal) -> None:
+    stats = PoolStats(waiting=5, under_way=2, done=3, repeated=1, seconds=1.5, expected=10)
+    events = (
+        StartProgress("pool", 1, 2),
+        ItemStarted("pool-1", "pool", 4, stats, 1),
+        TransferProgress("pool-1", Run("/bin/one"), 1, 2),
+    )
+    shown = shown_for(terminal, *events)
+    assert "pool:  15% |" in shown
+    assert "3 of 20, 2 under way, 15 waiting, 1 repeated, 2/s, 00:08 left" in shown
+
+
+def test_items_that_are_all_answered_leave_no_bar(terminal: Terminal) -> None:
+    done = PoolStats(done=3, failed=1, seconds=1)
+    shown = shown_for(
+        terminal,
+        ItemStarted("pool-1", "pool", 4, PoolStats(under_way=1, done=3, seconds=1), 1),
+        ItemDone("pool-1", "pool", 4, done, "no"),
+        StartProgress("Hello", 1, 4),
+    )
+    assert "starting Hello:  25%" in shown
+    assert "under way" not in shown
 
 
 def test_files_are_shown_together_in_readable_sizes(terminal: Terminal) -> None:
