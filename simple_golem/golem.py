@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from .engine.event_dispatcher import Listener
     from .engine.network.network import Network
+    from .model.events import Event
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
     from .services.instance import Instance
@@ -74,6 +76,7 @@ class Golem(NotAsync):
         health_misses: so many requests without an answer make an instance unresponsive; twice as many end it.
         progress: whether a progress bar shows clusters that start and files that are transferred, if standard
             error is a terminal.
+        on_event: a listener that hears all events, from the first one on; see `on_event`.
 
     Raises:
         NoAppKey, UnknownNetwork, BadBudget, BadSetting, BadStrategy, BadTerms: at once; nothing is spent.
@@ -101,6 +104,7 @@ class Golem(NotAsync):
         health_interval: float = HEALTH_SECONDS,
         health_misses: int = HEALTH_MISSES,
         progress: bool = True,
+        on_event: Listener | None = None,
     ) -> None:
         self._budget = parse_budget(budget)
         self._settings = Settings.resolve(app_key, api_url, subnet_tag, payment_driver, payment_network)
@@ -120,6 +124,8 @@ class Golem(NotAsync):
             raise_failures=raise_failures,
             show_progress=progress,
         )
+        if on_event is not None:
+            self.on_event(on_event)
 
     # --- open and close -------------------------------------------------------------------------------
 
@@ -166,23 +172,38 @@ class Golem(NotAsync):
 
     # --- events ---------------------------------------------------------------------------------------
 
-    def on_event(self, listener: Listener) -> Listener:
+    def on_event(
+        self, listener: Listener, *, only: type[Event] | tuple[type[Event], ...] | None = None
+    ) -> Listener:
         """Call `listener(event)` for each event from now on; returns it, so this is a decorator, too.
 
         The events are those of `simple_golem.events`; `str(event)` is a line for a log. One thread calls the
         listeners, with one event after the other: a slow listener delays nothing else. Its errors are logged.
 
+        Args:
+            listener: is called with each event.
+            only: the class of the events that it gets, or a tuple of classes, as for `isinstance`; None: all.
+
         Raises:
-            BadListener: it can't be called.
+            BadListener: it can't be called, or `only` has something else than classes of events.
 
         Example:
             @golem.on_event
             def show(event):
                 print(event)
         """
+        # Only programs that listen need the events.
+        from .model.events import Event
+
+        if isinstance(listener, type) and issubclass(listener, Event):
+            name = listener.__name__
+            raise BadListener(f"{name} is a class of events: write golem.on_event(listener, only={name})")
         if not callable(listener):
             raise BadListener(f"{listener!r} can't be called: give a function that takes an event")
-        self._lifecycle.add_listener(listener)
+        classes = only if isinstance(only, tuple) else (only,)
+        if only is not None and not all(isinstance(one, type) and issubclass(one, Event) for one in classes):
+            raise BadListener(f"only is {only!r}: give a class of simple_golem.events, or a tuple of them")
+        self._lifecycle.add_listener(listener if only is None else partial(_call_for, listener, only))
         return listener
 
     # --- running services -----------------------------------------------------------------------------
@@ -533,3 +554,8 @@ class Golem(NotAsync):
         opened = self._lifecycle.opened
         accounts = opened.session.money.ledger.accounts() if opened is not None else ()
         return CostReport(tuple(account.entry() for account in accounts), self.cost)
+
+
+def _call_for(listener: Listener, only: type[Event] | tuple[type[Event], ...], event: Event) -> None:
+    if isinstance(event, only):
+        listener(event)

@@ -177,7 +177,7 @@ class ProviderLease:
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
         ended = session.agreement_maker.terminate(agreement, reason, code, self._life.releasing)
-        if ended:
+        if ended and not self._watch.has_announced_end:
             session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, False, reason))
         confirmed = self._destroy(self._life.activity, ended, until)
         return ended and confirmed

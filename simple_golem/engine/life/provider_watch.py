@@ -76,6 +76,12 @@ class ProviderWatch:
         scope.wait(_ACTIVITY_ENDS_AFTER_SECONDS)
         return self._life.activity.vitality(scope)[0]
 
+    @property
+    def has_announced_end(self) -> bool:
+        """Whether the event of the agreement's end was emitted, because its provider has ended it."""
+        with self._lock:
+            return self._has_announced_end
+
     def _announce_end(self, reason: str) -> ActivityLost:
         """Emit the event of the agreement's end once; returns the error for it."""
         agreement = self._life.require_agreement()

@@ -77,6 +77,10 @@ class UploadBytes(FileCommand):
             )
         _set(self, data=bytes(data), remote=_file_path(remote, "UploadBytes.remote"))
 
+    def __repr__(self) -> str:
+        # Its content may be long, and is no text.
+        return f"UploadBytes({len(self.data)} bytes, {self.remote!r})"
+
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class UploadJson(FileCommand):

@@ -61,6 +61,7 @@ LOADED_LATE = {
         "golem.py",
         "from .engine.market.offer_preview import offers_on_market",
     ): "the engine, for a look at the market without an open Golem",
+    ("golem.py", "from .model.events import Event"): "only programs that listen need the events",
     ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",
     ("model/commands/commands.py", "import pickle"): "it is there already where somebody pickles",
     ("engine/payment/journal.py", "import platformdirs"): "only a session that opens needs it",
