@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -160,6 +161,7 @@ class Http:
         While this is open, cancelling `scope` abandons the request.
         """
         refuse_in_child(self._made_in)
+        handled_before = sys.exc_info()[1]
         try:
             with (
                 abandonable(scope),
@@ -169,19 +171,22 @@ class Http:
         except requests.exceptions.RequestException as error:
             if scope is not None and scope.cancelled:
                 raise ScopeEnded(scope.reason) from error
-            no_answer = self._no_answer(prepared, error)
+            no_answer = self._no_answer(prepared, error, handled_before)
             # What three libraries say of a refused connection does not help a user who must start the daemon.
             raise no_answer from (None if isinstance(no_answer, NoDaemon) else error)
 
     def _no_answer(
-        self, prepared: requests.PreparedRequest, error: requests.exceptions.RequestException
+        self,
+        prepared: requests.PreparedRequest,
+        error: requests.exceptions.RequestException,
+        handled_before: BaseException | None,
     ) -> Exception:
         if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
             return NoDaemon(
                 f"no yagna daemon answers at {self.api_url}: start it (`yagna service run`), set "
                 "YAGNA_API_URL to where it listens, or run `simple-golem local run SCRIPT` to try without one"
             )
-        return YagnaError(str(prepared.method), self._path(prepared), None, _in_words(error))
+        return YagnaError(str(prepared.method), self._path(prepared), None, _in_words(error, handled_before))
 
     def _read(self, answer: requests.Response, done: tuple[int, ...]) -> Any:
         """The JSON of an answer; each status that means no success is an error."""
@@ -214,9 +219,14 @@ def _limits(timeout: float) -> tuple[float, float] | tuple[float, None]:
     return CONNECT_SECONDS, None
 
 
-def _in_words(error: BaseException) -> str:
-    """Return what the innermost cause says, which is free of the names of other packages' classes."""
-    while (cause := error.__cause__ or error.__context__) is not None:
+def _in_words(error: BaseException, handled_before: BaseException | None) -> str:
+    """Return what the innermost cause says, which is free of the names of other packages' classes.
+
+    Args:
+        error: what the request has raised.
+        handled_before: what was being handled when it was made: Python takes it for a cause, too.
+    """
+    while (cause := error.__cause__ or error.__context__) not in (None, handled_before):
         error = cause
     return str(error).strip() or type(error).__name__
 

@@ -254,3 +254,14 @@ def test_another_adapter_may_carry_the_requests() -> None:
     assert list(pieces) == [b'["GET", "http://yagna.test:1/s", null]']
     http.close()
     assert adapter.closed
+
+
+def test_an_error_says_nothing_of_another_one_that_was_being_handled(serve: Serve, connect: Connect) -> None:
+    http = connect(serve(hang_up))
+    try:
+        raise LookupError("an earlier error")
+    except LookupError:
+        with pytest.raises(YagnaError) as caught:
+            http.request("GET", "/me", repeat=Repeat.NEVER)
+    assert "an earlier error" not in str(caught.value)
+    assert "GET /me: no answer" in str(caught.value)
