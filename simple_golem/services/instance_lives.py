@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -61,8 +61,8 @@ class InstanceLives:
         self._place = place
         self._occupation = occupation
         self._errors = RepeatedErrors()
-        # How the lives ended since one has run last.
-        self._unstarted: list[Outcome] = []
+        # The count of the attempts since a life has run last.
+        self._attempts: tenacity.RetryCallState | None = None
 
     def live(self) -> None:
         """Live until the end of the last life; the target of the life thread."""
@@ -72,8 +72,7 @@ class InstanceLives:
         """Live on after a life that has ended without its thread; called by its successor, or by a worker."""
         outcome = self._unless_it_came_before(outcome)
         self._record.failure = outcome.failure
-        self._unstarted.append(outcome)
-        self._live_on(partial(self._live_as_often_as_allowed, tuple(self._unstarted)))
+        self._live_on(partial(self._live_as_often_as_allowed, outcome))
 
     def _live_on(self, live: Callable[[], Outcome]) -> None:
         try:
@@ -85,37 +84,40 @@ class InstanceLives:
             outcome = Outcome(error, False, False)
         self._finish(outcome)
 
-    def _live_as_often_as_allowed(self, past: Sequence[Outcome] = ()) -> Outcome:
+    def _live_as_often_as_allowed(self, ended: Outcome | None = None) -> Outcome:
         while True:
-            outcome: Outcome = self._live_until_one_has_run(past)
+            outcome = self._live_until_one_has_run(ended)
             if not (outcome.ran and self._may_respawn(outcome)):
                 return outcome
             self._announce_respawn(outcome)
             self._record.enter(ServiceState.pending)
             self._record.stop_scope.wait(_RESPAWN_PAUSE_SECONDS)
-            past, self._unstarted = (), []
+            ended = None
 
-    def _live_until_one_has_run(self, past: Sequence[Outcome]) -> Outcome:
-        """Lives until one has reached running, or the limit of the respawn rules is reached.
+    def _live_until_one_has_run(self, ended: Outcome | None) -> Outcome:
+        """Live until one life has reached running, or the limit of the respawn rules is reached.
 
         Args:
-            past: how the lives ended that count already, where a new life thread goes on.
+            ended: how a life has ended without its thread, which counts as the latest attempt; None if a new
+                one comes next.
         """
-        ended = iter(past)
+        earlier, unread = self._attempts, [] if ended is None else [ended]
+
+        def count(state: tenacity.RetryCallState) -> None:
+            if unread and earlier is not None:
+                state.attempt_number, state.start_time = earlier.attempt_number, earlier.start_time
+            self._attempts = state
 
         def live_once() -> Outcome:
-            return next(ended, None) or self._live_once()
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            return 0.0 if state.attempt_number < len(past) else respawn.wait(state)
+            return unread.pop() if unread else self._live_once()
 
         def sleep(seconds: float) -> None:
             self._record.stop_scope.wait(seconds)
 
         def announce(state: tenacity.RetryCallState) -> None:
-            if state.outcome is not None and state.attempt_number >= len(past):
+            if state.outcome is not None:
                 self._announce_respawn(state.outcome.result())
-                self._record.enter(ServiceState.pending)
+            self._record.enter(ServiceState.pending)
 
         def last(state: tenacity.RetryCallState) -> Outcome:
             outcome: Outcome = state.outcome.result()  # type: ignore[union-attr]
@@ -125,8 +127,9 @@ class InstanceLives:
         return tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda outcome: not outcome.ran and self._may_respawn(outcome)),
             stop=respawn.stop,
-            wait=wait,
+            wait=respawn.wait,
             sleep=sleep,
+            before=count,
             before_sleep=announce,
             retry_error_callback=last,
         )(live_once)
@@ -151,7 +154,6 @@ class InstanceLives:
         self.link = life.link
         self._record.begin_life(life)
         outcome = self._unless_it_came_before(life.live())
-        self._unstarted.append(outcome)
         self._record.failure = outcome.failure
         return outcome
 

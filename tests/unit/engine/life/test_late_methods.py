@@ -222,6 +222,30 @@ def test_a_late_start_does_not_keep_an_instance_from_being_started_again_as_ofte
     assert isinstance(instance.failure, ActivityLost)
 
 
+def test_a_late_run_does_not_bring_back_the_failure_of_an_earlier_attempt(
+    fake: FakeYagna, gates: list[Gate]
+) -> None:
+    fake.providers[0].deploy_error = "no such image here"
+    with Golem(1) as golem:
+        cluster, instance = begun(golem, Deaf, strategy=in_order, **AT_ONCE)
+        reached(gates)
+        cluster.stop()
+    assert states(instance) == ["pending", "starting", *NORMAL_LIFE]
+    assert instance.failure is None
+
+
+def test_a_late_run_after_an_earlier_attempt_does_not_keep_an_instance_from_being_suspended(
+    fake: FakeYagna, gates: list[Gate]
+) -> None:
+    fake.providers[0].deploy_error = "no such image here"
+    with Golem(1) as golem:
+        _, instance = begun(golem, Deaf, strategy=in_order, **AT_ONCE)
+        reached(gates)
+        suspended = instance.suspend(SECONDS)
+        (again,) = golem.resume_service(Idle, [suspended]).wait_until_running(SECONDS)
+        assert again.activity_id == suspended.activity_id
+
+
 def in_order(offer: Any) -> float:
     return -1.0 - int(offer.provider_name[-1]) / 100
 
