@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Golem, Instance, Service, ServiceFailed, ServiceState, vm
+from simple_golem import Golem, Instance, Run, Service, ServiceFailed, ServiceState, vm
 from simple_golem.background.signals import Terminated
 from simple_golem.errors import BadInstanceCount, BadPayload, BadWaitTime, GolemError, NotRunning, WaitTimeout
 from simple_golem.model.payload.repo_options import RepoOptions
 from simple_golem.testing import FakeProvider, FakeYagna
-from tests.helpers.recorded_services import SECONDS, Idle, calls
+from tests.helpers.recorded_services import SECONDS, Idle, InThread, calls, gate_of
 
 
 def provider_of(fake: FakeYagna) -> FakeProvider:
@@ -159,10 +159,13 @@ def test_a_lost_machine_raises_in_the_call_that_needs_it(fake: FakeYagna) -> Non
 def test_a_machine_that_is_lost_under_way_raises_there(fake: FakeYagna) -> None:
     with Golem(1) as golem:
         machine = golem.rent(SECONDS)
-        provider = provider_of(fake)
-        provider.answers = lambda command: provider.terminate_agreement()
-        with pytest.raises(GolemError):
-            machine.shell("uname")
+        gate = gate_of(fake)
+        asking = InThread(machine.execute, Run("/bin/gate"))
+        assert gate.reached.wait(SECONDS)
+        # By the test, not by the command itself, which has to end before its provider can send an invoice.
+        provider_of(fake).terminate_agreement()
+        assert isinstance(asking.join().error, GolemError)
+        gate.open()
         machine.wait_for("terminated", SECONDS)
         assert machine.failure is not None
 
