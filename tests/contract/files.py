@@ -141,7 +141,7 @@ class TransferContract:
         ("source", "target", "message"),
         [
             (
-                "container:/golem/none",
+                "container:/golem/work/none",
                 "container:/golem/input/x",
                 "IO error: No such file or directory (os error 2)",
             ),

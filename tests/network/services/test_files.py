@@ -314,7 +314,8 @@ def test_a_transfer_goes_on_when_its_websocket_is_cut(here, published):
 def cut(publication: Publication) -> None:
     carrier = publication.socket
     assert carrier is not None
-    carrier._socket.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(carrier.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):

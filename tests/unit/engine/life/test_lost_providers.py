@@ -40,7 +40,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{activity}._BATCH_RETRY_SECONDS": 1.5,
         f"{activity}._SEND_SECONDS": 0.4,
         f"{activity}._RESULT_POLL_SECONDS": 0.3,
-        "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.2,
+        # Long enough for a busy machine: a late answer must not count as none.
+        "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.6,
         "simple_golem.engine.shutdown_times._LOST_RELEASE_SECONDS": 0.8,
         "simple_golem.services.instance_lives._RESPAWN_PAUSE_SECONDS": 0.05,
     }.items():
