@@ -53,6 +53,7 @@ MEASURES: Mapping[str, Measure] = {
     "transfers": lambda subjects, options: measures.transfers(
         options.rounds, options.transfer_mb * 1_000_000
     ),
+    "network": lambda subjects, options: measures.network(options.rounds, options.network_mb * 1_000_000),
     "notice": lambda subjects, options: measures.notice(options.rounds),
     "idle": lambda subjects, options: measures.idle(options.idle, options.idle_seconds),
 }
@@ -65,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each is run, in turns (5)")
     parser.add_argument("--no-peer", action="store_true", help="leave yapapi out")
     parser.add_argument("--transfer-mb", type=int, default=100, metavar="MB", help="so large a file (100)")
+    parser.add_argument("--network-mb", type=int, default=100, metavar="MB", help="so much both ways (100)")
     parser.add_argument("--idle", type=int, default=200, metavar="N", help="so many idle instances (200)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, metavar="S", help="for so long (60)")
     parser.add_argument(

@@ -172,6 +172,39 @@ def transfers(rounds: int, size: int) -> list[Row]:
     ]
 
 
+def network(rounds: int, size: int) -> list[Row]:
+    """Connections to an instance, beside bare loops over `websockets`, which may mix up what they send."""
+    subject = Subject(SIMPLE_GOLEM, "connections.py")
+    reports = []
+    for _ in range(rounds):
+        with LocalGolem(providers=1) as local:
+            books = Books(local)
+            reports.append(subject.run(local.environment, size))
+            books.check(1)
+    what, speed = f"{size / 1e6:g} MB", Goal(0.8, FLOOR, at_least=True)
+
+    def row(measure: str, unit: str, key: str, *goals: Goal, of: str = "own") -> Row:
+        values = {SIMPLE_GOLEM: [float(report[of][key]) for report in reports]}
+        if key in reports[0]["bare"]:
+            values[FLOOR] = [float(report["bare"][key]) for report in reports]
+        return Row.of(measure, unit, values, *goals)
+
+    return [
+        row("connection to an instance", "ms", "connect", Goal(1.3, FLOOR)),
+        row("request and reply over it, p50", "ms", "p50", Goal(1.2, FLOOR)),
+        row("request and reply over it, p95", "ms", "p95", Goal(1.2, FLOOR)),
+        row(f"{what} from an instance, connect()", "MB/s", "down", speed),
+        row(f"{what} from an instance, TcpProxy", "MB/s", "down", speed, of="proxy"),
+        row(f"{what} to an instance, connect()", "MB/s", "up", speed),
+        row(f"{what} to an instance, TcpProxy", "MB/s", "up", speed, of="proxy"),
+        row("1 if that has arrived whole, else 0", "", "whole", Goal(1, at_least=True)),
+        row(f"{what} both ways: memory more than before", "MB", "memory_mib", Goal(32.0)),
+        row("200 connections at once through a TcpProxy", "s", "at_once", of="proxy"),
+        row("threads left by a TcpProxy", "", "threads", Goal(0), of="proxy"),
+        row("processor time of an idle TcpProxy", "%", "idle", Goal(0.5), of="proxy"),
+    ]
+
+
 def imports(subjects: Sequence[Subject], rounds: int = _IMPORT_ROUNDS) -> list[Row]:
     """What an import of the installed package costs, in processor time, beyond a bare interpreter."""
     with installed_package() as python:

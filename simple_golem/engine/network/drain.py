@@ -14,8 +14,8 @@ import time
 
 # Of a packet in a private network, with the smallest MTU that was seen.
 _PACKET_BYTES = 1166
-# A connect takes three to five times as long as a packet and its answer; half of it is on the safe side.
-_ROUND_TRIPS_OF_A_CONNECT = 2.0
+# A connect takes two to three times as long as a packet and its answer: so this is on the safe side.
+_PACKETS_IN_A_CONNECT = 1.0
 _FIRST_CONNECT_SECONDS = 0.1
 # How much a slower connect counts: many at once are slow because of each other.
 _WEIGHT_IF_SLOWER = 0.05
@@ -33,7 +33,7 @@ class Drain:
     def bytes_per_second(self) -> float:
         """The speed that is reached for certain."""
         seconds = self._connect_seconds or _FIRST_CONNECT_SECONDS
-        return _ROUND_TRIPS_OF_A_CONNECT * _PACKET_BYTES / seconds
+        return _PACKETS_IN_A_CONNECT * _PACKET_BYTES / seconds
 
     def connected_in(self, seconds: float) -> None:
         """Learn from a connect that took so long; from a quick one at once, from slow ones bit by bit."""

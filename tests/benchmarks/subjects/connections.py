@@ -1,0 +1,214 @@
+"""Connections to one instance: by simple_golem, and by bare loops over `websockets`, on the same network.
+
+The bare loops send the same messages as fast as the daemon takes them; whether they arrive whole is told too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from statistics import median, quantiles
+from typing import Any
+
+from stopwatch import cpu_seconds, memory_mib, most_memory_mib, say, threads
+from websockets.sync.client import ClientConnection, connect
+
+from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes
+
+PORT = 7000
+CONNECTS, EXCHANGES, AT_ONCE = 30, 300, 200
+MESSAGE = 65536
+IDLE_SECONDS = 2.0
+TRANSFER_SECONDS = 900.0
+
+SERVER = b"""
+import hashlib, socket, threading
+
+def number(connection):
+    digits = b""
+    while len(digits) < 12:
+        digits += connection.recv(12 - len(digits))
+    return int(digits)
+
+def serve(connection):
+    with connection:
+        kind = connection.recv(1)
+        if kind == b"E":
+            while data := connection.recv(65536):
+                connection.sendall(data)
+        elif kind == b"D":
+            connection.sendall(bytes(number(connection)))
+            connection.recv(1)
+        elif kind == b"U":
+            left, digest = number(connection), hashlib.sha256()
+            while left:
+                data = connection.recv(65536)
+                left -= len(data)
+                digest.update(data)
+            connection.sendall(digest.digest())
+            connection.recv(1)
+
+server = socket.create_server(("0.0.0.0", 7000), backlog=256)
+while True:
+    connection, _ = server.accept()
+    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+"""
+
+
+class Server(Service):
+    def start(self) -> None:
+        self.execute(
+            UploadBytes(SERVER, "/golem/work/server.py"),
+            Run.shell("python3 /golem/work/server.py > /golem/work/log 2>&1 &"),
+        )
+        self.wait_for_port(PORT)
+
+
+class Bare:
+    """A connection by `websockets` alone, as far as a socket is used here."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    def sendall(self, data: bytes) -> None:
+        for begin in range(0, len(data), MESSAGE):
+            self._connection.send(data[begin : begin + MESSAGE])
+
+    def recv(self, _: int) -> bytes:
+        return bytes(self._connection.recv(TRANSFER_SECONDS))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self._connection.close_timeout = 0.1
+        self._connection.close()
+
+
+Connect = Callable[[], Any]
+
+
+def bare_connect(ip: str) -> Connect:
+    url, key = os.environ["YAGNA_API_URL"], os.environ["YAGNA_APPKEY"]
+    headers = {"Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(f"{url}/net-api/v2/vpn/net", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        (network,) = json.load(answer)
+    where = f"ws{url.removeprefix('http')}/net-api/v2/vpn/net/{network['id']}/tcp/{ip}/{PORT}"
+
+    def connected() -> Bare:
+        options: Any = {"additional_headers": headers, "compression": None, "max_size": None}
+        return Bare(connect(where, **options).__enter__())
+
+    return connected
+
+
+def received(connection: Any, count: int) -> int:
+    got = 0
+    while got < count:
+        got += len(connection.recv(min(65536, count - got)))
+    return got
+
+
+def connect_seconds(connected: Connect) -> list[float]:
+    took = []
+    for _ in range(CONNECTS):
+        began = time.monotonic()
+        connection = connected()
+        took.append(time.monotonic() - began)
+        connection.close()
+    return took
+
+
+def exchange_seconds(connected: Connect) -> list[float]:
+    connection = connected()
+    connection.sendall(b"E")
+    took = []
+    for _ in range(EXCHANGES):
+        began = time.monotonic()
+        connection.sendall(b"x" * 100)
+        received(connection, 100)
+        took.append(time.monotonic() - began)
+    connection.close()
+    return took
+
+
+def down(connected: Connect, size: int) -> float:
+    connection = connected()
+    connection.sendall(b"D%012d" % size)
+    began = time.monotonic()
+    received(connection, size)
+    speed = size / 1e6 / (time.monotonic() - began)
+    connection.close()
+    return speed
+
+
+def up(connected: Connect, size: int) -> tuple[float, bool]:
+    data = os.urandom(size)
+    connection = connected()
+    connection.sendall(b"U%012d" % size)
+    began = time.monotonic()
+    connection.sendall(data)
+    digest = b""
+    while len(digest) < 32:
+        digest += connection.recv(32)
+    speed = size / 1e6 / (time.monotonic() - began)
+    connection.close()
+    return speed, digest == hashlib.sha256(data).digest()
+
+
+def measured(connected: Connect, size: int) -> dict[str, Any]:
+    exchanges = exchange_seconds(connected)
+    speed, whole = up(connected, size)
+    return {
+        "connect": 1000 * median(connect_seconds(connected)),
+        "p50": 1000 * median(exchanges),
+        "p95": 1000 * quantiles(exchanges, n=20)[-1],
+        "down": down(connected, size),
+        "up": speed,
+        "whole": whole,
+    }
+
+
+def at_once(proxy: TcpProxy) -> float:
+    """Seconds until 200 connections that were opened together are all answered."""
+    began = time.monotonic()
+    connections = [socket.create_connection(("127.0.0.1", proxy.local_port), 60) for _ in range(AT_ONCE)]
+    for number, connection in enumerate(connections):
+        connection.sendall(b"E%04d" % number)
+    for connection in connections:
+        received(connection, 4)
+    seconds = time.monotonic() - began
+    for connection in connections:
+        connection.close()
+    return seconds
+
+
+def main(size: int) -> None:
+    with Golem(budget=10, progress=False) as golem:
+        (instance,) = golem.run_service(Server, network=True).wait_until_running(timeout=60)
+        assert instance.ip is not None
+        bare = measured(bare_connect(instance.ip), size)
+        before = memory_mib()
+        own = measured(lambda: instance.connect(PORT, timeout=TRANSFER_SECONDS), size)
+        own["memory_mib"] = most_memory_mib() - before
+        threads_before = threads()
+        with TcpProxy(instance, PORT) as proxy:
+            began = cpu_seconds()
+            time.sleep(IDLE_SECONDS)
+            idle = 100 * (cpu_seconds() - began) / IDLE_SECONDS
+
+            def dialled() -> socket.socket:
+                return socket.create_connection(("127.0.0.1", proxy.local_port), TRANSFER_SECONDS)
+
+            by_proxy = {"down": down(dialled, size), "up": up(dialled, size)[0], "idle": idle}
+            by_proxy["at_once"] = at_once(proxy)
+        by_proxy["threads"] = max(0, threads() - threads_before)
+    say({"bare": bare, "own": own, "proxy": by_proxy})
+
+
+if __name__ == "__main__":
+    main(size=int(sys.argv[1]))
