@@ -77,6 +77,7 @@ class Work:
             "golem.srv.comp.task_package": f"hash:sha3:{IMAGE}:http://127.0.0.1:1/image",
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
+            "golem.com.payment.debit-notes.accept-timeout?": 240,
             **{entry["key"]: entry["value"] for entry in decorations["properties"]},
         }
         wanted = f"(golem.runtime.name=vm)(golem.node.debug.subnet={SUBNET})"
