@@ -30,7 +30,7 @@ from .payment.money import Money
 
 logger = logging.getLogger(__name__)
 
-# Whoever suspends an instance for less time than that is warned.
+# If providers keep a suspended instance for less time than that, the log warns.
 _SHORTLY_KEPT_SECONDS = 3600.0
 
 

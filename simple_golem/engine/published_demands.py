@@ -102,11 +102,11 @@ class PublishedDemands:
             self._withdraw_those_left()
 
     def _withdraw_those_left(self) -> None:
-        def told(demand_id: str) -> None:
+        def log_withdrawal(demand_id: str) -> None:
             logger.info("the demand %s is withdrawn, too", demand_id)
 
         try:
-            withdraw_demands_of(self._yagna, self._session_id, self._release, told)
+            withdraw_demands_of(self._yagna, self._session_id, self._release, log_withdrawal)
         except (GolemError, ScopeEnded) as error:
             logger.warning(
                 "a demand may be left on the market (%s): `simple-golem cleanup` withdraws it later",

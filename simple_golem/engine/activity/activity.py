@@ -321,7 +321,7 @@ class Activity:
         )
 
     def lost(self, answer: Vitality, why: str) -> ActivityLost:
-        """Make the error for an activity of which `vitality` has told that it does not work any more."""
+        """Make the error for an activity that no longer works, as `vitality` has found."""
         what = "is gone" if answer is Vitality.GONE else "does not answer any more"
         return ActivityLost(f"the activity {self.activity_id} on {self.provider} {what}: {why}")
 

@@ -133,10 +133,10 @@ class DeadSession:
         self._emit(CleanedUp(self._session_id, what))
 
     def _withdraw_demands(self) -> None:
-        def told(demand_id: str) -> None:
+        def log_withdrawal(demand_id: str) -> None:
             self._emit_done(f"demand {demand_id} withdrawn")
 
-        withdraw_demands_of(self._yagna, self._session_id, self._scope, told)
+        withdraw_demands_of(self._yagna, self._session_id, self._scope, log_withdrawal)
         if self._record.demands_left:
             self._journal.write("demands withdrawn")
 

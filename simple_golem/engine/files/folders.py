@@ -20,7 +20,7 @@ from ...model.commands.commands import Command, Run
 
 logger = logging.getLogger(__name__)
 
-# With -o, files belong to whoever unpacks them: in a volume of a real provider no file can be given away.
+# With -o, the user who unpacks files owns them: in a volume of a real provider, owners can't be changed.
 _UNPACK = 'tar -o -xf "$0" -C "$1"; code=$?; rm -f "$0"; exit $code'
 _PACK = 'tar -cf "$0" -C "$1" . || { code=$?; rm -f "$0"; exit $code; }'
 _BLOCK_BYTES = 256 * 1024

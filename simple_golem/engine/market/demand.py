@@ -175,7 +175,7 @@ class Demand:
         self._renewal.agreed()
 
     def renew_if_needed(self) -> float | None:
-        """Publish the demand anew if proposals were lost, and no provider is left to ask; does not block.
+        """Publish the demand again if proposals were lost and no provider is left to ask; does not block.
 
         Returns:
             After how many seconds to look again; None if no proposal was lost.

@@ -102,7 +102,7 @@ class Providers:
                 self._rests_until[provider_id] = time.monotonic() + rest
 
     def rest(self, provider_ids: Iterable[str]) -> float:
-        """Return for how many seconds all of these rest; 0 if one does not, or if there are none."""
+        """Return for how many more seconds none of these can be chosen; 0 if one can, or without any."""
         now = time.monotonic()
         with self._lock:
             known = [one for one in provider_ids if one not in self._banned]
