@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from types import TracebackType
 
 from ...background.cancellation import checked_seconds
-from ...background.forks import current_process, refused_in_children
+from ...background.forks import refused_in_children
 from ...engine.network.tunnel import Limits
 from ..cluster import Cluster
 from ..instance import Instance
 from .arguments import checked_count, checked_speed
 from .http_exchange import HttpExchange, refusal
 from .listener import Listener
-from .targets import Targets
+from .local_proxy import LocalProxy
 from .upstreams import Upstreams
 
 
 @refused_in_children
-class HttpProxy:
+class HttpProxy(LocalProxy):
     """A local port that leads to the web server of an instance, or to those of a cluster in turn.
 
     It listens as soon as it is made, until `close`, the end of its `with` statement, or the end of the Golem.
@@ -60,8 +59,7 @@ class HttpProxy:
         max_connections: int = 256,
         max_bytes_per_second: float | None = None,
     ) -> None:
-        self.made_in = current_process()
-        self._targets = Targets(target, port)
+        super().__init__(target, port)
         self._answer_timeout = checked_seconds(answer_timeout, "answer_timeout", allow_none=False)
         seconds = checked_seconds(timeout, "timeout")
         limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
@@ -70,36 +68,17 @@ class HttpProxy:
             host, local_port, serve=self._serve, refuse=_refuse, most_connections=most, most_threads=most
         )
         self._upstreams = Upstreams(self._targets, seconds, limits, self._listener.scope)
-        self._targets.connections.proxies.add(self)
+        self._begin()
 
     @property
     def url(self) -> str:
         """Where it listens, such as `http://127.0.0.1:40123`."""
         return f"http://{self._listener.address}"
 
-    @property
-    def local_port(self) -> int:
-        """The local port."""
-        return self._listener.port
-
-    @property
-    def address(self) -> str:
-        """Host and local port, such as `127.0.0.1:40123`."""
-        return self._listener.address
-
     def close(self) -> None:
         """Take no more requests, and end the connections; blocks for 2 seconds at most."""
-        self._listener.close()
+        super().close()
         self._upstreams.close()
-        self._targets.connections.proxies.discard(self)
-
-    def __enter__(self) -> HttpProxy:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<HttpProxy: {self.url} to {self._targets}>"

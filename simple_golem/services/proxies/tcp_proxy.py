@@ -6,17 +6,16 @@ import contextlib
 import logging
 import socket
 import struct
-from types import TracebackType
 
 from ...background.cancellation import Deadline, checked_seconds
-from ...background.forks import current_process, refused_in_children
+from ...background.forks import refused_in_children
 from ...engine.network.tunnel import Limits
 from ...errors import NetworkError, NotRunning, PortTimeout
 from ..cluster import Cluster
 from ..instance import Instance
 from .arguments import checked_count, checked_speed
 from .listener import Listener
-from .targets import Targets
+from .local_proxy import LocalProxy
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @refused_in_children
-class TcpProxy:
+class TcpProxy(LocalProxy):
     """A local port that leads to a port of an instance; to those of a cluster in turn.
 
     It listens as soon as it is made, until `close`, the end of its `with` statement, or the end of the Golem.
@@ -63,8 +62,7 @@ class TcpProxy:
         max_connections: int = 512,
         max_bytes_per_second: float | None = None,
     ) -> None:
-        self.made_in = current_process()
-        self._targets = Targets(target, port)
+        super().__init__(target, port)
         self._timeout = checked_seconds(timeout, "timeout")
         self._limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
         self._listener = Listener(
@@ -75,30 +73,7 @@ class TcpProxy:
             most_connections=checked_count(max_connections),
             most_threads=_OPENING_THREADS,
         )
-        self._targets.connections.proxies.add(self)
-
-    @property
-    def local_port(self) -> int:
-        """The local port."""
-        return self._listener.port
-
-    @property
-    def address(self) -> str:
-        """Host and local port, such as `127.0.0.1:40123`."""
-        return self._listener.address
-
-    def close(self) -> None:
-        """Take no more connections, and end those that are open; blocks for 2 seconds at most."""
-        self._listener.close()
-        self._targets.connections.proxies.discard(self)
-
-    def __enter__(self) -> TcpProxy:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._begin()
 
     def __repr__(self) -> str:
         return f"<TcpProxy: {self.address} to {self._targets}>"
