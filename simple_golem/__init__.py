@@ -33,6 +33,7 @@ from .model.service.suspended import SuspendedInstance
 if TYPE_CHECKING:
     from .engine.network.network import Network
     from .model.pool_stats import PoolStats
+    from .model.usage import Usage
     from .services.cluster import Cluster
     from .services.instance import Instance
     from .services.pool.pool import Pool
@@ -75,6 +76,7 @@ __all__ = [
     "UploadBytes",
     "UploadFromUrl",
     "UploadJson",
+    "Usage",
     "__version__",
     "constraint",
     "vm",
@@ -89,6 +91,7 @@ _LOADED_WHEN_NAMED = {
     "TcpProxy": "services.proxies.tcp_proxy",
     "Pool": "services.pool.pool",
     "PoolStats": "model.pool_stats",
+    "Usage": "model.usage",
 }
 
 

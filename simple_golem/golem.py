@@ -542,7 +542,10 @@ class Golem(NotAsync):
 
     @property
     def cost(self) -> Cost:
-        """What was spent so far: the accepted invoices, and the debit notes of agreements without one."""
+        """What was spent so far: the accepted invoices, and the debit notes of agreements without one.
+
+        `cost.accrued` is what has come up since, by the agreed prices: debit notes come every two minutes.
+        """
         if self._lifecycle.opened is not None:
             return self._lifecycle.opened.session.cost()
         settings = self._settings

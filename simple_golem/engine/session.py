@@ -270,8 +270,8 @@ class Session:
     def cost(self, agreement_ids: Iterable[str] | None = None) -> Cost:
         """Return what these agreements have cost so far, or all (None)."""
         settings = self.settings
-        amount = self.money.cost(agreement_ids)
-        return Cost(amount, settings.currency, settings.payment_network, settings.is_test_money)
+        amount, accrued = self.money.cost(agreement_ids)
+        return Cost(amount, settings.currency, settings.payment_network, settings.is_test_money, accrued)
 
     def _overcharged(self, agreement_id: str, error: Overcharged) -> None:
         self.agreements.overcharged(agreement_id, error)

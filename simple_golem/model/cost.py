@@ -14,16 +14,19 @@ class Cost:
     """An amount of money on a payment network.
 
     Attributes:
-        amount: GLM or tGLM.
+        amount: GLM or tGLM that were accepted: invoices, and debit notes of what has no invoice yet.
         currency: `GLM`, or `tGLM` which is test money.
         network: the payment network, e.g. `hoodi`.
         is_test_money: whether it is test money, which is worth nothing.
+        accrued: what has come up since then, by the agreed prices, and was not asked for yet. The time is
+            exact. Processor time is estimated: as in the last debit note, or one thread before the first.
     """
 
     amount: Decimal
     currency: str
     network: str
     is_test_money: bool
+    accrued: Decimal = Decimal(0)
 
     def add(self, amount: Decimal) -> Cost:
         """Return the sum of this cost and `amount`."""

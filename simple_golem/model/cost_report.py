@@ -24,6 +24,7 @@ class CostEntry:
         amount: GLM accepted so far.
         is_invoiced: whether that is the amount of the invoice; if not, it is that of the debit notes.
         refused: why its invoice is not paid, or not yet; None if there is no reason.
+        accrued: what has come up since then, as in `Cost`.
     """
 
     cluster: str
@@ -35,6 +36,7 @@ class CostEntry:
     amount: Decimal
     is_invoiced: bool
     refused: str | None = None
+    accrued: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,16 @@ class CostReport:
 
     def to_json(self) -> str:
         """Return the report as JSON, with exact amounts as text."""
-        entries = [{**asdict(entry), "amount": plain(entry.amount)} for entry in self.entries]
+        entries = [
+            {**asdict(entry), "amount": plain(entry.amount), "accrued": plain(entry.accrued)}
+            for entry in self.entries
+        ]
         total: Mapping[str, Any] = {
             "amount": plain(self.total.amount),
             "currency": self.total.currency,
             "network": self.total.network,
             "is_test_money": self.total.is_test_money,
+            "accrued": plain(self.total.accrued),
         }
         return json.dumps({"total": total, "agreements": entries}, indent=2)
 

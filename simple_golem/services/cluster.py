@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial, reduce
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +126,12 @@ class Cluster(NotAsync):
     @property
     def cost(self) -> Cost:
         """What all its instances cost so far."""
-        costs = [instance.cost for instance in self.instances]
-        return reduce(lambda sum_, cost: sum_.add(cost.amount), costs, self._context.session.cost(()))
+        return self._context.session.cost(self.agreement_ids)
+
+    @property
+    def agreement_ids(self) -> tuple[str, ...]:
+        """The ids of all agreements that its instances have had."""
+        return tuple(one for instance in self.instances for one in instance.record.agreement_ids)
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(self.instances)

@@ -43,6 +43,7 @@ from ..model.cost import Cost
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
+from ..model.usage import Usage
 from .cluster_context import ClusterContext
 from .instance_lives import InstanceLives, Member
 from .instance_record import InstanceRecord
@@ -179,6 +180,21 @@ class Instance(NotAsync):
     def cost(self) -> Cost:
         """What it cost so far, on all providers it has lived on."""
         return self._context.session.cost(self.record.agreement_ids)
+
+    @property
+    def usage(self) -> Usage:
+        """What it has used so far on its present provider, by the provider's counters: time, processor time.
+
+        Blocks for one request, which the provider's daemon answers: six seconds at most.
+
+        Raises:
+            NotRunning: it has no activity yet, or has none any more.
+            YagnaError: the provider does not answer.
+        """
+        link = self._lives.link
+        if link is None:
+            raise NotRunning(f"{self.name} is {self.state.value}: it has no activity, so there is no usage")
+        return link.usage()
 
     def __repr__(self) -> str:
         where = f" on {self.provider_name}" if self.provider_name else ""

@@ -33,6 +33,7 @@ from simple_golem import (
     Upload,
     UploadBytes,
     UploadJson,
+    Usage,
     constraint,
     errors,
     events,
@@ -105,6 +106,7 @@ VALUES: dict[str, object] = {
     "offer": Offer.of("0x1", {"golem.node.id.name": "prov-1", "golem.inf.mem.gib": 4}),
     "suspended": SuspendedInstance("Hello-1", "agreement", "activity", "session", None),
     "report": CostReport((), Cost(Decimal("0.1"), "tGLM", "hoodi", True)),
+    "usage": Usage.of(["golem.usage.duration_sec"], [1.5]),
 }
 
 

@@ -362,6 +362,10 @@ class Activity:
         """Ask the provider's daemon for the activity's state; blocks up to `timeout` seconds."""
         return self._yagna.activity.state(self.activity_id, timeout=timeout, scope=scope, repeat=repeat)
 
+    def usage(self, scope: Scope) -> Sequence[float]:
+        """Ask for the usage counters, in the order of the offer; blocks for 6 seconds at most."""
+        return self._yagna.activity.usage(self.activity_id, timeout=_ALIVE_SECONDS, scope=scope)
+
     def await_end(self, scope: Scope) -> None:
         """Wait until the provider has ended the activity, as it does by itself when the agreement ends.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ...background.cancellation import Deadline
+from ...background.cancellation import Deadline, ScopeEnded
 from ...background.forks import current_process, refused_in_children
 from ...errors import NotRunning, ServiceStopped
 from ...model.commands.commands import Command
 from ...model.commands.results import Results
+from ...model.offers.prices import USAGE_VECTOR
 from ...model.service.states import ServiceState
+from ...model.usage import Usage
 from ..network.place import Place, require_place
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
@@ -67,6 +69,18 @@ class ServiceLink:
         if state not in _TAKES_COMMANDS:
             raise NotRunning(f"{self.name} is {state}: commands can be run while it is running")
         return self._runner.run(BatchOrigin.OUTSIDE, commands, timeout)
+
+    def usage(self) -> Usage:
+        """Return what the activity has used so far; blocks for one request."""
+        life = self._life
+        agreement, activity = life.agreement, life.activity
+        if agreement is None or activity is None or life.concluded:
+            raise NotRunning(f"{self.name} is {self.state.value}: it has no activity, so there is no usage")
+        names = agreement.offer_properties.get(USAGE_VECTOR, ())
+        try:
+            return Usage.of(names, activity.usage(life.releasing))
+        except ScopeEnded as error:
+            raise NotRunning(f"{self.name} has ended: {error}") from error
 
     def wait(self, seconds: float) -> None:
         """Block for a time, or until the life is stopped."""

@@ -238,15 +238,22 @@ class Account:
             return self._outlook(self.prices)
 
     def _outlook(self, prices: Prices) -> tuple[Decimal, Decimal]:
-        now, per_second = Decimal(0), Decimal(0)
         if not self.activities and not self.ended:  # an activity will be created
             return prices.start, prices.per_second + prices.per_cpu_second
+        now, per_second = Decimal(0), Decimal(0)
         for activity in self.activities.values():
             rate = prices.per_second + activity.cpu_rate() * prices.per_cpu_second
             base = max(activity.noted, prices.start)
             now += base + max(Decimal(0), activity.seconds() - activity.claimed[0]) * rate
             per_second += rate if activity.ended is None else Decimal(0)
         return now, per_second
+
+    def accrued(self) -> Decimal:
+        """Return the GLM that have come up since the last debit note, and were not asked for yet."""
+        if not self.activities:
+            return Decimal(0)
+        expected, _ = self.outlook()
+        return max(Decimal(0), EXACT.subtract(expected, self.cost()))
 
     def entry(self) -> CostEntry:
         """Return one line of the cost report."""
@@ -260,6 +267,7 @@ class Account:
             self.cost(),
             self.invoice is not None,
             self.refused or (self.unpaid if self.invoice is None else None),
+            self.accrued(),
         )
 
     # --- in the journal ------------------------------------------------------------------------------

@@ -157,9 +157,14 @@ class Ledger:
 
     def cost(self, agreement_ids: Iterable[str] | None = None) -> Decimal:
         """Return the GLM that were accepted, for these agreements, or for all (None)."""
+        return self.cost_and_accrued(agreement_ids)[0]
+
+    def cost_and_accrued(self, agreement_ids: Iterable[str] | None = None) -> tuple[Decimal, Decimal]:
+        """Return the GLM that were accepted, as `cost` does, and those that have come up since."""
         with self.lock:
             wanted = self._accounts if agreement_ids is None else agreement_ids
-            return total(self._accounts[one].cost() for one in wanted if one in self._accounts)
+            accounts = [self._accounts[one] for one in wanted if one in self._accounts]
+            return total(one.cost() for one in accounts), total(one.accrued() for one in accounts)
 
     def outlook(self) -> tuple[Decimal, Decimal]:
         """Return the expected cost of all agreements until now, and per further second (GLM)."""

@@ -77,9 +77,9 @@ class Money:
         self.payments.topped_up()
         return total
 
-    def cost(self, agreement_ids: Iterable[str] | None = None) -> Decimal:
-        """Return the GLM that were accepted, for these agreements, or for all (None)."""
-        return self.ledger.cost(agreement_ids)
+    def cost(self, agreement_ids: Iterable[str] | None = None) -> tuple[Decimal, Decimal]:
+        """Return the GLM that these agreements (None: all) were paid, and those that have come up since."""
+        return self.ledger.cost_and_accrued(agreement_ids)
 
     def wait_for_invoices(self, until: float) -> None:
         """Block until all invoices are answered, or the monotonic clock shows `until`."""

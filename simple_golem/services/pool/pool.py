@@ -207,11 +207,7 @@ class Pool(NotAsync, Executor):
     def cost(self) -> Cost:
         """What all its machines cost so far."""
         clusters = () if self._renter is None else self._renter.clusters
-        costs = [cluster.cost for cluster in clusters]
-        total = self._session.cost(())
-        for cost in costs:
-            total = total.add(cost.amount)
-        return total
+        return self._session.cost([one for cluster in clusters for one in cluster.agreement_ids])
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {self.stats}>"

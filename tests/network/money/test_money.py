@@ -160,6 +160,22 @@ def test_a_provider_that_answers_an_accept_slowly_does_not_hold_up_the_others(ya
         assert golem.cost.amount == sum(event.amount for event in events.of(InvoiceAccepted))
 
 
+def test_usage_and_what_has_come_up_are_told_before_the_first_debit_note(yagna, network):
+    with Golem(budget=5) as golem:
+        machine = golem.rent(60)
+        machine.shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+        eventually(lambda: machine.usage.cpu_seconds > 0)
+        usage, cost = machine.usage, machine.cost
+        assert usage.seconds > 0
+        assert cost.amount == 0
+        # Its provider counts from the creation of the activity on, and reports once a second.
+        assert cost.accrued >= DEAR.start + DEAR.per_second * Decimal(str(usage.seconds))
+        machine.stop()
+    assert golem.cost.accrued == 0
+    # The price of all the time: within the second or two that its end has taken.
+    assert float(golem.cost.amount) == pytest.approx(float(cost.accrued), abs=float(DEAR.per_second) * 15)
+
+
 # what it may cost
 
 

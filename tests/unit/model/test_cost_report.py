@@ -75,12 +75,17 @@ def test_sums_by_cluster_instance_and_provider_are_exact() -> None:
 
 
 def test_a_report_is_json_with_exact_amounts() -> None:
-    read = json.loads(report(entry(1, SMALLEST, is_invoiced=False), entry(2, "1E+1", refused="no")).to_json())
+    read = json.loads(
+        report(
+            entry(1, SMALLEST, is_invoiced=False, accrued=Decimal("1E-4")), entry(2, "1E+1", refused="no")
+        ).to_json()
+    )
     assert read["total"] == {
         "amount": "10.000000000000000001",
         "currency": "tGLM",
         "network": "hoodi",
         "is_test_money": True,
+        "accrued": "0",
     }
     first, second = read["agreements"]
     assert first == {
@@ -93,5 +98,6 @@ def test_a_report_is_json_with_exact_amounts() -> None:
         "amount": "0.000000000000000001",
         "is_invoiced": False,
         "refused": None,
+        "accrued": "0.0001",
     }
     assert (second["amount"], second["refused"]) == ("10", "no")

@@ -14,6 +14,7 @@ import simple_golem.model
 from simple_golem.model.base.wire_time import format_time, parse_time
 from simple_golem.model.cost import Cost
 from simple_golem.model.service.states import TRANSITIONS, ServiceState
+from simple_golem.model.usage import Usage
 
 
 def test_a_state_equals_and_prints_as_its_name() -> None:
@@ -45,6 +46,13 @@ def test_a_cost_is_added_up_exactly_in_any_context() -> None:
         context.prec = 3
         cost = Cost(Decimal(1000000), "tGLM", "hoodi", True).add(Decimal("0.000000000000000001"))
         assert str(cost) == "1000000.000000000000000001 tGLM (test money) on hoodi"
+
+
+def test_a_usage_is_read_by_the_names_of_the_counters_whatever_their_order() -> None:
+    usage = Usage.of(["golem.usage.cpu_sec", "own.counter", "golem.usage.duration_sec"], [0.25, 7.0, 12.0])
+    assert (usage.seconds, usage.cpu_seconds, usage.counters["own.counter"]) == (12.0, 0.25, 7.0)
+    assert str(usage) == "12.0 s, 0.2 s of processor time"
+    assert Usage.of(["golem.usage.duration_sec"], []).seconds == 0.0
 
 
 @pytest.mark.parametrize(

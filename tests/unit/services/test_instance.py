@@ -218,6 +218,48 @@ def test_it_shows_where_it_lives(fake: FakeYagna) -> None:
         assert service.state == "terminated"
 
 
+def test_its_usage_is_what_its_provider_counts(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.cpu_rate = 3.0
+        provider.agreements_wanted = "never"
+    with Golem(1) as golem:
+        cluster, instance = begun(golem)
+        with pytest.raises(NotRunning, match="Idle-1 is pending: it has no activity, so there is no usage"):
+            _ = instance.usage
+        cluster.stop()
+        for provider in fake.providers:
+            provider.agreements_wanted = "yes"
+        instance = started(golem)
+        eventually(lambda: instance.usage.seconds > 0)
+        usage = instance.usage
+        assert usage.cpu_seconds == pytest.approx(3 * usage.seconds, abs=0.003)
+        assert set(usage.counters) == {"golem.usage.duration_sec", "golem.usage.cpu_sec"}
+        instance.stop()
+        with pytest.raises(NotRunning, match="Idle-2 is terminated: it has no activity, so"):
+            _ = instance.usage
+
+
+def test_what_has_come_up_is_told_before_the_first_debit_note_and_accepted_with_it(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        instance = started(golem)
+        before = instance.cost
+        (provider,) = (one for one in fake.providers if one.activities)
+        assert before.amount == 0
+        assert before.accrued >= provider.start
+        provider.send_debit_note()
+        eventually(lambda: instance.cost.amount)
+        after = instance.cost
+        # The price of the start is in the note, and only the time since then is not.
+        assert after.amount >= provider.start > after.accrued
+        eventually(lambda: instance.cost.accrued > after.accrued)
+        assert golem.cost.accrued > after.accrued
+        assert golem.cost_report.entries[0].accrued > after.accrued
+        assert golem.clusters[0].cost.accrued > after.accrued
+        instance.stop()
+    assert instance.cost.amount == golem.cost.amount > after.amount
+    assert instance.cost.accrued == golem.cost.accrued == golem.cost_report.total.accrued == 0
+
+
 # --- waiting for a state -----------------------------------------------------------------------------
 
 

@@ -313,6 +313,36 @@ def test_a_refused_account_expects_no_further_cost() -> None:
     assert one.outlook() == (Decimal(0), Decimal(0))
 
 
+# what has come up since the last note
+
+
+def test_what_has_come_up_without_any_note_is_the_start_and_the_time() -> None:
+    assert float(account(100.0).accrued()) == pytest.approx(0.0301, abs=0.0001)
+
+
+def test_what_has_come_up_after_a_note_is_the_time_since_then() -> None:
+    one = account(100.0)
+    one.accept_note("act1", Decimal("0.0251"), [50.0, 100.0])
+    assert float(one.accrued()) == pytest.approx(50 * 0.0005, abs=0.0002)
+
+
+def test_what_has_come_up_grows_no_more_after_the_end_and_is_nothing_after_the_invoice() -> None:
+    one = account(100.0)
+    one.activities["act1"].ended = one.agreed + timedelta(seconds=50)
+    assert one.accrued() == one.entry().accrued == Decimal("0.0151")
+    one.invoice = Decimal("0.02")
+    assert one.accrued() == 0
+
+
+def test_nothing_comes_up_without_an_activity_or_where_an_invoice_is_refused() -> None:
+    one = account(100.0)
+    one.refused = "too much"
+    assert one.accrued() == 0
+    one.refused = None
+    one.activities.clear()
+    assert one.accrued() == 0
+
+
 # in the journal
 
 

@@ -135,6 +135,16 @@ def test_costs_are_added_up_for_all_or_for_some(ledger: Ledger) -> None:
     assert ledger.cost(["unknown"]) == ledger.cost(()) == Decimal(0)
 
 
+def test_what_has_come_up_is_added_up_for_all_or_for_some(ledger: Ledger) -> None:
+    for name, ago in (("a1", 100.0), ("a2", 10.0)):
+        ledger.add_agreement(account(name))
+        ledger.activity_created(name, "act", time.monotonic() - ago)
+    assert ledger.cost_and_accrued(())[1] == 0
+    amount, accrued = ledger.cost_and_accrued()
+    assert (amount, float(accrued)) == (0, pytest.approx(0.0332, abs=0.0005))
+    assert float(ledger.cost_and_accrued(["a2"])[1]) == pytest.approx(0.0031, abs=0.0005)
+
+
 def test_a_refused_note_counts_for_nothing_but_is_remembered(ledger: Ledger) -> None:
     one = account("a1")
     ledger.add_agreement(one)
