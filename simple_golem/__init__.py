@@ -19,7 +19,7 @@ from .model.commands.transfers import (
     UploadJson,
 )
 from .model.cost import Cost
-from .model.cost_report import CostReport
+from .model.cost_report import CostEntry, CostReport
 from .model.offers.offer import Offer
 from .model.offers.strategy import Strategy
 from .model.offers.terms import Terms
@@ -32,6 +32,7 @@ from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
     from .engine.network.network import Network
+    from .model.offers.prices import Prices
     from .model.pool_stats import PoolStats
     from .model.usage import Usage
     from .services.cluster import Cluster
@@ -45,6 +46,7 @@ __all__ = [
     "Command",
     "CommandFailed",
     "Cost",
+    "CostEntry",
     "CostReport",
     "Deploy",
     "Download",
@@ -60,6 +62,7 @@ __all__ = [
     "Payload",
     "Pool",
     "PoolStats",
+    "Prices",
     "Result",
     "Results",
     "Run",
@@ -90,6 +93,7 @@ _LOADED_WHEN_NAMED = {
     "HttpProxy": "services.proxies.http_proxy",
     "TcpProxy": "services.proxies.tcp_proxy",
     "Pool": "services.pool.pool",
+    "Prices": "model.offers.prices",
     "PoolStats": "model.pool_stats",
     "Usage": "model.usage",
 }

@@ -61,7 +61,6 @@ class LocalGolem:
         far: the URL and app key of the providers' daemon.
         providers: all providers, each with its name, node id and app key.
         environment: the environment variables that a script needs to use the network.
-        chain: the handle of the chain, if the network has one.
     """
 
     def __init__(

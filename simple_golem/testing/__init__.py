@@ -1,5 +1,7 @@
 """A Golem network in memory, for tests of programs that use this library.
 
+A test looks like this:
+
     from simple_golem import Golem
     from simple_golem.testing import FakeProvider, FakeYagna
 

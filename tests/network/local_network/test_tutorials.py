@@ -112,9 +112,13 @@ def test_each_page_includes_its_script_to_the_letter(script):
     assert f"```python\n{(ROOT / 'tutorials' / script).read_text()}```" in page
 
 
-def test_the_readme_shows_the_hello_world_that_runs_and_the_command_that_ci_runs():
-    readme = (ROOT / "README.md").read_text()
+def test_the_first_page_shows_the_hello_world_that_runs():
+    page = (ROOT / "docs" / "start.md").read_text()
     program = (ROOT / "tutorials" / "01_hello_world.py").read_text().partition("\n\n")[2]
-    assert f"```python\n{program}```" in readme
+    assert f"```python\n{program}```" in page
+
+
+def test_the_readme_shows_the_command_that_ci_runs():
+    readme = (ROOT / "README.md").read_text()
     (command,) = re.findall(r"^python3 -m venv .*pytest.*$", readme, re.M)
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()

@@ -67,9 +67,9 @@ def test_a_machine_that_can_not_be_is_refused(arguments: dict[str, Any], problem
         vm.manifest(**arguments)
 
 
-def test_the_payloads_of_the_readme_can_be_made() -> None:
-    readme = Path(__file__).parents[4].joinpath("README.md").read_text()
-    (program,) = re.findall(r"```python\n([^`]*?\bvm\.manifest\(.*?)```", readme, re.DOTALL)
+def test_the_payloads_of_the_guide_can_be_made() -> None:
+    page = Path(__file__).parents[4].joinpath("docs/guide/payloads.md").read_text()
+    (program,) = re.findall(r"```python\n([^`]*?\bvm\.manifest\(.*?)```", page, re.DOTALL)
     names: dict[str, object] = {}
     exec(program.replace("\nPayload(", "\ncustom = Payload("), names)
     assert cast(Payload, names["custom"]).start == Start("--listen", "8080")
