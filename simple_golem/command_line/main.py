@@ -21,6 +21,7 @@ from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET
 from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
 from .habit_options import POSSIBLE_HABITS, spelled_habits
+from .rule_report import add_logs_command, summary
 
 _ERROR_STATUS = 2
 # How long a network with a chain waits for payments after the script; the daemon pays them one by one.
@@ -67,6 +68,7 @@ def local_run(options: argparse.Namespace) -> int:
         if options.chain and 0 <= status < 128:
             timeout = _SETTLE_TIMEOUT_SECONDS + options.providers * _SETTLE_TIMEOUT_SECONDS_PER_PROVIDER
             _show_payments(network, timeout)
+        _say(summary(network.strikes))
     # A shell or make must see that the signal was Ctrl-C, or it goes on with the next command.
     return _end_by_signal(signal.SIGINT) if status == -signal.SIGINT else _shell_status(status)
 
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_network_options(up)
     up.set_defaults(command=local_up)
+    add_logs_command(commands)
     return parser
 
 

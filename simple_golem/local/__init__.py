@@ -4,6 +4,7 @@ from .control.chain_control import ChainControl
 from .control.habits import Answer, FailingCommands, Price, ProviderHabits
 from .control.messages import DaemonAddress, LocalProvider
 from .control.provider_control import ProviderControl
+from .control.strikes import Strike
 from .local_golem import LocalGolem
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "Price",
     "ProviderControl",
     "ProviderHabits",
+    "Strike",
 ]

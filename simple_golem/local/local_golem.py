@@ -27,6 +27,7 @@ from .control.chain_control import ChainControl
 from .control.habits import ProviderHabits, habits_of
 from .control.messages import DaemonAddress, LocalProvider, Plan, Report, send
 from .control.provider_control import ProviderControl
+from .control.strikes import Strike, StrikeLog
 from .daemon.daemon import find_yagna
 from .daemon.identities import PROVIDERS
 from .images.image_store import ImageStore
@@ -100,6 +101,7 @@ class LocalGolem:
         self._funds = _funds(chain, funds)
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
+        self._strikes: StrikeLog | None = None
         self._asking = threading.Lock()
 
     def start(self) -> LocalGolem:
@@ -134,6 +136,7 @@ class LocalGolem:
                 os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings, self._funds
             )
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
+            self._strikes = StrikeLog(Path(self._report.strikes))
         except BaseException:
             self.stop()
             raise
@@ -215,6 +218,14 @@ class LocalGolem:
             # Agreements of this network end with it: a later cleanup must not look for them.
             "SIMPLE_GOLEM_STATE": report.journals,
         }
+
+    @property
+    def strikes(self) -> tuple[Strike, ...]:
+        """What local providers have refused or changed by a rule of real providers, the oldest first.
+
+        They can be read after the end of the network, too.
+        """
+        return () if self._strikes is None else self._strikes.read()
 
     @property
     def chain(self) -> ChainControl:

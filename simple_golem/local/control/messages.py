@@ -94,6 +94,7 @@ class Report:
         registry_url: the URL of the image registry.
         journals: the folder for the journals of sessions on this network.
         providers: all providers, in the order of their numbers.
+        strikes: the file with what rules have refused or changed.
         chain_url: the URL of the chain's JSON-RPC server; None: the network has no chain.
     """
 
@@ -102,6 +103,7 @@ class Report:
     registry_url: str
     journals: str
     providers: Sequence[LocalProvider]
+    strikes: str
     chain_url: str | None = None
 
     def to_wire(self) -> Mapping[str, Any]:
@@ -115,6 +117,7 @@ class Report:
             wire["registry_url"],
             wire["journals"],
             tuple(LocalProvider(**entry) for entry in wire["providers"]),
+            wire["strikes"],
             wire["chain_url"],
         )
 

@@ -12,6 +12,8 @@ from ...background.cancellation import Deadline, Scope
 from ...background.threads import EngineThread
 from ...errors import BusError
 from ..bus.bus import Bus
+from ..control import rules
+from ..control.rules import OnStrike
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.transfer import Transfers
@@ -90,6 +92,7 @@ class ExeUnit:
         refusal: Callable[[Command], str] = lambda command: "",
         sandboxes: SandboxMaker | None = None,
         vpn: VpnSupport | None = None,
+        on_strike: OnStrike = lambda rule, what, text: None,
     ) -> None:
         """Start to serve; blocks until the bus has confirmed the address, for 10 seconds at most.
 
@@ -105,6 +108,7 @@ class ExeUnit:
             refusal: returns why a command is not allowed; `""` if it is allowed.
             sandboxes: makes the private root; None: a maker of its own.
             vpn: what this machine can do for private networks; None: all.
+            on_strike: called when a rule refuses or changes something.
 
         Raises:
             BusError: the bus refused, or did not answer in time.
@@ -114,11 +118,14 @@ class ExeUnit:
         self._service_id = f"/public/exeunit/{activity_id}"
         self._habits = habits or ExeUnitHabits()
         self._refusal = refusal
+        self._on_strike = on_strike
         self._scope = Scope()
-        transfers = Transfers(bus, node_id, self._scope, self._passed)
+        transfers = Transfers(bus, node_id, self._scope, on_strike, self._passed)
         networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
         disk_mib = self._habits.disk_mib
-        self._runtime = SandboxRuntime(image_store, task_package, transfers, networks, disk_mib, sandboxes)
+        self._runtime = SandboxRuntime(
+            image_store, task_package, transfers, networks, on_strike, disk_mib, sandboxes
+        )
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
@@ -195,6 +202,7 @@ class ExeUnit:
         if unknown:
             return _err("badRequest", f"unknown command: {unknown[0]}")
         for refusal in filter(None, map(self._refusal, batch.script)):
+            self._on_strike(rules.MANIFEST, "a command", refusal)
             return _err("badRequest", refusal)
         with self._lock:
             if self._scope.cancelled:
@@ -306,14 +314,18 @@ class ExeUnit:
         with self._lock:
             current, pending = self._state
             if pending is not None:
-                raise _state_error(f"Busy: {_debug(self._state)}")
+                busy = f"Busy: {_debug(self._state)}"
+                self._on_strike(rules.ONE_BATCH, name, busy)
+                raise _state_error(busy)
             if current == _READY and name not in ("deploy", "start"):
                 following: str = _READY
             elif current in _EXPECTED and name == _EXPECTED[current][0]:
                 following = _EXPECTED[current][1]
             else:
                 default = f"This command is not allowed when activity is in the {current} state"
-                raise _state_error(_INVALID.get(current, default))
+                message = _INVALID.get(current, default)
+                self._on_strike(rules.COMMAND_ORDER, name, message)
+                raise _state_error(message)
             entered = (current, following)
             self._change_state(entered)
             return entered

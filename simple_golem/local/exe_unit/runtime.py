@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from ...errors import LocalNetworkError, SandboxGone
+from ..control import rules
+from ..control.rules import OnStrike
 from ..images.image_store import ImageStore, LocalImage
 from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
@@ -56,6 +59,7 @@ class SandboxRuntime:
         task_package: str | None,
         transfers: Transfers,
         networks: Networks,
+        on_strike: OnStrike,
         disk_mib: int | None = None,
         sandboxes: SandboxMaker | None = None,
     ) -> None:
@@ -64,12 +68,14 @@ class SandboxRuntime:
         task_package: `hash:sha3:<hash>:<url>`, as in the demand; None: no image.
         transfers: executes `transfer`.
         networks: the private networks that the activity can join.
+        on_strike: called when a rule refuses or changes something.
         disk_mib: the size of the root in MiB; None: half of the machine's memory.
         sandboxes: makes the private root; None: a maker of its own.
         """
         self._images = images
         self._transfers = transfers
         self._networks = networks
+        self._on_strike = on_strike
         self._disk_mib = disk_mib
         self._sandboxes = sandboxes
         self._task_package = task_package
@@ -80,6 +86,7 @@ class SandboxRuntime:
         self._stops = 0
         self._closed = False
         self._cpu_before = 0.0
+        self._broken_outputs = 0
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Execute a command; blocks until it has ended.
@@ -150,7 +157,9 @@ class SandboxRuntime:
             output("stdout", json.dumps({"args": details["args"]}).encode())
 
     def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        process = self._running().popen([details["entry_point"], *details.get("args", ())], self._environment)
+        argv = [details["entry_point"], *details.get("args", ())]
+        command_line = shlex.join(argv)
+        process = self._running().popen(argv, self._environment)
         tails = [LostTail(partial(output, "stdout")), LostTail(partial(output, "stderr"))]
 
         def pass_on() -> None:
@@ -159,7 +168,9 @@ class SandboxRuntime:
 
         code = process.wait(tails[0].write, tails[1].write, pass_on, MOMENT_SECONDS)
         if lost := sum(tail.end() for tail in tails):
-            logger.warning("rule lost-tail: %s bytes of %s are lost", lost, details["entry_point"])
+            self._on_strike(rules.LOST_TAIL, command_line, f"the last {lost} bytes of its output are lost")
+        if not process.started:
+            self._on_strike(rules.NOT_STARTED, command_line, "code 9")
         if code:
             raise CommandError.exited(code)
 
@@ -180,9 +191,19 @@ class SandboxRuntime:
         with self._lock:
             before, sandbox = self._cpu_before, self._sandbox
         try:
-            return before + (sandbox.cpu_seconds() if sandbox else 0.0)
+            if sandbox is None:
+                return before
+            used = sandbox.usage()
         except SandboxGone:
             return self._cpu_before
+        self._report_broken(used.broken_outputs)
+        return before + used.cpu_seconds
+
+    def _report_broken(self, count: int) -> None:
+        with self._lock:
+            new, self._broken_outputs = count - self._broken_outputs, max(count, self._broken_outputs)
+        for _ in range(new):
+            self._on_strike(rules.BACKGROUND_OUTPUT, "a program in the background", "killed by SIGPIPE")
 
     def stop(self) -> None:
         """End all processes; `deploy` makes a new sandbox. May be called from any thread."""
@@ -191,6 +212,7 @@ class SandboxRuntime:
             self._stops += 1
             self._cpu_before = cpu
             sandbox, self._sandbox = self._sandbox, None
+            self._broken_outputs = 0
         # Its sockets would keep the network of the sandbox alive.
         self._networks.leave()
         if sandbox is not None:

@@ -43,6 +43,11 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else _made(runtime_folder() / "cache")
 
 
+def strikes_folder() -> Path:
+    """Return the folder for the logs of what rules refuse or change; they outlive their networks."""
+    return _made(runtime_folder() / "rules")
+
+
 class StateFolder:
     """The folder of one running network, protected by a lock.
 

@@ -11,6 +11,7 @@ from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
 from ..control.habits import ProviderHabits
+from ..control.rules import OnStrike
 from .agreement import AgreementLife
 from .negotiator import Negotiator
 from .offer import offer_properties
@@ -35,6 +36,7 @@ class ProviderAgent:
         make_exe_unit: MakeExeUnit,
         reporter: UsageReporter,
         scope: Scope,
+        on_strike: OnStrike,
         cut_off: Callable[[], None] = lambda: None,
         has_vpn: bool = True,
     ) -> None:
@@ -48,6 +50,7 @@ class ProviderAgent:
             make_exe_unit: makes the exe-unit of an activity.
             reporter: reports the usage of all activities to the daemon.
             scope: the scope of the network.
+            on_strike: called when a rule refuses or ends something.
             cut_off: called when the provider dies; drops the connection of its exe-units.
             has_vpn: whether its activities can join private networks.
         """
@@ -60,6 +63,7 @@ class ProviderAgent:
         self._network = scope
         # Cancelled when the provider dies; replaced when it is revived.
         self._alive = Scope(scope)
+        self._on_strike = on_strike
         self._cut_off = cut_off
         self._has_vpn = has_vpn
         self._lock = threading.Lock()
@@ -93,6 +97,7 @@ class ProviderAgent:
             scope=self._alive,
             refusal_now=self._refusal_now,
             accept=self._accept,
+            on_strike=self._on_strike,
         )
 
     def withdraw_from(self, subnet: str) -> None:
@@ -261,6 +266,7 @@ class ProviderAgent:
                 scope=self._alive,
                 on_end=self._ended,
                 on_death=self._cancel_all,
+                on_strike=self._on_strike,
             )
             self._agreements.add(life)
         life.start()

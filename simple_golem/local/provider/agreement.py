@@ -14,7 +14,9 @@ from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError, NoDaemon, YagnaError
 from ...yagna.api.provider import ActivityEvent
 from ...yagna.client import Yagna
+from ..control import rules
 from ..control.habits import Answer, ProviderHabits
+from ..control.rules import OnStrike, Rule
 from .debit_notes import DebitNotes
 from .delayed_calls import DelayedCalls
 from .offer import Terms
@@ -51,6 +53,7 @@ class AgreementLife:
         scope: Scope,
         on_end: Callable[[AgreementLife], None],
         on_death: Callable[[], object],
+        on_strike: OnStrike,
     ) -> None:
         """Prepare to serve an agreement that a requestor has proposed; `start` starts it.
 
@@ -64,6 +67,7 @@ class AgreementLife:
             scope: the scope of the provider; nothing is sent after it was cancelled.
             on_end: called last, on the agreement's own thread.
             on_death: called when the provider's habit is to die now.
+            on_strike: called when a rule refuses an activity, or ends the agreement.
         """
         self.agreement_id: str = agreement["agreementId"]
         self._name = f"{name}-{self.agreement_id[:8]}"
@@ -78,6 +82,7 @@ class AgreementLife:
         self._scope = Scope(scope)
         self._on_end = on_end
         self._on_death = on_death
+        self._on_strike = on_strike
         self._activities: dict[str, ServedActivity] = {}
         # True: the provider dies alone, and nobody ends its activities.
         self._leaves_activities = False
@@ -234,8 +239,8 @@ class AgreementLife:
 
     def _create(self, activity_id: str) -> None:
         if self._open_activities():
-            logger.warning("%s: a second activity at the same time breaks the rule one-activity", self._name)
             reason, message = "Only single Activity allowed", "Can't create 2 simultaneous Activities."
+            self._on_strike(rules.ONE_ACTIVITY, f"activity {activity_id[:8]}", message)
             self._report_state(activity_id, ("Terminated", None), message, reason)
             return
 
@@ -284,8 +289,7 @@ class AgreementLife:
         logger.info("%s: activity %s destroyed", self._name, activity.activity_id)
         self._notes.send(activity)
         if not self._terms.many_activities and not self.over:
-            logger.warning("%s ends by the rule single-activity: the demand allows no second one", self._name)
-            self._terminate_and_log("Finished with success.", "Success")
+            self._end_by(rules.SINGLE_ACTIVITY, "Finished with success.", "Success")
 
     def _report_state(
         self,
@@ -328,19 +332,19 @@ class AgreementLife:
         elif datetime.now(timezone.utc) >= self._terms.expiration:
             self._keeps_serving = False
             moment = self._terms.expiration.strftime("%Y-%m-%d %H:%M:%S UTC")
-            self._terminate_and_log(f"Agreement expired @ {moment}", "Expired")
+            self._end_by(rules.EXPIRED, f"Agreement expired @ {moment}", "Expired")
         elif not self._open_activities() and now >= self._idle_since + _IDLE_LIMIT_SECONDS:
-            self._terminate_and_log(f"No activity created within {_IDLE_LIMIT_SECONDS:g}s", "NoActivity")
+            message = f"No activity created within {_IDLE_LIMIT_SECONDS:g}s"
+            self._end_by(rules.NO_ACTIVITY, message, "NoActivity")
         for activity in self._open_activities():
             if now >= activity.next_note:
                 activity.next_note = self._next_note()
                 activity.usage()
                 self._notes.send(activity)
         if not self.over and (breach := self._notes.breach()) is not None:
-            logger.warning("%s ends by the rule %s: %s", self._name, breach.code, breach.message)
             for activity in self._open_activities():
                 activity.close()
-            self._terminate_and_log(breach.message, breach.code)
+            self._end_by(breach.rule, breach.message, breach.code)
 
     def _next_note(self) -> float:
         agreed = self._terms.debit_note_interval.total_seconds()
@@ -350,7 +354,8 @@ class AgreementLife:
     def _open_activities(self) -> list[ServedActivity]:
         return [activity for activity in list(self._activities.values()) if activity.open]
 
-    def _terminate_and_log(self, message: str, code: str) -> None:
+    def _end_by(self, rule: Rule, message: str, code: str) -> None:
+        self._on_strike(rule, f"agreement {self.agreement_id[:8]}", message)
         try:
             self._terminate(message, code)
         except LocalNetworkError as error:

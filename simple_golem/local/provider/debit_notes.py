@@ -11,6 +11,8 @@ from datetime import datetime, timedelta, timezone
 from ...background.cancellation import Scope
 from ...errors import NoDaemon, YagnaError
 from ...yagna.client import Yagna
+from ..control import rules
+from ..control.rules import Rule
 from .demand_rules import duration_text
 from .offer import Terms
 from .served_activity import ServedActivity
@@ -26,9 +28,11 @@ class Breach:
     """Why a provider ends an agreement: what the requestor did not do.
 
     Attributes:
+        rule: the rule that it has broken.
         message, code: of the agreement's termination, as real providers write them.
     """
 
+    rule: Rule
     message: str
     code: str
 
@@ -85,9 +89,8 @@ class DebitNotes:
         if self._timeout is None:
             return None
         if self._unreachable and time.monotonic() > self._last_sent + self._timeout.total_seconds():
-            return Breach(
-                f"Requestor is unreachable more than {_text(self._timeout)}", "RequestorUnreachable"
-            )
+            message = f"Requestor is unreachable more than {_text(self._timeout)}"
+            return Breach(rules.REACHABLE, message, "RequestorUnreachable")
         while self._sent and self._sent[0].deadline <= time.monotonic():
             status = self._status(self._sent[0].debit_note_id)
             if status is None:
@@ -97,7 +100,7 @@ class DebitNotes:
                 self._sent.popleft()
             else:
                 message = f"Requestor isn't accepting DebitNotes in time ({_text(self._timeout)})"
-                return Breach(message, "DebitNotesDeadline")
+                return Breach(rules.ACCEPTED_IN_TIME, message, "DebitNotesDeadline")
         return None
 
     def _status(self, debit_note_id: str) -> str | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..control import rules
+from ..control.rules import Rule
 from .offer import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, EXPIRATION, PAYMENT_TIMEOUT
 
 CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
@@ -29,12 +31,12 @@ class Refusal:
     """Why a provider refuses a demand.
 
     Attributes:
-        rule: the name of the rule.
+        rule: the rule; None: the provider has the habit to refuse.
         message: the provider's reason; None: it does not answer at all.
         is_final: whether it would refuse the same demand later, too.
     """
 
-    rule: str
+    rule: Rule | None
     message: str | None
     is_final: bool
 
@@ -50,12 +52,12 @@ def refusal_of(demand: Mapping[str, Any], offer: Mapping[str, Any], now: datetim
     if any(not _is_whole(demand[name]) for name in _TIMES if name in demand) or not _is_whole(
         demand.get(EXPIRATION)
     ):
-        return Refusal("whole-numbers", None, is_final=False)
+        return Refusal(rules.WHOLE_NUMBERS, None, is_final=False)
     return (
         _wrong_expiration(demand, now)
         or _wrong_accept_timeout(demand, offer)
-        or _wrong_time(demand, DEBIT_NOTE_INTERVAL, "debit-note-interval", "interval")
-        or _wrong_time(demand, PAYMENT_TIMEOUT, "payment-timeout", "payment timeout")
+        or _wrong_time(demand, DEBIT_NOTE_INTERVAL, rules.DEBIT_NOTE_INTERVAL, "interval")
+        or _wrong_time(demand, PAYMENT_TIMEOUT, rules.PAYMENT_TIMEOUT, "payment timeout")
         or _missing_payment_timeout(demand, now)
         or _missing_platform(demand)
     )
@@ -70,11 +72,12 @@ def _wrong_expiration(demand: Mapping[str, Any], now: datetime) -> Refusal | Non
     longest = _LONGEST_AGREEMENT if accepts_notes else _LONGEST_WITHOUT_ACCEPTANCE
     if _SHORTEST_AGREEMENT <= left <= longest:
         return None
+    is_short = left < _SHORTEST_AGREEMENT
     return Refusal(
-        "agreement-length",
+        rules.AGREEMENT_LENGTH if accepts_notes or is_short else rules.LENGTH_WITHOUT_ACCEPTANCE,
         f"Proposal expires at: {_moment(demand[EXPIRATION], ' ')} UTC which is less than "
         f"{duration_text(_SHORTEST_AGREEMENT)} or more than {duration_text(longest)} from now",
-        is_final=left < _SHORTEST_AGREEMENT,
+        is_final=is_short,
     )
 
 
@@ -82,13 +85,14 @@ def _wrong_accept_timeout(demand: Mapping[str, Any], offer: Mapping[str, Any]) -
     asked, offered = demand.get(ACCEPT_TIMEOUT), offer[ACCEPT_TIMEOUT]
     if asked is not None and asked > offered:
         message = f"DebitNote acceptance deadline should be less than {duration_text(offered)}."
-        return Refusal("accept-timeout", message, is_final=True)
+        return Refusal(rules.ACCEPT_TIMEOUT, message, is_final=True)
     if asked is not None and asked < _SHORTEST_ACCEPT_TIMEOUT:
-        return Refusal("accept-timeout", f"To low DebitNotes timeout: {duration_text(asked)}", is_final=True)
+        message = f"To low DebitNotes timeout: {duration_text(asked)}"
+        return Refusal(rules.ACCEPT_TIMEOUT, message, is_final=True)
     return None
 
 
-def _wrong_time(demand: Mapping[str, Any], name: str, rule: str, what: str) -> Refusal | None:
+def _wrong_time(demand: Mapping[str, Any], name: str, rule: Rule, what: str) -> Refusal | None:
     seconds = demand.get(name)
     if seconds is None or _SHORTEST_TIME <= seconds <= _LONGEST_TIME:
         return None
@@ -105,7 +109,7 @@ def _missing_payment_timeout(demand: Mapping[str, Any], now: datetime) -> Refusa
     if PAYMENT_TIMEOUT in demand or left < _PAYMENTS_REQUIRED_FROM:
         return None
     return Refusal(
-        "payment-timeout",
+        rules.PAYMENTS_REQUIRED,
         f"Expiration time {_moment(demand[EXPIRATION], 'T')}+00:00 exceeds the "
         f"{duration_text(_PAYMENTS_REQUIRED_FROM)} threshold of enforcing mid-agreement payments but the "
         f"required property '{PAYMENT_TIMEOUT}' was not present in the Demand",
@@ -116,7 +120,8 @@ def _missing_payment_timeout(demand: Mapping[str, Any], now: datetime) -> Refusa
 def _missing_platform(demand: Mapping[str, Any]) -> Refusal | None:
     if CHOSEN_PLATFORM in demand:
         return None
-    return Refusal("chosen-platform", f"Missing fields: /{CHOSEN_PLATFORM.replace('.', '/')}", is_final=False)
+    message = f"Missing fields: /{CHOSEN_PLATFORM.replace('.', '/')}"
+    return Refusal(rules.CHOSEN_PLATFORM, message, is_final=False)
 
 
 def _is_whole(value: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
 from ..control.habits import ProviderHabits
+from ..control.rules import OnStrike
 from ..exe_unit.exe_batch import Command
 from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
 from ..exe_unit.runtime import CommandError
@@ -33,6 +34,7 @@ class ExeUnits:
         habits: ProviderHabits,
         sandboxes: SandboxMaker,
         vpn: VpnSupport,
+        on_strike: OnStrike,
     ) -> None:
         """Args:
         gsb_url: the URL of the far daemon's service bus.
@@ -42,6 +44,7 @@ class ExeUnits:
         habits: how the provider behaves.
         sandboxes: makes the private roots of activities.
         vpn: what this machine can do for private networks.
+        on_strike: called when a rule refuses or changes something.
         """
         self._gsb_url = gsb_url
         self._name = name
@@ -49,6 +52,7 @@ class ExeUnits:
         self._images = images
         self._sandboxes = sandboxes
         self._vpn = vpn
+        self._on_strike = on_strike
         self._habits = _CommandHabits(habits)
         self._lock = threading.Lock()
         self._bus: Bus | None = None
@@ -76,6 +80,7 @@ class ExeUnits:
             package.refusal,
             self._sandboxes,
             self._vpn,
+            self._on_strike,
         )
 
     def cut(self) -> None:

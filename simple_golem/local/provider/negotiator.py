@@ -12,7 +12,9 @@ from ...background.threads import EngineThread
 from ...errors import NoDaemon, YagnaError
 from ...yagna.api.provider import ProviderApi
 from ...yagna.values import AgreementProposed, Proposal
+from ..control import rules
 from ..control.habits import Answer, ProviderHabits
+from ..control.rules import OnStrike
 from .demand_rules import Refusal, refusal_of
 from .offer import CAPABILITIES, counter_properties, offer_constraints
 from .package import demand_refusal
@@ -37,6 +39,7 @@ class Negotiator:
         scope: Scope,
         refusal_now: Callable[[], str],
         accept: Callable[[Mapping[str, Any]], str],
+        on_strike: OnStrike,
     ) -> None:
         """Start the thread, which publishes the offer; does not block.
 
@@ -49,6 +52,7 @@ class Negotiator:
             scope: the scope of the provider; nothing is sent after it was cancelled.
             refusal_now: returns why the provider accepts no agreement now; `""` if it does.
             accept: accepts an agreement and returns `""`, or returns why it refuses.
+            on_strike: called when a rule refuses something.
         """
         self._name = f"{name}-offer-{subnet}"
         self._api = api
@@ -63,6 +67,7 @@ class Negotiator:
         self._round = Scope(self._scope)
         self._refusal_now = refusal_now
         self._accept = accept
+        self._on_strike = on_strike
         self._has_refused = False
         self._thread = EngineThread(self._name, self._run).start()
 
@@ -121,10 +126,12 @@ class Negotiator:
     def _decide(self, agreement: Mapping[str, Any]) -> None:
         if self._habits.agreements is Answer.NEVER:
             return
-        refusal = self._habit_refusal(self._habits.agreements) or self._demand_refusal(
-            agreement["demand"]["properties"]
+        refusal = (
+            self._habit_refusal(self._habits.agreements)
+            or self._demand_refusal(agreement["demand"]["properties"])
+            or self._capacity_refusal(lambda: self._accept(agreement))
         )
-        refusal = refusal or self._capacity_refusal(lambda: self._accept(agreement))
+        self._report("an agreement", refusal)
         if refusal is not None and refusal.message is not None:
             self._api.reject_agreement(
                 agreement["agreementId"], refusal.message, is_final=refusal.is_final, scope=self._scope
@@ -133,8 +140,12 @@ class Negotiator:
     def _negotiate(self, offer_id: str, proposal: Proposal) -> None:
         if self._habits.proposals is Answer.NEVER:
             return
-        refusal = self._habit_refusal(self._habits.proposals) or self._demand_refusal(proposal.properties)
-        refusal = refusal or self._capacity_refusal(self._refusal_now)
+        refusal = (
+            self._habit_refusal(self._habits.proposals)
+            or self._demand_refusal(proposal.properties)
+            or self._capacity_refusal(self._refusal_now)
+        )
+        self._report("a proposal", refusal)
         if refusal is None:
             self._api.counter(
                 offer_id,
@@ -149,16 +160,13 @@ class Negotiator:
             )
 
     def _habit_refusal(self, answer: Answer) -> Refusal | None:
-        return None if answer is Answer.YES else Refusal("habit", self._habits.reason, is_final=False)
+        return None if answer is Answer.YES else Refusal(None, self._habits.reason, is_final=False)
 
     def _demand_refusal(self, demand: Mapping[str, Any]) -> Refusal | None:
         refusal = refusal_of(demand, self._properties, datetime.now(timezone.utc))
         if refusal is None:
             manifest = demand_refusal(demand, self._properties[CAPABILITIES])
-            refusal = Refusal("manifest", manifest, is_final=True) if manifest else None
-        if refusal is not None:
-            answer = "it does not answer" if refusal.message is None else refusal.message
-            logger.warning("%s: a demand breaks the rule %s: %s", self._name, refusal.rule, answer)
+            refusal = Refusal(rules.MANIFEST, manifest, is_final=True) if manifest else None
         return refusal
 
     def _capacity_refusal(self, ask: Callable[[], str]) -> Refusal | None:
@@ -166,4 +174,8 @@ class Negotiator:
         self._has_refused = True
         message = ask()
         self._has_refused = bool(message)
-        return Refusal("capacity", message, is_final=False) if message else None
+        return Refusal(rules.CAPACITY, message, is_final=False) if message else None
+
+    def _report(self, what: str, refusal: Refusal | None) -> None:
+        if refusal is not None and refusal.rule is not None:
+            self._on_strike(refusal.rule, what, refusal.message or "the provider does not answer")

@@ -214,6 +214,8 @@ class Init:
         self.control = control
         self.selector = selectors.DefaultSelector()
         self.running: dict[int, Command] = {}
+        # How many programs in the background have died when they wrote to their output.
+        self.broken_outputs = 0
         wake_reader, wake_writer = os.pipe()
         os.set_blocking(wake_reader, False)
         os.set_blocking(wake_writer, False)
@@ -248,8 +250,10 @@ class Init:
             )
         elif request["ask"] == "socket":
             send_descriptor(connection, lambda: open_socket(request))
+        elif request["ask"] == "usage":
+            answer_to(connection, {"cpu": cpu_seconds(), "broken_outputs": self.broken_outputs})
         else:
-            answer_to(connection, ANSWERS[request["ask"]](request))
+            answer_to(connection, make_folder(request))
         connection.close()
 
     def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
@@ -259,7 +263,7 @@ class Init:
             command.pid = spawn(request, stdin, out_writer, err_writer)
             self.running[command.pid] = command
         except NotStarted:
-            answer_to(connection, {"exit": NOT_STARTED})
+            answer_to(connection, {"exit": NOT_STARTED, "started": False})
         for descriptor in (out_writer, err_writer, *stdin):
             os.close(descriptor)
         self.selector.register(connection, selectors.EVENT_READ, lambda: self.release(command))
@@ -278,6 +282,8 @@ class Init:
                 command.pid = None
                 code = os.waitstatus_to_exitcode(status)
                 answer_to(command.connection, {"exit": abs(code)})
+            elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPIPE:
+                self.broken_outputs += 1
 
     def release(self, command: Command) -> None:
         """The caller no longer waits: kill the command if it runs.
@@ -352,6 +358,10 @@ def open_file(path: str, mode: str, volume: str | None) -> int:
     return descriptor
 
 
+class LinkRefused(OSError):
+    """A link leads out of its volume."""
+
+
 def follow_links(volume: str, path: str) -> str:
     """Return where a path in a volume leads.
 
@@ -364,12 +374,14 @@ def follow_links(volume: str, path: str) -> str:
         name = names.pop(0)
         place = os.path.normpath(f"{place}/{name}")
         if place != volume and not place.startswith(f"{volume}/"):
-            raise OSError(errno.ENOENT, path)
+            raise LinkRefused(errno.ENOENT, path)
         if not os.path.islink(place):
             continue
         target, links = os.readlink(place), links + 1
-        if target.startswith("/") or links > MOST_LINKS:
-            raise OSError(errno.ENOENT if links <= MOST_LINKS else errno.ELOOP, path)
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, path)
+        if target.startswith("/"):
+            raise LinkRefused(errno.ENOENT, path)
         place, names = os.path.dirname(place), [*target.split("/"), *names]
     return place
 
@@ -387,7 +399,7 @@ def send_descriptor(connection: socket.socket, opened: Callable[[], int]) -> Non
         answer_to(connection, {"errno": errno.EINVAL})  # the path has a zero byte
         return
     except OSError as error:
-        answer_to(connection, {"errno": error.errno})
+        answer_to(connection, {"errno": error.errno, "by_link": isinstance(error, LinkRefused)})
         return
     try:
         socket.send_fds(connection, [b"{}"], [descriptor])
@@ -397,7 +409,7 @@ def send_descriptor(connection: socket.socket, opened: Callable[[], int]) -> Non
         os.close(descriptor)
 
 
-def cpu_seconds(_: dict[str, Any]) -> dict[str, Any]:
+def cpu_seconds() -> float:
     """The processor time of all processes in the sandbox, without this one, in seconds."""
     ticks = 0
     for name in os.listdir("/proc"):
@@ -408,10 +420,7 @@ def cpu_seconds(_: dict[str, Any]) -> dict[str, Any]:
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has just ended, and its parent has its time now
             ticks += sum(int(time) for time in (times[2:] if name == "1" else times))
-    return {"cpu": ticks / os.sysconf("SC_CLK_TCK")}
-
-
-ANSWERS = {"make_folder": make_folder, "cpu": cpu_seconds}
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def receive(connection: socket.socket, most_bytes: int, most_descriptors: int) -> tuple[bytes, list[int]]:

@@ -18,6 +18,7 @@ import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,19 @@ _SYSCTLS = (
 )
 
 Output = Callable[[bytes], object]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxUsage:
+    """What the processes in a sandbox have used.
+
+    Attributes:
+        cpu_seconds: processor time.
+        broken_outputs: how many programs in the background have died when they wrote to their output.
+    """
+
+    cpu_seconds: float
+    broken_outputs: int
 
 
 class Sandbox:
@@ -175,7 +189,8 @@ class Sandbox:
             A descriptor in this process; the caller must close it.
 
         Raises:
-            OSError: the file can't be opened.
+            LinkRefused: a link on the path leads out of the volume.
+            OSError: the file can't be opened for another reason.
             SandboxGone: the sandbox has ended.
         """
         return self._descriptor({"ask": "open", "path": path, "mode": mode, "volume": volume})
@@ -203,14 +218,16 @@ class Sandbox:
         if not answer:
             raise SandboxGone("the sandbox has ended")
         if not descriptors:
-            number = json.loads(answer)["errno"]
-            raise OSError(number, os.strerror(number))
+            refusal = json.loads(answer)
+            kind = LinkRefused if refusal.get("by_link") else OSError
+            raise kind(refusal["errno"], os.strerror(refusal["errno"]))
         os.set_inheritable(descriptors[0], False)
         return descriptors[0]
 
-    def cpu_seconds(self) -> float:
-        """Return the processor time in seconds that all processes inside have used so far."""
-        return float(self._ask({"ask": "cpu"})["cpu"])
+    def usage(self) -> SandboxUsage:
+        """Return what all processes inside have used so far."""
+        answer = self._ask({"ask": "usage"})
+        return SandboxUsage(float(answer["cpu"]), int(answer["broken_outputs"]))
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._connect(request, []) as connection:
@@ -259,12 +276,18 @@ class Sandbox:
         self.close()
 
 
+class LinkRefused(OSError):
+    """A link leads out of the volume that it is in."""
+
+
 class SandboxProcess:
     """A command in a sandbox; the caller must call `wait` or `close`."""
 
     def __init__(self, connection: socket.socket, stdout: int, stderr: int) -> None:
         self._connection = connection
         self._pipes = [stdout, stderr]
+        # False after `wait` if the program is missing, or can't be executed.
+        self.started = True
 
     def read(self, most: int) -> bytes:
         """Block for the next piece of stdout, `most` bytes at most; b"" at its end, then call `wait`."""
@@ -314,7 +337,9 @@ class SandboxProcess:
         self.close()
         if not answer:
             raise SandboxGone("the command was ended with its sandbox")
-        return int(json.loads(answer)["exit"])
+        ended = json.loads(answer)
+        self.started = ended.get("started", True)
+        return int(ended["exit"])
 
     def close(self) -> None:
         """Close the pipes; a command that still runs is killed with its process group."""

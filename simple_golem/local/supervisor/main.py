@@ -21,6 +21,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError
 from ..control.messages import DaemonAddress, LocalProvider, Plan, Report, send
+from ..control.strikes import StrikeLog
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.data_template import Template
 from ..daemon.identities import REQUESTOR
@@ -28,7 +29,7 @@ from ..daemon.payment_config import PLATFORM, prepare_to_pay
 from ..exe_unit.vpn.interface import why_impossible
 from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
-from ..machine.folders import StateFolder
+from ..machine.folders import StateFolder, strikes_folder
 from ..machine.processes import has_ended
 from ..provider.agent import ProviderAgent
 from ..sandbox.sandbox import Sandbox
@@ -73,6 +74,7 @@ class Supervisor:
         self._state = StateFolder()
         try:
             log_to(self._state.path / "supervisor.log")
+            self._strikes = StrikeLog.begin(strikes_folder(), self._state.path.name)
             template.copy_to("near", self._state.path / "near")
             template.copy_to("far", self._state.path / "far")
             self._chain = _chain_with(plan.funds)
@@ -97,7 +99,14 @@ class Supervisor:
         market = self._daemons.near.client.market
         market.unsubscribe(market.publish_demand(*_FIRST_DEMAND))
         return Providers(
-            self._daemons, template.app_keys, plan.habits, plan.subnet, images, self._sandboxes, vpn
+            self._daemons,
+            template.app_keys,
+            plan.habits,
+            plan.subnet,
+            images,
+            self._sandboxes,
+            vpn,
+            self._strikes,
         )
 
     def _report(self, template: Template) -> Report:
@@ -112,6 +121,7 @@ class Supervisor:
             self._providers.registry.url,
             str(self._state.path / "journals"),
             providers,
+            str(self._strikes.path),
             None if self._chain is None else self._chain.url,
         )
 

@@ -8,6 +8,7 @@ from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
 from ..control.habits import ProviderHabits
+from ..control.strikes import StrikeLog
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.identities import PROVIDERS, LocalIdentity
 from ..exe_unit.vpn.networks import VpnSupport
@@ -32,6 +33,7 @@ class Providers:
         images: ImageStore,
         sandboxes: SandboxMaker,
         vpn: VpnSupport,
+        strikes: StrikeLog,
     ) -> None:
         """Start all providers; does not wait until their offers are published.
 
@@ -43,9 +45,11 @@ class Providers:
             images: the images that activities can be deployed with.
             sandboxes: makes the private roots of the activities.
             vpn: what this machine can do for private networks.
+            strikes: the log of what rules refuse or change.
         """
         self._sandboxes = sandboxes
         self._vpn = vpn
+        self._strikes = strikes
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
         self.registry = Registry(images)
@@ -70,8 +74,16 @@ class Providers:
         app_key: str,
         images: ImageStore,
     ) -> ProviderAgent:
+        on_strike = self._strikes.of(identity.name)
         exe_units = ExeUnits(
-            daemons.far.gsb_url, identity.name, identity.node_id, images, habits, self._sandboxes, self._vpn
+            daemons.far.gsb_url,
+            identity.name,
+            identity.node_id,
+            images,
+            habits,
+            self._sandboxes,
+            self._vpn,
+            on_strike,
         )
         self._exe_units.append(exe_units)
         return ProviderAgent(
@@ -82,6 +94,7 @@ class Providers:
             make_exe_unit=exe_units.make,
             reporter=self._reporter,
             scope=self._scope,
+            on_strike=on_strike,
             cut_off=exe_units.cut,
             has_vpn=not self._vpn.refusal,
         )

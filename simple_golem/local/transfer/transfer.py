@@ -13,7 +13,9 @@ import tenacity
 
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
-from ..sandbox.sandbox import Sandbox
+from ..control import rules
+from ..control.rules import OnStrike
+from ..sandbox.sandbox import LinkRefused, Sandbox
 from .container_files import ArchiveSink, ArchiveSource, ContainerSink, ContainerSource
 from .gftp import GftpError, GftpFile
 from .progress import Report, Reporter
@@ -30,6 +32,10 @@ _RETRY_WAIT = tenacity.wait_exponential(multiplier=2.0)
 
 class TransferFailed(Exception):
     """A transfer failed; the requestor gets the message."""
+
+
+class OutsideVolumes(Unsupported):
+    """A path is in none of the activity's volumes."""
 
 
 class Source(Protocol):
@@ -55,17 +61,26 @@ class Sink(Protocol):
 class Transfers:
     """Executes the transfers of one activity."""
 
-    def __init__(self, bus: Bus, node_id: str, scope: Scope, on_passed: Passed | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        node_id: str,
+        scope: Scope,
+        on_strike: OnStrike,
+        on_passed: Passed | None = None,
+    ) -> None:
         """Args:
         bus: the service bus, for gftp.
         node_id: the provider's node id, the caller of all calls over the bus.
         scope: the scope of the activity; cancelling it ends every transfer.
+        on_strike: called when a rule refuses or changes something.
         on_passed: called after each chunk with the bytes so far and the seconds so far. It may wait, or
             break off the transfer with an OSError.
         """
         self._bus = bus
         self._node_id = node_id
         self._scope = scope
+        self._on_strike = on_strike
         self._on_passed = on_passed
 
     def transfer(
@@ -86,9 +101,14 @@ class Transfers:
         try:
             self._retrying()(self._try, sandbox, details, reporter, volumes)
         except (GftpError, WebError, Unsupported) as error:
+            if isinstance(error, OutsideVolumes):
+                self._on_strike(rules.VOLUMES_ONLY, _ends(details), str(error))
             raise TransferFailed(str(error)) from error
         except OSError as error:
-            raise TransferFailed(f"IO error: {error_text(error)}") from error
+            message = f"IO error: {error_text(error)}"
+            if isinstance(error, LinkRefused):
+                self._on_strike(rules.LINKS, _ends(details), message)
+            raise TransferFailed(message) from error
 
     def _retrying(self) -> tenacity.Retrying:
         def may_help(error: BaseException) -> bool:
@@ -142,7 +162,11 @@ class Transfers:
             return ContainerSource(sandbox, url.path, volume)
         if url.scheme == "gftp":
             return _GftpSource(self._gftp(url))
-        return WebSource(url.text, self._scope)
+        page = WebSource(url.text, self._scope)
+        if page.status >= 400:
+            stored = f"the page of status {page.status} is stored"
+            self._on_strike(rules.STATUS_IGNORED, _ends(details), stored)
+        return page
 
     def _sink(
         self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any], volumes: Sequence[str]
@@ -179,12 +203,16 @@ class _GftpSink:
         self.close: Callable[[], None] = file.abandon
 
 
+def _ends(details: Mapping[str, Any]) -> str:
+    return f"{details['from']} to {details['to']}"
+
+
 def _volume_of(path: str, volumes: Sequence[str]) -> str:
     """Return the volume that a path is in; the provider's host sees nothing else of an activity."""
     whole = posixpath.normpath(path)
     inside = [volume for volume in volumes if whole == volume or whole.startswith(f"{volume.rstrip('/')}/")]
     if not inside:
-        raise Unsupported(f"IO error: path not found in container: {path}")
+        raise OutsideVolumes(f"IO error: path not found in container: {path}")
     return max(inside, key=len)
 
 

@@ -47,6 +47,7 @@ class WebSource:
         except (requests.RequestException, OSError) as error:
             self._open.close()
             raise WebError(f"HTTP error: {error}") from error
+        self.status = self._response.status_code
         length = self._response.headers.get("Content-Length")
         self.size = int(length) if length is not None and length.isdigit() else None
 

@@ -70,7 +70,8 @@ def test_a_script_gets_its_arguments_and_the_network_and_its_status_is_the_tools
     done = run("--providers", "1", "--subnet", "mine", "-c", code, "--providers", "2")
     assert done.stdout == "['--providers', '2'] mine\n"
     assert done.returncode == 7
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert done.stderr.splitlines()[-1] == "simple-golem: no rule of real providers has struck"
 
 
 def test_a_script_that_is_killed_has_the_status_a_shell_gives_it() -> None:

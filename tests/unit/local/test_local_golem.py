@@ -51,14 +51,14 @@ def test_a_network_without_a_chain_says_how_to_have_one() -> None:
     with pytest.raises(LocalNetworkError, match="not up"):
         assert network.chain
     near = far = DaemonAddress(URL, "key")
-    network._report = Report(near, far, URL, [], "/a/folder")
+    network._report = Report(near, far, URL, "/a/folder", (), "/a/folder/rules")
     with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
         assert network.chain
     with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
         network.pay_now()
     with pytest.raises(LocalNetworkError, match=r"LocalGolem\(chain=True\)"):
         network.settle()
-    network._report = Report(near, far, URL, [], "/a/folder", URL)
+    network._report = Report(near, far, URL, "/a/folder", (), "/a/folder/rules", URL)
     assert network.chain.url == URL
 
 

@@ -40,7 +40,16 @@ class Unit:
     def __init__(self, package: str | None = PACKAGE, habits: Any = None) -> None:
         self.bus = FakeBus()
         self.states: list[StatePair] = []
-        self.unit = ExeUnit(self.bus, ACTIVITY, ImageStore(), package, self.states.append, habits)  # type: ignore[arg-type]
+        self.strikes: list[tuple[str, str, str]] = []
+        self.unit = ExeUnit(
+            self.bus,  # type: ignore[arg-type]
+            ACTIVITY,
+            ImageStore(),
+            package,
+            self.states.append,
+            habits,
+            on_strike=lambda rule, what, text: self.strikes.append((rule.name, what, text)),
+        )
         self.handler = self.bus.handlers[f"/public/exeunit/{ACTIVITY}"]
         self.batches = 0
 
@@ -159,6 +168,11 @@ def test_a_run_before_the_deploy_says_what_is_expected(unit: Unit) -> None:
     assert unit.do({"start": {}}, {"deploy": {}})[1]["message"] == (
         "Local service error: State error: Cannot send command after a successful start()"
     )
+    assert [(rule, what) for rule, what, _ in unit.strikes] == [
+        ("command-order", "run"),
+        ("command-order", "run"),
+        ("command-order", "deploy"),
+    ]
 
 
 def test_a_second_batch_at_a_time_is_refused_as_busy(unit: Unit) -> None:
@@ -170,6 +184,7 @@ def test_a_second_batch_at_a_time_is_refused_as_busy(unit: Unit) -> None:
         "Error",
         "Local service error: State error: Busy: StatePair(Ready, Some(Ready))",
     )
+    assert unit.strikes == [("one-batch", "run", "Busy: StatePair(Ready, Some(Ready))")]
     assert unit.ask("GetRunningCommand", activityId=ACTIVITY, timeout=None)["Ok"] == [
         {
             "command": "Run",
@@ -276,6 +291,24 @@ def test_a_program_that_is_not_there_fails_with_code_9_as_in_a_vm(unit: Unit, pr
     result = unit.do(*UP, command)[2]
     assert result["message"] == "ExeScript command exited with code 9"
     assert not result["stderr"]
+    assert unit.strikes == [("not-started", program, "code 9")]
+
+
+def test_a_tail_that_is_lost_is_reported(unit: Unit) -> None:
+    unit.do(*UP, sh("head -c 204800 /dev/zero"))
+    assert unit.strikes == [
+        ("lost-tail", "/bin/sh -c 'head -c 204800 /dev/zero'", "the last 65536 bytes of its output are lost")
+    ]
+
+
+def test_a_program_in_the_background_that_dies_of_its_output_is_reported(unit: Unit) -> None:
+    unit.do(*UP, sh("(sleep 0.2; echo late; echo later; sleep 60) & echo hi"))
+    deadline = Deadline(10)
+    while not unit.strikes and not deadline.passed:
+        unit.unit.usage()
+        Scope().wait(0.05)
+    unit.unit.usage()
+    assert unit.strikes == [("background-output", "a program in the background", "killed by SIGPIPE")]
 
 
 def test_a_command_that_leaves_children_behind_ends_at_once(unit: Unit) -> None:

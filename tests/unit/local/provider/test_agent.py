@@ -62,6 +62,8 @@ class FakeDaemon:
         self._offers = 0
         self.payment = self
         self.note_status = "RECEIVED"
+        # What rules have refused or ended: the rule's name, and the text.
+        self.strikes: list[tuple[str, str]] = []
 
     def note(self, *call: Any) -> None:
         with self._changed:
@@ -194,7 +196,14 @@ def running_agent(daemon: FakeDaemon, make_exe_unit: Callable[..., Any]) -> Iter
     yagna = cast(Yagna, daemon)
     reporter = UsageReporter(yagna, scope, providers=1)
     agent = ProviderAgent(
-        "prov-1", "0x1", yagna, HABITS, make_exe_unit=make_exe_unit, reporter=reporter, scope=scope
+        "prov-1",
+        "0x1",
+        yagna,
+        HABITS,
+        make_exe_unit=make_exe_unit,
+        reporter=reporter,
+        scope=scope,
+        on_strike=lambda rule, what, text: daemon.strikes.append((rule.name, text)),
     )
     agent.offer_in("local")
     yield agent
@@ -286,6 +295,7 @@ def test_a_busy_provider_turns_others_away_and_offers_anew_when_it_is_free(
     daemon.market_inbox.put(agreement("B"))
     assert "No capacity" in daemon.expect("reject proposal", "P")[2]
     assert "No capacity" in daemon.expect("reject agreement", "B")[2]
+    assert [rule for rule, _ in daemon.strikes] == ["capacity"] * 2
     daemon.agreement_inbox.put(terminated("A"))
     daemon.expect("withdraw", "offer-1")
     daemon.expect("publish", "local", times=2)
@@ -408,6 +418,7 @@ def test_an_agreement_whose_debit_notes_are_not_accepted_is_terminated(
         "message": "Requestor isn't accepting DebitNotes in time (0s)",
         "golem.provider.code": "DebitNotesDeadline",
     }
+    assert daemon.strikes == [("accepted-in-time", reason["message"])]
     daemon.expect("closed", "a")
     daemon.expect("invoice", "A", ["a"])
 
@@ -437,6 +448,7 @@ def test_an_agreement_whose_requestor_can_not_be_reached_is_terminated(
     *_, reason = daemon.expect("POST", TERMINATE)
     assert reason["golem.provider.code"] == "RequestorUnreachable"
     assert reason["message"].startswith("Requestor is unreachable more than")
+    assert daemon.strikes == [("reachable", reason["message"])]
 
 
 def test_a_second_activity_at_the_same_time_is_refused_and_a_later_one_is_not(
@@ -446,6 +458,7 @@ def test_a_second_activity_at_the_same_time_is_refused_and_a_later_one_is_not(
     daemon.activity_inbox.put(activity("CreateActivity", "b", "A"))
     *_, message = daemon.expect("state", "b", ("Terminated", None))
     assert message == "Can't create 2 simultaneous Activities."
+    assert daemon.strikes == [("one-activity", message)]
     daemon.activity_inbox.put(activity("DestroyActivity", "a", "A"))
     daemon.expect("closed", "a")
     daemon.activity_inbox.put(activity("CreateActivity", "c", "A"))
@@ -462,6 +475,7 @@ def test_a_demand_for_a_single_activity_ends_with_it(daemon: FakeDaemon, agent: 
     daemon.activity_inbox.put(activity("DestroyActivity", "a", "A"))
     *_, reason = daemon.expect("POST", TERMINATE)
     assert reason == {"message": "Finished with success.", "golem.provider.code": "Success"}
+    assert daemon.strikes == [("single-activity", "Finished with success.")]
 
 
 def test_an_agreement_in_which_nothing_happens_is_given_up(
@@ -471,6 +485,7 @@ def test_an_agreement_in_which_nothing_happens_is_given_up(
     daemon.market_inbox.put(agreement("A"))
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "NoActivity"
+    assert daemon.strikes == [("no-activity", reason["message"])]
 
 
 def test_an_activity_that_can_not_be_made_ends_with_the_reason(daemon: FakeDaemon) -> None:

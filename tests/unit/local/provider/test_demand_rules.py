@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from simple_golem.local.control import rules
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.provider.demand_rules import CHOSEN_PLATFORM, Refusal, duration_text, refusal_of
 from simple_golem.local.provider.offer import (
@@ -46,16 +47,16 @@ LENGTH = "Proposal expires at: {} UTC which is less than 5m or more than {} from
 REFUSED = {
     "47-four-minutes": (
         demand(ends=after(minutes=4)),
-        Refusal("agreement-length", LENGTH.format("2026-11-29 03:03:13.869", "100years"), is_final=True),
+        Refusal(rules.AGREEMENT_LENGTH, LENGTH.format("2026-11-29 03:03:13.869", "100years"), is_final=True),
     ),
     "47-over-a-century": (
         demand(ends=after(days=36600), payment=600),
-        Refusal("agreement-length", LENGTH.format("2127-02-13 02:59:13.869", "100years"), is_final=False),
+        Refusal(rules.AGREEMENT_LENGTH, LENGTH.format("2127-02-13 02:59:13.869", "100years"), is_final=False),
     ),
     "48-twelve-hours": (
         demand(ends=after(hours=12)),
         Refusal(
-            "payment-timeout",
+            rules.PAYMENTS_REQUIRED,
             "Expiration time 2026-11-29T14:59:13.869+00:00 exceeds the 10h threshold of enforcing "
             "mid-agreement payments but the required property "
             "'golem.com.scheme.payu.payment-timeout-sec?' was not present in the Demand",
@@ -64,20 +65,22 @@ REFUSED = {
     ),
     "49-no-accept-timeout": (
         demand(ends=after(minutes=45), accept=None),
-        Refusal("agreement-length", LENGTH.format("2026-11-29 03:44:13.869", "30m"), is_final=False),
+        Refusal(
+            rules.LENGTH_WITHOUT_ACCEPTANCE, LENGTH.format("2026-11-29 03:44:13.869", "30m"), is_final=False
+        ),
     ),
     "50-too-late": (
         demand(accept=600),
-        Refusal("accept-timeout", "DebitNote acceptance deadline should be less than 4m.", is_final=True),
+        Refusal(rules.ACCEPT_TIMEOUT, "DebitNote acceptance deadline should be less than 4m.", is_final=True),
     ),
     "50-too-soon": (
         demand(accept=3),
-        Refusal("accept-timeout", "To low DebitNotes timeout: 3s", is_final=True),
+        Refusal(rules.ACCEPT_TIMEOUT, "To low DebitNotes timeout: 3s", is_final=True),
     ),
     "51-interval": (
         demand(interval=2 * 86400),
         Refusal(
-            "debit-note-interval",
+            rules.DEBIT_NOTE_INTERVAL,
             "Demand DebitNote interval 2days not in acceptable range of [1s; 1day]",
             is_final=True,
         ),
@@ -85,7 +88,7 @@ REFUSED = {
     "51-no-interval": (
         demand(interval=0),
         Refusal(
-            "debit-note-interval",
+            rules.DEBIT_NOTE_INTERVAL,
             "Demand DebitNote interval 0s not in acceptable range of [1s; 1day]",
             is_final=True,
         ),
@@ -93,14 +96,14 @@ REFUSED = {
     "51-payment": (
         demand(payment=3 * 86400),
         Refusal(
-            "payment-timeout",
+            rules.PAYMENT_TIMEOUT,
             "Demand DebitNote payment timeout 3days not in acceptable range of [1s; 1day]",
             is_final=True,
         ),
     ),
     "53-platform": (
         demand(platform=None),
-        Refusal("chosen-platform", "Missing fields: /golem/com/payment/chosen-platform", is_final=False),
+        Refusal(rules.CHOSEN_PLATFORM, "Missing fields: /golem/com/payment/chosen-platform", is_final=False),
     ),
 }
 NOT_ANSWERED = {
@@ -132,7 +135,7 @@ def test_a_demand_is_refused_in_the_words_of_the_real_provider(
 
 @pytest.mark.parametrize("asked", NOT_ANSWERED.values(), ids=NOT_ANSWERED)
 def test_a_demand_that_the_real_provider_can_not_read_is_not_answered(asked: dict[str, Any]) -> None:
-    assert refusal_of(asked, OFFER, NOW) == Refusal("whole-numbers", None, is_final=False)
+    assert refusal_of(asked, OFFER, NOW) == Refusal(rules.WHOLE_NUMBERS, None, is_final=False)
 
 
 @pytest.mark.parametrize("asked", ACCEPTED.values(), ids=ACCEPTED)

@@ -239,7 +239,7 @@ def test_a_command_that_runs_when_it_is_closed_is_an_error() -> None:
     with pytest.raises(SandboxGone):
         sandbox.popen(["/bin/true"])
     with pytest.raises(SandboxGone):
-        sandbox.cpu_seconds()
+        sandbox.usage()
 
 
 def test_a_command_that_is_let_go_of_at_once_does_not_run_on(sandbox: Sandbox) -> None:
@@ -317,7 +317,7 @@ def test_the_machine_knows_its_own_name_and_those_it_is_told() -> None:
 
 def test_processor_time_is_counted_with_that_of_the_background(sandbox: Sandbox) -> None:
     sh(sandbox, "while true; do :; done > /dev/null 2>&1 &")
-    assert eventually(lambda: sandbox.cpu_seconds() > 0.1)
+    assert eventually(lambda: sandbox.usage().cpu_seconds > 0.1)
 
 
 def test_an_unprivileged_user_has_one_too() -> None:

@@ -97,6 +97,7 @@ class Activity:
 
     def __init__(self, habits: ProviderHabits | None = None) -> None:
         self.bus = MemoryBus()
+        self.strikes: list[tuple[str, str]] = []
         self.unit = ExeUnit(
             self.bus,  # type: ignore[arg-type]
             "a" * 32,
@@ -105,6 +106,7 @@ class Activity:
             lambda state: None,
             _CommandHabits(habits or ProviderHabits()),
             node_id=PROVIDER,
+            on_strike=lambda rule, what, text: self.strikes.append((rule.name, text)),
         )
         self.batches = 0
         self.do({"deploy": {}}, {"start": {}})
@@ -260,6 +262,7 @@ def test_no_link_leads_out_of_the_container(activity: Activity, tmp_path: Path) 
         assert activity.transfer(f"container:{path}", url("given")) == NO_FILE
     outside = activity.transfer(f"container:/../../../..{secret}", url("given"))
     assert "path not found in container" in str(outside)
+    assert [rule for rule, _ in activity.strikes] == ["links", "links", "volumes-only"]
     assert activity.give(b"overwritten", "/golem/work/file") == NO_FILE
     assert secret.read_text() == "secret"
 
@@ -274,6 +277,7 @@ def test_a_link_is_followed_as_on_the_providers_host(activity: Activity) -> None
         assert activity.take(f"/golem/work/{path}") == b"content"
     for path in ("absolute", "elsewhere", "around"):
         assert activity.transfer(f"container:/golem/work/{path}", url("given")) == NO_FILE
+    assert activity.strikes == [("links", "IO error: No such file or directory (os error 2)")] * 3
     assert "os error 40" in str(activity.transfer("container:/golem/work/loop", url("given")))
 
 
@@ -513,6 +517,7 @@ def test_a_file_goes_to_a_web_server_and_back(activity: Activity, web: str, size
 def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: Activity, web: str) -> None:
     assert activity.transfer(f"{web}/none", "/golem/work/page") is None
     assert b"404" in activity.take("/golem/work/page")
+    assert activity.strikes == [("status-ignored", "the page of status 404 is stored")]
 
 
 def test_errors_of_a_web_server_are_reported(activity: Activity, web: str) -> None:
