@@ -13,6 +13,7 @@ from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
 from ..engine.network.network import Network
 from ..engine.session import Session
+from ..model.cost import plain
 from ..model.events import StartProgress
 from ..model.payload.payload import Payload
 from ..model.service.respawn import Respawn
@@ -132,6 +133,12 @@ def market_report(context: ClusterContext) -> str:
     if not summary.seen:
         question = "is that the right subnet, and does the payload ask for what anybody has?"
         return f"{report}: {question}"
+    if summary.exceeded_limits:
+        limits = "; ".join(
+            f"{one.name} is {plain(one.limit)}, and the cheapest above it asks for {plain(one.asked)}"
+            for one in summary.exceeded_limits
+        )
+        return f"{report}, and the price limits of your Strategy refuse all of them: {limits}"
     report += f", {summary.occupied} busy"
     rejected = "".join(
         f", {number} rejected because: {why or 'no reason given'}" for why, number in summary.rejections

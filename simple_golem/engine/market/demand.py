@@ -283,7 +283,7 @@ class Demand:
             add(RatedProposal(demand_id, proposal, worth, self._rules.needs(proposal)))
             return
         reason = objection or "Refused by the strategy"
-        self.offers.turned_down(proposal.issuer_id, reason)
+        self.offers.turned_down(proposal.issuer_id, reason, self._rules.exceeded_limit(proposal))
         self._workers.post(self._send_rejection, demand_id, proposal, reason)
 
     def _add_offer(self, offer: RatedProposal) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ...errors import OutOfBudget
 from ...model.cost import rounded
+from ...model.offers.strategy import ExceededLimit
 from ...yagna.values import Proposal
 from .awaited_answers import ANSWER_SECONDS, AwaitedAnswers
 from .providers import Providers, Rank
@@ -68,11 +69,20 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class OfferSummary:
-    """How many providers have offered, how many of them are occupied, and the most frequent rejections."""
+    """What providers have offered.
+
+    Attributes:
+        seen: how many have offered.
+        occupied: how many of them are occupied.
+        rejections: the most frequent reasons of rejections of either side, and their numbers.
+        exceeded_limits: if the strategy's price limits refuse all providers: each of these limits, with
+            the lowest price that exceeds it. Empty if not.
+    """
 
     seen: int
     occupied: int
     rejections: tuple[tuple[str, int], ...]
+    exceeded_limits: tuple[ExceededLimit, ...] = ()
 
 
 class OfferBook:
@@ -110,6 +120,8 @@ class OfferBook:
         # The latest known GLM of each provider that could be taken, whether it has answered or not.
         self._needs: dict[str, Decimal] = {}
         self._too_dear: set[str] = set()
+        # The providers whose latest proposal exceeds a price limit of the strategy.
+        self._above_limit: dict[str, ExceededLimit] = {}
         self._answers = AwaitedAnswers(collect_seconds)
         self._rejections: Counter[str] = Counter()
         self._unreported: list[str] = []
@@ -148,9 +160,17 @@ class OfferBook:
             self._drafts[draft.provider_id] = draft
             self._signal_first_locked()
 
-    def turned_down(self, provider_id: str, reason: str) -> None:
-        """Note that this side has rejected a provider's proposal, or could not counter it."""
+    def turned_down(self, provider_id: str, reason: str, exceeded: ExceededLimit | None = None) -> None:
+        """Note that this side has rejected a provider's proposal, or could not counter it.
+
+        Args:
+            provider_id: the provider.
+            reason: why.
+            exceeded: the price limit of the strategy that the proposal exceeds, if there is one.
+        """
         with self._reporting():
+            if exceeded is not None:
+                self._above_limit[provider_id] = exceeded
             self._unrated.discard(provider_id)
             self._needs.pop(provider_id, None)
             self._answers.settled(provider_id)
@@ -183,6 +203,7 @@ class OfferBook:
     def _rated_locked(self, one: RatedProposal) -> None:
         self._seen.add(one.provider_id)
         self._unrated.discard(one.provider_id)
+        self._above_limit.pop(one.provider_id, None)
         self._needs[one.provider_id] = one.needs
         self._answers.settled(one.provider_id)
 
@@ -321,7 +342,17 @@ class OfferBook:
         """Return what providers have answered so far."""
         with self._lock:
             rejections = tuple(self._rejections.most_common(_MOST_FREQUENT_REASONS))
-            return OfferSummary(len(self._seen), self._providers.count_occupied(self._seen), rejections)
+            occupied = self._providers.count_occupied(self._seen)
+            return OfferSummary(len(self._seen), occupied, rejections, self._exceeded_limits_locked())
+
+    def _exceeded_limits_locked(self) -> tuple[ExceededLimit, ...]:
+        if not self._seen <= self._above_limit.keys():
+            return ()
+        lowest: dict[str, ExceededLimit] = {}
+        for one in self._above_limit.values():
+            if one.name not in lowest or one.asked < lowest[one.name].asked:
+                lowest[one.name] = one
+        return tuple(lowest[name] for name in sorted(lowest))
 
     def drafts(self) -> dict[str, RatedProposal]:
         """Return the answers that could become agreements, by provider id."""

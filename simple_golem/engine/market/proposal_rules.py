@@ -10,7 +10,7 @@ from decimal import Decimal
 from ...background.forks import user_code
 from ...model.offers.offer import Offer
 from ...model.offers.prices import Prices
-from ...model.offers.strategy import Strategy
+from ...model.offers.strategy import ExceededLimit, Strategy
 from ...model.offers.terms import Terms
 from ...yagna.values import Proposal
 from ..payment.budget import RESERVE_SECONDS
@@ -52,6 +52,11 @@ class ProposalRules:
             logger.exception("the strategy's `accept` failed for %s, which is rejected", offer.provider_name)
             return "The requestor's filter failed"
         return objection or self.terms.objection(proposal.properties, final=final)
+
+    def exceeded_limit(self, proposal: Proposal) -> ExceededLimit | None:
+        """Return the price limit of the strategy that a proposal exceeds; None if there is none."""
+        prices = Prices.of(proposal.properties)
+        return None if prices is None else self.strategy.exceeded_limit(prices)
 
     def needs(self, proposal: Proposal) -> Decimal:
         """Return how many GLM it costs to start an activity at this provider and to stop it properly."""

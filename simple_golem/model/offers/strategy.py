@@ -24,6 +24,25 @@ Score = Callable[[Offer], "float | None"]
 Filter = Callable[[Offer], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class ExceededLimit:
+    """A price limit that an offer exceeds.
+
+    Attributes:
+        name: the limit, an argument of `Strategy`.
+        limit: its value, in GLM.
+        asked: what the offer asks for.
+    """
+
+    name: str
+    limit: Decimal
+    asked: Decimal
+
+    def __str__(self) -> str:
+        what, unit = _CEILINGS[self.name]
+        return f"{what} of {plain(self.asked)} GLM{unit} is above {plain(self.limit)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
     """The cheapest provider first, within limits; by default there are no limits.
@@ -88,19 +107,26 @@ class Strategy:
         return self._too_dear(offer.prices) or self._not_accepted(offer)
 
     def _too_dear(self, prices: Prices) -> str | None:
+        exceeded = self.exceeded_limit(prices)
+        if exceeded is not None:
+            return str(exceeded)
+        bounded = any(getattr(self, name) is not None for name in _CEILINGS)
+        if bounded and not prices.only_time:
+            return "Prices for more than time and processor time"
+        return None
+
+    def exceeded_limit(self, prices: Prices) -> ExceededLimit | None:
+        """Return the first of the price limits that these prices exceed; None if they exceed none."""
         asked = {
             "max_price_per_hour": prices.per_hour,
             "max_price_per_cpu_hour": prices.per_cpu_hour,
             "max_start_price": prices.start,
             "max_total_price": self.estimate(prices),
         }
-        for name, (what, unit) in _CEILINGS.items():
+        for name in _CEILINGS:
             ceiling = getattr(self, name)
             if ceiling is not None and asked[name] > ceiling:
-                return f"{what} of {plain(asked[name])} GLM{unit} is above {plain(ceiling)}"
-        bounded = any(getattr(self, name) is not None for name in _CEILINGS)
-        if bounded and not prices.only_time:
-            return "Prices for more than time and processor time"
+                return ExceededLimit(name, ceiling, asked[name])
         return None
 
     def _not_accepted(self, offer: Offer) -> str | None:

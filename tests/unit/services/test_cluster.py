@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from simple_golem import Golem, Run, Service, ServiceFailed, vm
+from simple_golem import Golem, Instance, Run, Service, ServiceFailed, Strategy, vm
 from simple_golem.background.signals import Terminated
 from simple_golem.errors import (
     BadCommandList,
@@ -25,6 +26,8 @@ from simple_golem.errors import (
     WaitTimeout,
     YagnaError,
 )
+from simple_golem.services import cluster as cluster_module
+from simple_golem.services.pool import renter
 from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
@@ -458,6 +461,60 @@ def test_the_log_says_what_providers_have_answered_while_a_cluster_waits(fake: F
             cluster.wait_until_running(0.01)
         nobody = golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000))
         assert nobody.market_report().startswith("0 offers seen in the subnet 'public': is that the right")
+
+
+OWN_LIMIT = (
+    "3 offers seen in the subnet 'public', and the price limits of your Strategy refuse all of them: "
+    "max_price_per_hour is 0.1, and the cheapest above it asks for 0.36"
+)
+
+
+@pytest.mark.parametrize("way", ["cluster", "rent", "pool"])
+def test_a_wait_whose_own_price_limits_refuse_all_offers_says_so_each_minute(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    for module in (cluster_module, renter):
+        monkeypatch.setattr(module, "_FIRST_SEARCH_WARNING_SECONDS", 0.2)
+        monkeypatch.setattr(module, "_NEXT_SEARCH_WARNING_SECONDS", 0.2)
+    fake.providers[0].per_second = Decimal("0.0002")
+    limits = Strategy(max_price_per_hour="0.1")
+
+    def warnings() -> int:
+        return sum(OWN_LIMIT in one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+
+    with Golem(1) as golem:
+        if way == "cluster":
+            golem.run_service(Idle, strategy=limits)
+        elif way == "rent":
+            with pytest.raises(WaitTimeout, match="the price limits of your Strategy refuse all of them"):
+                golem.rent(1.0, strategy=limits)
+            assert warnings() >= 2
+            return
+        with golem.pool(1, strategy=limits) as pool:
+            if way == "pool":
+                item = pool.submit(Instance.shell, "true")
+            eventually(lambda: warnings() >= 2)
+            if way == "pool":
+                assert item.cancel()
+        for cluster in golem.clusters:
+            cluster.stop()
+
+
+def test_price_limits_that_refuse_only_some_offers_are_rejections_like_others(fake: FakeYagna) -> None:
+    fake.providers[0].per_second = Decimal("0.0002")
+    fake.providers[1].start = Decimal(1)
+    with Golem(1) as golem:
+        some = golem.run_service(Idle, strategy=Strategy(max_price_per_hour="0.5", max_start_price="0.5"))
+        some.wait_until_running(SECONDS)
+        assert "1 rejected because: A price of 0.72 GLM per hour is above 0.5" in some.market_report()
+        fake.providers[2].start = Decimal(2)
+        none = golem.run_service(Idle, strategy=Strategy(max_price_per_hour="0.5", max_start_price="0.5"))
+        all_refused = (
+            "refuse all of them: max_price_per_hour is 0.5, and the cheapest above it asks for 0.72; "
+            "max_start_price is 0.5, and the cheapest above it asks for 1"
+        )
+        eventually(lambda: none.market_report().endswith(all_refused))
+        none.stop()
 
 
 def test_closing_reports_a_cluster_that_never_ran(fake: FakeYagna, caplog: pytest.LogCaptureFixture) -> None:
