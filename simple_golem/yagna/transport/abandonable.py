@@ -110,6 +110,7 @@ class _Connection(HTTPConnection):
 
     answer_seconds: float | None = None
     sent_whole = True
+    _parts: list[bytes] | None = None
 
     def connect(self) -> None:
         """Connect; blocks for as long as the connection may take."""
@@ -124,8 +125,21 @@ class _Connection(HTTPConnection):
         self.timeout = self.answer_seconds
         attach_carrier(self.sock)
         self.sent_whole = False
-        super().request(*args, **options)
+        self._parts = []
+        try:
+            super().request(*args, **options)
+            whole = b"".join(self._parts)
+        finally:
+            self._parts = None
+        self.send(whole)
         self.sent_whole = True
+
+    def send(self, data: Any) -> None:
+        """Send a part of a request; `request` sends its parts, headers and body, at once."""
+        if self._parts is None:
+            super().send(data)
+        else:
+            self._parts.append(data)
 
 
 class _SecureConnection(_Connection, HTTPSConnection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from ...background.forks import current_process, refuse_in_child
 from ...errors import BadAppKey, NoDaemon, YagnaError
 from .abandonable import AbandonableAdapter, abandonable
 from .daemon_clock import DaemonClock
-from .retry import RESTART_SECONDS, Repeat, retrying
+from .retry import RESTART_SECONDS, Repeat, repeated
 
 CONNECT_SECONDS = 3.0
 # The daemon may answer later than its `timeout`: one second later for activities, more under load.
@@ -28,6 +29,7 @@ _ANSWER_MARGIN_SECONDS = 15.0
 _MOST_IDLE_CONNECTIONS = 512
 _STREAM_PIECE_BYTES = 65536
 _ALLOWED_IN_URLS = "%/:?&=[]@!$'()*+,;~"
+_PLAIN_URL = re.compile(r"[\w./:-]*", re.ASCII)
 NO_BODY: Any = object()
 
 
@@ -91,16 +93,19 @@ class Http:
             ScopeEnded: `scope` was cancelled.
         """
         prepared = self._prepare(method, self._full_url(url, params), body)
-        for attempt in retrying(repeat, scope, within):
-            with attempt:
-                if scope is not None:
-                    scope.check()
-                return self._send_once(prepared, timeout + margin, scope, done)
-        raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
+
+        def send() -> Any:
+            if scope is not None:
+                scope.check()
+            return self._send_once(prepared, timeout + margin, scope, done)
+
+        return repeated(send, repeat, scope, within)
 
     def _full_url(self, url: str, params: Mapping[str, object] | None = None) -> str:
         # An id that a user gave may contain any character.
-        full_url = quote(url if "://" in url else self.api_url + url, safe=_ALLOWED_IN_URLS)
+        full_url = url if "://" in url else self.api_url + url
+        if not _PLAIN_URL.fullmatch(full_url):
+            full_url = quote(full_url, safe=_ALLOWED_IN_URLS)
         if params:
             full_url += "?" + urlencode({key: value for key, value in params.items() if value is not None})
         return full_url

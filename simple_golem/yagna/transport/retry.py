@@ -7,6 +7,7 @@ tenacity does the repeating; each pause between two tries ends at once when the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
@@ -69,6 +70,32 @@ def retrying(repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECON
         sleep=sleep,
         reraise=True,
     )
+
+
+def repeated(
+    send: Callable[[], T], repeat: Repeat, scope: Scope | None, seconds: float = RESTART_SECONDS
+) -> T:
+    """Send a request, and repeat it as `retrying` says.
+
+    tenacity hears only of a request that has failed: it costs a tenth of one that succeeds.
+
+    Args:
+        send: makes the request, once.
+        repeat, scope, seconds: as for `retrying`.
+    """
+    began = time.monotonic()
+    try:
+        return send()
+    except (NoDaemon, YagnaError) as error:
+        first: list[Exception] = [error]
+
+    def repetition() -> T:
+        if first:
+            raise first.pop()
+        return send()
+
+    answer: T = retrying(repeat, scope, seconds - (time.monotonic() - began))(repetition)
+    return answer
 
 
 def made_once(

@@ -338,6 +338,24 @@ def test_a_request_is_abandoned_while_it_is_sent(serve: Serve) -> None:
         http.close()
 
 
+def test_headers_and_body_of_a_request_are_sent_at_once() -> None:
+    """In two sends they would be two packets, and the daemon would be woken twice."""
+    sent: list[bytes] = []
+
+    class RecordingSocket:
+        def sendall(self, data: bytes) -> None:
+            sent.append(data)
+
+    connection = sockets._Connection("127.0.0.1")
+    connection.sock = RecordingSocket()  # type: ignore[assignment]
+    connection.request("POST", "/exec", body="[1]", headers={"Content-Length": "3"})
+    assert len(sent) == 1
+    head, body = sent[0].split(b"\r\n\r\n")
+    assert head.startswith(b"POST /exec HTTP/1.1\r\n")
+    assert b"Content-Length: 3" in head
+    assert body == b"[1]"
+
+
 def test_a_request_after_closing_is_answered_and_its_connection_closed(
     serve: Serve, connect: Connect
 ) -> None:
