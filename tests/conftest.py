@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 from xdist.scheduler import LoadFileScheduling
 
 from simple_golem.background.cancellation import Deadline
@@ -15,12 +18,29 @@ from tests.helpers.child_processes import running_children
 
 # How long threads and processes may take to end after their test.
 END_SECONDS = 3.0
+UNIT_TESTS = Path(__file__).parent / "unit"
+# Names, for coverage, the part of the tests that runs now; the processes that a test starts have it, too.
+CONTEXT = "TESTS_CONTEXT"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Give workers whole files: a module's network is started once, and no worker gets all that are slow."""
     return LoadFileScheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have coverage keep apart what unit tests execute: some of its goals are for them alone."""
+    part = "unit" if UNIT_TESTS in item.path.parents else "rest"
+    if os.environ.get(CONTEXT) == part:
+        return
+    os.environ[CONTEXT] = part
+    # Coverage hands its configuration down as it was when this process began; without that it is read anew.
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    coverage = Coverage.current()
+    if coverage is not None:
+        coverage.switch_context(part)
 
 
 @pytest.fixture(autouse=True)

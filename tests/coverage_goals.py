@@ -1,10 +1,11 @@
 """Prints how many lines the tests cover, beside the goals: `python -m tests.coverage_goals`.
 
-It runs `tests/unit` alone with coverage. If a run of all tests has been measured before, it counts that, too:
+If a run of all tests has been measured before, it counts that:
 
     COVERAGE_PROCESS_START=$PWD/setup.cfg COVERAGE_FILE=$PWD/.coverage pytest -n 2
 
-Both count the processes that tests start. The exit code is 1 if a test fails or a goal is missed.
+If not, it runs `tests/unit` with coverage, and counts that. The processes that tests start are counted, too.
+The exit code is 1 if a test fails or a goal is missed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ PACKAGE = CHECKOUT / "simple_golem"
 CONFIG = CHECKOUT / "setup.cfg"
 WHOLE_RUN = CHECKOUT / ".coverage"
 MOST_FILES = 5
+# What is executed while the tests are collected, and by unit tests and their processes.
+BY_UNIT = ("^$", "^unit")
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,16 @@ class Lines:
     missed: int
 
 
-def measured(data_files: Sequence[Path], database: Path) -> Mapping[str, Lines]:
-    """The lines of each file of the package, from the data of all processes of a run."""
+def combined(data_files: Sequence[Path], database: Path) -> Coverage:
+    """The data of all processes of a run, put together in `database`."""
     coverage = Coverage(data_file=str(database), config_file=str(CONFIG))
     coverage.combine([str(path) for path in data_files], keep=True)
+    return coverage
+
+
+def measured(coverage: Coverage, contexts: Sequence[str] = ()) -> Mapping[str, Lines]:
+    """The lines of each file of the package, executed in the contexts that match; by default in any."""
+    coverage.get_data().set_query_contexts(contexts or None)
     return {
         path.relative_to(PACKAGE).as_posix(): lines_of(coverage, path)
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -116,13 +125,16 @@ def worst(files: Mapping[str, Lines]) -> str:
 
 def main() -> int:
     """Measure, print, and return the exit code."""
+    failed = 0
+    whole = sorted(WHOLE_RUN.parent.glob(f"{WHOLE_RUN.name}.*"))
     with tempfile.TemporaryDirectory() as folder:
-        failed = run_unit_tests(Path(folder) / "unit")
-        by_unit = measured(sorted(Path(folder).glob("unit.*")), Path(folder) / "unit-in-one")
+        if not whole:
+            failed = run_unit_tests(Path(folder) / "unit")
+        coverage = combined(whole or sorted(Path(folder).glob("unit.*")), Path(folder) / "in-one")
+        by_unit = measured(coverage, BY_UNIT)
         reached = report("Line coverage by tests/unit alone", BY_UNIT_TESTS, by_unit)
-        if whole := sorted(WHOLE_RUN.parent.glob(f"{WHOLE_RUN.name}.*")):
-            by_all = measured(whole, Path(folder) / "whole-in-one")
-            reached = report("Line coverage by all tests", BY_ALL_TESTS, by_all) and reached
+        if whole:
+            reached = report("Line coverage by all tests", BY_ALL_TESTS, measured(coverage)) and reached
     return exit_code(failed, reached, GOALS_BIND)
 
 

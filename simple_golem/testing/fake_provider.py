@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class FakeProvider:
         dies_after: seconds from an activity's first Ready to `die()`; None: never.
         servers: what listens on the ports of its activities in private networks: functions by port, each
             called with a connected socket on a thread of its own. Other ports refuse connections.
+        times_out_after: seconds after which a request for one of its activities times out while it has
+            vanished, where the request itself allows more.
         unresponsive_after, destroyed_after: seconds without a report after which an activity becomes
             Unresponsive, and is destroyed.
     """
@@ -111,6 +114,7 @@ class FakeProvider:
     terminates_after: float | None = None
     dies_after: float | None = None
     servers: Mapping[int, Callable[[socket.socket], object]] = field(default_factory=dict)
+    times_out_after: float = math.inf
     unresponsive_after: float = 5.0
     destroyed_after: float = 10.0
 

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from tests.coverage_goals import BY_ALL_TESTS, BY_UNIT_TESTS, PACKAGE, Goal, Lines, exit_code, report
+import pytest
+from coverage import CoverageData
+
+from tests.coverage_goals import (
+    BY_ALL_TESTS,
+    BY_UNIT,
+    BY_UNIT_TESTS,
+    CHECKOUT,
+    CONFIG,
+    PACKAGE,
+    Goal,
+    Lines,
+    combined,
+    exit_code,
+    measured,
+    report,
+)
 
 
 def test_each_goal_is_about_files_that_exist() -> None:
@@ -48,3 +67,34 @@ def test_a_goal_about_nothing_is_an_error() -> None:
 )
 def test_the_exit_code_tells(failed: int, reached: bool, bind: bool, code: int) -> None:
     assert exit_code(failed, reached, bind) == code
+
+
+def test_what_unit_tests_execute_is_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    file = package / "one.py"
+    file.write_text("a = 1\nb = 2\nc = 3\n")
+    for name, context, lines in (("run.1", "rest", [1, 2]), ("run.2", "unit", [2])):
+        data = CoverageData(str(tmp_path / name))
+        data.set_context(context)
+        data.add_lines({str(file): lines})
+        data.write()
+    monkeypatch.setattr("tests.coverage_goals.PACKAGE", package)
+    coverage = combined(sorted(tmp_path.glob("run.*")), tmp_path / "in-one")
+    assert measured(coverage) == {"one.py": Lines(3, 1)}
+    assert measured(coverage, BY_UNIT) == {"one.py": Lines(3, 2)}
+
+
+def test_a_unit_test_and_its_processes_are_counted_as_such(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environment.pop("TESTS_CONTEXT")
+    environment |= {"COVERAGE_PROCESS_START": str(CONFIG), "COVERAGE_FILE": str(tmp_path / "run")}
+    test = "tests/unit/house_rules/test_loaded_modules.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    contexts: list[list[str]] = []
+    for path in tmp_path.iterdir():
+        data = CoverageData(str(path))
+        data.read()
+        contexts.append(sorted(data.measured_contexts()))
+    assert sorted(contexts) == [["", "unit"], ["unit"]]

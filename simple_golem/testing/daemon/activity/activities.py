@@ -61,6 +61,7 @@ class Hosts(Protocol):
     def usage(self, activity: Activity) -> list[float]: ...
     def answers_results(self, agreement: Agreement) -> bool: ...
     def streams(self, agreement: Agreement) -> bool: ...
+    def times_out_after(self, agreement: Agreement) -> float: ...
     def reached(self, provider: str) -> tuple[Any, Callable[[], bool]]: ...
 
 
@@ -221,8 +222,9 @@ class Activities:
         return activity
 
     def _reach(self, agreement: Agreement, call: Call, timeout: float) -> None:
-        """Block until the provider can be reached; raises `Refused` after `timeout` seconds."""
+        """Block until the provider can be reached; raises `Refused` after `timeout` seconds at most."""
         changed, is_reached = self.hosts.reached(agreement.provider)
+        timeout = min(timeout, self.hosts.times_out_after(agreement))
         if not self._world.wait(call, changed, is_reached, timeout):
             raise Refused(_timeout())
 

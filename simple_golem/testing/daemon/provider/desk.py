@@ -475,6 +475,9 @@ class Providers:
     def streams(self, agreement: Agreement) -> bool:
         return self._desks[agreement.provider].provider.streams
 
+    def times_out_after(self, agreement: Agreement) -> float:
+        return self._desks[agreement.provider].provider.times_out_after
+
     def reached(self, provider: str) -> tuple[Any, Callable[[], bool]]:
         desk = self._desks[provider]
         return desk.presence_changed, lambda: desk.is_reachable

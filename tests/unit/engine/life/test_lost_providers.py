@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     activity = "simple_golem.engine.activity.activity"
     for name, seconds in {
         f"{activity}._ALIVE_SECONDS": 1.0,
-        f"{activity}._BATCH_RETRY_SECONDS": 1.5,
+        f"{activity}._BATCH_RETRY_SECONDS": 0.4,
         f"{activity}._SEND_SECONDS": 0.4,
         f"{activity}._RESULT_POLL_SECONDS": 0.3,
         # Long enough for a busy machine: a late answer must not count as none.
@@ -52,7 +53,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def honest(littered: FakeYagna) -> FakeYagna:
     """A daemon that finds out soon that a provider has died; something may be left on it."""
     for provider in littered.providers:
-        provider.unresponsive_after = 0.3
+        provider.unresponsive_after = 0.1
+        provider.times_out_after = 0.1
     return littered
 
 
@@ -414,9 +416,10 @@ def test_a_provider_that_comes_back_in_time_goes_on_with_the_same_activity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("simple_golem.engine.activity.activity._SEND_SECONDS", SECONDS)
-    options = {**QUICK, "health_misses": 10}
+    options = {**QUICK, "health_misses": 4}
     with Golem(1, **options) as golem:
         instance, _, provider = begun_on(honest, golem, service)
+        provider.times_out_after = math.inf  # a batch that is being sent reaches it when it comes back
         activity = instance.activity_id
         provider.vanish()
         eventually(lambda: "is given up" in caplog.text or instance.state == "unresponsive", SECONDS)
