@@ -346,6 +346,9 @@ def test_headers_and_body_of_a_request_are_sent_at_once() -> None:
         def sendall(self, data: bytes) -> None:
             sent.append(data)
 
+        def settimeout(self, seconds: float | None) -> None:
+            assert seconds is None
+
     connection = sockets._Connection("127.0.0.1")
     connection.sock = RecordingSocket()  # type: ignore[assignment]
     connection.request("POST", "/exec", body="[1]", headers={"Content-Length": "3"})
