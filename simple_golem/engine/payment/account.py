@@ -40,6 +40,7 @@ class ActivityAccount:
         claimed: seconds of its life, and of processor time, by that debit note.
         other: GLM for all other usage, by that debit note.
         asked_too_much: whether one of its debit notes was refused.
+        is_known: False if only its provider's debit notes say that it exists.
     """
 
     began: datetime
@@ -50,6 +51,7 @@ class ActivityAccount:
     claimed: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
     other: Decimal = Decimal(0)
     asked_too_much: bool = False
+    is_known: bool = True
 
     def seconds(self) -> Decimal:
         """Return how many seconds it has existed."""
@@ -129,14 +131,20 @@ class Account:
         return self.threads + _OVERHEAD_THREADS
 
     def cost(self) -> Decimal:
-        """Return the GLM that were accepted: the invoice, or else the debit notes."""
-        if self.invoice is not None:
-            return self.invoice
-        return total(activity.noted for activity in self.activities.values())
+        """Return the GLM that were accepted: the invoice contains the debit notes, which are paid anyway."""
+        noted = total(activity.noted for activity in self.activities.values())
+        return noted if self.invoice is None else max(noted, self.invoice)
 
     def activity(self, activity_id: str) -> ActivityAccount:
         """Return the account of an activity; if only its provider knows it, it is as old as the agreement."""
-        return self.activities.setdefault(activity_id, ActivityAccount(self.agreed))
+        return self.activities.setdefault(activity_id, ActivityAccount(self.agreed, is_known=False))
+
+    def _can_exist(self, activity_id: str) -> bool:
+        """Whether there may be such an activity: an agreement has one, whose provider may know it first."""
+        activity = self.activities.get(activity_id)
+        if activity is None:
+            return not self.activities
+        return activity.is_known or not any(one.is_known for one in self.activities.values())
 
     # --- what may be asked for ------------------------------------------------------------------------
 
@@ -144,9 +152,11 @@ class Account:
         self, activity_id: str, amount: Decimal, usage: Sequence[object] | None
     ) -> str | None:
         """Return why a debit note asks for more than the prices allow; None if it does not."""
-        activity = self.activity(activity_id)
         if self.prices is None:
             return None
+        if not self._can_exist(activity_id):
+            return f"it is for the activity {activity_id}, but this agreement has another one"
+        activity = self.activity(activity_id)
         with localcontext(EXACT):
             return self._objection_to_note(self.prices, activity, amount, usage)
 
@@ -178,6 +188,10 @@ class Account:
 
     def refuse_note(self, activity_id: str, usage: Sequence[object] | None) -> None:
         """Remember a debit note that asks for too much; its usage still counts, as far as it is possible."""
+        if not self._can_exist(activity_id):
+            for other in self.activities.values():
+                other.asked_too_much = True
+            return
         activity = self.activity(activity_id)
         activity.asked_too_much = True
         self._remember_usage(activity, usage)
@@ -205,20 +219,25 @@ class Account:
             has_cheated = any(activity.asked_too_much for activity in self.activities.values())
             if not prices.only_time and not has_cheated:  # this side can't measure the other usage
                 return None
-            most = total(self._highest_invoice(prices, activity) for activity in self.activities.values())
+            most = total(self._highest_invoice(prices, name) for name in self.activities)
             return _above(amount, most, "its debit notes and the agreed prices allow")
 
-    def _highest_invoice(self, prices: Prices, activity: ActivityAccount) -> Decimal:
+    def _highest_invoice(self, prices: Prices, activity_id: str) -> Decimal:
         """Return what an activity may cost: what was noted, and the time since then."""
+        activity = self.activities[activity_id]
+        if not self._can_exist(activity_id):
+            return activity.noted
         seconds, cpu = activity.claimed
         noted = seconds > 0
         fair = prices.start + seconds * prices.per_second + cpu * prices.per_cpu_second + activity.other
         if noted and activity.asked_too_much:
             return fair
+        # Whatever a note has said of its beginning, no activity is busier than all of the time.
+        highest = self._highest_cost(prices, activity.seconds()) + activity.other
         if not noted:
-            return self._highest_cost(prices, activity.seconds())
+            return highest
         since = max(Decimal(0), activity.seconds() - seconds) * _MARGIN_FACTOR + _MARGIN_SECONDS
-        return max(activity.noted, fair) + since * self._highest_rate(prices)
+        return min(max(activity.noted, fair) + since * self._highest_rate(prices), highest)
 
     def _highest_cost(self, prices: Prices, seconds: Decimal) -> Decimal:
         return prices.start + (seconds * _MARGIN_FACTOR + _MARGIN_SECONDS) * self._highest_rate(prices)
@@ -241,7 +260,10 @@ class Account:
         if not self.activities and not self.ended:  # an activity will be created
             return prices.start, prices.per_second + prices.per_cpu_second
         now, per_second = Decimal(0), Decimal(0)
-        for activity in self.activities.values():
+        for name, activity in self.activities.items():
+            if not self._can_exist(name):
+                now += activity.noted
+                continue
             rate = prices.per_second + activity.cpu_rate() * prices.per_cpu_second
             base = max(activity.noted, prices.start)
             now += base + max(Decimal(0), activity.seconds() - activity.claimed[0]) * rate

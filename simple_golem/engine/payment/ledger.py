@@ -58,13 +58,14 @@ class Ledger:
             activities = self._accounts[agreement_id].activities
             # Its first debit note may have come before the answer.
             activity = activities.setdefault(activity_id, ActivityAccount(began))
-            activity.began, activity.began_at = began, asked_at
+            activity.began, activity.began_at, activity.is_known = began, asked_at, True
         self._write_activity(agreement_id, activity_id, began)
 
     def activity_found(self, agreement_id: str, activity_id: str) -> None:
         """Note an activity whose age is unknown: it can't be older than the agreement."""
         with self.lock:
-            began = self._accounts[agreement_id].activity(activity_id).began
+            activity = self._accounts[agreement_id].activity(activity_id)
+            activity.is_known, began = True, activity.began
         self._write_activity(agreement_id, activity_id, began)
 
     def _write_activity(self, agreement_id: str, activity_id: str, began: datetime) -> None:

@@ -129,8 +129,37 @@ def test_without_prices_that_are_understood_nothing_can_be_said() -> None:
 
 def test_an_activity_of_which_only_the_provider_knows_began_with_the_agreement() -> None:
     one = account(100.0)
+    one.activities.clear()
     assert one.objection_to_note("unknown", Decimal("0.0101"), [100.0, 0.0]) is None
     assert one.objection_to_note("unknown", Decimal("0.0201"), [200.0, 0.0]) is not None
+
+
+def test_a_note_for_a_second_activity_has_an_objection_and_raises_no_invoice() -> None:
+    one = account(100.0)
+    said = one.objection_to_note("act2", Decimal("0.0001"), [1.0, 0.0])
+    assert said == "it is for the activity act2, but this agreement has another one"
+    one.refuse_note("act2", [1.0, 0.0])
+    assert list(one.activities) == ["act1"]
+    assert one.objection_to_invoice(Decimal("0.1391")) is None
+    assert one.objection_to_invoice(Decimal("0.1393")) is not None
+
+
+def test_an_activity_that_its_provider_has_invented_costs_nothing_once_the_real_one_is_known() -> None:
+    one = account(100.0)
+    del one.activities["act1"]
+    one.accept_note("invented", Decimal("0.001"), [9.0, 0.0])
+    one.activities["act1"] = ActivityAccount(one.agreed)
+    assert one.objection_to_note("invented", Decimal("0.002"), [19.0, 0.0]) is not None
+    assert one.objection_to_invoice(Decimal("0.1401")) is None
+    assert one.objection_to_invoice(Decimal("0.1403")) is not None
+    assert one.outlook()[1] == Decimal("0.0003")
+
+
+def test_an_invoice_below_the_accepted_notes_saves_nothing() -> None:
+    one = account()
+    one.accept_note("act1", Decimal("0.003"), [20.0, 1.0])
+    one.invoice = Decimal("0.001")
+    assert one.cost() == Decimal("0.003")
 
 
 def test_an_activity_that_has_ended_grows_no_older() -> None:
