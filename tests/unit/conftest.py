@@ -49,6 +49,7 @@ def workers(scope: Scope) -> Iterator[WorkerPool]:
 @pytest.fixture
 def littered(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
     """A daemon in memory with three honest providers, which `Golem` finds; something may be left on it."""
+    monkeypatch.setattr("simple_golem.engine.activity.activity._BEFORE_END_QUESTION_SECONDS", 0.002)
     with FakeYagna(3) as fake:
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)

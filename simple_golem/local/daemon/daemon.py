@@ -15,6 +15,7 @@ from pathlib import Path
 from ...background.cancellation import Deadline, Scope
 from ...errors import BadAppKey, LocalNetworkError, NoDaemon, PortTaken, YagnaError
 from ...yagna.client import Yagna
+from ...yagna.transport.retry import Repeat
 from ..machine.processes import await_or_kill
 from .payment_config import write_payment_config
 from .quick_sockets import send_at_once
@@ -157,7 +158,8 @@ class YagnaDaemon:
         deadline = Deadline(_READY_TIMEOUT_SECONDS)
         while not deadline.passed:
             try:
-                return self.client.identity.me(scope=scope).node_id
+                # It is asked again here, so that its end is noticed at once.
+                return self.client.identity.me(scope=scope, repeat=Repeat.NEVER).node_id
             except BadAppKey as error:
                 raise PortTaken(f"another yagna answers at {self.api_url}") from error
             except (NoDaemon, YagnaError):

@@ -82,6 +82,7 @@ class ActivityApi:
             f"/activity/{activity_id}",
             params={"timeout": timeout},
             timeout=timeout,
+            within=timeout,
             scope=scope,
             done=(404,),
         )

@@ -27,6 +27,7 @@ from simple_golem.testing import (
     HandClock,
 )
 from simple_golem.yagna.client import Yagna
+from simple_golem.yagna.transport.retry import Repeat
 from tests.contract.buyer import ACTIVITY, HONEST, MARKET, PAYMENT, STREAM, Buyer, shell
 
 from .conftest import Meanwhile
@@ -147,7 +148,7 @@ def test_the_library_s_requests_are_abandoned_with_their_scope(yagna: FakeYagna,
     assert isinstance(waiting.outcome(), ScopeEnded)
     yagna.go_down()
     with pytest.raises(NoDaemon):
-        library.identity.me()
+        library.identity.me(repeat=Repeat.NEVER)
     library.close()
 
 

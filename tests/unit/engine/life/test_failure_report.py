@@ -193,7 +193,7 @@ def test_what_python_prints_of_a_batch_that_is_lost_has_its_causes_without_their
     littered: FakeYagna,
 ) -> None:
     gate = gate_of(littered)
-    with Golem(1, raise_failures=False) as golem:
+    with Golem(1, raise_failures=False, health_interval=0.1) as golem:
         instance = started(golem, Service)
         outside = InThread(instance.execute, Run("/bin/gate"))
         assert gate.reached.wait(SECONDS)
