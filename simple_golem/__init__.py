@@ -31,7 +31,7 @@ from .model.service.states import ServiceState
 from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
-    from .engine.network.network import Network
+    from .engine.network.network_handle import Network
     from .model.offers.prices import Prices
     from .model.pool_stats import PoolStats
     from .model.usage import Usage
@@ -89,7 +89,7 @@ __all__ = [
 _LOADED_WHEN_NAMED = {
     "Cluster": "services.cluster",
     "Instance": "services.instance",
-    "Network": "engine.network.network",
+    "Network": "engine.network.network_handle",
     "HttpProxy": "services.proxies.http_proxy",
     "TcpProxy": "services.proxies.tcp_proxy",
     "Pool": "services.pool.pool",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .engine.event_dispatcher import Listener
-    from .engine.network.network import Network
+    from .engine.network.network_handle import Network
     from .model.events import Event
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster

@@ -13,7 +13,8 @@ from ..engine.market.demand_properties import demand_constraints, demand_propert
 from ..engine.market.image_registry import locate
 from ..engine.market.listing import Listing
 from ..engine.market.proposal_rules import ProposalRules
-from ..engine.network.network import Network
+from ..engine.network.network import PrivateNetwork
+from ..engine.network.network_handle import Network
 from ..engine.session import Session
 from ..errors import BadNetwork, BadSetting, BadWaitTime
 from ..model.offers.strategy import Strategy
@@ -175,11 +176,10 @@ class ClusterBuilder:
             context, self.service_class, self.members, self.expiration, self.adopted, self.network_addresses
         )
 
-    def _network(self, session: Session) -> Network | None:
+    def _network(self, session: Session) -> PrivateNetwork | None:
         """The network of the cluster, made if need be; blocks for requests then."""
         if isinstance(self.network, Network):
-            self.network.require_open()
-            return self.network
+            return self.network._when_open()
         if self.network:
             return session.networks.default()
         with_network = [one for one in self.adopted if one.network_ip]

@@ -11,7 +11,7 @@ from typing import Protocol
 from ..background.cancellation import Scope, wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
-from ..engine.network.network import Network
+from ..engine.network.network import PrivateNetwork
 from ..engine.session import Session
 from ..model.cost import plain
 from ..model.events import StartProgress
@@ -79,7 +79,7 @@ class ClusterContext:
     payload: Payload
     name: str
     numbers: InstanceNumbers
-    network: Network | None = None
+    network: PrivateNetwork | None = None
     occupation: Occupation | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)

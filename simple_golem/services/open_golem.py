@@ -21,7 +21,7 @@ from tenacity.wait import WaitBaseT
 from ..background.forks import leave_to_parent
 from ..background.log_guard import guard_loggers
 from ..engine.event_dispatcher import Listener
-from ..engine.network.network import Network
+from ..engine.network.network_handle import Network
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
 from ..errors import GolemError, NotRunning, OutOfBudget, ServiceFailed
@@ -166,7 +166,7 @@ class OpenGolem:
         Raises:
             BadNetwork: `ip` is no range of addresses.
         """
-        return self.session.on_worker(self.session.networks.create, ip)
+        return Network(self.session.on_worker(self.session.networks.create, ip))
 
     def _start_cluster(self, builder: ClusterBuilder) -> Cluster:
         cluster = builder.cluster(self.session, self._stop_grace, self._numbers)

@@ -13,7 +13,7 @@ import pytest
 
 import simple_golem
 from simple_golem import Cluster, Golem, Instance, Run, Service
-from simple_golem.engine.network.network import Network
+from simple_golem.engine.network.network_handle import Network
 from simple_golem.errors import ForkedGolem
 from simple_golem.testing import FakeYagna
 from tests.helpers.forked_children import in_forked_child

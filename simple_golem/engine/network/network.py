@@ -6,11 +6,9 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from ...background.cancellation import Scope
-from ...background.forks import current_process, refused_in_children
 from ...errors import BadNetwork, NetworkLost, YagnaError
 from ...yagna.api.network import NetworkApi
 from .addresses import Addresses
@@ -51,12 +49,8 @@ class Entry:
     number: int
 
 
-@refused_in_children
-class Network:
-    """A private network: instances reach each other by address and name; made by `golem.create_network`.
-
-    It ends with its Golem at the latest. Use it in a `with` statement, or call `close`, to end it earlier.
-    """
+class PrivateNetwork:
+    """A private network of instances; a script holds it as a `Network`."""
 
     def __init__(self, api: NetworkApi, ip: str, own_node_id: str, journal: Write) -> None:
         """Make nothing yet.
@@ -67,7 +61,6 @@ class Network:
             own_node_id: the requestor's.
             journal: writes a line to the journal.
         """
-        self.made_in = current_process()
         self._api = api
         self._own_node_id = own_node_id
         self._journal = journal
@@ -100,23 +93,9 @@ class Network:
         others = {name: ip for ip, (owner, name) in names if owner is not group}
         return others | {name: ip for ip, (owner, name) in names if owner is group}
 
-    def close(self) -> None:
-        """End the network and all connections in it; instances go on. Blocks for a request to the daemon.
-
-        A second call does nothing.
-        """
-        self.end(None)
-
-    def __enter__(self) -> Network:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Network {self.ip}: {len(self._names)} instances>"
+    def __len__(self) -> int:
+        """How many instances are in it."""
+        return len(self._names)
 
     # --- what clusters do ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ...model.service.suspended import SuspendedInstance
 from ...yagna.api.network import NetworkApi
 from ..event_dispatcher import Emit
 from .connector import Connector
-from .network import Network, Write, host_name_of
+from .network import PrivateNetwork, Write, host_name_of
 from .place import Connections, OpenProxies, Place
 from .pump import Pump
 
@@ -35,12 +35,12 @@ class Networks:
         self._journal = journal
         self._connections = Connections(Connector(api), Pump(), stop, emit, OpenProxies())
         self._lock = threading.Lock()
-        self._networks: list[Network] = []
-        self._default: Network | None = None
-        self._adopted: dict[str, Network] = {}
+        self._networks: list[PrivateNetwork] = []
+        self._default: PrivateNetwork | None = None
+        self._adopted: dict[str, PrivateNetwork] = {}
         self.own_node_id = ""
 
-    def create(self, ip: str) -> Network:
+    def create(self, ip: str) -> PrivateNetwork:
         """Make a network; blocks for requests.
 
         Raises:
@@ -50,23 +50,25 @@ class Networks:
         network.make()
         return network
 
-    def _new(self, ip: str) -> Network:
-        network = Network(self._api, ip, self.own_node_id, self._journal)
+    def _new(self, ip: str) -> PrivateNetwork:
+        network = PrivateNetwork(self._api, ip, self.own_node_id, self._journal)
         with self._lock:
             self._networks.append(network)
         return network
 
-    def default(self) -> Network:
+    def default(self) -> PrivateNetwork:
         """Return the session's own network; blocks for requests when it is first needed, and made."""
         with self._lock:
             network = self._default
             if network is None:
-                network = self._default = Network(self._api, DEFAULT_IP, self.own_node_id, self._journal)
+                network = self._default = PrivateNetwork(
+                    self._api, DEFAULT_IP, self.own_node_id, self._journal
+                )
                 self._networks.append(network)
         network.make()
         return network
 
-    def of_suspended(self, suspended: SuspendedInstance) -> Network:
+    def of_suspended(self, suspended: SuspendedInstance) -> PrivateNetwork:
         """Return the network of a suspended instance, which is not taken over before `adopt`."""
         with self._lock:
             network = self._adopted.get(suspended.network_id)
@@ -95,7 +97,11 @@ class Networks:
         return self.places(network, [suspended.name], group, [suspended.ip])[0]
 
     def places(
-        self, network: Network, names: Sequence[str], group: object, wanted: Sequence[str] | None = None
+        self,
+        network: PrivateNetwork,
+        names: Sequence[str],
+        group: object,
+        wanted: Sequence[str] | None = None,
     ) -> list[Place]:
         """Give places to new instances.
 

@@ -20,7 +20,7 @@ from ...yagna.transport.tcp_pair import tcp_pair
 from ..event_dispatcher import Emit
 from .connector import Connector
 from .drain import Drain
-from .network import Entry, Network
+from .network import Entry, PrivateNetwork
 from .pump import Pump
 from .tunnel import Limits, Tunnel
 
@@ -100,7 +100,7 @@ class Place:
 
     def __init__(
         self,
-        network: Network,
+        network: PrivateNetwork,
         ip: str,
         host_name: str,
         name: str,

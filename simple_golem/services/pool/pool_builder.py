@@ -7,7 +7,7 @@ from dataclasses import replace
 import tenacity
 
 from ...background.cancellation import checked_seconds
-from ...engine.network.network import Network
+from ...engine.network.network_handle import Network
 from ...engine.session import Session
 from ...errors import BadInstanceCount
 from ...model.offers.strategy import Strategy
