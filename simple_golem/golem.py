@@ -358,7 +358,7 @@ class Golem(NotAsync):
             respawn_stop=respawn_stop,
             respawn_wait=respawn_wait,
         )
-        return cluster.rented(limit)
+        return cluster._rented(limit)
 
     def pool(
         self,
@@ -519,7 +519,7 @@ class Golem(NotAsync):
     # --- what stays readable after closing ------------------------------------------------------------
 
     @property
-    def made_in(self) -> Process:
+    def _made_in(self) -> Process:
         """The process that may use it, once it is open; in a child of that all calls raise `ForkedGolem`."""
         return self._lifecycle.made_in
 

@@ -108,12 +108,12 @@ def refused_in_children(cls: type[T]) -> type[T]:
     """Class decorator: in a child process all public methods and properties raise `ForkedGolem`.
 
     The `__exit__` of the class does nothing there, and `name` can be read. The objects can't be pickled.
-    An object has an attribute `made_in`: the process that may use it.
+    An object has an attribute `_made_in`: the process that may use it.
     """
     for name, member in list(vars(cls).items()):
         if isinstance(member, FunctionType) and (not name.startswith("_") or name in _REFUSED_METHODS):
             setattr(cls, name, _refusing(member))
-        elif isinstance(member, property) and name not in ("name", "made_in") and not name.startswith("_"):
+        elif isinstance(member, property) and name != "name" and not name.startswith("_"):
             setter = None if member.fset is None else _refusing(member.fset)
             getter = None if member.fget is None else _refusing(member.fget)
             setattr(cls, name, property(getter, setter, member.fdel, member.__doc__))
@@ -128,8 +128,8 @@ def refused_in_children(cls: type[T]) -> type[T]:
 def _refusing(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def in_own_process(self: Any, *args: Any, **options: Any) -> Any:
-        if self.made_in is not _current:
-            refuse_in_child(self.made_in)
+        if self._made_in is not _current:
+            refuse_in_child(self._made_in)
         return method(self, *args, **options)
 
     return in_own_process
@@ -138,7 +138,7 @@ def _refusing(method: Callable[..., Any]) -> Callable[..., Any]:
 def _or_in_child(method: Callable[..., Any], answer: object) -> Callable[..., Any]:
     @wraps(method)
     def in_own_process(self: Any, *args: Any) -> Any:
-        return method(self, *args) if self.made_in is _current else answer
+        return method(self, *args) if self._made_in is _current else answer
 
     return in_own_process
 

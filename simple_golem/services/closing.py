@@ -100,7 +100,7 @@ class Closing:
         self._session.close(times)
         self._on_closed()
         for cluster in self._clusters():
-            for name in cluster.join(_JOIN_INSTANCE_SECONDS):
+            for name in cluster._join(_JOIN_INSTANCE_SECONDS):
                 logger.warning("the thread %s has not ended; it was left behind", name)
 
     def _shorten(self, times: ShutdownTimes) -> None:
@@ -111,7 +111,7 @@ class Closing:
 
     def _end_clusters(self, times: ShutdownTimes) -> None:
         for cluster in self._clusters():
-            cluster.end(times, "the Golem is being closed")
+            cluster._end(times, "the Golem is being closed")
 
     def _log_interruption(self) -> None:
         alive = sum(not one.state.is_final for cluster in self._clusters() for one in cluster)
@@ -125,7 +125,7 @@ class Closing:
 
     def _log_clusters_that_never_ran(self) -> None:
         for cluster in self._clusters():
-            if cluster.is_untouched:
+            if cluster._is_untouched:
                 logger.warning(
                     "%r is stopped before anything of it ran (%s): wait for it inside the `with`, "
                     "e.g. with cluster.wait(60) or cluster.wait_until_running()",

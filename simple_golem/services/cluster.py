@@ -47,7 +47,6 @@ class Cluster(NotAsync):
 
     Attributes:
         expiration: when the cluster ends by itself (UTC).
-        made_in: the process that may use it; everything raises `ForkedGolem` in its children.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Cluster(NotAsync):
         adopted: Sequence[SuspendedInstance] = (),
         network_addresses: Sequence[str] | None = None,
     ) -> None:
-        self.made_in = current_process()
+        self._made_in = current_process()
         self.expiration = expiration
         self._context = context
         self._changed = context.changed
@@ -69,21 +68,21 @@ class Cluster(NotAsync):
         self._group = InstanceGroup(context)
         self._group.add(self._group.make(members, adopted, network_addresses))
 
-    def open_market(self) -> None:
+    def _open_market(self) -> None:
         """Publish the demand; part of `run_service`. Blocks for as long as the daemon takes."""
         self._context.listing.open()
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Start all instances; part of `run_service`."""
-        self._context.add_living([one.record for one in self.instances])
+        self._context.add_living([one._record for one in self.instances])
         for instance in self.instances:
-            instance.start()
+            instance._start()
         self._context.session.timer.call_in(_FIRST_SEARCH_WARNING_SECONDS, self._warn_of_search)
 
-    def rented(self, timeout: float | None) -> Instance:
+    def _rented(self, timeout: float | None) -> Instance:
         """Return the one instance, once it is running; part of `Golem.rent`, which lists what is raised."""
         (machine,) = self.instances
-        machine.tells_its_loss = True
+        machine._tells_its_loss = True
         try:
             self.wait_until_running(timeout)
         except BaseException as error:
@@ -106,32 +105,32 @@ class Cluster(NotAsync):
         return self._has_expired
 
     @property
-    def has_shutdown(self) -> bool:
+    def _has_shutdown(self) -> bool:
         """Whether the class has a `shutdown` of its own."""
         return has_own_shutdown(self._class)
 
     @property
-    def is_untouched(self) -> bool:
+    def _is_untouched(self) -> bool:
         """Whether it has instances, and none has run, failed, or was stopped or waited for."""
         return len(self) > 0 and not any(
-            one.has_run or one.state.is_final or one.was_stopped or one.record.is_waited_for
+            one.has_run or one.state.is_final or one._was_stopped or one._record.is_waited_for
             for one in self.instances
         )
 
     @property
-    def is_occupied(self) -> bool:
+    def _is_occupied(self) -> bool:
         """Whether its instances work for a pool, which tells of their failures."""
         return self._context.occupation is not None
 
     @property
     def cost(self) -> Cost:
         """What all its instances cost so far."""
-        return self._context.session.cost(self.agreement_ids)
+        return self._context.session.cost(self._agreement_ids)
 
     @property
-    def agreement_ids(self) -> tuple[str, ...]:
+    def _agreement_ids(self) -> tuple[str, ...]:
         """The ids of all agreements that its instances have had."""
-        return tuple(one for instance in self.instances for one in instance.record.agreement_ids)
+        return tuple(one for instance in self.instances for one in instance._record.agreement_ids)
 
     def __iter__(self) -> Iterator[Instance]:
         return iter(self.instances)
@@ -204,19 +203,19 @@ class Cluster(NotAsync):
     def _refuse_inside(self, call: str, *, but_running: bool) -> None:
         """Refuse a wait that its own instance makes, which would wait for itself."""
         for one in self.instances:
-            if one.is_on_this_thread and not (but_running and one.has_run):
+            if one._is_on_this_thread and not (but_running and one.has_run):
                 raise NotRunning(f"{call} in a method of {one.name} would wait for {one.name} itself")
 
     def _note_wait(self, limit: float | None) -> None:
         if limit != 0:
             for one in self.instances:
-                one.record.is_waited_for = True
+                one._record.is_waited_for = True
 
     def _note_wait_in_vain(self, seconds: float) -> None:
-        pending = [one for one in self.instances if not (one.has_run or one.record.is_ending)]
+        pending = [one for one in self.instances if not (one.has_run or one._record.is_ending)]
         report = self.market_report() if pending else ""
         for one in pending:
-            one.record.waited_in_vain = WaitTimeout(
+            one._record.waited_in_vain = WaitTimeout(
                 f"{one.name} was {one.state.value} still after a wait of {seconds:g} s; {report}"
             )
 
@@ -231,12 +230,12 @@ class Cluster(NotAsync):
         left = Deadline(checked_seconds(timeout, "timeout"))
         seen = 0
         while True:
-            refuse_in_child(self.made_in)
+            refuse_in_child(self._made_in)
             with self._changed:
                 has_more = partial(self._has_changes_after, seen)
                 wait_until(self._changed, has_more, None if timeout is None else left.remaining())
                 news = self._context.changes[seen:]
-                instances: Mapping[object, Instance] = {one.record: one for one in self.instances}
+                instances: Mapping[object, Instance] = {one._record: one for one in self.instances}
             if not news:
                 return
             seen += len(news)
@@ -262,13 +261,13 @@ class Cluster(NotAsync):
             For each instance that was running its results, or the error that its `execute` would raise.
         """
         batch, limit = checked_batch(commands, timeout)
-        asked = {instance: instance.submit(batch, limit) for instance in self._group.running}
+        asked = {instance: instance._submit(batch, limit) for instance in self._group.running}
         answers: dict[Instance, Results | GolemError] = {}
         left = Deadline(limit)
         for instance, future in asked.items():
             try:
                 seconds = None if limit is None else left.remaining()
-                answers[instance] = instance.result_of(future, seconds, check)
+                answers[instance] = instance._result_of(future, seconds, check)
             except GolemError as error:
                 answers[instance] = error
         return answers
@@ -321,16 +320,16 @@ class Cluster(NotAsync):
         new = self._group.make([(make(), make) for make in factories])
         self._group.add(new)
         # Before the demand is opened, so that the end of the last other instance does not close it again.
-        self._context.add_living([one.record for one in new])
+        self._context.add_living([one._record for one in new])
         try:
             self._context.session.on_worker(self._context.listing.open)
         except BaseException:
             for instance in new:
-                instance.end(ShutdownTimes.aborted(), "no demand could be published for it")
+                instance._end(ShutdownTimes.aborted(), "no demand could be published for it")
             raise
         finally:
             for instance in new:
-                instance.start()
+                instance._start()
         return new
 
     def resize(self, num_instances: int, wait: bool = True) -> None:
@@ -369,7 +368,7 @@ class Cluster(NotAsync):
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
-        self.end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
+        self._end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
         if not wait or on_engine_thread():
             return
         if not self.wait(limit):
@@ -392,7 +391,7 @@ class Cluster(NotAsync):
         instances = self._group.close()
         for instance in instances:
             try:
-                instance.record.begin_suspending()
+                instance._record.begin_suspending()
             except NotRunning:
                 instance.stop(wait=False)
         self._context.session.demands.withdraw(self._context.demand)
@@ -400,14 +399,14 @@ class Cluster(NotAsync):
             raise WaitTimeout(f"not all instances were suspended after {timeout} s: {self._group.states}")
         return tuple(one.suspended for one in instances if one.suspended is not None)
 
-    def end(self, ending: ShutdownTimes, reason: str) -> None:
+    def _end(self, ending: ShutdownTimes, reason: str) -> None:
         """End all instances in the times of `ending`, and take the demand off the market; does not block."""
         instances = self._group.close()
         for instance in instances:
-            instance.end(ending, reason)
+            instance._end(ending, reason)
         self._context.session.demands.withdraw(self._context.demand)
 
-    def expire(self, seconds: float) -> None:
+    def _expire(self, seconds: float) -> None:
         """End all instances, because the expiration is `seconds` away; does not block."""
         if self._group.not_ending:
             self._has_expired = True
@@ -419,19 +418,19 @@ class Cluster(NotAsync):
             )
         # Its agreements end with the expiration, so they can't be ended in good order after it.
         ending = ShutdownTimes.ordinary(self._context.stop_grace, timeout=max(seconds, _SHORTEST_END_SECONDS))
-        self.end(ending, "the expiration has ended the work")
+        self._end(ending, "the expiration has ended the work")
 
-    def cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
+    def _cut_off(self, ending: ShutdownTimes, error: GolemError) -> None:
         """End all instances for a reason that counts as their failure; does not block."""
         instances = self._group.close()
         for instance in instances:
-            instance.cut_off(ending, error)
+            instance._cut_off(ending, error)
         self._context.session.demands.withdraw(self._context.demand)
 
-    def join(self, timeout: float) -> list[str]:
+    def _join(self, timeout: float) -> list[str]:
         """Join the threads of all instances; returns the names of those that are abandoned."""
         left = Deadline(timeout)
-        return [name for one in self.instances for name in one.join(left.remaining())]
+        return [name for one in self.instances for name in one._join(left.remaining())]
 
     def __enter__(self) -> Cluster:
         return self
@@ -441,7 +440,7 @@ class Cluster(NotAsync):
     ) -> None:
         if isinstance(error, (KeyboardInterrupt, Terminated)):
             # Leaving `with Golem` waits for it, in the short times of an interruption.
-            self.end(ShutdownTimes.interrupted(), "the program was interrupted")
+            self._end(ShutdownTimes.interrupted(), "the program was interrupted")
             return
         self.stop()
 
@@ -453,7 +452,7 @@ class Cluster(NotAsync):
             return
         waiting = self._group.pending
         self._context.session.timer.call_in(_NEXT_SEARCH_WARNING_SECONDS, self._warn_of_search)
-        if waiting and not waiting[0].record.is_ending:
+        if waiting and not waiting[0]._record.is_ending:
             found = len(self) - len(waiting)
             logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self.market_report())
 

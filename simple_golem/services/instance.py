@@ -59,11 +59,6 @@ class Instance(NotAsync):
     """One instance of a service; it stays the same object on whatever providers it lives.
 
     In a `with` statement it is stopped at the end.
-
-    Attributes:
-        failure_told: whether an error that names its failure was raised already.
-        tells_its_loss: whether a call that fails because the instance was lost counts as such an error.
-        made_in: the process that may use it; everything but `name` raises `ForkedGolem` in its children.
     """
 
     def __init__(
@@ -74,16 +69,18 @@ class Instance(NotAsync):
         suspended: SuspendedInstance | None = None,
         place: Place | None = None,
     ) -> None:
-        self.made_in = current_process()
-        self.failure_told = False
-        self.tells_its_loss = False
+        self._made_in = current_process()
+        # Whether an error that names its failure was raised already.
+        self._failure_told = False
+        # Whether a call that fails because the instance was lost counts as such an error.
+        self._tells_its_loss = False
         # Its cluster counts by it.
-        self.record = InstanceRecord(context, name)
+        self._record = InstanceRecord(context, name)
         self._context = context
         self._place = place
         occupation = None if context.occupation is None else partial(context.occupation.serve, self)
         self._lives = InstanceLives(
-            context, self.record, member, suspended, self._replace_life, place, occupation
+            context, self._record, member, suspended, self._replace_life, place, occupation
         )
         self._pool = InstancePool(name, self._lives.live)
 
@@ -95,11 +92,11 @@ class Instance(NotAsync):
     @property
     def name(self) -> str:
         """The name of the instance, in logs and threads; may be assigned."""
-        return self.record.name
+        return self._record.name
 
     @name.setter
     def name(self, name: str) -> None:
-        self.record.name = name
+        self._record.name = name
 
     @property
     def service(self) -> Service:
@@ -109,30 +106,30 @@ class Instance(NotAsync):
     @property
     def state(self) -> ServiceState:
         """The state of the instance; a `str` too: `instance.state == "running"`."""
-        return self.record.state
+        return self._record.state
 
     @property
     def history(self) -> tuple[tuple[ServiceState, datetime], ...]:
         """Every state it has been in, and since when (UTC)."""
-        return self.record.history
+        return self._record.history
 
     @property
     def has_run(self) -> bool:
         """Whether it is running, or has ever been."""
-        return self.record.has_run
+        return self._record.has_run
 
     @property
-    def got_through(self) -> bool:
+    def _got_through(self) -> bool:
         """Whether it is running, or was and is ending by itself, with nothing gone wrong."""
-        return self.record.got_through
+        return self._record.got_through
 
     @property
-    def was_stopped(self) -> bool:
+    def _was_stopped(self) -> bool:
         """Whether it was asked to stop, or to be suspended, before it had ended."""
-        return self.record.was_stopped
+        return self._record.was_stopped
 
     @property
-    def is_on_this_thread(self) -> bool:
+    def _is_on_this_thread(self) -> bool:
         """Whether the calling thread runs a method of its service."""
         link = self._lives.link
         # After its end another thread may have the number of its own.
@@ -141,12 +138,12 @@ class Instance(NotAsync):
     @property
     def failure(self) -> BaseException | None:
         """What its last life ended with; None if nothing went wrong."""
-        return self.record.failure
+        return self._record.failure
 
     @property
     def suspended(self) -> SuspendedInstance | None:
         """What `golem.resume_service` needs, once the instance was suspended."""
-        return self.record.suspended
+        return self._record.suspended
 
     @property
     def provider_name(self) -> str | None:
@@ -179,7 +176,7 @@ class Instance(NotAsync):
     @property
     def cost(self) -> Cost:
         """What it cost so far, on all providers it has lived on."""
-        return self._context.session.cost(self.record.agreement_ids)
+        return self._context.session.cost(self._record.agreement_ids)
 
     @property
     def usage(self) -> Usage:
@@ -224,7 +221,7 @@ class Instance(NotAsync):
             BatchLost: the instance was stopped or lost before the end.
         """
         batch, limit = checked_batch(commands, timeout)
-        return self.result_of(self.submit(batch, limit), limit, check)
+        return self._result_of(self._submit(batch, limit), limit, check)
 
     def shell(
         self,
@@ -251,7 +248,7 @@ class Instance(NotAsync):
         """
         return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
 
-    def submit(self, batch: tuple[Command, ...], timeout: float | None) -> Future[Results]:
+    def _submit(self, batch: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results.
 
         Args:
@@ -282,7 +279,7 @@ class Instance(NotAsync):
             f"{self.name} is {self.state.value}: commands can be run while it is running"
         ) from self.failure
 
-    def result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:
+    def _result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:
         """Return what a submitted batch answered, waiting for its turn for `timeout` seconds at most."""
         try:
             return self._awaited(future, timeout)
@@ -290,7 +287,7 @@ class Instance(NotAsync):
             if isinstance(error, CommandFailed) and not check:
                 return Results.up_to(error)
             is_lost = isinstance(error, (NotRunning, ActivityLost, BatchLost))
-            self.failure_told = self.failure_told or (is_lost and self.tells_its_loss)
+            self._failure_told = self._failure_told or (is_lost and self._tells_its_loss)
             raise without_frames(error) from error.__cause__
 
     def _awaited(self, future: Future[Results], timeout: float | None) -> Results:
@@ -329,7 +326,7 @@ class Instance(NotAsync):
         """
         limit = checked_seconds(timeout, "timeout")
         idle = checked_seconds(idle_timeout, "idle_timeout")
-        connection = self.place.connect(port, Deadline(limit), Limits(idle))
+        connection = self._network_place.connect(port, Deadline(limit), Limits(idle))
         connection.settimeout(limit)
         return connection
 
@@ -344,10 +341,10 @@ class Instance(NotAsync):
             PortRefused, PortTimeout: it did not, in time.
             NetworkLost, NotRunning, BadNetwork: as those of `connect`.
         """
-        self.place.wait_for_port(port, Deadline(checked_seconds(timeout, "timeout")))
+        self._network_place.wait_for_port(port, Deadline(checked_seconds(timeout, "timeout")))
 
     @property
-    def place(self) -> Place:
+    def _network_place(self) -> Place:
         """Its place in its private network; raises `BadNetwork` if it has none."""
         return require_place(self._place, self.name)
 
@@ -367,16 +364,16 @@ class Instance(NotAsync):
         """
         wanted = _state_named(state)
         limit = checked_seconds(timeout, "timeout")
-        if self.is_on_this_thread and not self._has_been(wanted):
+        if self._is_on_this_thread and not self._has_been(wanted):
             raise NotRunning(f"wait_for() in a method of {self.name} would wait for {self.name} itself")
-        self.record.is_waited_for = self.record.is_waited_for or limit != 0
+        self._record.is_waited_for = self._record.is_waited_for or limit != 0
         with self._context.changed:
             wait_until(self._context.changed, lambda: self._has_been(wanted) or self.state.is_final, limit)
             reached = self.state
             if self._has_been(wanted):
                 return
         if reached.is_final:
-            self.failure_told = True
+            self._failure_told = True
             why = f" ({first_line(self.failure)})" if self.failure is not None else ""
             failures = [self.failure] if self.failure is not None else []
             raise ServiceFailed(f"{self.name} is {reached.value} and won't be {wanted.value}{why}", failures)
@@ -399,7 +396,7 @@ class Instance(NotAsync):
             WaitTimeout: it was not done in time.
         """
         limit = checked_seconds(timeout, "timeout")
-        self.end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
+        self._end(ShutdownTimes.ordinary(self._context.stop_grace), "stop() was called")
         if wait and not on_engine_thread():
             self._wait_for_end(limit, f"{timeout} s of stopping")
 
@@ -423,7 +420,7 @@ class Instance(NotAsync):
         """
         limit = checked_seconds(timeout, "timeout")
         refuse_on_engine_thread("suspend()")
-        self.record.begin_suspending()
+        self._record.begin_suspending()
         self._wait_for_end(limit, f"{timeout} s of suspending")
         if self.suspended is None:
             raise NotRunning(f"{self.name} is {self.state.value} and could not be suspended")
@@ -441,13 +438,13 @@ class Instance(NotAsync):
     ) -> None:
         if isinstance(error, (KeyboardInterrupt, Terminated)):
             # Leaving `with Golem` waits for it, in the short times of an interruption.
-            self.end(ShutdownTimes.interrupted(), "the program was interrupted")
+            self._end(ShutdownTimes.interrupted(), "the program was interrupted")
             return
         self.stop()
 
     # --- what its cluster does ------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Start the first life, and the time that it has to run."""
         self._pool.start()
         limit = self._context.start_timeout
@@ -460,17 +457,17 @@ class Instance(NotAsync):
                 f"{self.name} was {self.state.value} still after its start timeout of "
                 f"{self._context.start_timeout:g} s"
             )
-            self.cut_off(ShutdownTimes.ordinary(self._context.stop_grace), error)
+            self._cut_off(ShutdownTimes.ordinary(self._context.stop_grace), error)
 
-    def end(self, times: ShutdownTimes, reason: str) -> None:
+    def _end(self, times: ShutdownTimes, reason: str) -> None:
         """End the instance in the given times; from any thread, without blocking."""
-        self.record.end(times, reason)
+        self._record.end(times, reason)
 
-    def cut_off(self, times: ShutdownTimes, error: GolemError) -> None:
+    def _cut_off(self, times: ShutdownTimes, error: GolemError) -> None:
         """End the instance for a reason that counts as its failure; from any thread, without blocking."""
-        self.record.cut_off(times, error)
+        self._record.cut_off(times, error)
 
-    def join(self, timeout: float) -> list[str]:
+    def _join(self, timeout: float) -> list[str]:
         """Wait for its threads, `timeout` seconds at most; returns the names of those that go on."""
         if isinstance(self.failure, MethodStuck):
             return [self.name]

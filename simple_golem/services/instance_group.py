@@ -98,17 +98,17 @@ class InstanceGroup:
     @property
     def not_stopped(self) -> tuple[Instance, ...]:
         """All but those that somebody has stopped."""
-        return self._those(lambda one: one.failure is not None or not one.was_stopped)
+        return self._those(lambda one: one.failure is not None or not one._was_stopped)
 
     @property
     def got_through(self) -> tuple[Instance, ...]:
         """Those that are running, or have ended by themselves after they ran."""
-        return self._those(lambda one: one.got_through)
+        return self._those(lambda one: one._got_through)
 
     @property
     def ended_too_early(self) -> tuple[Instance, ...]:
         """Those that have ended, and won't get through any more."""
-        return self._those(lambda one: one.state.is_final and not one.got_through)
+        return self._those(lambda one: one.state.is_final and not one._got_through)
 
     @property
     def running(self) -> tuple[Instance, ...]:
@@ -123,7 +123,7 @@ class InstanceGroup:
     @property
     def not_ending(self) -> tuple[Instance, ...]:
         """Those that have not ended, and are not to end."""
-        return self._those(lambda one: not one.record.is_ending)
+        return self._those(lambda one: not one._record.is_ending)
 
     @property
     def have_ended(self) -> bool:
@@ -142,21 +142,21 @@ class InstanceGroup:
 def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
     """Return an error that names each of the instances that failed, in a line."""
     for one in instances:
-        one.failure_told = True
+        one._failure_told = True
     failed = [(one, one.failure) for one in instances if one.failure is not None]
     lines = "".join(f"\n  {_line_about(one, failure)}" for one, failure in failed)
     if not lines and instances:
-        lines = f" {instances[0].record.stop_scope.reason or 'they were stopped'}"
+        lines = f" {instances[0]._record.stop_scope.reason or 'they were stopped'}"
     error = ServiceFailed(f"{what}:{lines}", [failure for _, failure in failed])
     for one, failure in failed:
-        if failure is one.record.waited_in_vain:
+        if failure is one._record.waited_in_vain:
             error.__cause__ = failure  # nobody has reported it
             break
     return error
 
 
 def _line_about(instance: Instance, failure: BaseException) -> str:
-    if failure is instance.record.waited_in_vain:
+    if failure is instance._record.waited_in_vain:
         return f"{instance.name} has never run"
     where = f" on {instance.provider_name}" if instance.provider_name else ""
     place = place_of(failure)

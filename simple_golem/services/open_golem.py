@@ -176,15 +176,15 @@ class OpenGolem:
             self._refuse_if_closing()
             self._clusters.append(cluster)
         try:
-            cluster.open_market()
+            cluster._open_market()
         except GolemError:
-            cluster.end(ShutdownTimes.aborted(), "the demand could not be published")
+            cluster._end(ShutdownTimes.aborted(), "the demand could not be published")
             with self._lock:
                 self._clusters.remove(cluster)
             raise
         finally:
             # In any case: closing may be waiting already until the instances have ended.
-            cluster.start()
+            cluster._start()
         self._end_before_expiration(cluster)
         return cluster
 
@@ -226,7 +226,7 @@ class OpenGolem:
         with self._lock:
             self._refuse_if_closing()
             self._pools.append(pool)
-        pool.start(partial(self._cluster_of_pool, builder))
+        pool._start(partial(self._cluster_of_pool, builder))
         return pool
 
     def _cluster_of_pool(self, builder: ClusterBuilder, expiration: datetime) -> Cluster:
@@ -251,14 +251,14 @@ class OpenGolem:
 
     def _end_before_expiration(self, cluster: Cluster) -> None:
         left = (cluster.expiration - datetime.now(timezone.utc)).total_seconds()
-        reserve = expiration_reserve(left, self._stop_grace, cluster.has_shutdown)
-        self.session.timer.call_in(left - reserve, partial(cluster.expire, reserve))
+        reserve = expiration_reserve(left, self._stop_grace, cluster._has_shutdown)
+        self.session.timer.call_in(left - reserve, partial(cluster._expire, reserve))
 
     def _stop_out_of_budget(self) -> None:
         """Stop all clusters in good order; the engine calls this, and it does not block."""
         error = OutOfBudget(f"the budget is used up: {self.session.money.watch.describe()}")
         for cluster in self.clusters:
-            cluster.cut_off(ShutdownTimes.out_of_budget(self._stop_grace), error)
+            cluster._cut_off(ShutdownTimes.out_of_budget(self._stop_grace), error)
 
     def close(self, times: ShutdownTimes) -> None:
         """Stop and release everything in the given times; blocks until that is done.
@@ -268,7 +268,7 @@ class OpenGolem:
         with self._lock:
             self._is_closing = True
         for pool in self._pools:
-            pool.abandon(NotRunning("this Golem is closed before the item was answered"))
+            pool._abandon(NotRunning("this Golem is closed before the item was answered"))
         self._closing.close(times)
 
     def shorten_by_signal(self) -> None:
@@ -277,7 +277,7 @@ class OpenGolem:
 
     def _session_is_closed(self) -> None:
         for pool in self._pools:
-            if not pool.join(_JOIN_SECONDS):
+            if not pool._join(_JOIN_SECONDS):
                 logger.warning("the thread of %r has not ended; it was left behind", pool)
         if self._progress_bar is not None:
             self._progress_bar.close()
@@ -285,8 +285,8 @@ class OpenGolem:
 
     def failed_unnoticed(self) -> ServiceFailed | None:
         """Return an error that names all instances that failed, unless each was named by an error before."""
-        instances = [one for cluster in self.clusters if not cluster.is_occupied for one in cluster]
+        instances = [one for cluster in self.clusters if not cluster._is_occupied for one in cluster]
         broken = [one for one in instances if one.failure is not None]
-        if all(one.failure_told for one in broken):
+        if all(one._failure_told for one in broken):
             return None
         return service_failed(broken, f"{len(broken)} of {len(instances)} instances failed")

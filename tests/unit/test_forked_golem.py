@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 ROOT = Path(simple_golem.__file__).resolve().parents[1]
 # They say what the object is, and need no lock.
-READABLE = {"name", "made_in"}
+READABLE = {"name"}
 
 
 def public(kind: type) -> list[str]:

@@ -42,7 +42,7 @@ class ServiceLink:
         runner: BatchRunner,
         place: Place | None = None,
     ) -> None:
-        self.made_in = current_process()
+        self._made_in = current_process()
         self._instance = instance
         self._class_name = class_name
         self._life = life

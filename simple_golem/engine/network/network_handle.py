@@ -16,7 +16,7 @@ class Network:
     """
 
     def __init__(self, network: PrivateNetwork) -> None:
-        self.made_in = current_process()
+        self._made_in = current_process()
         self._network = network
 
     @property

@@ -143,7 +143,7 @@ class ItemQueue:
 
     def machine_serves(self, instance: Instance) -> Machine:
         """Note that a machine is running; returns it."""
-        record = instance.record
+        record = instance._record
         with self.lock:
             machine = self._machine_locked(record)
             machine.instance, machine.provider_id = instance, instance.provider_id or ""

@@ -104,7 +104,7 @@ class PoolOccupation:
         if not self._queue.give_up(attempt, error):
             return
         if machine.instance is not None:
-            machine.instance.end(ShutdownTimes.ordinary(self._stop_grace), str(error))
+            machine.instance._end(ShutdownTimes.ordinary(self._stop_grace), str(error))
         if not attempt.item.is_answered:
             self._told_retry(attempt, error)
 

@@ -48,8 +48,6 @@ class Pool(NotAsync, Executor):
     Attributes:
         default_retry: the errors after which an item is begun once more, if `retry` is not given.
         name: in logs and in the names of its machines.
-        made_in: the process that may use it; everything raises `ForkedGolem` in its children.
-        occupation: what its machines do.
     """
 
     default_retry = DEFAULT_RETRY
@@ -66,18 +64,18 @@ class Pool(NotAsync, Executor):
         stop_grace: float,
     ) -> None:
         self.name = name
-        self.made_in = session.made_in
+        self._made_in = session.made_in
         self._max_machines = max_machines
         self._session = session
         self._stop_grace = stop_grace
         self._item_timeout = item_timeout
         self._queue = ItemQueue(max_machines, rules, idle_seconds, self._tell)
-        self.occupation = PoolOccupation(
+        self._occupation = PoolOccupation(
             name, self._queue, item_timeout, stop_grace, session.timer, session.workers, session.emit
         )
         self._renter: Renter | None = None
 
-    def start(self, make_cluster: MakeCluster) -> None:
+    def _start(self, make_cluster: MakeCluster) -> None:
         """Start the thread that rents machines; part of `Golem.pool`."""
         self._renter = Renter(
             self.name,
@@ -90,7 +88,7 @@ class Pool(NotAsync, Executor):
         )
         self._renter.start()
 
-    def is_avoided(self, provider_id: str) -> bool:
+    def _is_avoided(self, provider_id: str) -> bool:
         """Whether no item that waits may go to a provider; does not block."""
         return self._renter is not None and provider_id in self._renter.avoided
 
@@ -207,7 +205,7 @@ class Pool(NotAsync, Executor):
     def cost(self) -> Cost:
         """What all its machines cost so far."""
         clusters = () if self._renter is None else self._renter.clusters
-        return self._session.cost([one for cluster in clusters for one in cluster.agreement_ids])
+        return self._session.cost([one for cluster in clusters for one in cluster._agreement_ids])
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {self.stats}>"
@@ -229,13 +227,13 @@ class Pool(NotAsync, Executor):
             self._queue.wait_until_answered()
             self._wait_for_machines()
 
-    def abandon(self, error: GolemError) -> None:
+    def _abandon(self, error: GolemError) -> None:
         """Cancel what was not begun; what is begun fails, unless it ends well; does not block."""
         self._queue.close()
         self._queue.cancel_waiting()
         self._queue.break_by(error)
 
-    def join(self, timeout: float | None = None) -> bool:
+    def _join(self, timeout: float | None = None) -> bool:
         """Block until its thread has ended, for `timeout` seconds at most; returns whether it has."""
         return self._renter is None or self._renter.join(timeout)
 
@@ -248,7 +246,7 @@ class Pool(NotAsync, Executor):
         if error is None:
             self.shutdown()
             return
-        self.abandon(NotRunning(f"the pool was left because of an error: {error!r}"))
+        self._abandon(NotRunning(f"the pool was left because of an error: {error!r}"))
         if self._renter is None:
             return
         if isinstance(error, (KeyboardInterrupt, Terminated)):
@@ -260,7 +258,7 @@ class Pool(NotAsync, Executor):
             self._wait_for_machines()
 
     def _wait_for_machines(self) -> None:
-        self.join()
+        self._join()
         for cluster in () if self._renter is None else self._renter.clusters:
             cluster.wait()
 

@@ -76,4 +76,4 @@ def pool_and_builder(
         stop_grace=stop_grace,
     )
     # The object that was made of the class was a test of its constructor: each machine gets a new one.
-    return pool, replace(builder, members=(), occupation=pool.occupation, is_avoided=pool.is_avoided)
+    return pool, replace(builder, members=(), occupation=pool._occupation, is_avoided=pool._is_avoided)

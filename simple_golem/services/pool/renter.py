@@ -135,7 +135,7 @@ class Renter:
     def end(self, times: ShutdownTimes, reason: str) -> None:
         """End all machines in the given times; does not block."""
         for cluster in self.clusters:
-            cluster.end(times, reason)
+            cluster._end(times, reason)
 
     # --- on its thread ----------------------------------------------------------------------------------
 
@@ -275,13 +275,13 @@ class Renter:
         times = ShutdownTimes.ordinary(self._stop_grace)
         for cluster in self.clusters:
             for instance in cluster:
-                if instance.record is machine.record:
-                    instance.end(times, "no item waits for it any more")
+                if instance._record is machine.record:
+                    instance._end(times, "no item waits for it any more")
 
     def _rent(self, number: int) -> None:
         generation = self._current_generation()
         for instance in generation.cluster.spawn(number):
-            self._queue.machine_comes(instance.record, generation.last_start)
+            self._queue.machine_comes(instance._record, generation.last_start)
 
     def _could_not_rent(self, error: GolemError) -> None:
         if self._queue.broken_by is not None:

@@ -21,7 +21,7 @@ class LocalProxy:
     _listener: Listener
 
     def __init__(self, target: Instance | Cluster, port: int) -> None:
-        self.made_in = current_process()
+        self._made_in = current_process()
         self._targets = Targets(target, port)
 
     def _begin(self) -> None:

@@ -33,7 +33,7 @@ class Targets:
         instances = self._instances()
         if not instances:
             raise BadNetwork(f"{target!r} has no instances that a proxy could lead to")
-        self.connections: Connections = instances[0].place.connections
+        self.connections: Connections = instances[0]._network_place.connections
         self._lock = threading.Lock()
         self._turn = 0
 
@@ -42,7 +42,7 @@ class Targets:
 
     def in_turn(self) -> list[Place]:
         """Return the places of all running instances, beginning with the one whose turn it is."""
-        running = [one.place for one in self._instances() if one.state is ServiceState.running]
+        running = [one._network_place for one in self._instances() if one.state is ServiceState.running]
         if not running:
             return []
         with self._lock:

@@ -197,13 +197,13 @@ class Helper(Worker):
 def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, caplog, monkeypatch):
     Worker.ended.clear()
     told_to_end = []
-    cut_off = Instance.cut_off
+    cut_off = Instance._cut_off
 
     def noted(instance, *reason):
         told_to_end.append(instance.name)
         cut_off(instance, *reason)
 
-    monkeypatch.setattr(Instance, "cut_off", noted)
+    monkeypatch.setattr(Instance, "_cut_off", noted)
     # Two agreements cost 0.02 GLM a second; 15 seconds of that are kept to end them.
     with Golem(budget="0.46", raise_failures=False, terms=Terms(debit_note_interval=2)) as golem:
         events = watched(golem)

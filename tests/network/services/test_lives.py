@@ -186,7 +186,7 @@ def test_a_provider_whose_agent_dies_alone_goes_on(network_of):
     golem = Golem(1, **QUICK_HEALTH).open()
     _, instance, _ = run(golem, Waiting)
     instance.wait_for("running", timeout=30)
-    future = instance.submit((Run.shell("sleep 2; echo done"),), None)
+    future = instance._submit((Run.shell("sleep 2; echo done"),), None)
     network.provider(instance.provider_name).kill_agent()
     assert future.result(30).stdout == "done\n"
     assert instance.execute(Run("/bin/echo", "more")).stdout == "more\n"

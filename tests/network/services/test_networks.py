@@ -120,7 +120,7 @@ def test_data_arrives_whole_in_both_directions_and_bad_ports_are_errors(golem):
     with pytest.raises(PortRefused):
         instance.connect(PORT + 1, timeout=0.5)
     # An address of the network at which nobody is.
-    instance.place.ip = "192.168.0.99"
+    instance._network_place.ip = "192.168.0.99"
     with pytest.raises(PortTimeout):
         instance.connect(PORT, timeout=1)
 

@@ -30,7 +30,7 @@ class Held:
     """What a user holds in the tests."""
 
     def __init__(self) -> None:
-        self.made_in = forks.current_process()
+        self._made_in = forks.current_process()
         self.left_with: list[object] = []
         self._colour = "red"
 
