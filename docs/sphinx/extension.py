@@ -40,29 +40,7 @@ ELSEWHERE = {
     "timedelta": "datetime.timedelta",
 }
 # Type hints without a page of their own: the text next to them says what they are.
-PLAIN = {
-    "AnyService",
-    "Appointment",
-    "Desk",
-    "Entry",
-    "ImageLocation",
-    "ImageRequest",
-    "Listener",
-    "Place",
-    "Process",
-    "RepoOptions",
-    "Scope",
-    "ScopeEnded",
-    "Score",
-    "ShellOptions",
-    "ShutdownTimes",
-    "Stream",
-    "T",
-    "Transfer",
-    "_FailedCommand",
-    "_ResultSoFar",
-    "vm",
-}
+PLAIN = {"Listener", "RepoOptions", "Score", "ShellOptions", "Stream", "T", "vm"}
 # The library makes the objects of these classes: their constructors are not for users.
 MADE_BY_THE_LIBRARY = {
     "Cluster",
@@ -132,7 +110,8 @@ def resolve(
     if name in ELSEWHERE:
         node["reftarget"], node["reftype"] = ELSEWHERE[name], "obj"
         return intersphinx.missing_reference(app, env, node, content)
-    if name in PLAIN or "[" in node["reftarget"]:
+    is_inner = node["reftarget"].startswith("simple_golem.") and name not in PUBLIC
+    if name in PLAIN or is_inner or "[" in node["reftarget"]:
         return content
     found = nodes.inline()
     for position, target in enumerate(node["reftarget"].split(",")):
