@@ -16,12 +16,13 @@ from typing import Any
 from .._version import __version__
 from ..errors import GolemError, LocalNetworkError
 from ..local.control.habits import ProviderHabits
+from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..local.images.image_store import ImageStore
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
 from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
 from .habit_options import POSSIBLE_HABITS, spelled_habits
-from .rule_report import add_logs_command, summary
+from .rule_report import NoOfferLines, add_logs_command, summary
 
 _ERROR_STATUS = 2
 # How long a network with a chain waits for payments after the script; the daemon pays them one by one.
@@ -129,8 +130,17 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--subnet",
-        default=DEFAULT_SUBNET,
-        help=f"the subnet of the offers; providers answer other subnets too (default: {DEFAULT_SUBNET})",
+        action="append",
+        default=[],
+        help=f"the subnet of the offers; may be repeated (default: {DEFAULT_SUBNET})",
+    )
+    parser.add_argument(
+        "--payment-network",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="another network on which the providers are paid, besides "
+        f"{' and '.join(DEFAULT_PAYMENT_NETWORKS)}; may be repeated",
     )
     parser.add_argument(
         "--image",
@@ -175,17 +185,25 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
 def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     ImageStore.with_options(options.image)
     images = dict(option.split("=", 1) for option in options.image)
+    subnets = options.subnet or [DEFAULT_SUBNET]
     network = LocalGolem(
-        _providers(options), options.subnet, images, chain=options.chain, funds=options.funds
+        _providers(options),
+        subnets,
+        images,
+        chain=options.chain,
+        funds=options.funds,
+        payment_networks=options.payment_network,
     )
     count = f"{options.providers} provider{'' if options.providers == 1 else 's'}"
     _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()
     with network:
-        _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {options.subnet!r}")
+        named = " and ".join(map(repr, subnets))
+        _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {named}")
         if options.chain:
             _say(f"the requestor has {options.funds or DEFAULT_FUNDS} tGLM on the chain {network.chain.url}")
-        yield network
+        with NoOfferLines(network, _say):
+            yield network
 
 
 def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:

@@ -4,10 +4,45 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from ..background.cancellation import Scope
+from ..background.threads import EngineThread
+from ..local.control import rules
 from ..local.control.strikes import Strike, StrikeLog
+from ..local.local_golem import LocalGolem
 from ..local.machine.folders import strikes_folder
+
+_POLL_SECONDS = 0.5
+_NO_OFFER = (rules.SUBNET.name, rules.PAYMENT_NETWORK.name)
+
+
+class NoOfferLines:
+    """Says at once when a demand gets no offer, since it asks for a subnet or network that is not offered.
+
+    Without it the user would only see that nothing comes. A thread does it, until the `with` block ends.
+    """
+
+    def __init__(self, network: LocalGolem, say: Callable[[str], object]) -> None:
+        self._network = network
+        self._say = say
+        self._scope = Scope()
+        self._thread = EngineThread("no-offer-lines", self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._scope.cancel("the network ends")
+        self._thread.join()
+
+    def _run(self) -> None:
+        said: set[str] = set()
+        while not self._scope.wait(_POLL_SECONDS):
+            for strike in self._network.strikes:
+                if strike.rule in _NO_OFFER and strike.text not in said:
+                    said.add(strike.text)
+                    self._say(strike.text)
 
 
 def add_logs_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,7 @@ from ..background.threads import WorkerPool
 from ..background.timer import Timer
 from ..errors import AllocationRefused, GolemError, NoDaemon, Overcharged, YagnaError
 from ..model.cost import Cost
+from ..model.local_offers import why_no_offers
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..yagna.client import Yagna
@@ -191,6 +192,8 @@ class Session:
         self._health.start()
         self.timer.call_in(_PROLONG_SECONDS, self._prolong_allocation)
         self._cleanup.start(owner)
+        for reason in why_no_offers(self.settings):
+            logger.warning("no provider of the local network can answer: %s", reason)
 
     def _identity(self) -> Identity:
         """Ask the daemon whose app key it is, which shows also whether it is one."""

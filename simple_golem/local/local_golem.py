@@ -21,11 +21,19 @@ from .. import errors
 from ..background.cancellation import Deadline, Scope
 from ..background.forks import leave_to_parent
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
-from ..model.settings import parse_amount
+from ..model.local_offers import NETWORKS_VARIABLE, SUBNETS_VARIABLE
+from ..model.settings import REAL_NETWORKS, TEST_NETWORKS, parse_amount
 from ..yagna.client import Yagna
 from .control.chain_control import ChainControl
 from .control.habits import ProviderHabits, habits_of
-from .control.messages import DaemonAddress, LocalProvider, Plan, Report, send
+from .control.messages import (
+    DEFAULT_PAYMENT_NETWORKS,
+    DaemonAddress,
+    LocalProvider,
+    Plan,
+    Report,
+    send,
+)
 from .control.provider_control import ProviderControl
 from .control.strikes import Strike, StrikeLog
 from .daemon.daemon import find_yagna
@@ -39,7 +47,6 @@ MOST_PROVIDERS = len(PROVIDERS)
 
 DEFAULT_FUNDS = Decimal(1000)
 
-_NETWORK = "hoodi"
 _CHAIN_PACKAGES = {"rlp": "rlp", "eth_keys": "eth-keys", "eth_hash": "eth-hash", "Crypto": "pycryptodome"}
 _STOP_SECONDS = 10.0
 _INVOICE_POLL_SECONDS = 0.1
@@ -67,34 +74,34 @@ class LocalGolem:
     def __init__(
         self,
         providers: int | Sequence[ProviderHabits] = DEFAULT_PROVIDERS,
-        subnet: str = DEFAULT_SUBNET,
+        subnet: str | Sequence[str] = DEFAULT_SUBNET,
         images: Mapping[str, str | os.PathLike[str]] | None = None,
         daemon_settings: Mapping[str, str] | None = None,
         chain: bool = False,
         funds: Decimal | int | str | None = None,
+        payment_networks: Sequence[str] = (),
     ) -> None:
         """Describe a network; starts nothing.
 
         Args:
             providers: the number of providers, 1 to 200, or a list with the habits of each provider.
-            subnet: the subnet of the providers' offers. They answer demands in other subnets as well.
+            subnet: the subnet of the providers' offers, or several.
             images: additional images: the folder of each, by its tag or hash.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
             chain: True: the network has a chain, on which invoices are paid. False: a budget of any size is
                 accepted, and an accepted invoice is never settled.
             funds: the requestor's GLM on the chain; 1000 by default.
+            payment_networks: additional networks on which the providers are paid; hoodi and holesky are there
+                always. Scripts use the first additional one, else hoodi.
 
         Raises:
             LocalNetworkError: the number of providers or their habits are not valid.
             BadImage: an image's folder does not exist.
-            BadSetting: the subnet or the funds are not valid.
+            BadSetting: a subnet, a payment network or the funds are not valid.
         """
-        if not _SUBNET.fullmatch(subnet):
-            raise BadSetting(
-                f"a subnet is made of letters, digits, dots, dashes and underscores, not {subnet!r}"
-            )
         self._habits = habits_of(providers, MOST_PROVIDERS)
-        self._subnet = subnet
+        self._subnets = _checked_subnets(subnet)
+        self._payment_networks = _checked_networks(payment_networks)
         self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]
         ImageStore.with_options(self._images)
         self._daemon_settings = dict(daemon_settings or {})
@@ -133,7 +140,13 @@ class LocalGolem:
         leave_to_parent(self, LocalGolem._forget_in_child)
         try:
             plan = Plan(
-                os.getpid(), self._habits, self._subnet, self._images, self._daemon_settings, self._funds
+                os.getpid(),
+                self._habits,
+                self._subnets,
+                self._payment_networks,
+                self._images,
+                self._daemon_settings,
+                self._funds,
             )
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
             self._strikes = StrikeLog(Path(self._report.strikes))
@@ -212,8 +225,10 @@ class LocalGolem:
         return {
             "YAGNA_APPKEY": report.near.app_key,
             "YAGNA_API_URL": report.near.api_url,
-            "YAGNA_SUBNET": self._subnet,
-            "YAGNA_PAYMENT_NETWORK": _NETWORK,
+            "YAGNA_SUBNET": self._subnets[0],
+            "YAGNA_PAYMENT_NETWORK": self._payment_networks[0],
+            SUBNETS_VARIABLE: ",".join(self._subnets),
+            NETWORKS_VARIABLE: ",".join(self._payment_networks),
             "GOLEM_REGISTRY_URL": report.registry_url,
             # Agreements of this network end with it: a later cleanup must not look for them.
             "SIMPLE_GOLEM_STATE": report.journals,
@@ -339,6 +354,25 @@ class LocalGolem:
             kind = getattr(errors, answer["error"], LocalNetworkError)
             raise kind(answer["message"])
         return answer
+
+
+def _checked_subnets(subnet: str | Sequence[str]) -> list[str]:
+    subnets = [subnet] if isinstance(subnet, str) else list(subnet)
+    for name in subnets or [""]:
+        if not _SUBNET.fullmatch(name):
+            raise BadSetting(
+                f"a subnet is made of letters, digits, dots, dashes and underscores, not {name!r}"
+            )
+    return list(dict.fromkeys(subnets))
+
+
+def _checked_networks(additional: Sequence[str]) -> list[str]:
+    """All payment networks, the additional ones first: a script uses the first one."""
+    known = TEST_NETWORKS + REAL_NETWORKS
+    for name in additional:
+        if name not in known:
+            raise BadSetting(f"there is no payment network {name!r}; there are {', '.join(known)}")
+    return list(dict.fromkeys([*additional, *DEFAULT_PAYMENT_NETWORKS]))
 
 
 def _funds(chain: bool, funds: object) -> str | None:

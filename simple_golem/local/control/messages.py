@@ -9,6 +9,9 @@ from typing import IO, Any
 
 from .habits import ProviderHabits
 
+# On the test networks a provider is paid on these; the first is ours, the second that of yapapi.
+DEFAULT_PAYMENT_NETWORKS = ("hoodi", "holesky")
+
 # Sends an order to the supervisor and blocks for its answer.
 Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -20,7 +23,8 @@ class Plan:
     Attributes:
         starter: the id of the process that owns the network. The network ends when this process ends.
         habits: one entry for each provider.
-        subnet: the subnet of the providers' first offers.
+        subnets: those in which the providers offer.
+        payment_networks: those on which the providers are paid.
         images: the additional images, each as `TAG_OR_HASH=FOLDER`.
         daemon_settings: additional environment variables of the requestor's daemon.
         funds: the requestor's GLM on the chain; None: the network has no chain.
@@ -28,7 +32,8 @@ class Plan:
 
     starter: int
     habits: Sequence[ProviderHabits]
-    subnet: str
+    subnets: Sequence[str]
+    payment_networks: Sequence[str]
     images: Sequence[str]
     daemon_settings: Mapping[str, str] = field(default_factory=dict)
     funds: str | None = None
@@ -37,7 +42,8 @@ class Plan:
         return {
             "starter": self.starter,
             "habits": [habits.to_wire() for habits in self.habits],
-            "subnet": self.subnet,
+            "subnets": list(self.subnets),
+            "payment_networks": list(self.payment_networks),
             "images": list(self.images),
             "daemon_settings": dict(self.daemon_settings),
             "funds": self.funds,
@@ -49,7 +55,8 @@ class Plan:
         return cls(
             wire["starter"],
             habits,
-            wire["subnet"],
+            wire["subnets"],
+            wire["payment_networks"],
             wire["images"],
             wire["daemon_settings"],
             wire["funds"],

@@ -60,6 +60,8 @@ class StrikeLog:
         self.path = path
         self._lock = threading.Lock()
         self._count = 0
+        # What was read last, and of how many bytes: a file that has not grown is not read again.
+        self._read: tuple[int, tuple[Strike, ...]] = (0, ())
 
     @classmethod
     def begin(cls, folder: Path, network: str) -> StrikeLog:
@@ -98,11 +100,16 @@ class StrikeLog:
     def read(self) -> tuple[Strike, ...]:
         """Return all strikes so far, the oldest first; none if the file is gone."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            size, strikes = self._read
+            if self.path.stat().st_size == size:
+                return strikes
+            text = self.path.read_bytes()
         except FileNotFoundError:
             return ()
         # The last line is incomplete while it is being written.
-        return tuple(Strike.from_wire(json.loads(line)) for line in text.split("\n")[:-1])
+        strikes = tuple(Strike.from_wire(json.loads(line)) for line in text.split(b"\n")[:-1])
+        self._read = (len(text), strikes)
+        return strikes
 
 
 def _logs(folder: Path) -> list[Path]:

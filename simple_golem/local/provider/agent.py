@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...background.cancellation import Deadline, Scope
 from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
 from ..control.habits import ProviderHabits
+from ..control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..control.rules import OnStrike
 from .agreement import AgreementLife
 from .negotiator import Negotiator
@@ -38,6 +39,7 @@ class ProviderAgent:
         scope: Scope,
         on_strike: OnStrike,
         cut_off: Callable[[], None] = lambda: None,
+        payment_networks: Sequence[str] = DEFAULT_PAYMENT_NETWORKS,
         has_vpn: bool = True,
     ) -> None:
         """Make an agent without offers.
@@ -52,6 +54,7 @@ class ProviderAgent:
             scope: the scope of the network.
             on_strike: called when a rule refuses or ends something.
             cut_off: called when the provider dies; drops the connection of its exe-units.
+            payment_networks: those on which it is paid.
             has_vpn: whether its activities can join private networks.
         """
         self.name = name
@@ -65,6 +68,7 @@ class ProviderAgent:
         self._alive = Scope(scope)
         self._on_strike = on_strike
         self._cut_off = cut_off
+        self._payment_networks = payment_networks
         self._has_vpn = has_vpn
         self._lock = threading.Lock()
         # `die` and `revive` must not run at the same time.
@@ -92,20 +96,20 @@ class ProviderAgent:
             self.name,
             subnet,
             self._yagna.provider,
-            offer_properties(self.name, self.node_id, subnet, self._habits, has_vpn=self._has_vpn),
+            offer_properties(
+                self.name,
+                self.node_id,
+                subnet,
+                self._habits,
+                payment_networks=self._payment_networks,
+                has_vpn=self._has_vpn,
+            ),
             self._habits,
             scope=self._alive,
             refusal_now=self._refusal_now,
             accept=self._accept,
             on_strike=self._on_strike,
         )
-
-    def withdraw_from(self, subnet: str) -> None:
-        """Withdraw the offer in a subnet; its agreements go on; does not block."""
-        with self._lock:
-            negotiator = self._negotiators.pop(subnet, None)
-        if negotiator is not None:
-            negotiator.close()
 
     def join(self, timeout: float) -> bool:
         """Wait for all its threads after the scope of the network was cancelled.

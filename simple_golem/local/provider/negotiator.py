@@ -76,11 +76,6 @@ class Negotiator:
         if self._has_refused:
             self._round.cancel("the offer is renewed")
 
-    def close(self) -> None:
-        """Withdraw the offer; does not block: the thread withdraws it and ends."""
-        self._scope.cancel("the offer is withdrawn")
-        self._scope.close()
-
     def join(self, timeout: float) -> bool:
         return self._thread.join(timeout)
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ...model.settings import REAL_NETWORKS
 from ..control.habits import ProviderHabits
+from ..control.messages import DEFAULT_PAYMENT_NETWORKS
 from .package import Package
 
 SUBNET = "golem.node.debug.subnet"
 EXPIRATION = "golem.srv.comp.expiration"
 MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 CAPABILITIES = "golem.runtime.capabilities"
-PLATFORMS = (
-    *(f"erc20-{net}-tglm" for net in ("hoodi", "holesky", "sepolia", "goerli", "amoy", "mumbai")),
-    *(f"erc20-{net}-glm" for net in ("mainnet", "polygon")),
-)
 
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
 DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
@@ -34,15 +32,22 @@ _INVOICE_DUE = timedelta(days=1)
 
 
 def offer_properties(
-    name: str, node_id: str, subnet: str, habits: ProviderHabits, *, has_vpn: bool = True
+    name: str,
+    node_id: str,
+    subnet: str,
+    habits: ProviderHabits,
+    *,
+    payment_networks: Sequence[str] = DEFAULT_PAYMENT_NETWORKS,
+    has_vpn: bool = True,
 ) -> dict[str, Any]:
-    """Return the properties of an offer: a small Linux machine that accepts every payment platform.
+    """Return the properties of an offer: a small Linux machine.
 
     Args:
         name: the provider's name.
         node_id: its node id.
         subnet: of the offer.
         habits: how it behaves.
+        payment_networks: those on which it is paid.
         has_vpn: whether its activities can join private networks.
     """
     return {
@@ -65,8 +70,12 @@ def offer_properties(
         ACCEPT_TIMEOUT: 240,
         DEBIT_NOTE_INTERVAL: 120,
         PAYMENT_TIMEOUT: 120,
-        **{f"golem.com.payment.platform.{platform_}.address": node_id for platform_ in PLATFORMS},
+        **{f"golem.com.payment.platform.{_platform(net)}.address": node_id for net in payment_networks},
     }
+
+
+def _platform(network: str) -> str:
+    return f"erc20-{network}-{'glm' if network in REAL_NETWORKS else 'tglm'}"
 
 
 def _runtime(habits: ProviderHabits, capabilities: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""All providers of a local network, and what they share: the usage reports, the image registry, subnets."""
+"""All providers of a local network, and what they share: the usage reports, and the image registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..provider.agent import ProviderAgent
 from ..provider.exe_unit_factory import ExeUnits
 from ..provider.usage import UsageReporter
 from ..sandbox.sandbox_maker import SandboxMaker
-from .subnets import SubnetWatch
+from .demand_watch import DemandWatch
 
 
 class Providers:
@@ -29,7 +29,8 @@ class Providers:
         daemons: DaemonPair,
         app_keys: Mapping[str, str],
         habits: Sequence[ProviderHabits],
-        subnet: str,
+        subnets: Sequence[str],
+        payment_networks: Sequence[str],
         images: ImageStore,
         sandboxes: SandboxMaker,
         vpn: VpnSupport,
@@ -41,7 +42,8 @@ class Providers:
             daemons: the running daemons of the network.
             app_keys: the app keys of the providers' identities on the far daemon, by provider name.
             habits: the habits of each provider.
-            subnet: the subnet of the first offers.
+            subnets: those in which they offer.
+            payment_networks: those on which they are paid.
             images: the images that activities can be deployed with.
             sandboxes: makes the private roots of the activities.
             vpn: what this machine can do for private networks.
@@ -50,6 +52,7 @@ class Providers:
         self._sandboxes = sandboxes
         self._vpn = vpn
         self._strikes = strikes
+        self._payment_networks = payment_networks
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
         self.registry = Registry(images)
@@ -58,12 +61,15 @@ class Providers:
             self._make_agent(identity, own_habits, daemons, app_keys[identity.name], images)
             for identity, own_habits in zip(PROVIDERS, habits, strict=False)
         ]
-        self._subnets = SubnetWatch(
+        for agent in self.agents:
+            for subnet in subnets:
+                agent.offer_in(subnet)
+        self._demands = DemandWatch(
             daemons.near.client,
-            subnet,
+            subnets,
+            payment_networks,
             scope=self._scope,
-            open_subnet=self._open_subnet,
-            close_subnet=self._close_subnet,
+            on_strike=strikes.of("all providers"),
         )
 
     def _make_agent(
@@ -96,6 +102,7 @@ class Providers:
             scope=self._scope,
             on_strike=on_strike,
             cut_off=exe_units.cut,
+            payment_networks=self._payment_networks,
             has_vpn=not self._vpn.refusal,
         )
 
@@ -118,17 +125,9 @@ class Providers:
         left = Deadline(timeout)
         self._scope.cancel("the network ends")
         ended = [agent.join(left.remaining()) for agent in self.agents]
-        ended.append(self._subnets.join(left.remaining()))
+        ended.append(self._demands.join(left.remaining()))
         ended.append(self._reporter.join(left.remaining()))
         for exe_units in self._exe_units:
             exe_units.close()
         self.registry.close()
         return all(ended)
-
-    def _open_subnet(self, subnet: str) -> None:
-        for agent in self.agents:
-            agent.offer_in(subnet)
-
-    def _close_subnet(self, subnet: str) -> None:
-        for agent in self.agents:
-            agent.withdraw_from(subnet)

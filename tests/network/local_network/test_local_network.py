@@ -25,9 +25,10 @@ def test_every_provider_offers_in_the_own_subnet(network: LocalGolem, requestor:
     assert {offer.issuer_id for offer in offers} == {provider.node_id for provider in network.providers}
 
 
-def test_every_provider_offers_in_a_subnet_that_somebody_asks_for(requestor: Requestor) -> None:
-    offers = requestor.offers(requestor.publish_demand("public"), 4)
-    assert {offer.properties["golem.node.debug.subnet"] for offer in offers} == {"public"}
+def test_a_provider_is_paid_on_two_test_networks(requestor: Requestor) -> None:
+    [offer] = requestor.offers(requestor.publish_demand(), 1)
+    platforms = [name for name in offer.properties if name.startswith("golem.com.payment.platform.")]
+    assert sorted(name.split(".")[4] for name in platforms) == ["erc20-holesky-tglm", "erc20-hoodi-tglm"]
 
 
 def test_a_service_goes_from_demand_to_invoice(requestor: Requestor) -> None:
@@ -143,9 +144,9 @@ def test_a_busy_provider_turns_others_away_and_comes_back_when_it_is_free(reques
     assert requestor.propose(again)[1] is Approval.APPROVED
 
 
-def test_a_provider_has_one_agreement_over_all_subnets(requestor: Requestor) -> None:
+def test_a_provider_has_one_agreement_over_all_demands(requestor: Requestor) -> None:
     local = requestor.draft(requestor.publish_demand())
-    elsewhere = requestor.draft(requestor.publish_demand("devnet-beta"), local.issuer_id)
+    elsewhere = requestor.draft(requestor.publish_demand(), local.issuer_id)
     assert requestor.propose(local)[1] is Approval.APPROVED
     assert requestor.propose(elsewhere)[1] is Approval.REFUSED
 

@@ -74,6 +74,38 @@ def test_a_script_gets_its_arguments_and_the_network_and_its_status_is_the_tools
     assert done.stderr.splitlines()[-1] == "simple-golem: no rule of real providers has struck"
 
 
+NO_OFFER = """
+import os
+from simple_golem.yagna.client import Yagna
+
+market = Yagna(os.environ["YAGNA_API_URL"], os.environ["YAGNA_APPKEY"]).market
+wanted = "(&(golem.node.debug.subnet=public)(golem.com.payment.platform.erc20-polygon-glm.address=*))"
+properties = {"golem.node.debug.subnet": "public", "golem.srv.comp.expiration": 4e12}
+demand = market.publish_demand(properties, wanted)
+assert market.demand_events(demand, timeout=2) == []
+"""
+
+
+def test_a_demand_that_gets_no_offer_is_told_with_the_option_that_helps() -> None:
+    done = run("--providers", "1", "-c", NO_OFFER)
+    assert done.returncode == 0, done.stderr
+    _, _, *told, counted = done.stderr.splitlines()
+    assert told == [
+        "simple-golem: the demand is in the subnet 'public'; the local providers offer in 'local'. "
+        "To add it: simple-golem local run --subnet public",
+        "simple-golem: the demand is paid on 'polygon'; "
+        "the local providers are paid on 'hoodi' and 'holesky'. "
+        "To add it: simple-golem local run --payment-network polygon",
+    ]
+    assert counted == (
+        "simple-golem: 2 rules of real providers struck: subnet 1 time, payment-network 1 time; "
+        "see simple-golem local logs"
+    )
+    helped = NO_OFFER.replace("== []", "!= []")
+    done = run("--subnet", "public", "--payment-network", "polygon", "-c", helped)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_script_that_is_killed_has_the_status_a_shell_gives_it() -> None:
     done = run("--providers", "1", "-c", "import os; os.kill(os.getpid(), 9)")
     assert done.returncode == 128 + 9

@@ -344,9 +344,13 @@ def test_a_wait_for_providers_says_why_and_can_be_given_up(network, caplog):
     assert left_on(network) == []
 
 
-def test_any_subnet_finds_providers_on_the_local_network():
-    with Golem(1, subnet_tag="somewhere-else") as golem:
-        golem.run_service(Echo).wait_until_running(timeout=30)
+def test_a_golem_in_a_subnet_that_is_not_offered_says_so(caplog):
+    with Golem(1, subnet_tag="somewhere-else", payment_network="polygon", raise_failures=False) as golem:
+        cluster = golem.run_service(Echo)
+        assert not cluster.wait(2)
+        cluster.stop()
+    assert "the demand is in the subnet 'somewhere-else'; the local providers offer in 'local'" in caplog.text
+    assert "simple-golem local run --payment-network polygon" in caplog.text
 
 
 def test_more_instances_than_providers_wait_for_a_free_one(network):

@@ -24,7 +24,7 @@ def test_options_end_where_the_script_begins(
     monkeypatch.chdir(tmp_path)
     Path("script.py").touch()
     options = cli._parser().parse_args(["local", "run", "--providers", "2", "--subnet", "mine", *typed])
-    assert (options.providers, options.subnet) == (2, "mine")
+    assert (options.providers, options.subnet) == (2, ["mine"])
     assert cli._what_to_run(options) == run
 
 
@@ -44,6 +44,7 @@ def test_images_can_be_given_more_than_once() -> None:
         (["local", "up", "--chain", "--funds", "lots"], "funds is 'lots'"),
         (["local", "up", "--chain", "--funds=-1"], "it must be an amount of GLM, 0 or more"),
         (["local", "up", "--subnet", "a b"], "a subnet is made of"),
+        (["local", "up", "--payment-network", "tron"], "there is no payment network 'tron'; there are amoy,"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(

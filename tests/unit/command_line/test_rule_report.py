@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from simple_golem.command_line import main as cli
-from simple_golem.command_line.rule_report import summary
+from simple_golem.command_line import rule_report
+from simple_golem.command_line.rule_report import NoOfferLines, summary
 from simple_golem.local.control import rules
 from simple_golem.local.control.strikes import StrikeLog
 
@@ -50,3 +53,36 @@ def test_the_summary_counts_each_rule(tmp_path: Path) -> None:
     assert summary(log.read()) == (
         "2 rules of real providers struck: lost-tail 2 times, links 1 time; see simple-golem local logs"
     )
+
+
+class Network:
+    """Stands for a local network with a log of strikes."""
+
+    def __init__(self, log: StrikeLog) -> None:
+        self._log = log
+
+    @property
+    def strikes(self) -> Any:
+        return self._log.read()
+
+
+def test_a_demand_that_gets_no_offer_is_told_once_while_the_network_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_report, "_POLL_SECONDS", 0.01)
+    log, told = StrikeLog.begin(tmp_path, "net"), threading.Event()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line == "last":
+            told.set()
+
+    with NoOfferLines(cast(Any, Network(log)), say):
+        report = log.of("all providers")
+        report(rules.SUBNET, "demand a", "no offers in 'x'")
+        report(rules.LOST_TAIL, "a command", "not to be told")
+        report(rules.SUBNET, "demand b", "no offers in 'x'")
+        report(rules.PAYMENT_NETWORK, "demand c", "last")
+        assert told.wait(10)
+    assert said == ["no offers in 'x'", "last"]

@@ -107,3 +107,16 @@ def test_an_answer_that_is_lost_while_ending_leaves_nothing(fake: FakeYagna) -> 
         instance.stop()
     assert sorted(lost) == ["DELETE allocations", "DELETE demands", "POST agreements"]
     assert states(instance) == NORMAL_LIFE
+
+
+def test_a_session_says_what_no_provider_of_a_local_network_offers(
+    poor: FakeYagna, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_LOCAL_SUBNETS", "local")
+    with Golem(1, subnet_tag="elsewhere"):
+        pass
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warned == [
+        "no provider of the local network can answer: the demand is in the subnet 'elsewhere'; "
+        "the local providers offer in 'local'. To add it: simple-golem local run --subnet elsewhere"
+    ]

@@ -64,7 +64,7 @@ def test_a_network_without_a_chain_says_how_to_have_one() -> None:
 
 def test_a_plan_goes_over_the_wire_with_its_funds() -> None:
     for funds in (None, "0.5"):
-        plan = Plan(1, [], "local", [], {}, funds)
+        plan = Plan(1, [], ["local"], ["hoodi"], [], {}, funds)
         assert Plan.from_wire(json.loads(json.dumps(plan.to_wire()))) == plan
 
 
@@ -89,3 +89,18 @@ def test_a_package_that_a_chain_lacks_is_named_with_what_to_install(monkeypatch:
         LocalNetworkError, match=r"eth-keys, pycryptodome.*pip install 'simple_golem\[local,chain"
     ):
         LocalGolem(1, chain=True).start()
+
+
+def test_scripts_are_told_what_the_network_offers() -> None:
+    network = LocalGolem(1, ["mine", "local", "mine"], payment_networks=["polygon"])
+    near = DaemonAddress(URL, "key")
+    network._report = Report(near, near, URL, "/a/folder", (), "/a/folder/rules")
+    environment = network.environment
+    assert (environment["YAGNA_SUBNET"], environment["YAGNA_PAYMENT_NETWORK"]) == ("mine", "polygon")
+    assert environment["SIMPLE_GOLEM_LOCAL_SUBNETS"] == "mine,local"
+    assert environment["SIMPLE_GOLEM_LOCAL_PAYMENT_NETWORKS"] == "polygon,hoodi,holesky"
+
+
+def test_without_subnets_there_is_no_network() -> None:
+    with pytest.raises(BadSetting, match="a subnet is made of"):
+        LocalGolem(1, [])

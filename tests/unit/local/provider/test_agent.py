@@ -263,15 +263,6 @@ def test_each_subnet_has_one_offer(daemon: FakeDaemon, agent: ProviderAgent) -> 
     assert len(daemon.made("publish", "local")) == 1
 
 
-def test_an_offer_is_withdrawn_from_a_subnet_nobody_asks_for(
-    daemon: FakeDaemon, agent: ProviderAgent
-) -> None:
-    agent.offer_in("public")
-    daemon.expect("publish", "public")
-    agent.withdraw_from("public")
-    daemon.expect("withdraw", "offer-2")
-
-
 def test_an_offer_that_is_gone_is_made_anew(daemon: FakeDaemon, agent: ProviderAgent) -> None:
     daemon.market_inbox.put(YagnaError("GET", "/events", 404, "subscription expired"))
     daemon.expect("publish", "local", times=2)

@@ -28,9 +28,14 @@ def agreement(offer: dict[str, Any]) -> dict[str, Any]:
     return {"demand": {"properties": demand}, "offer": {"properties": offer}}
 
 
-def test_every_payment_platform_is_offered() -> None:
-    for platform in ("erc20-hoodi-tglm", "erc20-holesky-tglm", "erc20-mainnet-glm", "erc20-polygon-glm"):
-        assert OFFER[f"golem.com.payment.platform.{platform}.address"] == "0xabc"
+def test_a_provider_is_paid_on_the_networks_of_its_account() -> None:
+    named = "golem.com.payment.platform."
+    assert [name for name in OFFER if name.startswith(named)] == [
+        f"{named}erc20-hoodi-tglm.address",
+        f"{named}erc20-holesky-tglm.address",
+    ]
+    offer = offer_properties("prov-1", "0xabc", "local", ProviderHabits(), payment_networks=["polygon"])
+    assert offer[f"{named}erc20-polygon-glm.address"] == "0xabc"
 
 
 def test_the_price_is_in_the_order_of_the_usage_vector_with_the_fixed_part_last() -> None:
@@ -68,7 +73,7 @@ def test_terms_are_those_of_the_offer_in_the_agreement() -> None:
 
 def test_habits_and_plans_survive_the_way_to_another_process() -> None:
     habits = ProviderHabits(price=Price(per_second=Decimal("0.123456789012345678")), most_agreements=2)
-    plan = Plan(7, [habits, ProviderHabits()], "local", ["a=/b"])
+    plan = Plan(7, [habits, ProviderHabits()], ["local"], ["hoodi"], ["a=/b"])
     assert Plan.from_wire(json.loads(json.dumps(plan.to_wire()))) == plan
 
 
