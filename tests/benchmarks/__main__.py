@@ -50,6 +50,7 @@ MEASURES: Mapping[str, Measure] = {
     "imports": lambda subjects, options: measures.imports(subjects),
     "lives": lambda subjects, options: measures.lives(subjects, options.rounds),
     "round-trips": lambda subjects, options: measures.round_trips(subjects, options.rounds),
+    "work": lambda subjects, options: measures.work(subjects, options.rounds, options.items),
     "transfers": lambda subjects, options: measures.transfers(
         options.rounds, options.transfer_mb * 1_000_000
     ),
@@ -65,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("only", nargs="*", metavar="MEASURE", help=f"those of {', '.join(NAMES)}; else all")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is run, in turns (5)")
     parser.add_argument("--no-peer", action="store_true", help="leave yapapi out")
+    parser.add_argument("--items", type=int, default=1000, metavar="N", help="so many items of work (1000)")
     parser.add_argument("--transfer-mb", type=int, default=100, metavar="MB", help="so large a file (100)")
     parser.add_argument("--network-mb", type=int, default=100, metavar="MB", help="so much both ways (100)")
     parser.add_argument("--idle", type=int, default=200, metavar="N", help="so many idle instances (200)")

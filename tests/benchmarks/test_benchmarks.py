@@ -14,13 +14,14 @@ import pytest
 import simple_golem
 from simple_golem.local.local_golem import LocalGolem
 
+from . import measures
 from .books import Books
 from .imports import EVERYTHING, NoMeasure, import_milliseconds
-from .measures import one_round, transfers
+from .measures import one_round, transfers, work
 from .subject import FLOOR, SIMPLE_GOLEM, THE_FLOOR, THE_LIBRARY, YAPAPI, SubjectFailed
 from .table import Goal, Row, markdown
 
-INSTANCES, BATCHES = 2, 2
+INSTANCES, BATCHES, ITEMS = 2, 2, 20
 SMALL_FILE = 300_001
 
 
@@ -46,6 +47,15 @@ def test_floor_and_library_do_the_same_work_and_leave_nothing_behind() -> None:
         assert 0 < report["first"] <= report["done"] <= report["closed"]
         assert report["cpu"] > 0
     assert set(reports[SIMPLE_GOLEM]["modules"]) <= modules_after(EVERYTHING)
+
+
+def test_floor_and_pool_do_the_same_items_and_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_PROVIDERS", INSTANCES)
+    rows = work(measures.STANDARD, rounds=1, items=ITEMS)
+    assert [row.unit for row in rows] == ["s"] * 3
+    for row in rows:
+        assert set(row.values) == {FLOOR, SIMPLE_GOLEM}
+        assert all(value > 0 for value in row.values.values())
 
 
 def test_floor_and_library_carry_the_same_file_and_leave_nothing_behind() -> None:

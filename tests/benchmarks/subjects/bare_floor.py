@@ -131,6 +131,12 @@ class Life(threading.Thread):
         self._agree()
         activity = self._call("POST", "/activity-api/v1/activity", self.agreement, timeout=30)
         self._batch(activity, [{"deploy": {}}, {"start": {}}])
+        self.work(activity)
+        self._work.watch.last()
+        self._end(activity)
+
+    def work(self, activity: str) -> None:
+        """What is done in the activity."""
         for number in range(self._work.batches):
             began = time.monotonic()
             capture = {"stdout": {"atEnd": {}}, "stderr": {"atEnd": {}}}
@@ -141,8 +147,6 @@ class Life(threading.Thread):
                 self._work.watch.first()
             if result["stdout"] != f"{number}\n":
                 raise SystemExit(f"not what was asked for: {result}")
-        self._work.watch.last()
-        self._end(activity)
 
     def _end(self, activity: str) -> None:
         """A provider ends the activity with the agreement, at once; a DELETE takes 750 ms to tell that."""
