@@ -44,8 +44,23 @@ if TYPE_CHECKING:
     from .services.instance import Instance
     from .services.pool.pool import Pool
 
-DEFAULT_RESPAWN_STOP: StopBaseT = tenacity.stop_after_attempt(3)
-DEFAULT_RESPAWN_WAIT: WaitBaseT = tenacity.wait_exponential(max=30)
+
+class _StopAfterAttempt(tenacity.stop_after_attempt):
+    """Shown by `help` as a user would write it."""
+
+    def __repr__(self) -> str:
+        return f"tenacity.stop_after_attempt({self.max_attempt_number})"
+
+
+class _WaitExponential(tenacity.wait_exponential):
+    """Shown by `help` as a user would write it."""
+
+    def __repr__(self) -> str:
+        return f"tenacity.wait_exponential(max={self.max})"
+
+
+DEFAULT_RESPAWN_STOP: StopBaseT = _StopAfterAttempt(3)
+DEFAULT_RESPAWN_WAIT: WaitBaseT = _WaitExponential(max=30)
 
 _NOT_NEEDED = {
     "owner_ip": "the requestor always has the first address of the network; the daemon sends from no other",

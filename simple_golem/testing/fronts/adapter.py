@@ -43,19 +43,19 @@ class FakeYagnaAdapter(BaseAdapter):
         attach: called with each request when it begins. What it is given can be shut down like a socket, by
             any thread, which abandons the request. By default the library's own requests are attached, and so
             are abandoned with their scope.
-        now: returns the date of each answer.
+        now: returns the date of each answer; by default the real time.
     """
 
     def __init__(
         self,
         answer: AnswerFunction,
-        attach: Callable[[Call], object] = attach_carrier,
-        now: Callable[[], datetime] = _real_time,
+        attach: Callable[[Call], object] | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__()
         self._answer = answer
-        self._attach = attach
-        self._now = now
+        self._attach = attach or attach_carrier
+        self._now = now or _real_time
         self._calls: set[Call] = set()
 
     def send(

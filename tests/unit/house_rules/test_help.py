@@ -1,0 +1,101 @@
+"""What `help` shows of a public name: what users need, on two screens."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pydoc
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.house_rules.test_promised_names import PROMISED
+
+SCREEN = 50
+# What Python's own classes have is not ours to shorten.
+INHERITED = re.compile(r"^ \|  [\w ]+ inherited from (?!simple_golem)", re.M)
+# These have many methods, or many fields; `help(Golem.rent)` has the screens for one of them.
+SCREENS = {
+    "Golem": 7,
+    "Instance": 5,
+    "FakeProvider": 5,
+    "Cluster": 4,
+    "LocalGolem": 4,
+    "ProviderHabits": 4,
+    "Service": 4,
+    "FakeYagna": 3,
+    "Pool": 3,
+    "Result": 3,
+    "Run": 3,
+    "Strategy": 3,
+}
+# Type hints that stand for what their method explains.
+EXPLAINED = {"Answers", "AnyService", "Commands", "ErrorClasses", "Listener", "RepoOptions", "Score"}
+EXPLAINED |= {"ShellOptions", "StopBaseT", "WaitBaseT"}
+OF_PYTHON = {"Any", "BaseException", "Callable", "Concatenate", "Decimal", "Future", "Iterable", "Iterator"}
+OF_PYTHON |= {
+    "Mapping",
+    "Sequence",
+    "P",
+    "PathLike",
+    "PurePath",
+    "T",
+    "TracebackType",
+    "Unpack",
+    "None",
+    "False",
+    "True",
+}
+# Their objects are made by the library: all that users do with them is done by their methods.
+MADE_BY_THE_LIBRARY = ("Golem", "Cluster", "Instance", "Network", "Pool", "HttpProxy", "TcpProxy", "Service")
+
+
+def public_things() -> Iterator[tuple[str, Any]]:
+    for module in map(importlib.import_module, PROMISED):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not isinstance(thing, str):
+                yield name, thing
+
+
+def help_of(thing: Any) -> str:
+    return INHERITED.split(pydoc.plain(pydoc.render_doc(thing)))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), list(public_things()), ids=lambda one: one if type(one) is str else ""
+)
+def test_the_help_of_a_name_fits_two_screens_and_shows_no_address(name: str, thing: Any) -> None:
+    text = help_of(thing)
+    assert re.findall(r".* at 0x\w+.*", text) == []
+    assert len(text.splitlines()) <= SCREEN * SCREENS.get(name, 2)
+
+
+def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
+    for name, member in inspect.getmembers(kind, inspect.isroutine):
+        if not name.startswith("_"):
+            yield f"{kind.__name__}.{name}", member
+
+
+def test_the_help_of_a_method_fits_one_screen() -> None:
+    lengths = {
+        name: len(pydoc.plain(pydoc.render_doc(method)).splitlines())
+        for _, thing in public_things()
+        if inspect.isclass(thing)
+        for name, method in methods_of(thing)
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > SCREEN} == {}
+
+
+@pytest.mark.parametrize("name", MADE_BY_THE_LIBRARY)
+def test_public_methods_have_nothing_to_do_with_what_is_not_for_users(name: str) -> None:
+    public = {one for one, _ in public_things()}
+    foreign = {}
+    for method_name, method in methods_of(getattr(importlib.import_module("simple_golem"), name)):
+        hints = " ".join(f"{one.annotation}" for one in inspect.signature(method).parameters.values())
+        hints += f" {inspect.signature(method).return_annotation}"
+        if inner := {*re.findall(r"\b[A-Z]\w*", hints)} - public - EXPLAINED - OF_PYTHON:
+            foreign[method_name] = inner
+    assert foreign == {}
