@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...errors import BadCommand
-from ...model.commands.commands import Command, Run
+from ...model.commands.commands import Command, Deploy, Run
 from ...model.commands.results import CUT_BYTES, Result
 from ...model.commands.transfers import UploadFromUrl
 from ...model.commands.whole_output import output_folder
-from ...model.payload.payload import Payload
+from ...model.payload.payload import Payload, refuse_lost_environment
 from ...model.payload.shell import shell_refusal
 from ...model.service.service import Service, payload_for
 
@@ -44,10 +44,13 @@ class CommandPolicy:
 
         Raises:
             BadCommand: a command can't be run with this payload.
+            BadPayload: a command sets an environment that the runtime loses.
         """
         by_class = self._service.keep_all and not deploying
         whole = [isinstance(one, Run) and _is_whole(one, by_class) for one in commands]
         for command, is_whole in zip(commands, whole, strict=True):
+            if isinstance(command, Deploy) and self._payload is not None:
+                refuse_lost_environment(self._payload, command)
             if isinstance(command, UploadFromUrl) and command.is_checked:
                 self._require_shell(command, "`size` and `sha256` are checked by", Run.shell("wc"))
             if isinstance(command, Run) and (is_whole or command.needs_shell):

@@ -271,7 +271,7 @@ class Deploy(Command):
     Args:
         volumes: absolute paths that outlive the runtime's own file system, or a mapping of each to its kind,
             e.g. `{"/big": {"storage": {"size": "10GiB"}}}`.
-        env: environment variables of the runtime.
+        env: environment variables of the runtime. In a virtual machine no command gets them: `Run(env=…)`.
         net: the private networks to join, in the daemon's form.
         hosts: names and their addresses.
         hostname: the runtime's own name.

@@ -17,6 +17,7 @@ from .properties import MANIFEST, checked_properties
 
 TASK_PACKAGE = "golem.srv.comp.task_package"
 
+_RUNTIME = re.compile(r"\(golem\.runtime\.name=([^()*]+)\)")
 _HASH = re.compile(r"[0-9a-f]{56}", re.ASCII)
 
 
@@ -60,8 +61,8 @@ class Payload:
         manifest: a manifest, to which the image is added.
 
     Raises:
-        BadPayload: a property is not JSON or has the wrong type, or a constraint can't be read; the message
-            names it.
+        BadPayload: a property is not JSON or has the wrong type, a constraint can't be read, or `deploy` sets
+            an environment that the runtime loses; the message names it.
     """
 
     properties: Mapping[str, Any] = field(default_factory=FrozenDict)
@@ -79,10 +80,11 @@ class Payload:
             raise BadPayload(f"image is {self.image!r}: give an ImageRequest, or use vm.repo(image_hash=…)")
         if not isinstance(self.deploy, Deploy):
             raise BadPayload(
-                f"deploy is {_short(self.deploy)}: give a command such as Deploy(env={{'A': '1'}})"
+                f"deploy is {_short(self.deploy)}: give a command such as Deploy(volumes=['/data'])"
             )
         if not isinstance(self.start, Start):
             raise BadPayload(f"start is {_short(self.start)}: give a command such as Start('--verbose')")
+        refuse_lost_environment(self, self.deploy)
         if self.manifest is None:
             return
         if self.image is None:
@@ -112,6 +114,24 @@ class Payload:
             return replace(self, properties={**self.properties, MANIFEST: encoded})
         package = f"hash:sha3:{location.hash}:{location.url}"
         return replace(self, properties={**self.properties, TASK_PACKAGE: package})
+
+
+def runtime_of(payload: Payload) -> str | None:
+    """Return the name of the runtime that a payload asks for; None if it may be any."""
+    if payload.runtime is not None:
+        return payload.runtime
+    found = [match[1] for one in payload.constraints if (match := _RUNTIME.fullmatch(one))]
+    return found[0] if found else None
+
+
+def refuse_lost_environment(payload: Payload, deploy: Deploy) -> None:
+    """Raise `BadPayload` if a command sets an environment that no command in a virtual machine gets."""
+    if deploy.env and (runtime_of(payload) or "").startswith("vm"):
+        name, value = next(iter(deploy.env.items()))
+        raise BadPayload(
+            f"{_short(deploy)}: in a virtual machine, no command gets the environment of Deploy. Give it to "
+            f"each command instead: Run('/bin/program', env={{{name!r}: {value!r}}})"
+        )
 
 
 def require_payload(value: object) -> Payload:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BadPayload
 from ..commands.commands import Run
 from .manifest import allows, read_manifest
-from .payload import Payload
+from .payload import Payload, runtime_of
 from .properties import MANIFEST
-
-_RUNTIME = re.compile(r"\(golem\.runtime\.name=([^()*]+)\)")
 
 
 def shell_refusal(payload: Payload, command: Run) -> str:
@@ -39,11 +36,3 @@ def _manifest_of(payload: Payload) -> Mapping[str, Any] | None:
         return read_manifest(ready)[1]
     except BadPayload:  # it has expired meanwhile; its provider will report that
         return None
-
-
-def runtime_of(payload: Payload) -> str | None:
-    """Return the name of the runtime that a payload asks for; None if it may be any."""
-    if payload.runtime is not None:
-        return payload.runtime
-    found = [match[1] for one in payload.constraints if (match := _RUNTIME.fullmatch(one))]
-    return found[0] if found else None

@@ -14,6 +14,7 @@ from simple_golem import Deploy, Golem, Network, Start
 from simple_golem.errors import (
     BadCommandList,
     BadNetwork,
+    BadPayload,
     NetworkLost,
     NotRunning,
     PortRefused,
@@ -201,14 +202,28 @@ class OwnDeploy(Idle):
 def test_a_deploy_of_ones_own_keeps_what_it_says(fake: FakeYagna, golem: Golem) -> None:
     class Own(OwnDeploy):
         def __init__(self) -> None:
-            super().__init__(Deploy(env={"A": "1"}, hosts={"x": "10.0.0.1"}), Start())
+            super().__init__(Deploy(volumes=["/a"], hosts={"x": "10.0.0.1"}), Start())
             self.name = "My Server"
 
     assert started(golem, Own, network=True).host_name == "my-server"
     (deploy,) = deploys(fake)
-    assert deploy["env"] == {"A": "1"}
+    assert deploy["volumes"] == ["/a"]
     assert deploy["hosts"] == {"x": "10.0.0.1", "my-server": "192.168.0.2"}
     assert deploy["net"][0]["nodeIp"] == "192.168.0.2"
+
+
+def test_a_deploy_of_ones_own_with_an_environment_is_refused(fake: FakeYagna, golem: Golem) -> None:
+    class Own(OwnDeploy):
+        def __init__(self) -> None:
+            super().__init__(Deploy(env={"A": "1"}), Start())
+
+    cluster = golem.run_service(Own)
+    with pytest.raises(ServiceFailed):
+        cluster.wait_until_running(SECONDS)
+    failure = cluster.instances[0].failure
+    assert isinstance(failure, BadPayload)
+    assert "env={'A': '1'}" in str(failure)
+    assert deploys(fake) == []
 
 
 def test_a_deploy_without_the_command_says_what_is_missing(fake: FakeYagna, golem: Golem) -> None:

@@ -10,8 +10,8 @@ import pytest
 from simple_golem import Payload, Run, vm
 from simple_golem.model.payload.manifest import made_manifest
 from simple_golem.model.payload.manifest import with_image as with_its_image
-from simple_golem.model.payload.payload import ImageLocation
-from simple_golem.model.payload.shell import runtime_of, shell_refusal
+from simple_golem.model.payload.payload import ImageLocation, runtime_of
+from simple_golem.model.payload.shell import shell_refusal
 
 COMMAND = Run("/bin/x", cwd="/tmp")
 HASH, URL = "0" * 56, "http://images.test/x"

@@ -131,3 +131,21 @@ def test_the_payload_it_is_run_on_comes_before_that_of_its_class() -> None:
     given = Payload(runtime="wasmtime", deploy=Deploy(env={"A": "1"}))
     assert made_for(given, Custom).deploy() == [Deploy(env={"A": "1"}), Start()]
     assert made_for(given, WithVolume).deploy() == [Deploy(volumes=["/data"], env={"A": "1"}), Start()]
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [{"runtime": "vm"}, {"runtime": "vm-nvidia"}, {"constraints": ["(golem.runtime.name=vm)"]}],
+    ids=str,
+)
+def test_an_environment_that_a_virtual_machine_loses_is_refused(runtime: dict[str, Any]) -> None:
+    with pytest.raises(BadPayload, match=r"Run\('/bin/program', env=\{'MODE': 'fast'\}\)"):
+        Payload(**runtime, deploy=Deploy(env={"MODE": "fast"}))
+
+
+def test_an_environment_for_another_runtime_is_not() -> None:
+    for payload in (
+        Payload(deploy=Deploy(env={"A": "1"})),
+        Payload(runtime="own", deploy=Deploy(env={"A": "1"})),
+    ):
+        assert payload.deploy.env == {"A": "1"}
