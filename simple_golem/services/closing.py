@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ..background.log_guard import drain_log
 from ..background.threads import EngineThread, on_engine_thread
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes
@@ -15,6 +16,8 @@ from .cluster import Cluster
 logger = logging.getLogger(__name__)
 
 _JOIN_INSTANCE_SECONDS = 2.0
+# How long a closed Golem waits for log handlers that are slow: they can't go on when the program ends.
+_SLOW_LOG_SECONDS = 1.0
 # On some platforms Ctrl-C can't interrupt a wait of the main thread: it waits in slices of this length.
 _WAIT_SLICE_SECONDS = 0.5
 
@@ -102,6 +105,7 @@ class Closing:
         for cluster in self._clusters():
             for name in cluster._join(_JOIN_INSTANCE_SECONDS):
                 logger.warning("the thread %s has not ended; it was left behind", name)
+        drain_log(_SLOW_LOG_SECONDS)
 
     def _shorten(self, times: ShutdownTimes) -> None:
         if times.is_shortened:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from simple_golem import Golem, Run, Service, ServiceFailed
+from simple_golem.background.log_guard import drain_log
 from simple_golem.errors import BadService, BadSetting, BadWaitTime, NoDaemon, NotRunning
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import (
@@ -24,6 +26,7 @@ from tests.helpers.recorded_services import (
     Gate,
     Idle,
     InThread,
+    Sleeping,
     begun,
     calls,
     seconds_of,
@@ -282,6 +285,74 @@ def test_a_listener_that_blocks_does_not_keep_the_golem_from_closing(
     assert "golem-events" in caplog.text
 
 
+class Blocking(logging.Handler):
+    """Blocks with its first record, until the end of the test; as it does so, it holds its lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Gate()
+        self.over = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.gate.reached.set()
+        self.over.wait(10 * SECONDS)
+
+
+@pytest.fixture(params=[logging.DEBUG, logging.WARNING], ids=logging.getLevelName)
+def blocked(request: pytest.FixtureRequest) -> Iterator[Blocking]:
+    """A log handler that blocks for ever, with its first record of a level."""
+    handler, logger = Blocking(), logging.getLogger("simple_golem")
+    handler.setLevel(request.param)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(request.param)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+    handler.over.set()
+    assert drain_log(SECONDS)
+
+
+class Deaf(Idle):
+    """Its `run()` does not return when it is to end, but at the end of the test."""
+
+    over = threading.Event()
+
+    def run(self) -> Any:
+        self.over.wait(SECONDS)
+
+
+@pytest.fixture
+def short_times(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
+    """Ends are short; returns the seconds of the longest one."""
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._METHOD_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.services.closing._SLOW_LOG_SECONDS", 0.1)
+    monkeypatch.setattr(Deaf, "over", threading.Event())
+    yield 0.5 + 0.5  # the handler gets half a second, too
+    Deaf.over.set()
+
+
+@pytest.mark.parametrize("service", [Idle, Sleeping, Deaf])
+def test_a_log_handler_that_blocks_delays_no_close(
+    fake: FakeYagna, blocked: Blocking, short_times: float, service: type[Idle]
+) -> None:
+    golem = Golem(1, stop_grace=0.5).open()
+    instance = started(golem, service)
+    assert seconds_of(golem.close) < 3 * short_times
+    assert blocked.gate.reached.is_set() or service is not Deaf
+    assert states(instance) == NORMAL_LIFE
+
+
+@pytest.mark.parametrize("service", [Idle, Sleeping, Deaf])
+def test_a_log_handler_that_blocks_delays_no_stop(
+    fake: FakeYagna, blocked: Blocking, short_times: float, service: type[Idle]
+) -> None:
+    with Golem(1, stop_grace=0.5) as golem:
+        instance = started(golem, service)
+        assert seconds_of(instance.stop) < 3 * short_times
+        assert states(instance) == NORMAL_LIFE
+
+
 # --- Ctrl-C ------------------------------------------------------------------------------------------
 
 _IN_ANOTHER_THREAD = """
@@ -313,11 +384,56 @@ def test_ctrl_c_in_the_main_thread_ends_the_golem_of_another_one_in_the_same_sho
         text=True,
     )
     with program:
-        assert program.stdout is not None
-        assert program.stdout.readline() == "running\n"
-        program.send_signal(signal.SIGINT)
-        ended = InThread(program.communicate).join()
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "running\n"
+            program.send_signal(signal.SIGINT)
+            ended = InThread(program.communicate).join()
+        finally:
+            program.kill()
     assert isinstance(ended.value, tuple)
     assert "KeyboardInterrupt" in ended.value[1]
     # A Ctrl-C has these words. A close at the end of a program has none, and ten seconds.
     assert "interrupted: stopping 1 instance" in ended.value[1]
+
+
+_WITH_A_BLOCKING_HANDLER = """
+import logging, os, sys, threading
+from simple_golem import Golem, Run, Service
+class Blocking(logging.Handler):
+    def emit(self, record):
+        threading.Event().wait()
+logging.getLogger().addHandler(Blocking())
+class Deaf(Service):
+    def run(self):
+        self.execute(Run("/bin/first"))
+        sys.stdout.write("running\\n"); sys.stdout.flush()
+        threading.Event().wait()
+try:
+    with Golem(1) as golem:
+        golem.run_service(Deaf).wait()
+except KeyboardInterrupt:
+    sys.stdout.write("closed\\n"); sys.stdout.flush()
+os._exit(0)  # logging itself waits for its handlers at the end of a program
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_log_handler_that_blocks_does_not_delay_ctrl_c(fake: FakeYagna) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    program = subprocess.Popen(
+        [sys.executable, "-c", _WITH_A_BLOCKING_HANDLER],
+        env={**environment, **fake.environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        try:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "running\n"
+            program.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            assert program.stdout.readline() == "closed\n"
+            assert time.monotonic() - began < 3 * 5.0
+        finally:
+            program.kill()
