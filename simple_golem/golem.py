@@ -21,6 +21,7 @@ from .background.forks import Process, refused_in_children
 from .background.not_async import NotAsync
 from .engine.shutdown_times import STOP_GRACE_SECONDS
 from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
+from .model.base.from_yapapi import FromYapapi
 from .model.cost import Cost
 from .model.cost_report import CostReport
 from .model.offers.offer import Offer
@@ -70,7 +71,7 @@ _NOT_NEEDED = {
 
 
 @refused_in_children
-class Golem(NotAsync):
+class Golem(NotAsync, FromYapapi):
     """An open session on the Golem Network; use it in a `with` statement.
 
     Args:
@@ -102,6 +103,8 @@ class Golem(NotAsync):
             cluster.wait(60)
         print(golem.cost)
     """
+
+    _counterpart = "Golem"
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, GolemError, NotRunning, WaitTimeout
+from ..model.base.from_yapapi import FromYapapi
 from ..model.commands.commands import Command, Run
 from ..model.commands.results import Results
 from ..model.cost import Cost
@@ -42,12 +43,14 @@ _SHORTEST_END_SECONDS = 2.0
 
 
 @refused_in_children
-class Cluster(NotAsync):
+class Cluster(NotAsync, FromYapapi):
     """The instances of one service; made by `golem.run_service`.
 
     Attributes:
         expiration: when the cluster ends by itself (UTC).
     """
+
+    _counterpart = "Cluster"
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ from ..errors import (
     StartTimeout,
     WaitTimeout,
 )
+from ..model.base.from_yapapi import FromYapapi
 from ..model.commands.commands import Command, Run, batch_of
 from ..model.commands.results import Results
 from ..model.cost import Cost
@@ -55,11 +56,13 @@ if TYPE_CHECKING:
 
 
 @refused_in_children
-class Instance(NotAsync):
+class Instance(NotAsync, FromYapapi):
     """One instance of a service; it stays the same object on whatever providers it lives.
 
     In a `with` statement it is stopped at the end.
     """
+
+    _counterpart = "Service"
 
     def __init__(
         self,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...errors import (
     BadService,
     BadWaitTime,
     CommandFailed,
     GolemError,
-    NoContext,
     NotRunning,
     ServiceStopped,
 )
+from ..base.from_yapapi import FromYapapi
 from ..commands.answers import Answers, answer_batch, checked_answers
 from ..commands.commands import Command, Commands, Run, batch_of
 from ..commands.results import Result, Results
@@ -67,7 +67,7 @@ class _Ties:
     payload: Payload | None = None
 
 
-class Service:
+class Service(FromYapapi):
     """A service on the Golem Network: a subclass says what is run on a provider, and when.
 
     `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list, one command, or
@@ -84,6 +84,7 @@ class Service:
     payload: Payload | None = None
     run_interval: float | None = None
     keep_all: bool = False
+    _counterpart = "Service"
     _simple_golem: _Ties
 
     def __new__(cls: type[AnyService], *_args: object, **_kwargs: object) -> AnyService:
@@ -341,13 +342,6 @@ class Service:
             )
         self._simple_golem.answers = checked_answers(answers)
         return self
-
-    @property
-    def _ctx(self) -> NoReturn:
-        raise NoContext(
-            "there is no self._ctx: `script = self._ctx.new_script(); script.run(a, b); yield script` "
-            "becomes `self.execute(Run(a, b))`, or return [Run(a, b)]"
-        )
 
 
 _READ_ONLY = frozenset(

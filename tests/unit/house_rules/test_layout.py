@@ -63,6 +63,10 @@ LOADED_LATE = {
     ): "the engine, for a look at the market without an open Golem",
     ("golem.py", "from .model.events import Event"): "only programs that listen need the events",
     ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",
+    (
+        "model/base/from_yapapi.py",
+        "import_module('.yapapi_names', __package__)",
+    ): "only who asks for a name of yapapi needs them",
     ("model/commands/commands.py", "import pickle"): "it is there already where somebody pickles",
     ("engine/payment/journal.py", "import platformdirs"): "only a session that opens needs it",
     ("progress/progress_bar.py", "from .bar_line import BarLine"): "tqdm; only a terminal needs it",

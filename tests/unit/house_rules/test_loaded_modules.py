@@ -27,6 +27,7 @@ LOADED = [
     "simple_golem.golem",
     "simple_golem.model",
     "simple_golem.model.base",
+    "simple_golem.model.base.from_yapapi",
     "simple_golem.model.base.frozen",
     "simple_golem.model.base.wire_time",
     "simple_golem.model.commands",

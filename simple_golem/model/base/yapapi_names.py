@@ -1,0 +1,66 @@
+"""What yapapi calls the things of this library: read only when somebody asks for a name that is not there."""
+
+from __future__ import annotations
+
+_QUEUE = "a `queue.Queue` in the service object: the script reaches it as `instance.service`"
+
+# By the class of yapapi 0.13.1. docs/coming-from/yapapi-names.md has these and more; a test compares them.
+NAMES: dict[str, dict[str, str]] = {
+    "Golem": {
+        "add_event_consumer": "`golem.on_event(listener, only=…)`",
+        "create_network": 'the same, without `await`: `golem.create_network("192.168.0.0/24")`',
+        "execute_tasks": "`golem.pool(n).map(function, items)`; the function gets a machine and an item",
+        "operative": "nothing: a Golem is open inside `with`, or between `golem.open()` and `golem.close()`",
+        "payment_driver": "the argument of `Golem`; it can't be read back",
+        "payment_network": "the argument of `Golem`; `golem.cost.network` reads it",
+        "resume_network": "nothing: `golem.resume_service` resumes the network, too",
+        "resume_service": "the same, without `await`, with the value of `cluster.suspend()`",
+        "run_service": "the same, without `await`",
+        "start": "`golem.open()`, or `with`",
+        "stop": "`golem.close()`, or the end of `with`",
+        "strategy": "the argument of `Golem`; it can't be read back",
+        "subnet_tag": "the argument of `Golem`; it can't be read back",
+    },
+    "Cluster": {
+        "expiration": "the same",
+        "id": "nothing: instances have names, and `run_service(name=…)` chooses them",
+        "instances": "the same, but they are `Instance`s: your object is `instance.service`",
+        "network": "keep what `golem.create_network` has returned; `instance.ip` is the address in it",
+        "payload": "keep what you gave to `run_service`",
+        "resume_instances": "`golem.resume_service(service_class, suspended)`",
+        "serialize_instances": "`cluster.suspend()` returns values that can be kept in a file",
+        "service_class": "`type(instance.service)`",
+        "service_runner": "nothing: the cluster starts and stops its instances itself",
+        "spawn_instances": "`cluster.spawn(num_instances)`",
+        "stop": "the same; it waits until all instances have ended",
+        "stop_instance": "`instance.stop()`",
+        "suspend": "the same, without `await`; it returns what `golem.resume_service` needs",
+        "suspend_instance": "`instance.suspend()`",
+        "terminate": "`cluster.stop()`",
+    },
+    "Service": {
+        "cluster": "nothing: hand it what it needs by `instance_params`",
+        "exc_info": "`instance.failure`",
+        "get_deploy_args": "override `deploy()`: `return [Deploy(…), Start()]`",
+        "get_payload": "the same, without `async`; or `payload = vm.repo(…)` in the class",
+        "id": "`name`",
+        "is_activity_responsive": '`instance.state == "unresponsive"` if it does not answer',
+        "is_available": '`instance.state == "running"`',
+        "network": "`instance.ip` and `instance.host_name`; `run_service(network=True)` makes the network",
+        "network_node": "`instance.ip`, and `instance.connect(port)` for a connection",
+        "provider_id": "the same",
+        "provider_name": "the same",
+        "receive_message": _QUEUE,
+        "receive_message_nowait": _QUEUE,
+        "reset": "nothing: an instance that is started again has a new service object",
+        "restart_condition": "`run_service(respawn_stop=…, respawn_running=…)`",
+        "run": "the same, without `async` and `yield`: return commands, or call `self.execute`",
+        "send_message": _QUEUE,
+        "send_message_nowait": _QUEUE,
+        "serialize": "`instance.suspend()` returns a value that can be kept in a file",
+        "service_instance": "nothing: `cluster.instances` has them; `instance.service` is your object",
+        "shutdown": "the same, without `async` and `yield`",
+        "start": "the same, without `async`, `yield` and `super().start()`: the runtime is deployed for you",
+        "state": "the same",
+    },
+}
