@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.local.local_golem import LocalGolem
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,6 +93,79 @@ def test_a_picture_is_painted_by_three_providers_and_comes_back(network, tmp_pat
     assert set(points["poster"]) == {0, 85, 170, 255}
     assert all(after >= before for before, after in zip(points["waves"], points["bright"], strict=True))
     assert sum(points["bright"]) > sum(points["waves"])
+
+
+def test_a_picture_is_computed_row_by_row(network, tmp_path):
+    output = run(network, "09_many_items.py", tmp_path)
+    assert re.search(r"^80 of 80 items done, 0 under way, 0 waiting", output)
+    assert re.search(COST, output)
+    words = (tmp_path / "mandelbrot.pgm").read_text().split()
+    assert words[:4] == ["P2", "120", "80", "255"]
+    points = [int(word) for word in words[4:]]
+    assert len(points) == 120 * 80
+    # The set is symmetric, so each row is that of its opposite: they have come in order.
+    rows = [points[120 * y : 120 * (y + 1)] for y in range(80)]
+    assert rows[1:40] == rows[79:40:-1]
+    assert rows[40][60] == 0 < rows[0][0]
+
+
+def test_a_sweep_that_is_killed_goes_on(network, tmp_path):
+    answers = tmp_path / "years.jsonl"
+
+    def answered() -> list[str]:
+        return answers.read_text().splitlines()[1:] if answers.exists() else []
+
+    with subprocess.Popen(
+        [sys.executable, ROOT / "tutorials" / "10_sweep.py"],
+        cwd=tmp_path,
+        env={**os.environ, **network.environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    ) as script:
+        deadline, scope = Deadline(60), Scope()
+        while len(answered()) < 4:
+            assert not deadline.passed
+            scope.wait(0.01)
+        script.kill()
+    before = answered()
+    assert 4 <= len(before) < 16
+    output = run(network, "10_sweep.py", tmp_path)
+    found = dict(re.findall(r"^growth rate ([\d.]+): the same after (\d+) years$", output, re.M))
+    assert found.pop("3.85")
+    assert found.pop("3.55") == "8"
+    assert found == dict.fromkeys(["2.6", "2.8", "2.9"], "1") | dict.fromkeys(["3.2", "3.4"], "2") | {
+        "3.5": "4",
+        "3.74": "5",
+        "3.83": "3",
+        "3.84": "3",
+    }
+    assert len(re.findall("never the same", output)) == 5
+    after = answered()
+    # Nothing that was answered was computed again: it would be there twice.
+    assert after[: len(before)] == before
+    assert len({json.loads(line)["key"] for line in after}) == len(after) == 16
+    assert re.search(COST, output)
+    assert clean_up(network) == 0
+
+
+def clean_up(network: LocalGolem) -> int:
+    """End and pay what the killed script has left."""
+    command = [sys.executable, "-m", "simple_golem.command_line.main", "cleanup"]
+    return subprocess.run(
+        command, env={**os.environ, **network.environment}, capture_output=True, timeout=90, check=False
+    ).returncode
+
+
+def test_a_script_of_ones_own_answers_with_json(network, tmp_path):
+    page = (ROOT / "docs" / "how-to" / "python-script.md").read_text()
+    script, program = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "statistics_of.py").write_text(script)
+    (tmp_path / "program.py").write_text(program)
+    output = run(network, str(tmp_path / "program.py"), tmp_path)
+    assert output.splitlines() == [
+        "[1, 2, 3, 10] mean 4 median 2.5",
+        "[5, 5, 8] mean 6 median 5",
+        "[2.5, 3.5] mean 3.0 median 3.0",
+    ]
 
 
 def test_the_tests_of_the_testing_tutorial_pass_without_any_network():
