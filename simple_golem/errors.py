@@ -545,7 +545,7 @@ class NamespacesForbidden(LocalNetworkError):
 
 
 class BadImage(LocalNetworkError, ValueError):
-    """An `--image` option is not of the form TAG_OR_HASH=FOLDER, or its folder does not exist."""
+    """An `--image` option is not of the form TAG_OR_HASH=PATH, or there is no image at its path."""
 
 
 class BadHabit(LocalNetworkError, ValueError):

@@ -146,8 +146,9 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         "--image",
         action="append",
         default=[],
-        metavar="TAG_OR_HASH=FOLDER",
-        help="an additional image: a folder whose files are copied to an activity's /golem; may be repeated",
+        metavar="TAG_OR_HASH=PATH",
+        help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
+        "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
     )
     parser.add_argument(
         "--habit",

@@ -86,7 +86,9 @@ class LocalGolem:
         Args:
             providers: the number of providers, 1 to 200, or a list with the habits of each provider.
             subnet: the subnet of the providers' offers, or several.
-            images: additional images: the folder of each, by its tag or hash.
+            images: additional images: the path of each, by its tag or hash. It is that of a `.gvmi`, of an
+                archive by `docker save` or OCI, of a root file system as `.tar` or folder, or of a folder
+                whose files are for `/golem`.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
             chain: True: the network has a chain, on which invoices are paid. False: a budget of any size is
                 accepted, and an accepted invoice is never settled.
@@ -96,7 +98,7 @@ class LocalGolem:
 
         Raises:
             LocalNetworkError: the number of providers or their habits are not valid.
-            BadImage: an image's folder does not exist.
+            BadImage: there is no image at a path.
             BadSetting: a subnet, a payment network or the funds are not valid.
         """
         self._habits = habits_of(providers, MOST_PROVIDERS)

@@ -25,7 +25,7 @@ class Plan:
         habits: one entry for each provider.
         subnets: those in which the providers offer.
         payment_networks: those on which the providers are paid.
-        images: the additional images, each as `TAG_OR_HASH=FOLDER`.
+        images: the additional images, each as `TAG_OR_HASH=PATH`.
         daemon_settings: additional environment variables of the requestor's daemon.
         funds: the requestor's GLM on the chain; None: the network has no chain.
     """

@@ -14,6 +14,9 @@ from typing import Any
 from ...errors import LocalNetworkError, SandboxGone
 from ..control import rules
 from ..control.rules import OnStrike
+from ..images.formats.gvmi import BadMetadata
+from ..images.image_cache import UnpackedImage
+from ..images.image_config import ImageConfig
 from ..images.image_store import ImageStore, LocalImage
 from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
@@ -29,6 +32,9 @@ VOLUMES = ("/golem/work", "/golem/input", "/golem/output")
 
 Output = Callable[[str, bytes], object]
 
+# The argument of `start` that has the image's own command started, as on a real provider.
+_ENTRY_POINT = "start-entrypoint"
+_PANIC = 101
 _PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
 
 
@@ -81,6 +87,7 @@ class SandboxRuntime:
         self._task_package = task_package
         self._environment: dict[str, str] = {}
         self._volumes: list[str] = []
+        self._config = ImageConfig()
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
         self._stops = 0
@@ -110,8 +117,15 @@ class SandboxRuntime:
     def _deploy(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         stops_before = self._stops
         image = self._image()
+        unpacked, config = self._unpacked(image)
+        # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
+        volumes = list(details.get("volumes") or ())
+        named = config.volumes if unpacked is not None else VOLUMES
+        paths = [*named, *(path for path in volumes if path not in named)]
         sandbox = Sandbox(
             image.folder if image else None,
+            root=unpacked.root if unpacked is not None else None,
+            volumes=paths,
             hostname=details.get("hostname") or "golem",
             hosts=details.get("hosts"),
             disk_mib=self._disk_mib,
@@ -129,13 +143,13 @@ class SandboxRuntime:
             self._networks.leave()
             sandbox.close()
             raise SandboxGone("the runtime was stopped")
-        # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
-        volumes = list(details.get("volumes") or ())
-        for volume in volumes:
-            sandbox.make_folder(volume)
-        self._environment = {**DEFAULT_ENVIRONMENT, **(details.get("env") or {})}
-        paths = [*VOLUMES, *(path for path in volumes if path not in VOLUMES)]
+        if unpacked is None:
+            for volume in volumes:
+                sandbox.make_folder(volume)
+        environment = DEFAULT_ENVIRONMENT if unpacked is None else {}
+        self._environment = {**environment, **(details.get("env") or {})}
         self._volumes = paths
+        self._config = config
         deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(paths)]
         answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
         output("stdout", json.dumps(answer).encode())
@@ -151,15 +165,37 @@ class SandboxRuntime:
             raise CommandError(f"Local service error: Transfer error: {missing}")
         return image
 
+    def _unpacked(self, image: LocalImage | None) -> tuple[UnpackedImage | None, ImageConfig]:
+        if image is None or image.source is None:
+            return None, ImageConfig()
+        try:
+            unpacked = image.source.unpacked(self._images.cache)
+            return unpacked, image.source.config(unpacked)
+        except BadMetadata as error:
+            # The runtime is a program that ends with this code, and writes this on its stderr.
+            message = f"Error: Error reading package metadata: {error} (code: 1) (code: 1)\n"
+            raise CommandError.exited(1, message) from error
+
     def _start(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        """Only report the arguments: the sandbox runs since deploy."""
-        if details.get("args"):
-            output("stdout", json.dumps({"args": details["args"]}).encode())
+        """Report the arguments, or start the image's own command: the sandbox runs since deploy."""
+        arguments = details.get("args") or ()
+        if _ENTRY_POINT in arguments:
+            command = self._config.entry_point
+            if not command:
+                raise CommandError.exited(_PANIC)  # that of a Rust program: the runtime dies
+            pid = self._running().start_detached(
+                command, self._environment, self._config.work_folder, self._config.user
+            )
+            answer = {"start": None, "entrypoint": {"pid": pid, "command": list(command)}}
+            output("stdout", json.dumps(answer).encode())
+        elif arguments:
+            output("stdout", json.dumps({"args": list(arguments)}).encode())
 
     def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         argv = [details["entry_point"], *details.get("args", ())]
         command_line = shlex.join(argv)
-        process = self._running().popen(argv, self._environment)
+        config = self._config
+        process = self._running().popen(argv, self._environment, config.work_folder, user=config.user)
         tails = [LostTail(partial(output, "stdout")), LostTail(partial(output, "stderr"))]
 
         def pass_on() -> None:

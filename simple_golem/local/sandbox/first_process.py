@@ -31,6 +31,8 @@ READ_ONLY = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "op
 GOLEM = ("golem/work", "golem/input", "golem/output", "golem/resource", "golem/run")
 WRITABLE = ("root", "home", "mnt", "media", "srv", "run/lock", "var/log", "var/lib", "var/cache", "dev/pts")
 FOR_EVERYBODY = ("tmp", "var/tmp", "dev/shm")
+EMPTY_FOLDERS = ("tmp", "run", "var", "root", "home", "dev", "proc", "sys")
+RESOLV_CONF = "nameserver 1.1.1.1\nnameserver 8.8.8.8\n"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 PROGRAMS = "/run/simple-golem/bin"
@@ -41,7 +43,7 @@ MOST_LINKS = 40
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
-MS_REMOUNT, MS_NOATIME, MS_NODIRATIME = 0x20, 0x400, 0x800
+MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_MOVE = 0x20, 0x400, 0x800, 0x2000
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1000, 0x4000, 0x40000, 0x200000
 MOUNT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 MOUNT_OPTIONS |= {"noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME}
@@ -92,8 +94,8 @@ def enter_namespaces() -> None:
             raise SetupFailed(f"write {name}", error.errno or 0) from error
 
 
-def make_root(settings: dict[str, Any]) -> None:
-    """Build the private root, and leave the host's root for good."""
+def make_root(settings: dict[str, Any]) -> bool:
+    """Build the private root from the host's programs, and leave the host's root for good."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
     mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
@@ -109,7 +111,7 @@ def make_root(settings: dict[str, Any]) -> None:
         os.chmod(f"{NEW_ROOT}/{name}", 0o1777)
     os.symlink("/run", f"{NEW_ROOT}/var/run")
     name_hosts(settings["hostname"], settings["hosts"])
-    make_devices()
+    make_devices(f"{NEW_ROOT}/dev")
     os.mkdir(f"{NEW_ROOT}/proc")
     mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     link_python(settings["python"])
@@ -119,6 +121,116 @@ def make_root(settings: dict[str, Any]) -> None:
     call("pivot_root", libc.pivot_root, b".", b".")
     call("leave the old root", libc.umount2, b".", MNT_DETACH)
     os.chdir("/")
+    return False
+
+
+# --- the root from an image --------------------------------------------------------------------------
+
+
+def make_image_root(settings: dict[str, Any]) -> bool:
+    """Build the private root from an image, and leave the host's root for good.
+
+    Until the host's root is left, only this program's own folders are touched: a link of a hostile image
+    could lead anywhere.
+
+    Returns:
+        Whether all of the root can be written to.
+    """
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
+    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
+    for name in ("image", "root", "upper", "work", "dev", "proc", "volumes"):
+        os.mkdir(f"{NEW_ROOT}/{name}")
+    mount(settings["root"], f"{NEW_ROOT}/image", None, MS_BIND)
+    is_writable = settings["overlay"] and lay_overlay()
+    if not is_writable:
+        show_read_only()
+    make_devices(f"{NEW_ROOT}/dev")
+    mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    old = f"/.{os.urandom(16).hex()}"  # no link of an image leads there
+    os.mkdir(f"{NEW_ROOT}/root{old}")
+    os.chdir(f"{NEW_ROOT}/root")
+    call("pivot_root", libc.pivot_root, b".", os.fsencode(old[1:]))
+    os.chdir("/")
+    furnish(f"{old}{NEW_ROOT}", size, settings)
+    call("leave the old root", libc.umount2, os.fsencode(old), MNT_DETACH)
+    os.rmdir(old)
+    return is_writable
+
+
+def lay_overlay() -> bool:
+    """Lay a writable layer over the image; returns False if this machine can't."""
+    layers = f"lowerdir={NEW_ROOT}/image,upperdir={NEW_ROOT}/upper,workdir={NEW_ROOT}/work"
+    try:
+        # Without user.* attributes whole folders of the image could not be removed.
+        os.setxattr(f"{NEW_ROOT}/upper", "user.overlay.test", b"y")
+        os.removexattr(f"{NEW_ROOT}/upper", "user.overlay.test")
+        mount("overlay", f"{NEW_ROOT}/root", "overlay", MS_NOSUID | MS_NODEV, f"{layers},userxattr")
+    except (OSError, SetupFailed):
+        return False
+    return True
+
+
+def show_read_only() -> None:
+    """Show the image without a writable layer: only some of its folders can be written to, and are empty."""
+    mount(f"{NEW_ROOT}/root", f"{NEW_ROOT}/root", None, MS_BIND)
+    for entry in os.scandir(f"{NEW_ROOT}/image"):
+        shown = f"{NEW_ROOT}/root/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), shown)
+        elif not entry.is_dir():
+            shutil.copy(entry.path, shown)
+        else:
+            os.mkdir(shown)
+            if entry.name not in EMPTY_FOLDERS:
+                mount(entry.path, shown, None, MS_BIND)
+                flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+                mount("none", shown, None, flags | kept_flags(shown))
+
+
+def kept_flags(path: str) -> int:
+    """The flags of a mount that a remount must repeat."""
+    flags = os.statvfs(path).f_flag
+    kept = {os.ST_NOEXEC: MS_NOEXEC, os.ST_NOATIME: MS_NOATIME, os.ST_NODIRATIME: MS_NODIRATIME}
+    kept[os.ST_RELATIME] = MS_RELATIME
+    return sum(flag for found, flag in kept.items() if flags & found)
+
+
+def furnish(stage: str, size: str, settings: dict[str, Any]) -> None:
+    """Add to the root what a machine has besides its image; links lead inside the root now."""
+    for number, path in enumerate(settings["volumes"]):
+        inner = f"{stage}/volumes/{number}"
+        os.mkdir(inner)
+        if os.path.islink(path):
+            raise SetupFailed(f"volume {path}", errno.ELOOP)
+        os.makedirs(path, exist_ok=True)
+        mount(inner, path, None, MS_BIND)
+    for name in ("dev", "proc", "tmp", "sys", "etc"):
+        os.makedirs(f"/{name}", exist_ok=True)
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777{size}")
+    replace_file("/etc/hosts", hosts_text(settings["hostname"], settings["hosts"]), f"{stage}/hosts")
+    replace_file("/etc/resolv.conf", RESOLV_CONF, f"{stage}/resolv.conf")
+    mount(f"{stage}/dev", "/dev", None, MS_BIND | MS_REC)
+    mount(f"{stage}/proc", "/proc", None, MS_MOVE)
+
+
+def replace_file(path: str, text: str, aside: str) -> None:
+    """Replace a file of the image; where it can't be written, another file is shown in its place."""
+    try:
+        if os.path.lexists(path):
+            os.unlink(path)
+        with open(path, "x") as file:
+            file.write(text)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        with open(aside, "w") as file:
+            file.write(text)
+        if os.path.isfile(path) and not os.path.islink(path):
+            mount(aside, path, None, MS_BIND)
+
+
+# --- the root from the host's programs ---------------------------------------------------------------
 
 
 def show_folder(path: str) -> None:
@@ -146,25 +258,30 @@ def make_read_only(folders: list[str]) -> None:
 
 def name_hosts(hostname: str, hosts: dict[str, str]) -> None:
     """Give the root a writable /etc/hosts of its own."""
-    lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {hostname}"]
-    lines += [f"{address} {name}" for name, address in hosts.items()]
     own, shown = f"{NEW_ROOT}/run/hosts", f"{NEW_ROOT}/etc/hosts"
     with open(own, "w") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(hosts_text(hostname, hosts))
     if os.path.isfile(shown) and not os.path.islink(shown):
         mount(own, shown, None, MS_BIND)
 
 
-def make_devices() -> None:
+def hosts_text(hostname: str, hosts: dict[str, str]) -> str:
+    lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {hostname}"]
+    lines += [f"{address} {name}" for name, address in hosts.items()]
+    return "\n".join(lines) + "\n"
+
+
+def make_devices(folder: str) -> None:
     for name in DEVICES:
-        with open(f"{NEW_ROOT}/dev/{name}", "w"):
-            mount(f"/dev/{name}", f"{NEW_ROOT}/dev/{name}", None, MS_BIND)
+        with open(f"{folder}/{name}", "w"):
+            mount(f"/dev/{name}", f"{folder}/{name}", None, MS_BIND)
     for name, end in LINKS.items():
-        os.symlink(f"/proc/self/fd{end}", f"{NEW_ROOT}/dev/{name}")
-    mount(
-        "devpts", f"{NEW_ROOT}/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"
-    )
-    os.symlink("pts/ptmx", f"{NEW_ROOT}/dev/ptmx")
+        os.symlink(f"/proc/self/fd{end}", f"{folder}/{name}")
+    for name, mode in (("pts", 0o755), ("shm", 0o1777)):
+        os.makedirs(f"{folder}/{name}", exist_ok=True)
+        os.chmod(f"{folder}/{name}", mode)
+    mount("devpts", f"{folder}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    os.symlink("pts/ptmx", f"{folder}/ptmx")
 
 
 def link_python(interpreter: str) -> None:
@@ -241,7 +358,7 @@ class Init:
                 os.close(descriptor)
             return
         request = json.loads(line)
-        if "argv" in request:
+        if "ask" not in request:
             self.start(connection, request, descriptors[1:])
             return
         if request["ask"] == "open":
@@ -252,6 +369,8 @@ class Init:
             send_descriptor(connection, lambda: open_socket(request))
         elif request["ask"] == "usage":
             answer_to(connection, {"cpu": cpu_seconds(), "broken_outputs": self.broken_outputs})
+        elif request["ask"] == "detach":
+            answer_to(connection, detach(request))
         else:
             answer_to(connection, make_folder(request))
         connection.close()
@@ -306,6 +425,8 @@ def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
     """Start a command in a session of its own; returns its process id."""
     try:
         os.chdir(request["cwd"])
+        if request["user"] != [0, 0]:
+            return spawn_as_user(request, stdin, out, err)
         return os.posix_spawn(
             request["argv"][0] if request["argv"] else "",
             request["argv"],
@@ -322,12 +443,59 @@ def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
         raise NotStarted(str(error)) from error
 
 
+def spawn_as_user(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
+    """Start a command that is not root: a user namespace of its own has the image's ids."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            for number in OWN_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            become(*request["user"])
+            no_input = stdin[0] if stdin else os.open("/dev/null", os.O_RDONLY)
+            for target, descriptor in enumerate((no_input, out, err)):
+                os.dup2(descriptor, target)
+            os.execve(request["argv"][0], request["argv"], request["env"])
+        except BaseException:  # noqa: BLE001 - this process ends here
+            os.write(writer, b"x")
+        os._exit(NOT_STARTED)
+    os.close(writer)
+    failed = os.read(reader, 1)  # the end of the file when the command has begun
+    os.close(reader)
+    if failed:
+        os.waitpid(pid, 0)
+        raise NotStarted(request["argv"][0])
+    return pid
+
+
+def become(user: int, group: int) -> None:
+    """Change from root to other ids, which need not exist in this namespace."""
+    call("unshare", libc.unshare, CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} 0 1"), ("gid_map", f"{group} 0 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+
+
 def kill(pid: int) -> None:
     """Kill a command with its process group."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+def detach(request: dict[str, Any]) -> dict[str, Any]:
+    lost = os.open("/dev/null", os.O_WRONLY)
+    try:
+        return {"pid": spawn(request, [], lost, lost)}
+    except NotStarted:
+        return {"pid": 0}
+    finally:
+        os.close(lost)
 
 
 def make_folder(request: dict[str, Any]) -> dict[str, Any]:
@@ -499,7 +667,7 @@ def run_sandbox(control: socket.socket, settings: dict[str, Any]) -> None:
             return
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         socket.sethostname(settings["hostname"])
-        make_root(settings)
+        is_writable = make_root(settings) if settings["root"] is None else make_image_root(settings)
         bring_up_loopback()
     except SetupFailed as failure:
         control.send(json.dumps({"step": failure.step, "errno": failure.number}).encode())
@@ -510,7 +678,7 @@ def run_sandbox(control: socket.socket, settings: dict[str, Any]) -> None:
     # Commands run as root, as in a VM, but must not remount read-only folders.
     libc.prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
     init = Init(control)
-    control.send(b"{}")
+    control.send(json.dumps({"writable": is_writable}).encode())
     init.serve()
 
 

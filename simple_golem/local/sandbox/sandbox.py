@@ -74,6 +74,9 @@ class Sandbox:
         self,
         image_folder: Path | None = None,
         *,
+        root: Path | None = None,
+        volumes: Sequence[str] = (),
+        overlay: bool = True,
         hostname: str = "golem",
         hosts: Mapping[str, str] | None = None,
         disk_mib: int | None = None,
@@ -83,6 +86,9 @@ class Sandbox:
 
         Args:
             image_folder: the image; its files are copied to `/golem`.
+            root: the root of an unpacked image; None: the host's programs.
+            volumes: the folders that are empty, whatever the image has there.
+            overlay: False: do not lay a writable layer over the image.
             hostname: the host name inside.
             hosts: addresses by name, for `/etc/hosts`.
             disk_mib: the size of the root in MiB; None for half of the machine's memory.
@@ -94,6 +100,9 @@ class Sandbox:
         """
         settings = {
             "image": None if image_folder is None else str(image_folder),
+            "root": None if root is None else str(root),
+            "volumes": list(volumes),
+            "overlay": overlay,
             "hostname": hostname,
             "hosts": dict(hosts or {}),
             "disk_mib": disk_mib,
@@ -106,6 +115,7 @@ class Sandbox:
         # The process on the host that holds the sandbox.
         self.pid: int | None = None
         self._handle: int | None = None
+        self.is_writable = False
         try:
             self._control = maker.make(settings)
         except BaseException:
@@ -137,6 +147,7 @@ class Sandbox:
             raise LocalNetworkError("the first process of the sandbox ended before it was ready")
         if "step" in answer:
             raise _failure(answer["step"], answer["errno"])
+        self.is_writable = bool(answer["writable"])
         self._control.settimeout(None)
 
     def popen(
@@ -145,6 +156,7 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         cwd: str = "/",
         stdin: int | None = None,
+        user: tuple[int, int] = (0, 0),
     ) -> SandboxProcess:
         """Start a command; does not wait for its end.
 
@@ -153,11 +165,13 @@ class Sandbox:
             env: the whole environment; None for `DEFAULT_ENVIRONMENT`.
             cwd: the working folder; by default the root, as in Golem's VM.
             stdin: the descriptor of the command's input; the caller must close it. None: no input.
+            user: the ids of user and group; by default root.
 
         Raises:
             SandboxGone: the sandbox has ended.
         """
-        request = {"argv": list(argv), "env": dict(DEFAULT_ENVIRONMENT if env is None else env), "cwd": cwd}
+        environment = dict(DEFAULT_ENVIRONMENT if env is None else env)
+        request = {"argv": list(argv), "env": environment, "cwd": cwd, "user": list(user)}
         out_reader, out_writer = os.pipe()
         err_reader, err_writer = os.pipe()
         try:
@@ -171,6 +185,20 @@ class Sandbox:
             os.close(out_writer)
             os.close(err_writer)
         return SandboxProcess(connection, out_reader, err_reader)
+
+    def start_detached(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str = "/", user: tuple[int, int] = (0, 0)
+    ) -> int:
+        """Start a command that nobody waits for and whose output is lost; the arguments are those of `popen`.
+
+        Returns:
+            Its process id inside; 0 if it did not start.
+
+        Raises:
+            SandboxGone: the sandbox has ended.
+        """
+        request = {"ask": "detach", "argv": list(argv), "env": dict(env), "cwd": cwd, "user": list(user)}
+        return int(self._ask(request)["pid"])
 
     def make_folder(self, path: str) -> None:
         """Make a folder inside, and its parents; raises LocalNetworkError if it can't be made."""

@@ -67,6 +67,7 @@ class Supervisor:
         """
         self._script: int | None = None
         images = ImageStore.with_options(plan.images)
+        images.unpack()
         self._sandboxes = SandboxMaker()
         with Sandbox(maker=self._sandboxes) as sandbox:
             no_vpn = why_impossible(sandbox)

@@ -83,6 +83,10 @@ LOADED_LATE = {
         "importlib.import_module('..chain.server', __package__)",
     ): "its packages come with an extra",
     (
+        "local/images/formats/decompression.py",
+        "importlib.import_module(module)",
+    ): "few images need these packages, and one of them comes with no extra",
+    (
         "local/transfer/archiver.py",
         "importlib.import_module(module)",
     ): "the error that another process raised",

@@ -49,7 +49,7 @@ def test_an_unknown_image_is_answered_with_those_that_are_here_and_with_the_opti
     message = answer.json()["message"]
     assert "golem/alpine:latest" in message
     assert "mine:1" in message
-    assert "--image nobody/has:it=FOLDER" in message
+    assert "--image nobody/has:it=PATH" in message
 
 
 @pytest.mark.parametrize("query", [{}, {"tag": "a", "hash": "b"}])

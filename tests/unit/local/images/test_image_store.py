@@ -55,7 +55,7 @@ def test_an_image_nobody_has_is_none_and_its_message_shows_the_option() -> None:
     assert store.lookup(tag="me/unknown:latest") is None
     message = store.missing("me/unknown:latest")
     assert "golem/alpine:latest" in message
-    assert "--image me/unknown:latest=FOLDER" in message
+    assert "--image me/unknown:latest=PATH" in message
 
 
 def test_an_option_adds_an_image_with_a_hash_of_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""The private root of an activity that runs an image: what is in it, and what can be written to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simple_golem.local.images.image_cache import ImageCache, UnpackedImage
+from simple_golem.local.images.image_config import ImageConfig
+from simple_golem.local.images.image_source import ImageSource
+from simple_golem.local.sandbox.sandbox import Sandbox
+from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
+from tests.helpers.hand_made_images import docker_archive, files_of, shell_root, tar
+from tests.helpers.unprivileged_user import run_by_nobody
+
+VOLUMES = ("/golem/in", "/data")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> UnpackedImage:
+    folder = tmp_path_factory.mktemp("image")
+    root = shell_root(folder / "files")
+    for name in ("golem/in/hidden", "golem/shown", "etc/hosts", "usr/share/a/text", "usr/share/b/text"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{name}\n")
+    settings = {"Volumes": {path: {} for path in VOLUMES}}
+    (folder / "image.tar").write_bytes(docker_archive([tar(files_of(root))], settings))
+    return ImageSource.at(folder / "image.tar").unpacked(ImageCache(folder / "cache"))
+
+
+@pytest.fixture(params=[True, False], ids=["overlay", "read-only"])
+def sandbox(image: UnpackedImage, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with Sandbox(root=image.root, volumes=VOLUMES, overlay=request.param) as sandbox:
+        if request.param and not sandbox.is_writable:
+            pytest.skip("this machine can't lay a writable layer over an image")
+        yield sandbox
+
+
+def run(sandbox: Sandbox, *argv: str, cwd: str = "/", user: tuple[int, int] = (0, 0)) -> tuple[int, str, str]:
+    out, err = bytearray(), bytearray()
+    code = sandbox.popen(argv, {}, cwd, user=user).wait(out.extend, err.extend)
+    return code, out.decode(), err.decode()
+
+
+def sh(sandbox: Sandbox, script: str) -> str:
+    code, out, err = run(sandbox, "/bin/sh", "-c", script)
+    assert (code, err) == (0, "")
+    return out.strip()
+
+
+def test_only_the_programs_of_the_image_are_there(sandbox: Sandbox) -> None:
+    assert sh(sandbox, "ls /bin") == "cat\nenv\nid\nls\nrm\nsh\ntouch"
+    inside = "bin data dev etc golem home lib lib64 proc root run sys tmp usr var"
+    assert sh(sandbox, "ls /").split() == inside.split()
+    assert run(sandbox, "/usr/bin/env") == (9, "", "")
+
+
+def test_what_lies_under_a_volume_is_hidden(sandbox: Sandbox) -> None:
+    assert (
+        sh(sandbox, "ls /golem/in; cat /golem/shown; echo x > /golem/in/x; cat /golem/in/x")
+        == "golem/shown\nx"
+    )
+
+
+def test_a_volume_of_the_deploy_command_is_made(image: UnpackedImage) -> None:
+    with Sandbox(root=image.root, volumes=(*VOLUMES, "/new/deep")) as sandbox:
+        assert sh(sandbox, "echo x > /new/deep/x; ls /new/deep") == "x"
+
+
+def test_the_environment_is_empty(sandbox: Sandbox) -> None:
+    assert run(sandbox, "/bin/env") == (0, "", "")
+
+
+def test_commands_have_the_working_folder_and_the_user_that_are_given(sandbox: Sandbox) -> None:
+    assert run(sandbox, "/bin/sh", "-c", "pwd; id -u; id -g", cwd="/golem/in", user=(1000, 100)) == (
+        0,
+        "/golem/in\n1000\n100\n",
+        "",
+    )
+    assert run(sandbox, "/bin/no-such-program", user=(1000, 100)) == (9, "", "")
+    assert run(sandbox, "/bin/sh", "-c", "exit 7", user=(1000, 100))[0] == 7
+    assert run(sandbox, "/bin/sh", "-c", "kill -15 $$", user=(1000, 100))[0] == 15
+
+
+def test_the_folders_for_everybody_and_the_devices_work(sandbox: Sandbox) -> None:
+    assert (
+        sh(sandbox, "for f in /tmp /root /home /run /var /dev/shm; do echo x > $f/x; cat $f/x; done")
+        == ("x\n" * 6).strip()
+    )
+    assert sh(sandbox, "echo gone > /dev/null; echo told > /dev/stdout") == "told"
+    assert sh(sandbox, "read name rest < /proc/1/stat; echo $name") == "1"
+
+
+def test_the_machine_has_its_own_names(image: UnpackedImage) -> None:
+    for overlay in (True, False):
+        with Sandbox(
+            root=image.root, overlay=overlay, hostname="me", hosts={"other": "127.0.0.9"}
+        ) as sandbox:
+            assert sh(sandbox, "cat /etc/hosts /etc/resolv.conf").split("\n") == [
+                "127.0.0.1 localhost",
+                "::1 localhost",
+                "127.0.1.1 me",
+                "127.0.0.9 other",
+                "nameserver 1.1.1.1",
+                "nameserver 8.8.8.8",
+            ]
+
+
+def test_every_activity_has_its_own_changes(image: UnpackedImage) -> None:
+    with Sandbox(root=image.root) as one, Sandbox(root=image.root) as other:
+        if not one.is_writable:
+            pytest.skip("this machine can't lay a writable layer over an image")
+        sh(one, "rm -r /usr/share/a; echo new > /usr/share/b/text; echo x > /x; rm /bin/rm")
+        assert (
+            sh(one, "ls /usr/share; cat /usr/share/b/text; ls /bin") == "b\nnew\ncat\nenv\nid\nls\nsh\ntouch"
+        )
+        assert sh(other, "cat /usr/share/*/text; ls /bin/rm") == "usr/share/a/text\nusr/share/b/text\n/bin/rm"
+    assert (image.root / "usr" / "share" / "a" / "text").exists()
+    assert not (image.root / "x").exists()
+
+
+def test_without_a_writable_layer_the_image_can_not_be_changed(image: UnpackedImage) -> None:
+    with Sandbox(root=image.root, volumes=VOLUMES, overlay=False) as sandbox:
+        assert not sandbox.is_writable
+        code, _, err = run(sandbox, "/bin/sh", "-c", "echo x > /bin/x")
+        assert (code != 0, "Read-only" in err) == (True, True)
+        assert run(sandbox, "/bin/rm", "/golem/shown")[0] != 0
+    assert (image.root / "golem" / "shown").exists()
+
+
+def test_the_room_outside_the_image_is_bounded(image: UnpackedImage) -> None:
+    with Sandbox(root=image.root, disk_mib=4, volumes=VOLUMES) as sandbox:
+        code, _, err = run(sandbox, "/bin/sh", "-c", "cat /dev/zero > /data/x")
+        assert (code != 0, "No space left" in err) == (True, True)
+
+
+def test_a_root_is_ready_quickly(image: UnpackedImage) -> None:
+    maker = SandboxMaker()
+    try:
+        times = []
+        for overlay in (True, False) * 3:
+            begun = time.monotonic()
+            Sandbox(root=image.root, volumes=VOLUMES, overlay=overlay, maker=maker).close()
+            times.append(time.monotonic() - begun)
+        assert min(times) < 1
+    finally:
+        maker.close()
+
+
+def test_an_unprivileged_user_runs_an_image_too(image: UnpackedImage) -> None:
+    program = (
+        "import shutil, tempfile\n"
+        "from pathlib import Path\n"
+        "from simple_golem.local.sandbox.sandbox import Sandbox\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        f"    root = Path(shutil.copytree({str(image.root)!r}, folder + '/root', symlinks=True))\n"
+        "    for overlay in (True, False):\n"
+        "        with Sandbox(root=root, volumes=['/data'], overlay=overlay) as sandbox:\n"
+        "            argv = ['/bin/sh', '-c', 'id -u; id -g; echo x > /tmp/x; cat /tmp/x']\n"
+        "            for user in ((0, 0), (5, 6)):\n"
+        "                out = bytearray()\n"
+        "                code = sandbox.popen(argv, {}, user=user).wait(out.extend, print)\n"
+        "                print(code, bytes(out).split())\n"
+        "                sandbox.popen(['/bin/rm', '/tmp/x'], {}).wait(print, print)\n"
+    )
+    for folder in (image.root, *image.root.parents):
+        if folder == Path(folder.anchor):
+            break
+        os.chmod(folder, os.stat(folder).st_mode | 0o055)
+    ended = run_by_nobody(program)
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines() == ["0 [b'0', b'0', b'x']", "0 [b'5', b'6', b'x']"] * 2
+
+
+def test_the_settings_of_an_image_are_those_of_its_archive(image: UnpackedImage) -> None:
+    assert image.config == ImageConfig(volumes=tuple(sorted(VOLUMES)))
