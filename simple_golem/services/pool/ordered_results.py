@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from functools import partial
 from typing import Any
 
 from ...background.cancellation import Deadline
@@ -12,16 +14,20 @@ from .item import Item
 from .item_queue import ItemQueue
 
 
-class OrderedResults:
+class OrderedResults(Iterator[Any]):
     """Submits items while their results are read, never more than a few ahead.
+
+    When nobody refers to it any more, `end_later` has it closed on another thread: garbage is collected in
+    any thread at any moment, also in one that holds the lock of the queue.
 
     Args:
         submit: adds the next item to the queue; raises `StopIteration` if there is none.
-        total: how many items there are; None if nobody knows.
-        on_end: called when no more results are read.
         queue: where the items are.
         most: how many items are submitted ahead of the result that is read next.
         timeout: seconds until all is read; None is no limit.
+        total: how many items there are; None if nobody knows.
+        on_end: called when no more results are read.
+        end_later: calls a function on another thread, and takes no lock.
     """
 
     def __init__(
@@ -32,7 +38,10 @@ class OrderedResults:
         timeout: float | None,
         total: int | None,
         on_end: Callable[[], object],
+        end_later: Callable[[Callable[[], object]], object],
     ) -> None:
+        # Not before there is something to end.
+        self._has_ended = True
         self._submit = submit
         self._queue = queue
         self._left = Deadline(timeout)
@@ -42,26 +51,44 @@ class OrderedResults:
         self._error: BaseException | None = None
         self._is_exhausted = False
         self._on_end = on_end
+        self._end_later = end_later
+        self._turn = threading.Lock()
         self._expected = 0
         self._expect(total or 0)
         for _ in range(most):
             self._submit_next()
+        self._has_ended = False
 
-    def results(self) -> Generator[Any, None, None]:
-        """Iterate over the results; closing the iterator cancels what was not begun."""
-        try:
-            while self._held:
-                future = self._held[0].future
-                result = future.result(self._left.remaining() if self._has_timeout else None)
-                self._held.popleft()
-                self._submit_next()
-                yield result
-            if self._error is not None:
-                raise self._error
-        finally:
-            self._expect(0)
-            self._on_end()
-            self._queue.drop(self._held, NotRunning("nobody reads the results of this map any more"))
+    def __next__(self) -> Any:
+        with self._turn:
+            if self._has_ended:
+                raise StopIteration
+            try:
+                return self._next_result()
+            except BaseException:
+                self.close()
+                raise
+
+    def _next_result(self) -> Any:
+        if not self._held:
+            error, self._error = self._error, None
+            raise StopIteration if error is None else error
+        result = self._held[0].future.result(self._left.remaining() if self._has_timeout else None)
+        self._held.popleft()
+        self._submit_next()
+        return result
+
+    def close(self) -> None:
+        """Cancel what was not begun; there are no more results. A second call does nothing."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        _end(self._queue, self._held, self._expected, self._on_end)
+
+    def __del__(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._end_later(partial(_end, self._queue, self._held, self._expected, self._on_end))
 
     def _submit_next(self) -> None:
         if self._is_exhausted:
@@ -85,6 +112,13 @@ class OrderedResults:
         """Tell the queue how many items are still to come."""
         self._queue.expect(number - self._expected)
         self._expected = number
+
+
+def _end(queue: ItemQueue, held: Iterable[Item], expected: int, on_end: Callable[[], object]) -> None:
+    """Cancel those of the items that were not begun, and expect no more of them."""
+    queue.expect(-expected)
+    on_end()
+    queue.drop(list(held), NotRunning("nobody reads the results of this map any more"))
 
 
 def argument_tuples(iterables: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

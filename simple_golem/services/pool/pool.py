@@ -25,7 +25,7 @@ from .item_queue import ItemQueue
 from .occupation import PoolOccupation
 from .ordered_results import OrderedResults, argument_tuples, as_one, known_number, nothing
 from .renter import MakeCluster, Renter
-from .results_file import ResultsFile
+from .results_file import ResultsFiles
 from .retry_rules import DEFAULT_RETRY, RetryRules
 from .work_check import check_work
 
@@ -73,6 +73,7 @@ class Pool(NotAsync, Executor):
         self._occupation = PoolOccupation(
             name, self._queue, item_timeout, stop_grace, session.timer, session.workers, session.emit
         )
+        self._results_files = ResultsFiles()
         self._renter: Renter | None = None
 
     def _start(self, make_cluster: MakeCluster) -> None:
@@ -150,7 +151,7 @@ class Pool(NotAsync, Executor):
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise BadInstanceCount(f"buffersize is {buffersize!r}: give a whole number, 1 or more, or None")
         items = argument_tuples(iterables)
-        kept = None if results_file is None else ResultsFile(results_file, work, key)
+        kept = None if results_file is None else self._results_files.open(results_file, work, key)
 
         def submit() -> Item:
             args = next(items)
@@ -159,19 +160,28 @@ class Pool(NotAsync, Executor):
             name = kept.key_of(as_one(args))
             if (answer := kept.answer_of(name)) is not None:
                 return Item(0, work, args, {}, answer)
-            item = self._put(work, args, {}, partial(kept.keep, name))
-            kept.begin(item.future)
+            kept.item_begins()
+            try:
+                item = self._put(work, args, {}, partial(kept.keep, name))
+            except BaseException:
+                kept.item_ends()
+                raise
+            item.future.add_done_callback(kept.item_ends)
             return item
 
-        on_end = nothing if kept is None else kept.close
+        on_end = nothing if kept is None else partial(self._results_files.close, kept)
         try:
             if kept is not None and all(isinstance(one, Sequence) for one in iterables):
                 kept.check_items(map(as_one, argument_tuples(iterables)))
             total = known_number(iterables)
-            return OrderedResults(submit, self._queue, most, limit, total, on_end).results()
+            return OrderedResults(submit, self._queue, most, limit, total, on_end, self._end_later)
         except BaseException:
             on_end()
             raise
+
+    def _end_later(self, action: Callable[[], object]) -> None:
+        """Have a worker call `action`; without any lock, since the garbage collector may be the caller."""
+        self._session.timer.call_in(0, partial(self._session.workers.post, action))
 
     def _put(
         self,
@@ -221,6 +231,7 @@ class Pool(NotAsync, Executor):
             cancel_futures: whether items that were not begun are cancelled.
         """
         self._queue.close()
+        self._results_files.close_all()
         if cancel_futures:
             self._queue.cancel_waiting()
         if wait and not self._is_called_by_machine():
@@ -230,6 +241,7 @@ class Pool(NotAsync, Executor):
     def _abandon(self, error: GolemError) -> None:
         """Cancel what was not begun; what is begun fails, unless it ends well; does not block."""
         self._queue.close()
+        self._results_files.close_all()
         self._queue.cancel_waiting()
         self._queue.break_by(error)
 

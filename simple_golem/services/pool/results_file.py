@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...background.file_lock import FileLock
-from ...errors import BadJson, BadResultsFile
+from ...errors import BadJson, BadResultsFile, NotRunning
 
 _VERSION = 1
 _MOST_SHOWN = 3
@@ -134,8 +134,14 @@ class ResultsFile:
         return key
 
     def answer_of(self, key: str) -> Future[Any] | None:
-        """Return the answer of an item that an earlier run has answered, None if there is none."""
+        """Return the answer of an item that an earlier run has answered, None if there is none.
+
+        Raises:
+            NotRunning: the file was closed.
+        """
         with self._lock:
+            if self._is_closing:
+                raise NotRunning(f"the pool is closed, and {self._path} with it: read all results before")
             offset = self._offsets.get(key)
             if offset is None:
                 return None
@@ -145,11 +151,10 @@ class ResultsFile:
         future.set_result(json.loads(line)["result"])
         return future
 
-    def begin(self, future: Future[Any]) -> None:
-        """Keep the file open until `future` is answered."""
+    def item_begins(self) -> None:
+        """Keep the file open until `item_ends` is called for this item."""
         with self._lock:
             self._under_way += 1
-        future.add_done_callback(self._is_answered)
 
     def keep(self, key: str, result: Any) -> Any:
         """Append an answer; returns it as the file has it, e.g. a list for a tuple.
@@ -181,7 +186,8 @@ class ResultsFile:
             if self._under_way == 0:
                 self._close_file()
 
-    def _is_answered(self, _future: Future[Any]) -> None:
+    def item_ends(self, _future: object = None) -> None:
+        """Note that an item that was begun is answered, or was not begun after all."""
         with self._lock:
             self._under_way -= 1
             if self._is_closing and self._under_way == 0:
@@ -190,6 +196,34 @@ class ResultsFile:
     def _close_file(self) -> None:
         self._file.close()
         self._file_lock.release()
+
+
+class ResultsFiles:
+    """The files of a pool; those that nobody has closed are closed with the pool. Used by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[ResultsFile] = set()
+
+    def open(self, path: str | os.PathLike[str], work: object, key: Callable[[Any], object]) -> ResultsFile:
+        """Open one; arguments and errors are those of `ResultsFile`."""
+        file = ResultsFile(path, work, key)
+        with self._lock:
+            self._open.add(file)
+        return file
+
+    def close(self, file: ResultsFile) -> None:
+        """Close one as soon as its items are answered; does not block."""
+        with self._lock:
+            self._open.discard(file)
+        file.close()
+
+    def close_all(self) -> None:
+        """Close all, each as soon as its items are answered; does not block."""
+        with self._lock:
+            files = list(self._open)
+        for file in files:
+            self.close(file)
 
 
 def _name_of(function: object) -> str:

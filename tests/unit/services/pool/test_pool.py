@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -267,6 +267,41 @@ def test_closing_the_iterator_cancels_what_has_not_begun(fake: FakeYagna) -> Non
         assert pool.submit(name_of).result(SECONDS) == "pool-1"
         assert pool.stats.done == 3
         assert pool.stats.waiting == pool.stats.under_way == 0
+
+
+def test_results_that_nobody_refers_to_any_more_are_cancelled_wherever_garbage_is_collected(
+    fake: FakeYagna,
+) -> None:
+    gates = Gates()
+    with Golem(1) as golem, golem.pool(1) as pool:
+        results = pool.map(gates.wait, range(100))
+        gates.await_arrivals(1)
+        # The garbage collector may run in any thread, also in one that has just taken the lock.
+        with pool._queue.lock:
+            del results
+        eventually(lambda: pool.stats.waiting == 0)
+        gates.let_through(1)
+    assert pool.stats.done == 1
+
+
+def test_results_that_were_never_read_are_cancelled_by_closing_them(fake: FakeYagna) -> None:
+    gates = Gates()
+    with Golem(1) as golem, golem.pool(1) as pool:
+        results: Any = pool.map(gates.wait, range(100))
+        gates.await_arrivals(1)
+        results.close()
+        assert pool.stats.waiting == 0
+        assert list(results) == []
+        gates.let_through(1)
+    assert pool.stats.done == 1
+
+
+def test_two_threads_may_read_the_same_results(fake: FakeYagna) -> None:
+    with Golem(1) as golem, golem.pool(2) as pool:
+        results = pool.map(lambda machine, number: number, range(200))
+        with ThreadPoolExecutor(2) as readers:
+            parts = list(readers.map(lambda _: list(results), range(2)))
+    assert sorted([*parts[0], *parts[1]]) == list(range(200))
 
 
 def test_an_empty_map_rents_nothing(fake: FakeYagna) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from simple_golem import Golem, Instance
-from simple_golem.errors import BadJson, BadResultsFile
+from simple_golem.errors import BadJson, BadResultsFile, NotRunning
+from simple_golem.services.pool.results_file import ResultsFile
 from simple_golem.testing import CommandAnswer, FakeYagna
 from tests.helpers.recorded_services import SECONDS
 from tests.unit.conftest import eventually
@@ -148,6 +149,47 @@ def test_a_file_in_use_is_refused(fake: FakeYagna, path: Path) -> None:
             pool.map(other, [1, 2], results_file=path)
         assert list(first) == [2]
         assert list(pool.map(other, [1, 2], results_file=path)) == [1, 2]
+
+
+@pytest.mark.parametrize("way", ["garbage", "closing", "shutdown", "end of the Golem"])
+def test_a_file_whose_results_nobody_reads_is_free_again(fake: FakeYagna, path: Path, way: str) -> None:
+    with Golem(1) as golem:
+        pool = golem.pool(1)
+        kept = [pool.map(other, [1, 2], results_file=path)]
+        if way == "garbage":
+            kept.clear()
+        elif way == "closing":
+            kept[0].close()  # type: ignore[attr-defined]
+        elif way == "shutdown":
+            pool.shutdown()
+        if way != "end of the Golem":
+            eventually(lambda: can_be_opened(path))
+    assert run(other, [1, 2], path) == [1, 2]
+
+
+def can_be_opened(path: Path) -> bool:
+    try:
+        ResultsFile(path, other, str).close()
+    except BadResultsFile:
+        return False
+    return True
+
+
+def test_results_that_are_read_after_the_end_of_the_pool_are_those_that_were_submitted(
+    fake: FakeYagna, path: Path
+) -> None:
+    assert run(other, range(3), path) == [0, 1, 2]
+    with Golem(1) as golem:
+        with golem.pool(1) as pool:
+            results = pool.map(other, range(5), results_file=path, buffersize=4)
+        assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(NotRunning):
+            next(results)
+        with golem.pool(1) as pool:
+            results = pool.map(other, range(5), results_file=path, buffersize=2)
+        assert [next(results) for _ in range(2)] == [0, 1]
+        with pytest.raises(NotRunning, match=r"the pool is closed, and .* with it: read all results before"):
+            next(results)
 
 
 SCRIPT = """
