@@ -159,6 +159,13 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         f"The habits are {POSSIBLE_HABITS}",
     )
     parser.add_argument(
+        "--web-server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="let the providers reach a web server of this machine, such as http://127.0.0.1:8000",
+    )
+    parser.add_argument(
         "--chain",
         action="store_true",
         help="add a chain: invoices are paid on it, and a budget above the requestor's funds is refused",
@@ -201,6 +208,8 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     with network:
         named = " and ".join(map(repr, subnets))
         _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {named}")
+        for url in options.web_server:
+            network.allow_web_server(url)
         if options.chain:
             _say(f"the requestor has {options.funds or DEFAULT_FUNDS} tGLM on the chain {network.chain.url}")
         with NoOfferLines(network, _say):

@@ -50,6 +50,7 @@ DEFAULT_FUNDS = Decimal(1000)
 _CHAIN_PACKAGES = {"rlp": "rlp", "eth_keys": "eth-keys", "eth_hash": "eth-hash", "Crypto": "pycryptodome"}
 _STOP_SECONDS = 10.0
 _INVOICE_POLL_SECONDS = 0.1
+_WEB_SERVER = re.compile(r"https?://[^/?#@\s]+")
 _SUBNET = re.compile(r"[\w.-]+")
 # The supervisor must import this very package, wherever it was imported from.
 _SUPERVISOR = (
@@ -306,6 +307,22 @@ class LocalGolem:
             LocalNetworkError: there is no such process, or the network is not up.
         """
         self._ask({"do": "guard", "pid": pid})
+
+    def allow_web_server(self, url: str) -> None:
+        """Let the providers reach a web server of this machine, as if it were on the internet.
+
+        Without it they do not reach it, as real providers don't: their loopback is their own.
+
+        Args:
+            url: a URL of the server, such as `http://127.0.0.1:8000`; the path does not count.
+
+        Raises:
+            BadSetting: it is not such a URL.
+            LocalNetworkError: the network is not up.
+        """
+        if not isinstance(url, str) or not _WEB_SERVER.match(url):
+            raise BadSetting(f"{url!r} is no web server: write e.g. http://127.0.0.1:8000")
+        self._ask({"do": "allow web server", "url": url})
 
     def kill_requestor_daemon(self) -> None:
         """Kill the requestor's daemon, as `kill -9` does; blocks until it has ended."""

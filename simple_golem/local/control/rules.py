@@ -39,6 +39,12 @@ BACKGROUND_OUTPUT = Rule(
 # Files
 VOLUMES_ONLY = Rule("volumes-only", 28, "files are transferred only to and from volumes")
 LINKS = Rule("links", 32, "a link in a volume is followed only inside its volume")
+RESUMED = Rule(
+    "resumed", 33, "a download is resumed at the length of the file that is there, if the web server can"
+)
+OWN_LOOPBACK = Rule("own-loopback", 34, "a provider does not reach the web servers of the script's machine")
+WEB_TIMEOUT = Rule("web-timeout", 36, "a web server answers within 5 seconds; three tries are made")
+NO_ARCHIVES = Rule("no-archives", 37, "the format, depth and fileset of a transfer are ignored")
 STATUS_IGNORED = Rule("status-ignored", 35, "the page of a web server's error is stored as the file")
 # Demands
 AGREEMENT_LENGTH = Rule("agreement-length", 47, "an agreement lasts for 5 minutes to 100 years")

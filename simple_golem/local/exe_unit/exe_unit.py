@@ -17,6 +17,7 @@ from ..control.rules import OnStrike
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.transfer import Transfers
+from ..transfer.web_files import Web
 from .exe_batch import Command, ExeBatch
 from .runtime import CommandError, SandboxRuntime
 from .state_reports import StatePair, StateReports
@@ -93,6 +94,7 @@ class ExeUnit:
         sandboxes: SandboxMaker | None = None,
         vpn: VpnSupport | None = None,
         on_strike: OnStrike = lambda rule, what, text: None,
+        web: Web | None = None,
     ) -> None:
         """Start to serve; blocks until the bus has confirmed the address, for 10 seconds at most.
 
@@ -109,6 +111,7 @@ class ExeUnit:
             sandboxes: makes the private root; None: a maker of its own.
             vpn: what this machine can do for private networks; None: all.
             on_strike: called when a rule refuses or changes something.
+            web: the web as the provider reaches it; None: without the script's machine.
 
         Raises:
             BusError: the bus refused, or did not answer in time.
@@ -120,7 +123,7 @@ class ExeUnit:
         self._refusal = refusal
         self._on_strike = on_strike
         self._scope = Scope()
-        transfers = Transfers(bus, node_id, self._scope, on_strike, self._passed)
+        transfers = Transfers(bus, node_id, self._scope, on_strike, web or Web(), self._passed)
         networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
         disk_mib = self._habits.disk_mib
         self._runtime = SandboxRuntime(

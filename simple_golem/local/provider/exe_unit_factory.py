@@ -18,6 +18,7 @@ from ..exe_unit.runtime import CommandError
 from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox_maker import SandboxMaker
+from ..transfer.web_files import Web
 from .package import Package
 from .served_activity import ExeUnitLike, StateReport
 
@@ -35,6 +36,7 @@ class ExeUnits:
         sandboxes: SandboxMaker,
         vpn: VpnSupport,
         on_strike: OnStrike,
+        web: Web,
     ) -> None:
         """Args:
         gsb_url: the URL of the far daemon's service bus.
@@ -45,6 +47,7 @@ class ExeUnits:
         sandboxes: makes the private roots of activities.
         vpn: what this machine can do for private networks.
         on_strike: called when a rule refuses or changes something.
+        web: the web as the provider reaches it.
         """
         self._gsb_url = gsb_url
         self._name = name
@@ -53,6 +56,7 @@ class ExeUnits:
         self._sandboxes = sandboxes
         self._vpn = vpn
         self._on_strike = on_strike
+        self._web = web
         self._habits = _CommandHabits(habits)
         self._lock = threading.Lock()
         self._bus: Bus | None = None
@@ -81,6 +85,7 @@ class ExeUnits:
             self._sandboxes,
             self._vpn,
             self._on_strike,
+            self._web,
         )
 
     def cut(self) -> None:

@@ -205,12 +205,13 @@ class Sandbox:
         if error := self._ask({"ask": "make_folder", "path": path}).get("error"):
             raise LocalNetworkError(error)
 
-    def open_file(self, path: str, mode: Literal["r", "w"], volume: str | None = None) -> int:
+    def open_file(self, path: str, mode: Literal["r", "w", "a"], volume: str | None = None) -> int:
         """Open a regular file inside; links are resolved inside.
 
         Args:
             path: the absolute path.
-            mode: "r" to read the file; "w" to replace it. "w" makes missing parent folders.
+            mode: "r" to read the file; "w" to replace it; "a" to write to what is there. "w" makes missing
+                parent folders.
             volume: the folder that the path is in; links that leave it lead to nothing. None: any folder.
 
         Returns:

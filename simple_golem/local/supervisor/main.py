@@ -164,6 +164,10 @@ class Supervisor:
             raise LocalNetworkError("the local network has no chain")
         return self._chain
 
+    def allow_web_server(self, url: str) -> None:
+        """Let the providers reach a web server of this machine."""
+        self._providers.web.allow(url)
+
     def guard_script(self, pid: int) -> None:
         """Remember a script, which `end_script` ends.
 
@@ -273,6 +277,8 @@ def _carry_out(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str,
             carry_out_provider_order(supervisor.provider(order["name"]), order)
         elif order["do"] == "chain":
             return {"answer": carry_out_chain_order(supervisor.chain, order)}
+        elif order["do"] == "allow web server":
+            supervisor.allow_web_server(order["url"])
         elif order["do"] == "guard":
             supervisor.guard_script(order["pid"])
         else:

@@ -18,6 +18,7 @@ from ..provider.agent import ProviderAgent
 from ..provider.exe_unit_factory import ExeUnits
 from ..provider.usage import UsageReporter
 from ..sandbox.sandbox_maker import SandboxMaker
+from ..transfer.web_files import Web
 from .demand_watch import DemandWatch
 
 
@@ -52,6 +53,7 @@ class Providers:
         self._sandboxes = sandboxes
         self._vpn = vpn
         self._strikes = strikes
+        self.web = Web()
         self._payment_networks = payment_networks
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
@@ -90,6 +92,7 @@ class Providers:
             self._sandboxes,
             self._vpn,
             on_strike,
+            self.web,
         )
         self._exe_units.append(exe_units)
         return ProviderAgent(

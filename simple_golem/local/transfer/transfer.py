@@ -14,13 +14,13 @@ import tenacity
 from ...background.cancellation import Scope
 from ..bus.bus import Bus
 from ..control import rules
-from ..control.rules import OnStrike
+from ..control.rules import OnStrike, Rule
 from ..sandbox.sandbox import LinkRefused, Sandbox
-from .container_files import ArchiveSink, ArchiveSource, ContainerSink, ContainerSource
+from .container_files import ContainerSink, ContainerSource, length_of
 from .gftp import GftpError, GftpFile
 from .progress import Report, Reporter
 from .transfer_url import TransferUrl, Unsupported
-from .web_files import WebError, WebSink, WebSource
+from .web_files import OwnLoopback, Web, WebError, WebSink, WebSource, WebTimeout
 
 logger = logging.getLogger(__name__)
 Passed = Callable[[int, float], object]
@@ -36,6 +36,13 @@ class TransferFailed(Exception):
 
 class OutsideVolumes(Unsupported):
     """A path is in none of the activity's volumes."""
+
+
+_RULES_OF_ERRORS: Sequence[tuple[type[Exception], Rule, str]] = (
+    (OutsideVolumes, rules.VOLUMES_ONLY, ""),
+    (WebTimeout, rules.WEB_TIMEOUT, ""),
+    (OwnLoopback, rules.OWN_LOOPBACK, "; --web-server URL lets local providers reach that server"),
+)
 
 
 class Source(Protocol):
@@ -67,6 +74,7 @@ class Transfers:
         node_id: str,
         scope: Scope,
         on_strike: OnStrike,
+        web: Web,
         on_passed: Passed | None = None,
     ) -> None:
         """Args:
@@ -74,6 +82,7 @@ class Transfers:
         node_id: the provider's node id, the caller of all calls over the bus.
         scope: the scope of the activity; cancelling it ends every transfer.
         on_strike: called when a rule refuses or changes something.
+        web: the web as the provider reaches it.
         on_passed: called after each chunk with the bytes so far and the seconds so far. It may wait, or
             break off the transfer with an OSError.
         """
@@ -81,6 +90,7 @@ class Transfers:
         self._node_id = node_id
         self._scope = scope
         self._on_strike = on_strike
+        self._web = web
         self._on_passed = on_passed
 
     def transfer(
@@ -91,18 +101,21 @@ class Transfers:
         Args:
             sandbox: the activity's root, for `container:` URLs.
             volumes: the folders of the activity that files can be transferred to and from.
-            details: the command's fields in the ExeScript: from, to, format, depth, fileset, progress.
+            details: the command's fields in the ExeScript: from, to, progress. Others are ignored.
             on_progress: called with the progress reports that the requestor asked for.
 
         Raises:
             TransferFailed: it failed, after three tries if the publisher could not be reached.
         """
         reporter = Reporter(details.get("progress"), on_progress)
+        if ignored := [name for name in ("format", "depth", "fileset") if details.get(name) is not None]:
+            self._on_strike(rules.NO_ARCHIVES, _ends(details), f"{' and '.join(ignored)} ignored")
         try:
             self._retrying()(self._try, sandbox, details, reporter, volumes)
         except (GftpError, WebError, Unsupported) as error:
-            if isinstance(error, OutsideVolumes):
-                self._on_strike(rules.VOLUMES_ONLY, _ends(details), str(error))
+            for kind, rule, advice in _RULES_OF_ERRORS:
+                if isinstance(error, kind):
+                    self._on_strike(rule, _ends(details), f"{error}{advice}")
             raise TransferFailed(str(error)) from error
         except OSError as error:
             message = f"IO error: {error_text(error)}"
@@ -112,7 +125,8 @@ class Transfers:
 
     def _retrying(self) -> tenacity.Retrying:
         def may_help(error: BaseException) -> bool:
-            return isinstance(error, GftpError) and not error.lasting and not self._scope.cancelled
+            is_passing = isinstance(error, (GftpError, WebError)) and not error.lasting
+            return is_passing and not self._scope.cancelled
 
         def log(state: tenacity.RetryCallState) -> None:
             logger.warning(
@@ -136,8 +150,9 @@ class Transfers:
     ) -> None:
         with ExitStack() as open_ends:
             source_url, sink_url = TransferUrl.parse(details["from"]), TransferUrl.parse(details["to"])
-            source = open_ends.enter_context(closing(self._source(sandbox, source_url, details, volumes)))
-            sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, details, volumes)))
+            source, offset = self._source(sandbox, source_url, sink_url, details, volumes)
+            open_ends.enter_context(closing(source))
+            sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, offset, volumes)))
             self._copy(source, sink, reporter)
 
     def _copy(self, source: Source, sink: Sink, reporter: Reporter) -> None:
@@ -153,32 +168,35 @@ class Transfers:
         sink.finish()
 
     def _source(
-        self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any], volumes: Sequence[str]
-    ) -> Source:
+        self,
+        sandbox: Sandbox,
+        url: TransferUrl,
+        sink: TransferUrl,
+        details: Mapping[str, Any],
+        volumes: Sequence[str],
+    ) -> tuple[Source, int]:
+        """Open the source; returns it, and where its bytes belong in the file that is the target."""
         if url.scheme == "container":
-            volume = _volume_of(url.path, volumes)
-            if details.get("format") is not None:
-                return ArchiveSource(sandbox, url.path, details)
-            return ContainerSource(sandbox, url.path, volume)
+            return ContainerSource(sandbox, url.path, _volume_of(url.path, volumes)), 0
         if url.scheme == "gftp":
-            return _GftpSource(self._gftp(url))
-        page = WebSource(url.text, self._scope)
+            return _GftpSource(self._gftp(url)), 0
+        there = 0
+        if sink.scheme == "container":
+            there = length_of(sandbox, sink.path, _volume_of(sink.path, volumes))
+        page = WebSource(self._web, url.text, self._scope, there)
+        if page.offset:
+            self._on_strike(rules.RESUMED, _ends(details), f"{page.offset} bytes of the old file stay")
         if page.status >= 400:
             stored = f"the page of status {page.status} is stored"
             self._on_strike(rules.STATUS_IGNORED, _ends(details), stored)
-        return page
+        return page, page.offset
 
-    def _sink(
-        self, sandbox: Sandbox, url: TransferUrl, details: Mapping[str, Any], volumes: Sequence[str]
-    ) -> Sink:
+    def _sink(self, sandbox: Sandbox, url: TransferUrl, offset: int, volumes: Sequence[str]) -> Sink:
         if url.scheme == "container":
-            volume = _volume_of(url.path, volumes)
-            if details.get("format") is not None:
-                return ArchiveSink(sandbox, url.path, details)
-            return ContainerSink(sandbox, url.path, volume)
+            return ContainerSink(sandbox, url.path, _volume_of(url.path, volumes), offset)
         if url.scheme == "gftp":
             return _GftpSink(self._gftp(url))
-        return WebSink(url.text, self._scope)
+        return WebSink(self._web, url.text, self._scope)
 
     def _gftp(self, url: TransferUrl) -> GftpFile:
         return GftpFile(self._bus, self._node_id, url.text, self._scope)

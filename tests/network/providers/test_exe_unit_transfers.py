@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -125,25 +123,6 @@ def test_several_go_both_ways_at_once(buyer: Buyer) -> None:
 
     with ThreadPoolExecutor(len(contents)) as pool:
         assert list(pool.map(there_and_back, range(len(contents)))) == contents
-
-
-def test_a_folder_goes_as_an_archive(buyer: Buyer) -> None:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in (("one.txt", b"1"), ("deep/two.bin", b"2" * 100_000)):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    with buyer.published("folder", packed.getvalue()) as given, buyer.published("back") as taken:
-        assert buyer.transfer(given.url, "container:/golem/work/folder", format="tar.gz") is None
-        files = {"includes": ["**/*.bin"]}
-        back = {"format": "tar", "fileset": files}
-        assert buyer.transfer("container:/golem/work/folder", taken.url, **back) is None
-        with tarfile.open(fileobj=io.BytesIO(taken.content)) as tar:
-            assert tar.getnames() == ["deep/two.bin"]
-            file = tar.extractfile("deep/two.bin")
-            assert file is not None
-            assert file.read() == b"2" * 100_000
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from simple_golem import (
     vm,
 )
 from simple_golem.errors import BadCommand, BatchTimeout
+from simple_golem.local.local_golem import LocalGolem
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -162,14 +163,16 @@ def test_a_program_in_the_background_goes_on_after_its_command(instance: Instanc
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
+def web(network: LocalGolem, tmp_path: Path) -> Iterator[str]:
     """A web server with the file `model`; returns its URL."""
     (tmp_path / "model").write_bytes(CONTENT)
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        url = f"http://127.0.0.1:{server.server_port}"
+        network.allow_web_server(url)
+        yield url
         server.shutdown()
         thread.join()
 

@@ -86,10 +86,6 @@ LOADED_LATE = {
         "local/images/formats/decompression.py",
         "importlib.import_module(module)",
     ): "few images need these packages, and one of them comes with no extra",
-    (
-        "local/transfer/archiver.py",
-        "importlib.import_module(module)",
-    ): "the error that another process raised",
 }
 LATE_PACKAGES = {"h11", "platformdirs", "tqdm", "websockets"}
 

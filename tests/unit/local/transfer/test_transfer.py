@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import tarfile
+import socket
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import tenacity
 from flatbuffers import flexbuffers
 
@@ -23,9 +22,10 @@ from simple_golem.local.exe_unit.exe_unit import ExeUnit
 from simple_golem.local.images.image_store import ImageStore
 from simple_golem.local.provider.exe_unit_factory import _CommandHabits
 from simple_golem.local.transfer import transfer as transfer_module
-from simple_golem.local.transfer.archiver import FORMATS, pattern
+from simple_golem.local.transfer import web_files
 from simple_golem.local.transfer.gftp import CALLS_AT_ONCE, CHUNK_BYTES
 from simple_golem.local.transfer.progress import _seconds
+from simple_golem.local.transfer.web_files import Web
 
 PROVIDER, REQUESTOR = "0x" + "a" * 40, "0x" + "b" * 40
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 12 * CHUNK_BYTES + 7)
@@ -98,6 +98,7 @@ class Activity:
     def __init__(self, habits: ProviderHabits | None = None) -> None:
         self.bus = MemoryBus()
         self.strikes: list[tuple[str, str]] = []
+        self.web = Web()
         self.unit = ExeUnit(
             self.bus,  # type: ignore[arg-type]
             "a" * 32,
@@ -107,6 +108,7 @@ class Activity:
             _CommandHabits(habits or ProviderHabits()),
             node_id=PROVIDER,
             on_strike=lambda rule, what, text: self.strikes.append((rule.name, text)),
+            web=self.web,
         )
         self.batches = 0
         self.do({"deploy": {}}, {"start": {}})
@@ -212,6 +214,7 @@ def test_a_file_can_be_copied_inside(activity: Activity) -> None:
 
 # Only a volume of an activity is a folder of its provider.
 OUTSIDE = ("/tmp/x", "/root/x", "/x", "/golem/x", "/etc/passwd", "/golem/workx")
+REFUSED = 'HTTP error: io error: Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }'
 NO_FILE = "Local service error: Transfer error: IO error: No such file or directory (os error 2)"
 
 
@@ -227,7 +230,7 @@ NO_FILE = "Local service error: Transfer error: IO error: No such file or direct
         ("ftp://host/file", "Unsupported scheme: ftp"),
         ("gftp://nobody/x", "Invalid url: Invalid gftp URL"),
         (url("unpublished"), "GSB error: endpoint address not found"),
-        ("http://127.0.0.1:1/x", "HTTP error: "),
+        ("http://127.0.0.1:1/x", REFUSED),
     ],
 )
 def test_a_source_that_can_not_be_read_is_told(activity: Activity, source: str, said: str) -> None:
@@ -244,7 +247,7 @@ def test_a_source_that_can_not_be_read_is_told(activity: Activity, source: str, 
         ("container:/golem/work/here/below", "IO error: File exists (os error 17)"),
         ("container:/golem/work", "IO error: Is a directory (os error 21)"),
         (url("unpublished"), "GSB error: endpoint address not found"),
-        ("https://127.0.0.1:1/x", "HTTP error: connection error: "),
+        ("https://127.0.0.1:1/x", REFUSED),
     ],
 )
 def test_a_target_that_can_not_be_written_is_told(activity: Activity, target: str, said: str) -> None:
@@ -368,114 +371,70 @@ def test_an_interval_is_read_as_it_is_written(written: object, seconds: float) -
     assert _seconds(written) == pytest.approx(seconds)
 
 
-# --- folders -----------------------------------------------------------------------------------------
+# --- archives ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_folder_comes_back_as_it_was(activity: Activity, format: str) -> None:
-    activity.sh("mkdir -p '/golem/work/in/sub dir'; cd /golem/work/in; echo one > ü; echo two > 'sub dir/x'")
-    activity.sh("chmod 755 /golem/work/in/ü; mkdir /golem/work/in/empty")
-    archive = activity.take("/golem/work/in", format=format)
-    assert activity.give(archive, "/golem/work/out/deep", format=format) is None
-    assert (
-        activity.sh("diff -r /golem/work/in /golem/work/out/deep && stat -c %a /golem/work/out/deep/ü")
-        == "755\n"
-    )
-    assert activity.sh("ls /golem/work/out/deep") == "empty\nsub dir\nü\n"
+def test_a_folder_is_not_packed_whatever_format_is_asked_for(activity: Activity) -> None:
+    message = activity.transfer("container:/golem/work", url("given"), format="tar.gz", fileset="*", depth=1)
+    assert message == "Local service error: Transfer error: IO error: Is a directory (os error 21)"
+    assert activity.strikes == [("no-archives", "format and depth and fileset ignored")]
 
 
-def test_an_archive_has_what_depth_and_fileset_ask_for(activity: Activity) -> None:
-    activity.sh("cd /golem/work; mkdir -p a/b; touch top.txt top.bin a/mid.txt a/b/low.txt")
-
-    def names(**details: Any) -> list[str]:
-        packed = activity.take("/golem/work", format="tar", **details)
-        return tarfile.open(fileobj=io.BytesIO(packed)).getnames()
-
-    assert names() == ["a", "top.bin", "top.txt", "a/b", "a/mid.txt", "a/b/low.txt"]
-    assert names(depth=0) == ["a", "top.bin", "top.txt"]
-    assert names(depth=1) == ["a", "top.bin", "top.txt", "a/b", "a/mid.txt"]
-    assert names(fileset="*.txt") == ["top.txt"]
-    assert names(fileset=["**/low.*", "*.bin"]) == ["top.bin", "a/b/low.txt"]
-    both = {"desc": None, "includes": "**/*.txt", "excludes": ["a/*.txt"]}
-    assert names(fileset=both) == ["top.txt", "a/b/low.txt"]
-
-
-@pytest.mark.parametrize(
-    ("glob", "fits", "fits_not"),
-    [
-        ("*.txt", "a.txt", "a/b.txt"),
-        ("**/*.txt", "a/b/c.txt", "a.bin"),
-        ("**/a*", "x/ab", "x/ba"),
-        ("a/**", "a/b/c", "b/a"),
-        ("?x", "ax", "/x"),
-        ("[!a-c].{png,jpg}", "d.jpg", "a.png"),
-        ("a+(b).c", "a+(b).c", "aa(b).c"),
-    ],
-)
-def test_globs_are_read_as_the_real_exe_unit_reads_them(glob: str, fits: str, fits_not: str) -> None:
-    assert pattern(glob).fullmatch(fits)
-    assert not pattern(glob).fullmatch(fits_not)
-
-
-def test_an_archive_with_links_or_ways_out_is_refused(activity: Activity) -> None:
-    for member in (tarfile.TarInfo("../out"), tarfile.TarInfo("/tmp/out"), tarfile.TarInfo("link")):
-        if member.name == "link":
-            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.addfile(member)
-        message = activity.give(packed.getvalue(), "/golem/work/out", format="tar")
-        assert message is not None
-        assert "unsafe" in message
-    zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as archive:
-        archive.writestr("../out", "x")
-    assert "unsafe" in str(activity.give(zipped.getvalue(), "/golem/work/out", format="zip"))
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_file_that_is_not_an_archive_is_an_error(activity: Activity, format: str) -> None:
-    message = activity.give(b"no archive" * 10_000, "/golem/work/out", format=format)
-    assert message is not None
-    assert message.startswith("Local service error: Transfer error: IO error: ")
-    assert "Traceback" not in message
-
-
-def test_a_folder_that_is_not_there_or_is_empty_is_told(activity: Activity) -> None:
-    assert activity.transfer("container:/golem/work/none", url("given"), format="tar") == NO_FILE
-    activity.bus.files["given"] = bytearray()
-    assert "no file to transfer" in str(
-        activity.transfer("container:/golem/work", url("given"), format="tar")
-    )
-    assert "Invalid output format: rar" in str(
-        activity.transfer("container:/golem/work", url("given"), format="rar")
-    )
+def test_an_archive_is_not_unpacked(activity: Activity) -> None:
+    assert activity.give(b"no archive", "/golem/work/file", format="zip") is None
+    assert activity.sh("cat /golem/work/file") == "no archive"
 
 
 # --- the web -----------------------------------------------------------------------------------------
 
 
-class Web(BaseHTTPRequestHandler):
+class Server(BaseHTTPRequestHandler):
     """Gives what it was given."""
 
     protocol_version = "HTTP/1.1"
     files: dict[str, bytes]
+    # Whether it can send a part of a file, and what it was asked for.
+    ranges: bool
+    asked: list[tuple[str, str | None]]
 
-    def do_GET(self) -> None:
+    def do_HEAD(self) -> None:
+        self.asked.append(("HEAD", self.headers["Range"]))
+        if self.path == "/slow":
+            self.server.gate.wait(30)  # type: ignore[attr-defined]
+        if self.moved():
+            return
+        content = self.files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        if self.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def moved(self) -> bool:
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/file")
             self.send_header("Content-Length", "0")
             self.end_headers()
+        return self.path == "/moved"
+
+    def do_GET(self) -> None:
+        self.asked.append(("GET", self.headers["Range"]))
+        if self.moved():
             return
         content = self.files.get(self.path)
         if content is None:
             self.send_error(404)
             return
+        if self.headers["Range"] is not None:
+            content = content[int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) :]
         self.send_response(200)
         self.send_header("Content-Length", str(len(content) + (self.path == "/broken")))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[:1])
+        if self.path == "/pausing":
+            self.server.gate.wait(0.5)  # type: ignore[attr-defined]
+        self.wfile.write(content[1:])
         self.close_connection = self.path == "/broken"
 
     def do_PUT(self) -> None:
@@ -485,6 +444,8 @@ class Web(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         self.files[self.path] = content
+        if self.path == "/slow":
+            self.server.gate.wait(30)  # type: ignore[attr-defined]
         self.send_response(403 if self.path == "/forbidden" else 201)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -493,15 +454,25 @@ class Web(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def web() -> Iterator[str]:
-    Web.files = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
+def foreign_web() -> Iterator[str]:
+    """A web server that providers do not reach."""
+    Server.files, Server.asked, Server.ranges = {}, [], False
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.gate = threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
+    server.gate.set()  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def web(activity: Activity, foreign_web: str) -> str:
+    """A web server that providers reach."""
+    activity.web.allow(foreign_web)
+    return foreign_web
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -509,9 +480,9 @@ def test_a_file_goes_to_a_web_server_and_back(activity: Activity, web: str, size
     content = os.urandom(size)
     activity.give(content, "/golem/work/file")
     assert activity.transfer("container:/golem/work/file", f"{web}/file?x=1") is None
-    Web.files["/file"] = Web.files["/file?x=1"]
+    Server.files["/file"] = Server.files["/file?x=1"]
     assert activity.transfer(f"{web}/moved", "container:/golem/work/again") is None
-    assert (Web.files["/file"], activity.take("/golem/work/again")) == (content, content)
+    assert (Server.files["/file"], activity.take("/golem/work/again")) == (content, content)
 
 
 def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: Activity, web: str) -> None:
@@ -520,10 +491,101 @@ def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: A
     assert activity.strikes == [("status-ignored", "the page of status 404 is stored")]
 
 
+START = "Local service error: Transfer error: "
+
+
 def test_errors_of_a_web_server_are_reported(activity: Activity, web: str) -> None:
-    start = "Local service error: Transfer error: HTTP error: "
     activity.give(b"x", "/golem/work/given")
     put = activity.transfer("/golem/work/given", f"{web}/forbidden")
-    assert put == f"{start}client error: 403 Forbidden"
-    Web.files["/broken"] = b"half of it"
+    assert put == f"{START}HTTP error: client error: 403 Forbidden"
+    Server.files["/broken"] = b"half of it"
     assert "IncompleteRead" in str(activity.transfer(f"{web}/broken", "/golem/work/x"))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "old", "asked", "result"),
+    [
+        (False, b"old", ("GET", None), b"new content"),
+        (True, b"old", ("GET", "bytes=3-"), b"old content"),
+        (True, b"old and much longer", ("HEAD", None), b"old and much longer"),
+        (True, b"", ("GET", None), b"new content"),
+    ],
+    ids=["no ranges", "shorter", "longer", "empty"],
+)
+def test_a_download_onto_a_file_that_is_there_is_resumed_where_the_server_can(
+    activity: Activity, web: str, ranges: bool, old: bytes, asked: tuple[str, str | None], result: bytes
+) -> None:
+    Server.files["/file"], Server.ranges = b"new content", ranges
+    activity.give(old, "/golem/work/file")
+    assert activity.transfer(f"{web}/file", "/golem/work/file") is None
+    assert activity.take("/golem/work/file") == result
+    assert Server.asked[-1] == asked
+    resumed = [("resumed", f"{len(old)} bytes of the old file stay")] if ranges and old else []
+    assert activity.strikes == resumed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.1.2.3"])
+def test_the_web_servers_of_the_scripts_machine_are_not_reached(
+    activity: Activity, foreign_web: str, host: str
+) -> None:
+    there = foreign_web.replace("127.0.0.1", host)
+    assert activity.transfer(f"{there}/file", "/golem/work/file") == START + REFUSED
+    activity.give(b"x", "/golem/work/given")
+    assert activity.transfer("/golem/work/given", f"{there}/file") == START + REFUSED
+    assert Server.asked == []
+    advice = "; --web-server URL lets local providers reach that server"
+    assert activity.strikes == [("own-loopback", REFUSED + advice)] * 2
+
+
+def test_a_redirect_does_not_lead_to_the_scripts_machine(
+    activity: Activity, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "moved", lambda self: self.path == "/away" and send_away(self))
+    assert activity.transfer(f"{web}/away", "/golem/work/file") == START + REFUSED
+
+
+def send_away(handler: Any) -> bool:
+    handler.send_response(302)
+    handler.send_header("Location", "http://127.0.0.1:1/file")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+    return True
+
+
+def test_a_server_that_does_not_answer_in_time_is_tried_three_times(
+    activity: Activity, web: str, no_waiting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_files, "_ANSWER_SECONDS", 0.1)
+    timeout = "HTTP error: timeout: operation timed out"
+    assert activity.transfer(f"{web}/slow", "/golem/work/file") == START + timeout
+    assert [method for method, _ in Server.asked] == ["HEAD"] * 3
+    activity.give(b"x", "/golem/work/given")
+    assert activity.transfer("/golem/work/given", f"{web}/slow") == START + timeout
+    assert activity.strikes == [("web-timeout", timeout)] * 2
+
+
+def test_an_answer_that_has_begun_may_pause(
+    activity: Activity, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_files, "_ANSWER_SECONDS", 0.2)
+    Server.files["/pausing"] = b"whole"
+    assert activity.transfer(f"{web}/pausing", "/golem/work/file") is None
+    assert activity.take("/golem/work/file") == b"whole"
+
+
+def test_a_host_without_an_address_is_tried_three_times(
+    activity: Activity, no_waiting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def fail(*arguments: object, **_: object) -> None:
+        asked.append(arguments[0])
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(requests.utils, "get_environ_proxies", lambda url: {})
+    assert activity.transfer("http://nowhere.invalid/x", "/golem/work/file") == (
+        f"{START}HTTP error: connection error: Failed resolving hostname: "
+        "failed to lookup address information: Name or service not known"
+    )
+    assert asked == ["nowhere.invalid"] * 3
