@@ -38,14 +38,16 @@ class PrivateNetworkInfo:
     Attributes:
         network_id: its id.
         ip: its range of addresses, such as `192.168.0.0/24`.
+        gateway: the address that its maker has named as gateway.
     """
 
     network_id: str
     ip: str
+    gateway: str
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> PrivateNetworkInfo:
-        return cls(wire["id"], wire["ip"])
+        return cls(wire["id"], wire["ip"], wire.get("gateway") or "")
 
 
 class ProposalState(str, Enum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import IncompleteRead, MaxRetryError, NewConnectionError, ProtocolError
 
-from tests.faults.plan import Fault, Plan
+from tests.faults.plan import BEFORE, PAGE, SLOW_SECONDS, STATUSES, Fault, Plan
 
 
 class FaultyAdapter(BaseAdapter):
@@ -27,13 +28,19 @@ class FaultyAdapter(BaseAdapter):
             raise requests.exceptions.ConnectionError(_refusal(request), request=request)
         if fault is Fault.RESET:
             raise _reset(request)
-        if fault in (Fault.UNAVAILABLE, Fault.FAILED):
-            return _error(request, 503 if fault is Fault.UNAVAILABLE else 500)
+        if fault in STATUSES and fault in BEFORE:
+            return _error(request, fault)
         answer = self._inner.send(request, *args, **options)
-        if fault is Fault.LOST or (fault is Fault.CUT and not answer.content):
+        if fault is Fault.SLOW:
+            time.sleep(SLOW_SECONDS)
+        if fault in STATUSES:
+            answer.close()
+            return _error(request, fault)
+        cuts = fault in (Fault.CUT, Fault.SHORT)
+        if fault is Fault.LOST or (cuts and not answer.content):
             _ = answer.content
             raise _reset(request)
-        if fault is Fault.CUT:
+        if cuts:
             half = answer.content[: len(answer.content) // 2]
             answer = _copy_without_body(answer)
             answer.raw = _CutBody(half)
@@ -72,9 +79,11 @@ def _reset(request: requests.PreparedRequest) -> requests.exceptions.ConnectionE
     return requests.exceptions.ConnectionError(ProtocolError("Connection aborted.", cause), request=request)
 
 
-def _error(request: requests.PreparedRequest, status: int) -> requests.Response:
+def _error(request: requests.PreparedRequest, fault: Fault) -> requests.Response:
     answer = requests.Response()
-    answer.status_code, answer.reason, answer.request = status, "Not Now", request
+    answer.status_code, answer.reason, answer.request = STATUSES[fault], "Not Now", request
     answer.url = request.url or ""
-    answer._content = b"it does not work at present"
+    answer._content = PAGE if fault is Fault.PAGE else b"it does not work at present"
+    if fault is Fault.PAGE:
+        answer.headers["Content-Type"] = "text/html"
     return answer

@@ -21,6 +21,31 @@ class Fault(Enum):
     UNAVAILABLE = "the answer is 503, and the daemon does not get the request"
     FAILED = "the answer is 500, and the daemon does not get the request"
     CUT = "the daemon carries the request out, and the connection breaks in the middle of its answer"
+    TIMED_OUT = "the answer is 408, and the daemon does not get the request"
+    TOO_MANY = "the answer is 429, and the daemon does not get the request"
+    BAD_GATEWAY = "the daemon carries the request out, and the answer is 502"
+    GATEWAY_TIMEOUT = "the daemon carries the request out, and the answer is 504"
+    SLOW = "the daemon carries the request out, and its answer comes late and piece by piece"
+    SHORT = "the daemon carries the request out, and its answer ends before its Content-Length"
+    PAGE = "the daemon carries the request out, and a page of HTML comes in place of its answer"
+
+
+# The status of an answer that comes in place of the daemon's.
+STATUSES = {
+    Fault.UNAVAILABLE: 503,
+    Fault.FAILED: 500,
+    Fault.TIMED_OUT: 408,
+    Fault.TOO_MANY: 429,
+    Fault.BAD_GATEWAY: 502,
+    Fault.GATEWAY_TIMEOUT: 504,
+    Fault.PAGE: 200,
+}
+# After these it has not begun to carry the request out, and knows so.
+NOT_BEGUN = frozenset((Fault.REFUSED, Fault.UNAVAILABLE, Fault.TOO_MANY, Fault.SLOW))
+# These come instead of the daemon, which does not get the request.
+BEFORE = frozenset((Fault.REFUSED, Fault.RESET, *list(STATUSES)[:4]))
+PAGE = b"<html><body>This is not the daemon.</body></html>"
+SLOW_SECONDS = 0.3
 
 
 class Plan(Protocol):

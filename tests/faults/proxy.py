@@ -11,22 +11,24 @@ from collections.abc import Callable
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from tests.faults.plan import Fault, Plan
+from tests.faults.plan import BEFORE, PAGE, SLOW_SECONDS, STATUSES, Fault, Plan
 
-ERRORS = {
-    Fault.UNAVAILABLE: b"HTTP/1.1 503 Not Now\r\nContent-Length: 9\r\n\r\nnot today",
-    Fault.FAILED: b"HTTP/1.1 500 Not Now\r\nContent-Length: 9\r\n\r\nnot today",
-}
+_TEXT = "HTTP/1.1 {} Not Now\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n"
 # How long a refusal lasts: a connection is refused before its request is known.
 AWAY_SECONDS = 0.3
 _JOIN_SECONDS = 5.0
+# A WebSocket or a stream of events that is hit breaks after so many bytes: in the middle of a larger file.
+CUT_AFTER_BYTES = 40_000
+SLOW_PIECES = 3
+_LENGTHS = (b"content-length:", b"transfer-encoding:")
 
 
 class FaultProxy:
     """Listens in the daemon's place and passes everything on, but for the faults of a plan.
 
-    One fault differs from its name: with `REFUSED` the proxy breaks all connections, and then refuses new
-    ones for a moment, as a daemon does that is restarted.
+    Some faults differ from their names. With `REFUSED` the proxy breaks all connections, and then refuses new
+    ones for a moment, as a daemon does that is restarted. A WebSocket or a stream of events that is opened
+    breaks after some time, whichever fault comes after its request.
     """
 
     def __init__(self, daemon_url: str, plan: Plan) -> None:
@@ -134,23 +136,65 @@ class FaultProxy:
         if fault is Fault.RESET:
             _reset(client)
             return False
-        if fault in ERRORS:
-            client.sendall(ERRORS[fault])
+        if fault in STATUSES and fault in BEFORE:
+            client.sendall(_in_place_of_an_answer(fault))
             return True
         daemon.sendall(request)
         if b"\nupgrade:" in head or b"text/event-stream" in head:
-            self._spawn(_copy, client, daemon)
-            _copy(daemon, client)
+            length = _Length(CUT_AFTER_BYTES if fault is not None else None)
+            self._spawn(_copy, client, daemon, length)
+            _copy(daemon, client, length)
             return False
         answer = _message(daemon, client)
         if fault is Fault.LOST:
             _reset(client)
             return False
+        if fault in STATUSES:
+            client.sendall(_in_place_of_an_answer(fault))
+            return True
         if fault is Fault.CUT:
             client.sendall(answer[: -(_body_bytes(answer) + 1) // 2 or -1])
             return False
+        if fault is Fault.SHORT:
+            client.sendall(_with_longer_length(answer))
+            return False
+        if fault is Fault.SLOW:
+            self._send_slowly(client, answer)
+            return True
         client.sendall(answer)
         return True
+
+    def _send_slowly(self, client: socket.socket, answer: bytes) -> None:
+        size = len(answer) // SLOW_PIECES + 1
+        for at in range(0, len(answer), size):
+            self._closed.wait(SLOW_SECONDS / SLOW_PIECES)
+            client.sendall(answer[at : at + size])
+
+
+class _Length:
+    """How many bytes may still pass through a connection, in both directions together."""
+
+    def __init__(self, most: int | None) -> None:
+        self._left = most
+
+    def takes(self, count: int) -> bool:
+        """Count bytes that pass; returns False if these are too many."""
+        if self._left is None:
+            return True
+        self._left -= count
+        return self._left >= 0
+
+
+def _in_place_of_an_answer(fault: Fault) -> bytes:
+    kind, body = ("text/html", PAGE) if fault is Fault.PAGE else ("text/plain", b"not today")
+    return _TEXT.format(STATUSES[fault], kind, len(body)).encode() + body
+
+
+def _with_longer_length(answer: bytes) -> bytes:
+    """An answer whose `Content-Length` says more than comes."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(_LENGTHS)]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % (len(body) + 7)]) + end + body
 
 
 def _body_bytes(message: bytes) -> int:
@@ -190,11 +234,14 @@ def _is_whole(data: bytes) -> bool:
     return len(body) >= int(headers.get("content-length", "0"))
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, length: _Length) -> None:
+    data = b""
     with contextlib.suppress(OSError):
-        while data := source.recv(65536):
+        while (data := source.recv(16384)) and length.takes(len(data)):
             target.sendall(data)
     _end(target)
+    if data:
+        _end(source)
 
 
 def _reset(one: socket.socket) -> None:

@@ -6,10 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from tests.soak.fault_runs import part as fault_runs
 from tests.soak.figures import Figures
 from tests.soak.money import part as money
 
-PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {"money": money.run}
+PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
+    "money": money.run,
+    "faults": fault_runs.run,
+}
 
 
 def main() -> int:

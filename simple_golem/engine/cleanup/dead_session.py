@@ -79,6 +79,8 @@ class DeadSession:
             problems += _tried(self._release_allocations)
             for network_id in list(self._record.networks):
                 problems += _tried(self._end_network, network_id)
+            for mark in list(self._record.planned_networks):
+                problems += _tried(self._end_marked_networks, mark)
         return problems
 
     @property
@@ -88,7 +90,7 @@ class DeadSession:
         if record.suspended:
             return not record.open - record.suspended.keys()
         is_open = record.open or record.allocations or record.planned
-        return not (is_open or record.demands_left or record.networks)
+        return not (is_open or record.demands_left or record.networks or record.planned_networks)
 
     def end_suspended(self) -> None:
         """Have `end` end the suspended instances, too."""
@@ -144,6 +146,12 @@ class DeadSession:
         self._yagna.network.delete(network_id, scope=self._scope)
         self._journal.write("network ended", id=network_id)
         self._emit_done(f"network {network_id} ended")
+
+    def _end_marked_networks(self, mark: str) -> None:
+        for one in self._yagna.network.networks(scope=self._scope):
+            if one.gateway == mark:
+                self._end_network(one.network_id)
+        self._journal.write("network not made", mark=mark)
 
     def _unended(self) -> list[str]:
         listed = self._yagna.market.agreements(app_session_id=self._session_id, scope=self._scope)

@@ -12,6 +12,7 @@ from ...background.cancellation import Scope
 from ...errors import BadNetwork, NetworkLost, YagnaError
 from ...yagna.api.network import NetworkApi
 from .addresses import Addresses
+from .marks import make_marked, marked, new_mark
 
 Write = Callable[..., object]
 _LONGEST_NAME = 63
@@ -68,6 +69,8 @@ class PrivateNetwork:
         self._making = threading.Lock()
         self._lock = threading.Lock()
         self._network_id: str | None = None
+        # The daemon may have made a network with this mark, though it did not say so.
+        self._mark: str | None = None
         self._has_own_address = False
         self._number = 0
         self._nodes: dict[str, _Node] = {}
@@ -136,13 +139,21 @@ class PrivateNetwork:
             if network_id is None:
                 if self._closed:
                     raise NetworkLost(f"the network {self.ip} was closed")
-                network_id = self._api.create(self.ip, scope=scope).network_id
-                self._journal("network", id=network_id)
+                network_id = self._make_once(scope)
                 self._network_id, self._has_own_address = network_id, False
             if not self._has_own_address:
                 self._api.add_address(network_id, self.addresses.own, scope=scope)
                 self._has_own_address = True
             return network_id
+
+    def _make_once(self, scope: Scope | None) -> str:
+        if self._mark is None:
+            self._mark = new_mark()
+            self._journal("network planned", mark=self._mark)
+        network_id = make_marked(self._api, self.ip, self._mark, scope).network_id
+        self._journal("network", id=network_id, mark=self._mark)
+        self._mark = None
+        return network_id
 
     def adopt(self, network_id: str, agreement_ids: Sequence[str]) -> None:
         """Take over a network that an earlier session has left for these agreements."""
@@ -228,10 +239,18 @@ class PrivateNetwork:
         with self._making:
             self._closed = True
             network_id, self._network_id = self._network_id, None
+            if self._mark is not None:
+                self._end_unsure(self._mark, scope)
             if network_id is None or network_id in self._kept:
                 return
             self._api.delete(network_id, scope=scope)
             self._journal("network ended", id=network_id)
+
+    def _end_unsure(self, mark: str, scope: Scope | None) -> None:
+        for one in marked(self._api, mark, scope):
+            self._api.delete(one.network_id, scope=scope)
+        self._journal("network not made", mark=mark)
+        self._mark = None
 
 
 def host_name_of(name: str) -> str:

@@ -29,6 +29,8 @@ Kind = Literal[
     "invoice answered",
     "suspended",
     "resumed",
+    "network planned",
+    "network not made",
     "network",
     "network ended",
 ]
@@ -58,6 +60,7 @@ class Record:
         owed: ids of the agreements whose invoices are not answered.
         suspended: the instances that were left alive, by agreement id.
         networks: ids of the private networks that were not ended.
+        planned_networks: marks of networks that were asked for and whose ids are not known.
         budget: GLM that the session may spend.
         paid: GLM of the accepted invoices.
     """
@@ -72,6 +75,7 @@ class Record:
     owed: set[str] = field(default_factory=set)
     suspended: dict[str, SuspendedInstance] = field(default_factory=dict)
     networks: set[str] = field(default_factory=set)
+    planned_networks: set[str] = field(default_factory=set)
     budget: Decimal = Decimal(0)
     paid: Decimal = Decimal(0)
 
@@ -88,8 +92,8 @@ class Record:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is open and nothing is owed."""
-        is_open = self.demands_left or self.allocations or self.planned or self.open or self.networks
-        return not (is_open or self.owed or self.suspended)
+        is_open = self.demands_left or self.allocations or self.planned or self.open
+        return not (is_open or self.owed or self.suspended or self.networks or self.planned_networks)
 
 
 def _budget(record: Record, line: Line) -> None:
@@ -161,8 +165,17 @@ def _resumed(record: Record, line: Line) -> None:
     record.suspended.pop(line["id"], None)
 
 
+def _network_planned(record: Record, line: Line) -> None:
+    record.planned_networks.add(line["mark"])
+
+
+def _network_not_made(record: Record, line: Line) -> None:
+    record.planned_networks.discard(line["mark"])
+
+
 def _network(record: Record, line: Line) -> None:
     record.networks.add(line["id"])
+    record.planned_networks.discard(line.get("mark"))
 
 
 def _network_ended(record: Record, line: Line) -> None:
@@ -184,6 +197,8 @@ _CHANGES: Mapping[Kind, Callable[[Record, Line], None]] = {
     "invoice answered": _invoice_answered,
     "suspended": _suspended,
     "resumed": _resumed,
+    "network planned": _network_planned,
+    "network not made": _network_not_made,
     "network": _network,
     "network ended": _network_ended,
 }

@@ -66,6 +66,7 @@ class PortConnection:
 @dataclass
 class _Network:
     ip: ipaddress.IPv4Network
+    gateway: str
     nodes: dict[str, str] = field(default_factory=dict)
     connections: list[PortConnection] = field(default_factory=list)
 
@@ -102,13 +103,14 @@ class PrivateNetworks:
     # --- by REST ----------------------------------------------------------------------------------------
 
     def post(self, request: FakeRequest, call: Call) -> FakeAnswer:
-        ip = str(json_body(request, ("ip",))["ip"])
+        body = json_body(request, ("ip",))
+        ip = str(body["ip"])
         try:
             whole = ipaddress.IPv4Network(ip)
         except ValueError:
             return _bad_address(ip)
         network_id = self._world.hex_id(32)
-        self._networks[network_id] = _Network(whole)
+        self._networks[network_id] = _Network(whole, str(body.get("gateway") or whole[1]))
         return FakeAnswer.of_json(self._wire(network_id))
 
     def list_all(self, request: FakeRequest, call: Call) -> FakeAnswer:
@@ -168,8 +170,9 @@ class PrivateNetworks:
         return None if is_inside else _bad_address(ip)
 
     def _wire(self, network_id: str) -> dict[str, str]:
-        whole = self._networks[network_id].ip
-        return {"id": network_id, "ip": str(whole), "mask": str(whole.netmask), "gateway": str(whole[1])}
+        network = self._networks[network_id]
+        mask = str(network.ip.netmask)
+        return {"id": network_id, "ip": str(network.ip), "mask": mask, "gateway": network.gateway}
 
 
 def _bad_address(ip: str) -> FakeAnswer:

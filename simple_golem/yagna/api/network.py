@@ -26,9 +26,15 @@ class NetworkApi:
         self._app_key = app_key
         self._url = url
 
-    def create(self, ip: str, *, scope: Scope | None = None) -> PrivateNetworkInfo:
-        """`POST /net`: make a network of a range of addresses, such as `192.168.0.0/24`."""
-        answer = self._request("POST", "/net", {"ip": ip}, scope, Repeat.UNSENT)
+    def create(
+        self, ip: str, gateway: str | None = None, *, scope: Scope | None = None
+    ) -> PrivateNetworkInfo:
+        """`POST /net`: make a network of a range of addresses, such as `192.168.0.0/24`.
+
+        Nothing uses the gateway. The daemon lists it as it was given, whatever address it is.
+        """
+        body = {"ip": ip} if gateway is None else {"ip": ip, "gateway": gateway}
+        answer = self._request("POST", "/net", body, scope, Repeat.UNSENT)
         return PrivateNetworkInfo.from_wire(answer)
 
     def networks(self, *, scope: Scope | None = None) -> list[PrivateNetworkInfo]:

@@ -18,7 +18,7 @@ from simple_golem.testing import FakeProvider, FakeYagna
 from simple_golem.yagna.transport import http
 from simple_golem.yagna.transport.retry import made_once
 from tests.faults.adapter import FaultyAdapter
-from tests.faults.plan import Fault, Hit, OnceEach, Plan
+from tests.faults.plan import NOT_BEGUN, Fault, Hit, OnceEach, Plan
 from tests.faults.small_run import run_once
 
 # Those of a run without faults, and the nth request of it that is hit.
@@ -103,7 +103,7 @@ def test_a_run_ends_well_though_one_request_fails(
     assert outcome.went_well, outcome
     assert fake.leftovers() == []
     # Only an activity or a batch that may have begun needs another agreement.
-    unsure = fault in (Fault.RESET, Fault.LOST, Fault.CUT, Fault.FAILED)
+    unsure = fault not in NOT_BEGUN
     assert outcome.agreements <= (2 if unsure and "/activity" in endpoint else 1)
     # An error of the daemon uses the proposal up that was to be answered.
     renewing = (EVENTS, COUNTERS) if fault is Fault.FAILED else (EVENTS,)

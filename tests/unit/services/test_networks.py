@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,9 +23,13 @@ from simple_golem.errors import (
     ServiceStopped,
     YagnaError,
 )
-from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
+from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna, Fault
+from simple_golem.yagna.transport.http import Http
+from simple_golem.yagna.transport.retry import made_once
 from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, started
 from tests.unit.conftest import eventually
+
+NETWORKS = "/net-api/v2/vpn/net"
 
 
 def echo(connection: socket.socket) -> None:
@@ -468,3 +472,45 @@ def test_a_network_that_was_lost_meanwhile_is_told_after_the_resumption(fake: Fa
         with pytest.raises(NetworkLost):
             resumed.connect(7)
         assert resumed.state == "running"
+
+
+# --- requests that are lost -----------------------------------------------------------------------------
+
+
+def lose(fake: FakeYagna, method: str, path: str, times: int, fault: Fault) -> Callable[[], None]:
+    """Have the daemon break off so many requests to a path; returns a function that ends this."""
+    left = [fault] * times
+
+    def break_off(request: FakeRequest) -> Fault | None:
+        is_meant = request.method == method and request.path == path
+        return left.pop() if is_meant and left else None
+
+    return fake.intercept(break_off)
+
+
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.UNANSWERED])
+def test_a_network_is_made_once_though_an_answer_is_lost(fake: FakeYagna, golem: Golem, fault: Fault) -> None:
+    lose(fake, "POST", NETWORKS, 1, fault)
+    network = golem.create_network()
+    instance = golem.run_service(Idle, network=network).wait_until_running(SECONDS)[0]
+    assert [left for left in fake.leftovers() if "network" in left] == [f"network {network.make()}"]
+    with instance.connect(7) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(10) == b"ping"
+
+
+def test_a_network_of_which_the_daemon_has_not_told_is_ended_with_the_golem(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "simple_golem.engine.network.marks.made_once", lambda make, find, *_: made_once(make, find, None, 0.1)
+    )
+    with Golem(1) as golem:
+        lose(fake, "POST", NETWORKS, 1, Fault.UNANSWERED)
+        end = lose(fake, "GET", NETWORKS, 100, Fault.UNANSWERED)
+        monkeypatch.setitem(Http.request.__kwdefaults__, "within", 0.1)
+        with pytest.raises(YagnaError, match="no answer"):
+            golem.create_network()
+        monkeypatch.setitem(Http.request.__kwdefaults__, "within", 30.0)
+        assert [left for left in fake.leftovers() if "network" in left]
+        end()

@@ -290,6 +290,25 @@ def test_an_agreement_that_its_journal_does_not_have_is_found_by_its_session(
     assert record.accounts["a9"].instance == "a session that was killed"
 
 
+def test_a_network_whose_answer_was_lost_is_ended_by_its_mark(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    books = died("dead", "a1")
+    for mark in ("240.0.0.1", "240.0.0.2", "240.0.0.3"):
+        books.write("network planned", mark=mark)
+    books.write("network", id="net-2", mark="240.0.0.2")
+    books.write("network ended", id="net-2")
+    books.write("network not made", mark="240.0.0.3")
+    books.close()
+    market.agreement("a1", "Terminated")
+    others = [{"id": f"net-{one}", "ip": "10.0.0.0/24", "gateway": f"240.0.0.{one}"} for one in (1, 4)]
+    market.daemon.get(f"{API}/net-api/v2/vpn/net", json=others)
+    market.daemon.delete(f"{API}/net-api/v2/vpn/net/net-1", json=None)
+    assert cleaned(yagna, told)[1] == []
+    assert "network net-1 ended" in [one.what for one in told if isinstance(one, CleanedUp)]
+    assert record_of("dead").planned_networks == set()
+
+
 def test_private_networks_are_ended_but_not_those_of_suspended_instances(
     market: Market, yagna: Yagna, told: list[Event]
 ) -> None:

@@ -1,0 +1,213 @@
+"""One run behind the proxy, and the judgement on it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from simple_golem import Golem
+from simple_golem.background.cancellation import Scope
+from simple_golem.engine.cleanup.clean_up import clean_up
+from simple_golem.engine.payment.journal_record import JournalOwner
+from simple_golem.errors import GolemError
+from simple_golem.events import ActivityCreated, AgreementMade
+from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.yagna.client import Yagna
+from tests.faults.plan import Fault
+from tests.faults.proxy import FaultProxy
+from tests.soak.fault_runs.jobs import ECHO_PORT, JOBS, Setting, echo_server
+from tests.soak.fault_runs.plans import RunPlan
+
+# A run that has not ended after so many seconds hangs.
+HANGS_SECONDS = 150.0
+SHARE = 0.05
+PLATFORM = "erc20-hoodi-tglm"
+# What most runs ask for: one of them is hit by a single fault.
+ENDPOINTS = (
+    "DELETE /gsb-api/v1/services/*",
+    "DELETE /market-api/v1/demands/*",
+    "DELETE /net-api/v2/vpn/net/*",
+    "DELETE /payment-api/v1/allocations/*",
+    "GET /activity-api/v1/activity/*/exec/*",
+    "GET /activity-api/v1/activity/*/state",
+    "GET /gsb-api/v1/services/*",
+    "GET /market-api/v1/agreementEvents",
+    "GET /market-api/v1/agreements/*",
+    "GET /market-api/v1/demands/*/events",
+    "GET /me",
+    "GET /net-api/v2/vpn/net/*/tcp/192.168.0.2/7",
+    "GET /payment-api/v1/debitNoteEvents",
+    "GET /payment-api/v1/debitNotes/*",
+    "GET /payment-api/v1/demandDecorations",
+    "GET /payment-api/v1/invoiceEvents",
+    "GET /payment-api/v1/invoices/*",
+    "POST /activity-api/v1/activity",
+    "POST /activity-api/v1/activity/*/exec",
+    "POST /gsb-api/v1/services",
+    "POST /market-api/v1/agreements",
+    "POST /market-api/v1/agreements/*/confirm",
+    "POST /market-api/v1/agreements/*/terminate",
+    "POST /market-api/v1/agreements/*/wait",
+    "POST /market-api/v1/demands",
+    "POST /market-api/v1/demands/*/proposals/*",
+    "POST /net-api/v2/vpn/net",
+    "POST /net-api/v2/vpn/net/*/addresses",
+    "POST /net-api/v2/vpn/net/*/nodes",
+    "POST /payment-api/v1/allocations",
+    "POST /payment-api/v1/debitNotes/*/accept",
+    "POST /payment-api/v1/invoices/*/accept",
+    "PUT /payment-api/v1/allocations/*",
+)
+
+
+@dataclass
+class RunOutcome:
+    """How a run has ended.
+
+    Attributes:
+        kind: the kind of its only fault, or "5 %".
+        jobs: what it did.
+        hits: what was hit by what.
+        ended: "well", "batch lost" (it may have run, which only the script can judge), "error" (another
+            GolemError), "wrong" (another error) or "hung".
+        told: the error.
+        left: what was left before the clean-up.
+        broken: what must never be, in words.
+    """
+
+    seed: int
+    kind: str
+    jobs: Sequence[str]
+    hits: list[tuple[str, Fault]] = field(default_factory=list)
+    ended: str = "hung"
+    told: str = ""
+    seconds: float = 0.0
+    left: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def run_seed(seed: int) -> RunOutcome:
+    """Do what the seed says; blocks until it has ended, or hangs."""
+    of_random = random.Random(seed)
+    faults = list(Fault)
+    # Two of three runs are hit once; the third one again and again.
+    single = faults[seed // 3 % len(faults)] if seed % 3 else None
+    jobs = of_random.sample(sorted(JOBS), of_random.choice((1, 1, 2)))
+    only = (of_random.choice(ENDPOINTS), of_random.choice((1, 1, 1, 2, 3))) if single else None
+    plan = RunPlan(seed, only=only, share=SHARE, faults=[single] if single else faults)
+    outcome = RunOutcome(seed, single.name if single else "5 %", jobs)
+    with FakeYagna(_providers(), seed=f"soak {seed}") as fake, FaultProxy(fake.url, plan) as proxy:
+        run = _Run(outcome, of_random, fake, proxy.url)
+        thread = threading.Thread(target=run.go, name=f"run-{seed}", daemon=True)
+        began = time.monotonic()
+        thread.start()
+        thread.join(HANGS_SECONDS)
+        outcome.seconds = time.monotonic() - began
+        plan.stop()
+        outcome.hits = list(plan.done)
+        outcome.left = fake.leftovers()
+        if outcome.ended != "hung":
+            _clean_up(fake, proxy.url, outcome)
+        outcome.broken += run.what_must_not_be()
+    return outcome
+
+
+def _providers() -> list[FakeProvider]:
+    def echo(command: dict[str, Any]) -> str:
+        return " ".join(command["run"]["args"]) + "\n"
+
+    return [
+        FakeProvider(answers=echo, servers={ECHO_PORT: echo_server}, debit_note_interval=0.3)
+        for _ in range(5)
+    ]
+
+
+class _Run:
+    """Does the jobs of a run, and counts its lives."""
+
+    def __init__(self, outcome: RunOutcome, of_random: random.Random, fake: FakeYagna, url: str) -> None:
+        self._outcome = outcome
+        self._random = of_random
+        self._fake = fake
+        self._url = url
+        self._agreements: set[str] = set()
+        self._activities: set[str] = set()
+        self._golems: list[Golem] = []
+        self._job = ""
+
+    def go(self) -> None:
+        outcome = self._outcome
+        try:
+            with self._open_golem() as golem:
+                setting = Setting(self._open_golem, self._random)
+                for self._job in outcome.jobs:
+                    JOBS[self._job](golem, setting)
+                self._job = ""
+            outcome.ended = "well"
+        except GolemError as error:
+            outcome.told = f"{type(error).__name__}: {error}"
+            # A pool begins such an item once more.
+            is_lost = "BatchLost" in outcome.told and self._job != "work"
+            outcome.ended = "batch lost" if is_lost else "error"
+        except Exception as error:  # noqa: BLE001 - the outcome has it
+            outcome.ended, outcome.told = "wrong", f"{type(error).__name__}: {error}"
+
+    def _open_golem(self) -> Golem:
+        golem = Golem(2, api_url=self._url, app_key=self._fake.app_key, progress=False, on_event=self._count)
+        self._golems.append(golem)
+        return golem
+
+    def _count(self, event: object) -> None:
+        if isinstance(event, AgreementMade):
+            self._agreements.add(event.agreement_id)
+        if isinstance(event, ActivityCreated):
+            self._activities.add(event.activity_id)
+
+    def what_must_not_be(self) -> list[str]:
+        """What has happened on the daemon that must never happen, in words."""
+        daemon = self._fake._daemon
+        with daemon.world.lock:
+            activities = list(daemon.activities.all())
+            approved = [one for one in daemon.agreements.all() if one.approved is not None]
+            spent = sum((one.spent for one in daemon.allocations._allocations.values()), Decimal(0))
+        told = []
+        per_agreement = [one.agreement.agreement_id for one in activities]
+        doubled = {one for one in per_agreement if per_agreement.count(one) > 1}
+        if doubled:
+            told.append(f"two activities in the agreements {doubled}")
+        # An approval whose answer was lost belongs to no life: it has to be ended, without an activity.
+        stray = {one.agreement.agreement_id for one in activities} - self._agreements
+        if stray:
+            told.append(f"activities in agreements of no life: {stray}")
+        if self._outcome.ended == "well":
+            # What was resumed is in two reports, and the later one contains the earlier one.
+            costs: dict[str, Decimal] = {}
+            for entry in (entry for golem in self._golems for entry in golem.cost_report.entries):
+                costs[entry.agreement_id] = max(costs.get(entry.agreement_id, Decimal(0)), entry.amount)
+            cost = sum(costs.values(), Decimal(0))
+            if cost != spent and not self._outcome.left:
+                told.append(f"the Golems say that they have spent {cost}, and it was {spent}")
+        if len(approved) > len(self._agreements) + len(self._outcome.hits):
+            told.append(f"{len(approved)} agreements for {len(self._agreements)} lives")
+        return told
+
+
+def _clean_up(fake: FakeYagna, url: str, outcome: RunOutcome) -> None:
+    """Do what `simple-golem cleanup` does, without faults, and note what is left after it."""
+    yagna = Yagna(url, fake.app_key)
+    try:
+        owner = JournalOwner(url, yagna.identity.me().node_id, PLATFORM)
+        result = clean_up(yagna, owner, Scope(), _ignore, wait=5.0, end_suspended=True)
+    finally:
+        yagna.close()
+    outcome.broken += [f"cleanup: {problem}" for problem in result.problems]
+    outcome.broken += [f"left after cleanup: {one}" for one in fake.leftovers()]
+
+
+def _ignore(event: object) -> None:
+    """Nobody listens."""
