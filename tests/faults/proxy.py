@@ -121,8 +121,8 @@ class FaultProxy:
                 finally:
                     with self._lock:
                         self._sockets -= {client, daemon}
-        except OSError:
-            pass  # one side has ended it
+        except (OSError, ValueError):
+            pass  # one side has ended it, or all were broken: `select` calls that a ValueError
 
     def _pass_on(self, client: socket.socket, daemon: socket.socket) -> bool:
         """Pass on one request and its answer; returns whether another one may follow."""

@@ -68,7 +68,8 @@ def _hits(one: RunOutcome) -> str:
 def _percent(outcomes: Sequence[RunOutcome]) -> float:
     """How many of those ended well whose batches the library could mend."""
     counted = [one for one in outcomes if one.ended != "batch lost"]
-    return round(100 * sum(one.ended == "well" for one in counted) / max(1, len(counted)), 1)
+    well = sum(one.ended == "well" for one in counted)
+    return round(100 * well / len(counted), 1) if counted else 100.0
 
 
 def table(outcomes: Sequence[RunOutcome]) -> list[Mapping[str, object]]:
