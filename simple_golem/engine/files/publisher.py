@@ -43,6 +43,10 @@ _REOPENING = tenacity.Retrying(
     wait=tenacity.wait_exponential(multiplier=0.05, max=1.0),
     stop=tenacity.stop_after_delay(RESTART_SECONDS),
 )
+# A WebSocket that is refused so is not tried again, or only a few times.
+_FINAL_STATUSES = (400, 401, 403)
+_FAILED_STATUS = 500
+_TRIES_OF_FAILURES = 3
 # How long the thread, which may be busy with other files, is waited for; and then the daemon.
 _THREAD_ANSWER_SECONDS = 1.0
 _WITHDRAW_SECONDS = 1.5
@@ -96,6 +100,8 @@ class FilePublisher:
     def publish(self, end: FileEnd, scope: Scope) -> Publication:
         """Put a file on the bus; blocks for two requests to the daemon, some milliseconds.
 
+        A daemon that is restarted, or fails for a moment, is asked again: for 30 seconds at most.
+
         Raises:
             NoDaemon, YagnaError: the daemon does not answer, or refuses.
             ScopeEnded: `scope` was cancelled.
@@ -105,17 +111,30 @@ class FilePublisher:
             self._node_id = self._yagna.identity.me(scope=scope).node_id
         publication = Publication(end, self._node_id)
         try:
-            publication.services_id = self._yagna.gsb.publish(publication.address, _COMPONENTS, scope=scope)
+            self._connect(publication, scope)
         except (YagnaError, ScopeEnded):
             self._take_back(publication)
             raise
-        try:
-            publication.socket = self._yagna.gsb.connect(publication.services_id)
         except SocketLost as error:
             self.withdraw(publication)
             raise NoDaemon(f"files can't be transferred, and nothing was sent: {error}") from error
         self._do_on_thread(lambda: self._serve(publication))
         return publication
+
+    def _connect(self, publication: Publication, scope: Scope) -> None:
+        def try_once() -> None:
+            # A daemon that was restarted has forgotten the service; otherwise this changes nothing.
+            publication.services_id = self._yagna.gsb.publish(publication.address, _COMPONENTS, scope=scope)
+            publication.socket = self._yagna.gsb.connect(publication.services_id)
+
+        def sleep(seconds: float) -> None:
+            scope.wait(seconds)
+            scope.check()
+
+        trying = tenacity.Retrying(
+            retry=_may_pass, wait=_REOPENING.wait, stop=_REOPENING.stop, sleep=sleep, reraise=True
+        )
+        trying(try_once)
 
     def withdraw(self, publication: Publication, *, ask: bool = True) -> bool:
         """Take a file off the bus: a provider that still asks for it gets an error. Never raises.
@@ -341,6 +360,14 @@ class FilePublisher:
             # `withdraw` may have stopped waiting; then it has removed the old service, not this one.
             self._remove_service(publication)
             self._drop(publication)
+
+
+def _may_pass(state: tenacity.RetryCallState) -> bool:
+    """Whether a WebSocket that could not be opened is tried again, by the rules for requests."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(error, SocketLost) or error.status in _FINAL_STATUSES:
+        return False
+    return error.status != _FAILED_STATUS or state.attempt_number < _TRIES_OF_FAILURES
 
 
 def _answer_of(end: FileEnd, request: GsbRequest) -> dict[str, Any] | None:

@@ -493,7 +493,7 @@ def test_a_network_is_made_once_though_an_answer_is_lost(fake: FakeYagna, golem:
     lose(fake, "POST", NETWORKS, 1, fault)
     network = golem.create_network()
     instance = golem.run_service(Idle, network=network).wait_until_running(SECONDS)[0]
-    assert [left for left in fake.leftovers() if "network" in left] == [f"network {network.make()}"]
+    assert sum("network" in left for left in fake.leftovers()) == 1
     with instance.connect(7) as connection:
         connection.sendall(b"ping")
         assert connection.recv(10) == b"ping"

@@ -89,6 +89,9 @@ class Bus:
 
     def publish(self, address: str, _components: Any, **_how: Any) -> str:
         self._wait("publish")
+        for known, its_address in self.services.items():
+            if its_address == address:
+                return known
         self._count += 1
         services_id = str(self._count)
         self.services[services_id] = address
@@ -103,7 +106,7 @@ class Bus:
         return self.carriers[-1]
 
     def withdraw(self, services_id: str, **_how: Any) -> None:
-        if self.broken:
+        if isinstance(self.broken, YagnaError):
             raise self.broken
         self.at_withdrawal()
         self.services.pop(services_id, None)
@@ -207,11 +210,31 @@ def test_a_file_whose_websocket_can_not_be_opened_is_not_published(
     publisher: FilePublisher, bus: Bus
 ) -> None:
     bus.at_withdrawal = lambda: None
-    bus.broken = SocketLost("refused", 500)
-    bus.withdraw = lambda services_id, **_how: bus.services.pop(services_id)  # type: ignore[method-assign]
-    with pytest.raises(NoDaemon, match="files can't be transferred, and nothing was sent: refused"):
-        publisher.publish(source(), Scope())
+    for status in (403, 500):
+        bus.broken = SocketLost("refused", status)
+        with pytest.raises(NoDaemon, match="files can't be transferred, and nothing was sent: refused"):
+            publisher.publish(source(), Scope())
+        assert bus.services == {}
+
+
+def test_a_websocket_that_can_not_be_opened_for_a_moment_is_opened_later(
+    publisher: FilePublisher, bus: Bus
+) -> None:
+    for status in (None, 404, 503):
+        bus.broken = SocketLost("refused", status)
+        threading.Timer(0.1, setattr, (bus, "broken", None)).start()
+        file = publisher.publish(source(), Scope())
+        assert not bus.carriers[-1].closed
+        assert publisher.withdraw(file)
     assert bus.services == {}
+
+
+def test_a_stop_ends_the_tries_to_open_a_websocket(publisher: FilePublisher, bus: Bus) -> None:
+    scope = Scope()
+    bus.broken = SocketLost("refused")
+    threading.Timer(0.1, scope.cancel, ("it is stopped",)).start()
+    with pytest.raises(ScopeEnded):
+        publisher.publish(source(), scope)
 
 
 def test_a_daemon_that_does_not_remove_a_service_is_logged(
