@@ -83,7 +83,7 @@ DO_AGAIN: dict[str, Callable[[Yagna], object]] = {
     "unsubscribe": lambda yagna: yagna.market.unsubscribe("d1"),
     "wait_for_approval": lambda yagna: yagna.market.wait_for_approval("a1", timeout=0),
     "terminate": lambda yagna: yagna.market.terminate("a1", "Done"),
-    "destroy": lambda yagna: yagna.activity.destroy("act1", timeout=0),
+    "destroy": lambda yagna: yagna.activity.destroy("act1", timeout=5),
     "results": lambda yagna: yagna.activity.results("act1", "b1", timeout=0),
     "invoice_events": lambda yagna: yagna.payment.invoice_events(NOON, timeout=0),
     "release": lambda yagna: yagna.payment.release("al1"),
