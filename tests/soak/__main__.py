@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from tests.soak.fault_runs import part as fault_runs
 from tests.soak.figures import Figures
+from tests.soak.kills import part as kills
 from tests.soak.money import part as money
 
 PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "money": money.run,
     "faults": fault_runs.run,
+    "kills": kills.run,
 }
 
 

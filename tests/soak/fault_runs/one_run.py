@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from simple_golem import Golem
 from simple_golem.background.cancellation import Scope
@@ -16,12 +15,13 @@ from simple_golem.engine.cleanup.clean_up import clean_up
 from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.errors import GolemError
 from simple_golem.events import ActivityCreated, AgreementMade
-from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.testing import FakeYagna
 from simple_golem.yagna.client import Yagna
 from tests.faults.plan import Fault
 from tests.faults.proxy import FaultProxy
-from tests.soak.fault_runs.jobs import ECHO_PORT, JOBS, Setting, echo_server
+from tests.soak.fault_runs.jobs import JOBS, Setting
 from tests.soak.fault_runs.plans import RunPlan
+from tests.soak.fault_runs.providers import providers
 
 # A run that has not ended after so many seconds hangs.
 HANGS_SECONDS = 150.0
@@ -101,7 +101,7 @@ def run_seed(seed: int) -> RunOutcome:
     only = (of_random.choice(ENDPOINTS), of_random.choice((1, 1, 1, 2, 3))) if single else None
     plan = RunPlan(seed, only=only, share=SHARE, faults=[single] if single else faults)
     outcome = RunOutcome(seed, single.name if single else "5 %", jobs)
-    with FakeYagna(_providers(), seed=f"soak {seed}") as fake, FaultProxy(fake.url, plan) as proxy:
+    with FakeYagna(providers(), seed=f"soak {seed}") as fake, FaultProxy(fake.url, plan) as proxy:
         run = _Run(outcome, of_random, fake, proxy.url)
         thread = threading.Thread(target=run.go, name=f"run-{seed}", daemon=True)
         began = time.monotonic()
@@ -115,16 +115,6 @@ def run_seed(seed: int) -> RunOutcome:
             _clean_up(fake, proxy.url, outcome)
         outcome.broken += run.what_must_not_be()
     return outcome
-
-
-def _providers() -> list[FakeProvider]:
-    def echo(command: dict[str, Any]) -> str:
-        return " ".join(command["run"]["args"]) + "\n"
-
-    return [
-        FakeProvider(answers=echo, servers={ECHO_PORT: echo_server}, debit_note_interval=0.3)
-        for _ in range(5)
-    ]
 
 
 class _Run:
