@@ -40,7 +40,8 @@ class PublishedDemands:
         yagna: the daemon.
         session_id: the session, whose mark the demands have.
         workers: withdraw demands that nobody waits for.
-        release: what these requests listen to.
+        asking: cancelling it abandons the publications.
+        release: what the withdrawals listen to.
         on_left: called by `close` if the daemon may still have a demand.
     """
 
@@ -49,12 +50,14 @@ class PublishedDemands:
         yagna: Yagna,
         session_id: str,
         workers: WorkerPool,
+        asking: Scope,
         release: Scope,
         on_left: Callable[[], object],
     ) -> None:
         self._yagna = yagna
         self._session_id = session_id
         self._workers = workers
+        self._asking = asking
         self._release = release
         self._on_left = on_left
         self._lock = threading.Lock()
@@ -74,7 +77,7 @@ class PublishedDemands:
             self._demands = [one for one in self._demands if one.may_be_left or not one.finished]
             self._demands.append(demand)
         try:
-            demand.publish(self._release)
+            demand.publish(self._asking)
         except ScopeEnded as error:
             raise NotRunning("this Golem is being closed") from error
 
@@ -100,6 +103,8 @@ class PublishedDemands:
         self._is_closed = True
         if any(demand.may_be_left for demand in self._demands):
             self._withdraw_those_left()
+        if any(demand.was_abandoned for demand in self._demands):
+            self._on_left()  # the daemon may still be about to publish it
 
     def _withdraw_those_left(self) -> None:
         def log_withdrawal(demand_id: str) -> None:

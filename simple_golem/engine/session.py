@@ -6,17 +6,18 @@ import logging
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TypeVar
 
-from ..background.cancellation import Scope
+from ..background.cancellation import Scope, ScopeEnded
 from ..background.forks import current_process, refuse_in_child
 from ..background.threads import WorkerPool
 from ..background.timer import Timer
-from ..errors import AllocationRefused, GolemError, NoDaemon, Overcharged, YagnaError
+from ..errors import AllocationRefused, GolemError, NoDaemon, NotRunning, Overcharged, YagnaError
 from ..model.cost import Cost
 from ..model.local_offers import why_no_offers
 from ..model.service.suspended import SuspendedInstance
@@ -41,6 +42,7 @@ from .shutdown_times import ShutdownPart, ShutdownTimes
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_CLOSED = "this Golem is being closed"
 
 # Characters of a wrong answer that an error shows.
 _LONGEST_ANSWER = 160
@@ -54,8 +56,6 @@ _JOIN_SECONDS = 2.0
 _PROLONG_SECONDS = 1800.0
 # A daemon that does not run is told of at once, and not after the time of a restart.
 _FIRST_ANSWER_SECONDS = 1.0
-# After Ctrl-C, the answer to a request that only the daemon has to answer is awaited this long.
-_ANSWER_SECONDS = 4.0
 
 
 class Session:
@@ -75,6 +75,7 @@ class Session:
         timer: calls what has its time.
         workers: do what must not delay other threads.
         counter_workers: send counter-proposals.
+        asking: cancelled when the time is over in which requests for new things may be answered.
         release_scope: cancelled when the time for releasing everything is over.
         files: publishes files for providers.
         demands: those on the market.
@@ -109,6 +110,7 @@ class Session:
         # They have no other work: a counter-proposal to a provider that is away takes a minute.
         self.counter_workers = WorkerPool("golem-counter", _COUNTER_WORKERS)
         self.release_scope = Scope()
+        self.asking = Scope(self.release_scope)
         self._stop = Scope()
         self.files = FilePublisher(self.yagna)
         self.providers = Providers()
@@ -118,6 +120,7 @@ class Session:
             self.yagna,
             settings.payment_platform,
             self.timer,
+            self.asking,
             self._stop,
             self.emit,
             on_overcharge=self._overcharged,
@@ -127,6 +130,7 @@ class Session:
             self.yagna,
             self.app_session_id,
             self.workers,
+            self.asking,
             self.release_scope,
             on_left=lambda: self.money.journals.write("demands left"),
         )
@@ -147,8 +151,13 @@ class Session:
             on_debit_note=self.money.payments.debit_note_event,
             on_invoice=self.money.payments.invoice_event,
         )
-        self.networks = Networks(self.yagna.network, self.money.journals.write, self._stop, self.emit)
+        self.networks = Networks(
+            self.yagna.network, self.money.journals.write, self.asking, self._stop, self.emit
+        )
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
+        # Guards the number of works of `on_worker` that are under way.
+        self._works_changed = threading.Condition()
+        self._works = 0
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()
 
@@ -198,7 +207,7 @@ class Session:
     def _identity(self) -> Identity:
         """Ask the daemon whose app key it is, which shows also whether it is one."""
         try:
-            return self.yagna.identity.me(within=_FIRST_ANSWER_SECONDS)
+            return self.yagna.identity.me(within=_FIRST_ANSWER_SECONDS, scope=self.asking)
         except YagnaError as error:
             if error.status is not None and error.status >= 500:
                 raise
@@ -225,22 +234,39 @@ class Session:
     def on_worker(self, work: Callable[..., T], *args: object) -> T:
         """Do `work` on a worker, and block until it is done.
 
-        So Ctrl-C can't fall between the daemon's answer and its record: what was made is always released.
+        So Ctrl-C can't fall between the daemon's answer and its record. It ends the wait, but not the work:
+        `close` waits for that, and releases what was made.
+
+        Raises:
+            NotRunning: the session is being closed.
         """
         refuse_in_child(self.made_in)
-        future = self.workers.submit(work, *args)
         try:
+            future = self.workers.submit(self._counted, work, *args)
             error = future.exception()
-            if isinstance(error, GolemError):
-                raise error.with_traceback(None)  # the frames of the worker tell the caller nothing
-            return future.result()
-        except (KeyboardInterrupt, SystemExit):
-            if wait([future], timeout=_ANSWER_SECONDS).not_done:
-                logger.warning(
-                    "the daemon has not answered the last request yet, and may still carry it out; "
-                    "`yagna payment status` shows allocations"
-                )
-            raise
+        except (RuntimeError, CancelledError) as closed:
+            raise NotRunning(_CLOSED) from closed
+        if isinstance(error, ScopeEnded):
+            raise NotRunning(_CLOSED) from error
+        if isinstance(error, GolemError):
+            raise error.with_traceback(None)  # the frames of the worker tell the caller nothing
+        result: T = future.result()
+        return result
+
+    def _counted(self, work: Callable[..., T], *args: object) -> T:
+        with self._works_changed:
+            self._works += 1
+        try:
+            return work(*args)
+        finally:
+            with self._works_changed:
+                self._works -= 1
+                self._works_changed.notify_all()
+
+    def _await_works(self, until: float) -> None:
+        """Block until nothing of `on_worker` is under way, until `until` on the monotonic clock at most."""
+        with self._works_changed:
+            self._works_changed.wait_for(lambda: not self._works, max(0.0, until - time.monotonic()))
 
     def is_new_advice(self, advice: str) -> bool:
         """Return True in the first call for some advice, and False ever after."""
@@ -288,6 +314,7 @@ class Session:
         """
         until = times.limit(ShutdownPart.INVOICES)
         self._cancel_release_at(until + _LAST_REQUESTS_SECONDS)
+        self._await_works(until)
         self.money.wait_for_invoices(until)
         self.demands.close()
         self.networks.end_all(self.release_scope)
@@ -296,17 +323,23 @@ class Session:
 
     def bound(self, times: ShutdownTimes) -> None:
         """Abandon the requests that are still under way some seconds after the end of `times`."""
+        self._abandon_asking_at(times)
         if times.last_moment != math.inf:
             self._cancel_release_at(times.last_moment + _LAST_REQUESTS_SECONDS)
 
     def shorten(self, times: ShutdownTimes) -> None:
         """Have `close` end earlier, as `times` says; from any thread, without blocking."""
+        self._abandon_asking_at(times)
         until = times.last_moment
         if until == math.inf:
             return
         last = max(until, times.limit(ShutdownPart.RELEASE)) if times.is_shortened else until
         self._cancel_release_at(last + _LAST_REQUESTS_SECONDS_IF_SHORTENED)
         self.money.expected.shorten(until)
+
+    def _abandon_asking_at(self, times: ShutdownTimes) -> None:
+        moment = times.limit(ShutdownPart.METHOD)
+        self.timer.call_at(moment, lambda: self.asking.cancel("the Golem is being closed"))
 
     def _cancel_release_at(self, moment: float) -> None:
         self.timer.call_at(moment, lambda: self.release_scope.cancel("no time left"))

@@ -48,6 +48,7 @@ class Demand:
     Attributes:
         offers: what providers have answered.
         may_be_left: whether the daemon may still have it after its end, because its answers were lost.
+        was_abandoned: whether a request to publish it was abandoned, which the daemon may still carry out.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Demand:
         self._demand_id: str | None = None
         self._published = False
         self.may_be_left = False
+        self.was_abandoned = False
         self._abandon: Scope | None = None
         self._renewal = Renewal()
         self._lock = threading.Lock()
@@ -101,15 +103,19 @@ class Demand:
         with self._lock:
             self._withdrawn.check()
             was_left = self.may_be_left
-            demand_id = self._demand_id = publish_marked(
-                self._yagna,
-                self._properties,
-                self._constraints,
-                self._withdrawn,
-                seconds,
-                abandon=self._abandon,
-                on_lost_answer=self._answer_is_lost,
-            )
+            try:
+                demand_id = self._demand_id = publish_marked(
+                    self._yagna,
+                    self._properties,
+                    self._constraints,
+                    self._withdrawn,
+                    seconds,
+                    abandon=self._abandon,
+                    on_lost_answer=self._answer_is_lost,
+                )
+            except ScopeEnded:
+                self.was_abandoned = True
+                raise
             self.may_be_left = was_left
         self._emit(DemandPublished(self._cluster, demand_id))
 

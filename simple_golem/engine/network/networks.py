@@ -24,13 +24,15 @@ DEFAULT_IP = "192.168.0.0/24"
 class Networks:
     """Makes networks, and ends them with the session; used by any thread."""
 
-    def __init__(self, api: NetworkApi, journal: Write, stop: Scope, emit: Emit) -> None:
+    def __init__(self, api: NetworkApi, journal: Write, asking: Scope, stop: Scope, emit: Emit) -> None:
         """Args:
         api: the daemon's.
         journal: writes a line to the journal.
+        asking: cancelling it abandons the requests for new networks.
         stop: cancelled when the session ends.
         emit: gets an event for each connection.
         """
+        self._asking = asking
         self._api = api
         self._journal = journal
         self._connections = Connections(Connector(api), Pump(), stop, emit, OpenProxies())
@@ -47,7 +49,7 @@ class Networks:
             BadNetwork: `ip` is no range of addresses.
         """
         network = self._new(ip)
-        network.make()
+        network.make(self._asking)
         return network
 
     def _new(self, ip: str) -> PrivateNetwork:
@@ -65,7 +67,7 @@ class Networks:
                     self._api, DEFAULT_IP, self.own_node_id, self._journal
                 )
                 self._networks.append(network)
-        network.make()
+        network.make(self._asking)
         return network
 
     def of_suspended(self, suspended: SuspendedInstance) -> PrivateNetwork:

@@ -18,7 +18,7 @@ from ...yagna.client import Yagna
 from ...yagna.transport.retry import is_unsure
 from ...yagna.values import AgreementState, Allocation, Decorations
 from ..event_dispatcher import Emit
-from .allocation import allocate
+from .allocation import allocate, allocations_until
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -39,13 +39,23 @@ _GONE_STATUSES = (404, 410)
 class Budget:
     """GLM that the daemon keeps for one session; used by any thread.
 
+    Args:
+        yagna: the daemon.
+        platform: the payment platform.
+        ledger: knows what is owed.
+        emit: gets the events.
+        asking: cancelling it abandons the requests for the allocation: the calls then raise `ScopeEnded`.
+
     Attributes:
         total: GLM that may be spent.
         opened: when the allocation was made (UTC), by the daemon's clock; None before that.
     """
 
-    def __init__(self, yagna: Yagna, platform: str, ledger: Ledger, emit: Emit) -> None:
+    def __init__(
+        self, yagna: Yagna, platform: str, ledger: Ledger, emit: Emit, asking: Scope | None = None
+    ) -> None:
         self._yagna = yagna
+        self._asking = asking
         self._platform = platform
         self._ledger = ledger
         self._emit = emit
@@ -54,6 +64,8 @@ class Budget:
         # Held during a request, so that amounts and ends of the allocation change one after the other.
         self._amending = threading.Lock()
         self._allocation: Allocation | None = None
+        # The end of one that the daemon may have made, although the request was abandoned.
+        self._abandoned: datetime | None = None
         self._kept_for: set[str] = set()
         # Guards the two fields after it.
         self._reserving = threading.Lock()
@@ -75,7 +87,10 @@ class Budget:
         journals.write("budget", amount=str(amount))
         journals.write("allocation planned", until=self._until.isoformat())
         try:
-            allocation = allocate(self._yagna, amount, self._platform, self._until)
+            allocation = allocate(self._yagna, amount, self._platform, self._until, self._asking)
+        except ScopeEnded:
+            self._abandoned = self._until
+            raise
         except YagnaError as error:
             if is_unsure(error):
                 raise AllocationRefused(
@@ -104,7 +119,7 @@ class Budget:
         with self._amending:
             total = EXACT.add(self.total, amount)
             try:
-                self._yagna.payment.amend(self.allocation_id, total, self._until)
+                self._yagna.payment.amend(self.allocation_id, total, self._until, scope=self._asking)
             except YagnaError as error:
                 raise AllocationRefused(
                     f"the daemon did not allocate {plain(amount)} GLM more on {self._platform}: "
@@ -129,7 +144,7 @@ class Budget:
             if self._until is None or wanted <= self._until:
                 return
             try:
-                self._yagna.payment.amend(self.allocation_id, self.total, wanted)
+                self._yagna.payment.amend(self.allocation_id, self.total, wanted, scope=self._asking)
             except YagnaError as error:
                 if error.status not in _GONE_STATUSES:
                     raise
@@ -141,7 +156,7 @@ class Budget:
 
     def decorations(self) -> Decorations:
         """Return what a demand that is paid from this allocation must say; blocks for one request."""
-        return self._yagna.payment.decorations(self.allocation_id)
+        return self._yagna.payment.decorations(self.allocation_id, scope=self._asking)
 
     @property
     def allocation_id(self) -> str:
@@ -154,6 +169,7 @@ class Budget:
         """Release what was not spent, unless suspended instances need it; a second call does nothing."""
         allocation, self._allocation = self._allocation, None
         if allocation is None:
+            self._release_abandoned(scope)
             return
         if [one for one in self._kept_for if self._is_suspended(one, scope)]:
             self._ledger.journals.leave_allocation(allocation.allocation_id)
@@ -169,6 +185,24 @@ class Budget:
             return
         self._ledger.journals.write("allocation released", id=allocation.allocation_id)
         self._emit(BudgetReleased(allocation.allocation_id))
+
+    def _release_abandoned(self, scope: Scope) -> None:
+        """Release what the daemon has allocated although the request was abandoned.
+
+        The journal keeps it in any case: the daemon may still be about to do it.
+        """
+        until, self._abandoned = self._abandoned, None
+        if until is None:
+            return
+        try:
+            for one in allocations_until(self._yagna, until, scope):
+                self._yagna.payment.release(one.allocation_id, scope=scope)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "the daemon has not answered the request for an allocation, and may still make it (%s): "
+                "`simple-golem cleanup` releases it later",
+                error or "no time left",
+            )
 
     # --- what is left ---------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class Money:
         yagna: the daemon.
         platform: the payment platform.
         timer: calls the checks of the budget.
+        asking: cancelling it abandons the requests for the budget.
         stop: cancelling it ends all requests for documents.
         emit: gets the events.
         on_overcharge: called with an agreement's id when its provider asks for too much.
@@ -42,6 +43,7 @@ class Money:
         yagna: Yagna,
         platform: str,
         timer: Timer,
+        asking: Scope,
         stop: Scope,
         emit: Emit,
         *,
@@ -50,7 +52,7 @@ class Money:
     ) -> None:
         self.journals = SessionJournals()
         self.ledger = Ledger(self.journals)
-        self.budget = Budget(yagna, platform, self.ledger, emit)
+        self.budget = Budget(yagna, platform, self.ledger, emit, asking)
         self.watch = BudgetWatch(self.budget, self.ledger, timer, emit, on_used_up)
         self.expected = ExpectedInvoices(self.ledger, _UNLIKELY_INVOICE_SECONDS)
         self._workers = WorkerPool("golem-payment", _PAYMENT_WORKERS)

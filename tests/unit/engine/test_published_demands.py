@@ -22,7 +22,7 @@ def left() -> list[str]:
 
 @pytest.fixture
 def demands(yagna: Yagna, workers: WorkerPool, scope: Scope, left: list[str]) -> PublishedDemands:
-    return PublishedDemands(yagna, "s1", workers, scope, on_left=lambda: left.append("a demand"))
+    return PublishedDemands(yagna, "s1", workers, scope, scope, on_left=lambda: left.append("a demand"))
 
 
 def test_all_demands_are_withdrawn_and_no_other_is_published(

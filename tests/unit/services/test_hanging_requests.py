@@ -1,0 +1,119 @@
+"""Ctrl-C while the daemon does not answer a request that a start makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from simple_golem import Golem, Run, Service
+from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
+from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
+from tests.helpers.recorded_services import SECONDS
+
+# All times after a signal are a fifth of what users have: five seconds are promised to them.
+FIFTH = 0.2
+PROMISED = 5.0 * FIFTH
+
+STEPS = {
+    "identity": r"GET /me$",
+    "allocation": r"POST /payment-api/v1/allocations$",
+    "decorations": r"GET /payment-api/v1/demandDecorations$",
+    "network": r"POST /net-api/v2/vpn/net$",
+    "demand": r"POST /market-api/v1/demands$",
+    "counter-proposal": r"POST /market-api/v1/demands/[^/]+/proposals/[^/]+$",
+    "agreement": r"POST /market-api/v1/agreements$",
+    "confirmation": r"POST /market-api/v1/agreements/[^/]+/confirm$",
+    "approval": r"POST /market-api/v1/agreements/[^/]+/wait$",
+    "activity": r"POST /activity-api/v1/activity$",
+    "batch": r"POST /activity-api/v1/activity/[^/]+/exec$",
+}
+# What is made once: the daemon does it, and its answer does not come.
+DONE = {"allocation", "network", "demand", "counter-proposal", "agreement", "confirmation", "batch"}
+
+
+class Starting(Service):
+    def start(self) -> None:
+        self.execute(Run("/bin/first"))
+
+
+class Hanging:
+    """Has one kind of request hang until the end of the test, and then be carried out, or drops it."""
+
+    def __init__(self, fake: FakeYagna, pattern: str, is_done: bool) -> None:
+        self.reached = threading.Event()
+        self.over = threading.Event()
+        self._fake = fake
+        self._pattern = re.compile(pattern)
+        self._is_done = is_done
+        self._own = threading.local()
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer | None:
+        line = f"{request.method} {request.path.partition('?')[0]}"
+        if getattr(self._own, "asks", False) or not self._pattern.fullmatch(line):
+            return None
+        answer = FakeAnswer.of_message("too late", 400)
+        if self._is_done:
+            self._own.asks = True
+            answer = self._fake.answer(request)
+            self._own.asks = False
+        self.reached.set()
+        assert self.over.wait(10 * SECONDS)
+        return answer
+
+
+@pytest.fixture
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = ShutdownTimes.interrupted()._seconds
+    shorter = {part: FIFTH * limit for part, limit in seconds.items()}
+    assert shorter[ShutdownPart.INVOICES] < PROMISED
+    monkeypatch.setattr(ShutdownTimes, "interrupted", lambda: ShutdownTimes(shorter, since_begun=True))
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is Python's own, also where the tests run in the background of a shell, which ignores it."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def start_and_wait(*, network: bool) -> None:
+    with Golem(1) as golem:
+        cluster = golem.run_service(Starting, network=network)
+        cluster.wait_until_running(SECONDS)
+        cluster.wait(SECONDS)
+
+
+@pytest.mark.usefixtures("ctrl_c", "short_times")
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(
+    ("step", "is_done"), [(step, False) for step in STEPS] + [(step, True) for step in STEPS if step in DONE]
+)
+def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: str, is_done: bool) -> None:
+    hanging = Hanging(fake, STEPS[step], is_done)
+    fake.intercept(hanging)
+    interrupted: list[float] = []
+
+    def interrupt() -> None:
+        if hanging.reached.wait(SECONDS):
+            interrupted.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start_and_wait(network=step == "network")
+        seconds = time.monotonic() - interrupted[0]
+        assert seconds < 3 * PROMISED
+        # At once, before the daemon goes on.
+        assert fake.leftovers() == []
+    finally:
+        hanging.over.set()
+        thread.join()
