@@ -125,6 +125,8 @@ def test_the_allocation_of_a_suspended_agreement_is_not_released(
     daemon: responses.RequestsMock, opened: Till
 ) -> None:
     daemon.delete(f"{API}{PAYMENT}/allocations/al1", status=204)
+    # Whether it has ended meanwhile is not known.
+    daemon.get(f"{API}/market-api/v1/agreements/a1", status=403, json={"message": "no"})
     assert opened.budget.keep_for("a1") == "al1"
     opened.budget.release(Scope())
     assert posted(daemon, f"{PAYMENT}/allocations/al1", "DELETE") == []
