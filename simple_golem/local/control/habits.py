@@ -77,8 +77,8 @@ class ProviderHabits:
         gpu: the model of the graphics card in its offer; None: no card. The sandbox never has one.
         gpu_mem_gib: the memory of that card in its offer, in GiB.
         claims: additional capabilities in its offer, which it does not really have, e.g. `("inet",)`.
-        cpu_threads: the number of threads in its offer.
-        mem_gib: the memory in its offer, in GiB.
+        cpu_threads: the number of threads in its offer. An activity gets no more, and no more than there are.
+        mem_gib: the memory in its offer, in GiB. No process of an activity gets more.
         storage_gib: the disk space in its offer, in GiB.
         proposals: its answer to a counter-proposal.
         agreements: its answer to an agreement.
@@ -89,7 +89,7 @@ class ProviderHabits:
         deploy_error: the message with which every deploy fails; None: deploy works.
         failing_commands: the `run` commands that fail; None: no command fails.
         command_delay: seconds before each command, also before deploy and start.
-        disk_mib: the size of an activity's root in MiB; None: half of the machine's memory.
+        disk_mib: the room of an activity's volumes in MiB, and at most that of its root; None: no limit.
         transfer_speed: the highest speed of transfers in KiB per second; None: no limit.
         cuts_transfers_after: every transfer breaks off after this number of bytes; None: none breaks off.
         streams: whether the output of commands can be streamed.

@@ -15,6 +15,7 @@ from ..bus.bus import Bus
 from ..control import rules
 from ..control.rules import OnStrike
 from ..images.image_store import ImageStore
+from ..sandbox.sandbox import Limits
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.transfer import Transfers
 from ..transfer.web_files import Web
@@ -44,11 +45,11 @@ class ExeUnitHabits:
 
     Attributes:
         streams: whether the output of a batch can be streamed.
-        disk_mib: the size of its root in MiB; None: half of the machine's memory.
+        limits: what its processes may use.
     """
 
     streams = True
-    disk_mib: int | None = None
+    limits = Limits()
 
     def before(self, command: Command, scope: Scope) -> str | None:
         """Called before each command, on the command's thread.
@@ -125,9 +126,8 @@ class ExeUnit:
         self._scope = Scope()
         transfers = Transfers(bus, node_id, self._scope, on_strike, web or Web(), self._passed)
         networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
-        disk_mib = self._habits.disk_mib
         self._runtime = SandboxRuntime(
-            image_store, task_package, transfers, networks, on_strike, disk_mib, sandboxes
+            image_store, task_package, transfers, networks, on_strike, self._habits.limits, sandboxes
         )
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)

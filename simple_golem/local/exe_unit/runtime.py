@@ -18,7 +18,7 @@ from ..images.formats.gvmi import BadMetadata
 from ..images.image_cache import UnpackedImage
 from ..images.image_config import ImageConfig
 from ..images.image_store import ImageStore, LocalImage
-from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Sandbox
+from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Limits, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
@@ -66,7 +66,7 @@ class SandboxRuntime:
         transfers: Transfers,
         networks: Networks,
         on_strike: OnStrike,
-        disk_mib: int | None = None,
+        limits: Limits | None = None,
         sandboxes: SandboxMaker | None = None,
     ) -> None:
         """Args:
@@ -75,14 +75,14 @@ class SandboxRuntime:
         transfers: executes `transfer`.
         networks: the private networks that the activity can join.
         on_strike: called when a rule refuses or changes something.
-        disk_mib: the size of the root in MiB; None: half of the machine's memory.
+        limits: what the processes may use; None: as much as the machine has.
         sandboxes: makes the private root; None: a maker of its own.
         """
         self._images = images
         self._transfers = transfers
         self._networks = networks
         self._on_strike = on_strike
-        self._disk_mib = disk_mib
+        self._limits = limits
         self._sandboxes = sandboxes
         self._task_package = task_package
         self._environment: dict[str, str] = {}
@@ -128,7 +128,7 @@ class SandboxRuntime:
             volumes=paths,
             hostname=details.get("hostname") or "golem",
             hosts=details.get("hosts"),
-            disk_mib=self._disk_mib,
+            limits=self._limits,
             maker=self._sandboxes,
         )
         try:

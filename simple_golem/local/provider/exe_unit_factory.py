@@ -17,6 +17,7 @@ from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
 from ..exe_unit.runtime import CommandError
 from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
+from ..sandbox.sandbox import Limits
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.web_files import Web
 from .package import Package
@@ -113,7 +114,7 @@ class _CommandHabits(ExeUnitHabits):
     def __init__(self, habits: ProviderHabits) -> None:
         self._habits = habits
         self.streams = habits.streams
-        self.disk_mib = habits.disk_mib
+        self.limits = Limits(habits.disk_mib, int(habits.mem_gib * 1024), habits.cpu_threads)
 
     def before(self, command: Command, scope: Scope) -> str | None:
         scope.wait(self._habits.command_delay)

@@ -14,6 +14,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -94,11 +95,28 @@ def enter_namespaces() -> None:
             raise SetupFailed(f"write {name}", error.errno or 0) from error
 
 
+def make_room(folder: str, mode: str, mib: int | None) -> None:
+    """Mount a folder in memory; `mib`: its size, None for half of the machine's memory."""
+    size = "" if mib is None else f",size={mib}m"
+    mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode}{size}")
+
+
+def limit(settings: dict[str, Any]) -> None:
+    """Limit what this process, and all that it starts, may use."""
+    os.sched_setaffinity(0, settings["cpus"])
+    if settings["memory"] is not None:
+        # Not RLIMIT_AS: some programs reserve far more addresses than they ever use.
+        resource.setrlimit(resource.RLIMIT_DATA, (settings["memory"], settings["memory"]))
+
+
 def make_root(settings: dict[str, Any]) -> bool:
     """Build the private root from the host's programs, and leave the host's root for good."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
-    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
+    make_room(NEW_ROOT, "755", settings["room_mib"])
+    # First: the interpreter of the network may be in one of these folders.
+    for name, mode, room in (("tmp", "1777", "room_mib"), ("golem", "755", "disk_mib")):
+        os.mkdir(f"{NEW_ROOT}/{name}")
+        make_room(f"{NEW_ROOT}/{name}", mode, settings[room])
     shown = [f"/{name}" for name in READ_ONLY]
     shown += settings["python_folders"]
     for folder in shown:
@@ -111,7 +129,7 @@ def make_root(settings: dict[str, Any]) -> bool:
         os.chmod(f"{NEW_ROOT}/{name}", 0o1777)
     os.symlink("/run", f"{NEW_ROOT}/var/run")
     name_hosts(settings["hostname"], settings["hosts"])
-    make_devices(f"{NEW_ROOT}/dev")
+    make_devices(f"{NEW_ROOT}/dev", settings["room_mib"])
     os.mkdir(f"{NEW_ROOT}/proc")
     mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     link_python(settings["python"])
@@ -137,22 +155,22 @@ def make_image_root(settings: dict[str, Any]) -> bool:
         Whether all of the root can be written to.
     """
     mount("none", "/", None, MS_REC | MS_PRIVATE)
-    size = "" if settings["disk_mib"] is None else f",size={settings['disk_mib']}m"
-    mount("tmpfs", NEW_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755{size}")
+    make_room(NEW_ROOT, "755", settings["room_mib"])
     for name in ("image", "root", "upper", "work", "dev", "proc", "volumes"):
         os.mkdir(f"{NEW_ROOT}/{name}")
+    make_room(f"{NEW_ROOT}/volumes", "755", settings["disk_mib"])
     mount(settings["root"], f"{NEW_ROOT}/image", None, MS_BIND)
     is_writable = settings["overlay"] and lay_overlay()
     if not is_writable:
         show_read_only()
-    make_devices(f"{NEW_ROOT}/dev")
+    make_devices(f"{NEW_ROOT}/dev", settings["room_mib"])
     mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     old = f"/.{os.urandom(16).hex()}"  # no link of an image leads there
     os.mkdir(f"{NEW_ROOT}/root{old}")
     os.chdir(f"{NEW_ROOT}/root")
     call("pivot_root", libc.pivot_root, b".", os.fsencode(old[1:]))
     os.chdir("/")
-    furnish(f"{old}{NEW_ROOT}", size, settings)
+    furnish(f"{old}{NEW_ROOT}", settings)
     call("leave the old root", libc.umount2, os.fsencode(old), MNT_DETACH)
     os.rmdir(old)
     return is_writable
@@ -196,7 +214,7 @@ def kept_flags(path: str) -> int:
     return sum(flag for found, flag in kept.items() if flags & found)
 
 
-def furnish(stage: str, size: str, settings: dict[str, Any]) -> None:
+def furnish(stage: str, settings: dict[str, Any]) -> None:
     """Add to the root what a machine has besides its image; links lead inside the root now."""
     for number, path in enumerate(settings["volumes"]):
         inner = f"{stage}/volumes/{number}"
@@ -207,7 +225,7 @@ def furnish(stage: str, size: str, settings: dict[str, Any]) -> None:
         mount(inner, path, None, MS_BIND)
     for name in ("dev", "proc", "tmp", "sys", "etc"):
         os.makedirs(f"/{name}", exist_ok=True)
-    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777{size}")
+    make_room("/tmp", "1777", settings["room_mib"])
     replace_file("/etc/hosts", hosts_text(settings["hostname"], settings["hosts"]), f"{stage}/hosts")
     replace_file("/etc/resolv.conf", RESOLV_CONF, f"{stage}/resolv.conf")
     mount(f"{stage}/dev", "/dev", None, MS_BIND | MS_REC)
@@ -271,15 +289,16 @@ def hosts_text(hostname: str, hosts: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def make_devices(folder: str) -> None:
+def make_devices(folder: str, room_mib: int | None) -> None:
     for name in DEVICES:
         with open(f"{folder}/{name}", "w"):
             mount(f"/dev/{name}", f"{folder}/{name}", None, MS_BIND)
     for name, end in LINKS.items():
         os.symlink(f"/proc/self/fd{end}", f"{folder}/{name}")
-    for name, mode in (("pts", 0o755), ("shm", 0o1777)):
+    for name in ("pts", "shm"):
         os.makedirs(f"{folder}/{name}", exist_ok=True)
-        os.chmod(f"{folder}/{name}", mode)
+    os.chmod(f"{folder}/pts", 0o755)
+    make_room(f"{folder}/shm", "1777", room_mib)
     mount("devpts", f"{folder}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     os.symlink("pts/ptmx", f"{folder}/ptmx")
 
@@ -669,6 +688,7 @@ def run_sandbox(control: socket.socket, settings: dict[str, Any]) -> None:
         socket.sethostname(settings["hostname"])
         is_writable = make_root(settings) if settings["root"] is None else make_image_root(settings)
         bring_up_loopback()
+        limit(settings)
     except SetupFailed as failure:
         control.send(json.dumps({"step": failure.step, "errno": failure.number}).encode())
         return

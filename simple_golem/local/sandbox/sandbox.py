@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import errno
 import fcntl
+import itertools
 import json
 import os
 import selectors
@@ -50,6 +51,45 @@ Output = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the processes in a sandbox may use; None: as much as the machine has.
+
+    Attributes:
+        disk_mib: the room of all volumes together in MiB, and at most that of each other folder.
+        memory_mib: the memory of each process in MiB. Half of it is the room of `/`, of `/tmp`, and of
+            `/dev/shm`, each: in a virtual machine they are in its memory.
+        cpu_threads: the number of processor threads.
+    """
+
+    disk_mib: int | None = None
+    memory_mib: int | None = None
+    cpu_threads: int | None = None
+
+    def to_wire(self) -> Mapping[str, Any]:
+        """The settings for the first process: the room in MiB, the memory in bytes, the processor threads."""
+        half = None if self.memory_mib is None else self.memory_mib // 2
+        rooms = [mib for mib in (half, self.disk_mib) if mib is not None]
+        return {
+            "disk_mib": self.disk_mib,
+            "room_mib": min(rooms, default=None),
+            "memory": None if self.memory_mib is None else self.memory_mib << 20,
+            "cpus": _some_cpus(self.cpu_threads),
+        }
+
+
+_next_cpu = itertools.count()
+
+
+def _some_cpus(number: int | None) -> list[int]:
+    """Choose processor threads of this machine, for each sandbox others."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if number is None or number >= len(cpus):
+        return cpus
+    first = next(_next_cpu) * number
+    return [cpus[(first + index) % len(cpus)] for index in range(number)]
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxUsage:
     """What the processes in a sandbox have used.
 
@@ -79,7 +119,7 @@ class Sandbox:
         overlay: bool = True,
         hostname: str = "golem",
         hosts: Mapping[str, str] | None = None,
-        disk_mib: int | None = None,
+        limits: Limits | None = None,
         maker: SandboxMaker | None = None,
     ) -> None:
         """Make a sandbox; blocks for about 10 ms with a `maker`, for 50 ms without, for 20 s at most.
@@ -91,7 +131,7 @@ class Sandbox:
             overlay: False: do not lay a writable layer over the image.
             hostname: the host name inside.
             hosts: addresses by name, for `/etc/hosts`.
-            disk_mib: the size of the root in MiB; None for half of the machine's memory.
+            limits: what its processes may use; None: as much as the machine has.
             maker: the process that makes the sandbox; None: a new one.
 
         Raises:
@@ -105,7 +145,7 @@ class Sandbox:
             "overlay": overlay,
             "hostname": hostname,
             "hosts": dict(hosts or {}),
-            "disk_mib": disk_mib,
+            **(limits or Limits()).to_wire(),
             "python": os.path.realpath(sys.executable),
             "python_folders": _python_folders(),
         }

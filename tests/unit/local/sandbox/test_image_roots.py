@@ -12,7 +12,7 @@ import pytest
 from simple_golem.local.images.image_cache import ImageCache, UnpackedImage
 from simple_golem.local.images.image_config import ImageConfig
 from simple_golem.local.images.image_source import ImageSource
-from simple_golem.local.sandbox.sandbox import Sandbox
+from simple_golem.local.sandbox.sandbox import Limits, Sandbox
 from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
 from tests.helpers.hand_made_images import docker_archive, files_of, shell_root, tar
 from tests.helpers.unprivileged_user import run_by_nobody
@@ -133,7 +133,7 @@ def test_without_a_writable_layer_the_image_can_not_be_changed(image: UnpackedIm
 
 
 def test_the_room_outside_the_image_is_bounded(image: UnpackedImage) -> None:
-    with Sandbox(root=image.root, disk_mib=4, volumes=VOLUMES) as sandbox:
+    with Sandbox(root=image.root, limits=Limits(disk_mib=4), volumes=VOLUMES) as sandbox:
         code, _, err = run(sandbox, "/bin/sh", "-c", "cat /dev/zero > /data/x")
         assert (code != 0, "No space left" in err) == (True, True)
 
