@@ -40,6 +40,7 @@ BACKGROUND_OUTPUT = Rule(
     "background-output", 84, "a program that is left in the background dies when it writes to its output"
 )
 # Files
+HOSTS_NEED_NETWORK = Rule("hosts-need-network", 26, "host names of a deploy count only in a private network")
 VOLUMES_ONLY = Rule("volumes-only", 28, "files are transferred only to and from volumes")
 LINKS = Rule("links", 32, "a link in a volume is followed only inside its volume")
 RESUMED = Rule(
@@ -70,6 +71,7 @@ SINGLE_ACTIVITY = Rule(
 )
 ONE_ACTIVITY = Rule("one-activity", 62, "an agreement has one activity at a time")
 ACCEPTED_IN_TIME = Rule("accepted-in-time", 63, "an agreement ends if debit notes are not accepted in time")
+PAID_IN_TIME = Rule("paid-in-time", 65, "an agreement ends if a debit note is not paid when it is due")
 REACHABLE = Rule("reachable", 66, "an agreement ends if debit notes can't be delivered")
 NO_ACTIVITY = Rule("no-activity", 67, "an agreement without an activity ends after 90 seconds")
 EXPIRED = Rule("expired", 68, "an agreement ends when it expires, and its activities with it")

@@ -7,7 +7,7 @@ import logging
 import re
 import shlex
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,13 +121,14 @@ class SandboxRuntime:
         # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
         volumes = list(details.get("volumes") or ())
         named = config.volumes if unpacked is not None else VOLUMES
-        paths = [*named, *(path for path in volumes if path not in named)]
+        folders = [path for path in _host_folders(details) if path not in named]
+        paths = [*named, *folders]
         sandbox = Sandbox(
             image.folder if image else None,
             root=unpacked.root if unpacked is not None else None,
             volumes=paths,
             hostname=details.get("hostname") or "golem",
-            hosts=details.get("hosts"),
+            hosts=self._hosts(details),
             limits=self._limits,
             maker=self._sandboxes,
         )
@@ -154,6 +155,13 @@ class SandboxRuntime:
         answer = {"valid": {"Ok": ""}, "vols": deployed, "startMode": "blocking"}
         output("stdout", json.dumps(answer).encode())
         Reporter(details.get("progress"), report).message("Deployed image from cache")
+
+    def _hosts(self, details: Mapping[str, Any]) -> Mapping[str, str]:
+        hosts: Mapping[str, str] = details.get("hosts") or {}
+        if hosts and not details.get("net"):
+            self._on_strike(rules.HOSTS_NEED_NETWORK, "deploy", f"{', '.join(hosts)} not known inside")
+            return {}
+        return hosts
 
     def _image(self) -> LocalImage | None:
         if self._task_package is None:
@@ -259,6 +267,14 @@ class SandboxRuntime:
         with self._lock:
             self._closed = True
         self.stop()
+
+
+def _host_folders(details: Mapping[str, Any]) -> Sequence[str]:
+    """The volumes of a deploy that are folders of the provider's host: others can't be transferred to."""
+    volumes = details.get("volumes") or ()
+    if not isinstance(volumes, Mapping):
+        return list(volumes)
+    return [path for path, kind in volumes.items() if not {"ram", "storage"} & set(kind or ())]
 
 
 _COMMANDS = {

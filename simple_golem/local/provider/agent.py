@@ -41,6 +41,7 @@ class ProviderAgent:
         cut_off: Callable[[], None] = lambda: None,
         payment_networks: Sequence[str] = DEFAULT_PAYMENT_NETWORKS,
         has_vpn: bool = True,
+        notes_are_paid: bool = False,
     ) -> None:
         """Make an agent without offers.
 
@@ -56,6 +57,7 @@ class ProviderAgent:
             cut_off: called when the provider dies; drops the connection of its exe-units.
             payment_networks: those on which it is paid.
             has_vpn: whether its activities can join private networks.
+            notes_are_paid: whether the network has a chain, on which debit notes can be paid.
         """
         self.name = name
         self.node_id = node_id
@@ -70,6 +72,7 @@ class ProviderAgent:
         self._cut_off = cut_off
         self._payment_networks = payment_networks
         self._has_vpn = has_vpn
+        self._notes_are_paid = notes_are_paid
         self._lock = threading.Lock()
         # `die` and `revive` must not run at the same time.
         self._life_change = threading.Lock()
@@ -271,6 +274,7 @@ class ProviderAgent:
                 on_end=self._ended,
                 on_death=self._cancel_all,
                 on_strike=self._on_strike,
+                notes_are_paid=self._notes_are_paid,
             )
             self._agreements.add(life)
         life.start()

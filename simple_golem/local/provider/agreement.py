@@ -54,6 +54,7 @@ class AgreementLife:
         on_end: Callable[[AgreementLife], None],
         on_death: Callable[[], object],
         on_strike: OnStrike,
+        notes_are_paid: bool = False,
     ) -> None:
         """Prepare to serve an agreement that a requestor has proposed; `start` starts it.
 
@@ -68,13 +69,14 @@ class AgreementLife:
             on_end: called last, on the agreement's own thread.
             on_death: called when the provider's habit is to die now.
             on_strike: called when a rule refuses an activity, or ends the agreement.
+            notes_are_paid: whether the network has a chain, on which debit notes can be paid.
         """
         self.agreement_id: str = agreement["agreementId"]
         self._name = f"{name}-{self.agreement_id[:8]}"
         self._yagna = yagna
         self._habits = habits
         self._terms = Terms.of(agreement)
-        self._notes = DebitNotes(self._name, yagna, self._terms, scope)
+        self._notes = DebitNotes(self._name, yagna, self._terms, scope, notes_are_paid)
         self._make_exe_unit = make_exe_unit
         self._reporter = reporter
         self._provider = scope

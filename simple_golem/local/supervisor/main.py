@@ -109,6 +109,7 @@ class Supervisor:
             self._sandboxes,
             vpn,
             self._strikes,
+            self._chain is not None,
         )
 
     def _report(self, template: Template) -> Report:

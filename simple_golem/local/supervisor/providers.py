@@ -36,6 +36,7 @@ class Providers:
         sandboxes: SandboxMaker,
         vpn: VpnSupport,
         strikes: StrikeLog,
+        has_chain: bool,
     ) -> None:
         """Start all providers; does not wait until their offers are published.
 
@@ -49,10 +50,12 @@ class Providers:
             sandboxes: makes the private roots of the activities.
             vpn: what this machine can do for private networks.
             strikes: the log of what rules refuse or change.
+            has_chain: whether debit notes can be paid.
         """
         self._sandboxes = sandboxes
         self._vpn = vpn
         self._strikes = strikes
+        self._has_chain = has_chain
         self.web = Web()
         self._payment_networks = payment_networks
         self._scope = Scope()
@@ -107,6 +110,7 @@ class Providers:
             cut_off=exe_units.cut,
             payment_networks=self._payment_networks,
             has_vpn=not self._vpn.refusal,
+            notes_are_paid=self._has_chain,
         )
 
     def agent(self, name: str) -> ProviderAgent:

@@ -272,12 +272,13 @@ def test_bytes_are_told_as_numbers_where_they_are_asked_for(unit: Unit) -> None:
 def test_the_deploy_sets_environment_volumes_and_names(unit: Unit) -> None:
     deploy: dict[str, Any] = {"env": {"A": "b"}, "volumes": ["/data/in", "/golem/output"]}
     names = {"hostname": "web", "hosts": {"db": "192.168.0.3"}}
-    script = "touch /data/in/x; ls -d /data/in /golem/output; echo $A $HOME; hostname; tail -n 2 /etc/hosts"
+    script = "touch /data/in/x; ls -d /data/in /golem/output; echo $A $HOME; hostname; tail -n 1 /etc/hosts"
     result = unit.do({"deploy": {**deploy, **names}}, {"start": {}}, sh(script))[2]
     assert (result["stderr"], result["stdout"].splitlines()) == (
         None,
-        ["/data/in", "/golem/output", "b /root", "web", "127.0.1.1 web", "192.168.0.3 db"],
+        ["/data/in", "/golem/output", "b /root", "web", "127.0.1.1 web"],
     )
+    assert unit.strikes == [("hosts-need-network", "deploy", "db not known inside")]
 
 
 def test_volumes_may_be_a_mapping(unit: Unit) -> None:

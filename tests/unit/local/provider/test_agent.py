@@ -16,7 +16,13 @@ from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.provider.agent import ProviderAgent
 from simple_golem.local.provider.demand_rules import CHOSEN_PLATFORM
-from simple_golem.local.provider.offer import ACCEPT_TIMEOUT, DEBIT_NOTE_INTERVAL, EXPIRATION, MULTI_ACTIVITY
+from simple_golem.local.provider.offer import (
+    ACCEPT_TIMEOUT,
+    DEBIT_NOTE_INTERVAL,
+    EXPIRATION,
+    MULTI_ACTIVITY,
+    PAYMENT_TIMEOUT,
+)
 from simple_golem.local.provider.served_activity import StateReport
 from simple_golem.local.provider.usage import UsageReporter
 from simple_golem.yagna.api.provider import ActivityEvent
@@ -191,7 +197,17 @@ def agent(daemon: FakeDaemon) -> Iterator[ProviderAgent]:
     yield from running_agent(daemon, lambda id, package, on_state: FakeExeUnit(daemon, id, on_state))
 
 
-def running_agent(daemon: FakeDaemon, make_exe_unit: Callable[..., Any]) -> Iterator[ProviderAgent]:
+@pytest.fixture
+def paid_agent(daemon: FakeDaemon) -> Iterator[ProviderAgent]:
+    """A provider on a network with a chain."""
+    yield from running_agent(
+        daemon, lambda id, package, on_state: FakeExeUnit(daemon, id, on_state), notes_are_paid=True
+    )
+
+
+def running_agent(
+    daemon: FakeDaemon, make_exe_unit: Callable[..., Any], **settings: Any
+) -> Iterator[ProviderAgent]:
     scope = Scope()
     yagna = cast(Yagna, daemon)
     reporter = UsageReporter(yagna, scope, providers=1)
@@ -204,6 +220,7 @@ def running_agent(daemon: FakeDaemon, make_exe_unit: Callable[..., Any]) -> Iter
         reporter=reporter,
         scope=scope,
         on_strike=lambda rule, what, text: daemon.strikes.append((rule.name, text)),
+        **settings,
     )
     agent.offer_in("local")
     yield agent
@@ -440,6 +457,38 @@ def test_an_agreement_whose_requestor_can_not_be_reached_is_terminated(
     assert reason["golem.provider.code"] == "RequestorUnreachable"
     assert reason["message"].startswith("Requestor is unreachable more than")
     assert daemon.strikes == [("reachable", reason["message"])]
+
+
+PAID_SOON = {DEBIT_NOTE_INTERVAL: 0.1, PAYMENT_TIMEOUT: 0.3}
+
+
+def test_an_agreement_whose_debit_notes_are_not_paid_is_terminated(
+    daemon: FakeDaemon, paid_agent: ProviderAgent
+) -> None:
+    daemon.note_status = "ACCEPTED"
+    buy(daemon, **PAID_SOON)
+    *_, reason = daemon.expect("POST", TERMINATE)
+    assert reason == {
+        "message": "Requestor didn't pay for DebitNote in time (0s)",
+        "golem.provider.code": "DebitNoteNotPaid",
+    }
+    assert daemon.strikes == [("paid-in-time", reason["message"])]
+
+
+def test_an_agreement_whose_debit_notes_are_paid_goes_on(
+    daemon: FakeDaemon, paid_agent: ProviderAgent
+) -> None:
+    daemon.note_status = "SETTLED"
+    buy(daemon, **PAID_SOON)
+    daemon.expect("status", "note", times=3)
+    assert daemon.made("POST", TERMINATE) == []
+
+
+def test_without_a_chain_nobody_waits_for_payments(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+    daemon.note_status = "ACCEPTED"
+    buy(daemon, **PAID_SOON)
+    daemon.expect("debit note", "a", times=6)
+    assert daemon.made("status") == daemon.made("POST", TERMINATE) == []
 
 
 def test_a_second_activity_at_the_same_time_is_refused_and_a_later_one_is_not(

@@ -215,6 +215,7 @@ def test_a_file_can_be_copied_inside(activity: Activity) -> None:
 # Only a volume of an activity is a folder of its provider.
 OUTSIDE = ("/tmp/x", "/root/x", "/x", "/golem/x", "/etc/passwd", "/golem/workx")
 REFUSED = 'HTTP error: io error: Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }'
+START = "Local service error: Transfer error: "
 NO_FILE = "Local service error: Transfer error: IO error: No such file or directory (os error 2)"
 
 
@@ -255,6 +256,20 @@ def test_a_target_that_can_not_be_written_is_told(activity: Activity, target: st
     message = activity.transfer("container:/golem/work/here", target)
     assert message is not None
     assert message.startswith(f"Local service error: Transfer error: {said}")
+
+
+def test_only_folders_of_the_providers_host_can_be_transferred_to() -> None:
+    activity = Activity()
+    kinds = {"/host": {"host": {}}, "/disk": {"storage": {"size": 1024}}, "/ram": {"ram": {"size": 1024}}}
+    activity.do({"terminate": {}}, {"deploy": {"volumes": kinds}}, {"start": {}})
+    try:
+        assert activity.sh("ls -d /disk /host /ram") == "/disk\n/host\n/ram\n"
+        assert activity.give(b"x", "/host/file") is None
+        for volume in ("/disk", "/ram"):
+            message = activity.give(b"x", f"{volume}/file")
+            assert message == f"{START}IO error: path not found in container: {volume}/file"
+    finally:
+        activity.unit.close()
 
 
 def test_no_link_leads_out_of_the_container(activity: Activity, tmp_path: Path) -> None:
@@ -489,9 +504,6 @@ def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: A
     assert activity.transfer(f"{web}/none", "/golem/work/page") is None
     assert b"404" in activity.take("/golem/work/page")
     assert activity.strikes == [("status-ignored", "the page of status 404 is stored")]
-
-
-START = "Local service error: Transfer error: "
 
 
 def test_errors_of_a_web_server_are_reported(activity: Activity, web: str) -> None:
