@@ -285,13 +285,7 @@ class Cluster(NotAsync, FromYapapi):
     ) -> Mapping[Instance, Results | GolemError]:
         """Have `/bin/sh` run a script on all running instances: short for `execute(Run.shell(script, …))`.
 
-        Args:
-            script: the lines.
-            timeout, check: as in `execute`.
-            options: as in `Run`.
-
-        Returns:
-            As `execute`.
+        Arguments are those of `Instance.shell`, and what is returned is that of `execute`.
 
         Raises:
             BadCommand: the script, or an option, makes no sense.

@@ -208,14 +208,7 @@ class Service(FromYapapi):
     ) -> Results:
         """Have `/bin/sh` run a line of script, or many: short for `execute(Run.shell(script, **options))`.
 
-        Args:
-            script: the lines.
-            timeout, check: as in `execute`.
-            options: as in `Run`.
-
-        Returns:
-            The results: `stdout`, `json` and the like can be read directly, and `str` of them is stdout
-            without its last newline.
+        Arguments and results are those of `Instance.shell`.
 
         Raises:
             BadCommand: the script, or an option, makes no sense.

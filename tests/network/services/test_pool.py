@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +109,53 @@ def test_each_of_many_items_is_answered_once(
     failing_network: LocalGolem, seed: int, kill_daemon: bool
 ) -> None:
     all_items_are_answered(failing_network, seed, MANY, kill_daemon=kill_daemon)
+
+
+SCRIPT = """
+import sys
+from simple_golem import Golem
+
+def number(machine, item):
+    with open(sys.argv[1] + ".asked", "a") as asked:
+        asked.write(f"{item}\\n")
+    return int(machine.shell(f"echo {item}").stdout)
+
+items = range(int(sys.argv[2]))
+with Golem(budget=10) as golem, golem.pool(10) as pool:
+    results = list(pool.map(number, items, results_file=sys.argv[1]))
+assert results == list(items)
+"""
+
+
+def answered_in(path: Path) -> list[str]:
+    lines = path.read_bytes().splitlines(keepends=True)[1:] if path.exists() else []
+    return [json.loads(line)["key"] for line in lines if line.endswith(b"\n")]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(350)
+def test_a_script_that_is_killed_three_times_asks_for_no_answered_item_again(tmp_path: Path) -> None:
+    answers, asked = tmp_path / "work.jsonl", tmp_path / "work.jsonl.asked"
+    with LocalGolem(providers=PROVIDERS) as network:
+        environment = {**os.environ, **network.environment}
+        command = [sys.executable, "-c", SCRIPT, str(answers), str(MANY)]
+        for run_number in range(1, 4):
+            before, first = set(answered_in(answers)), len(asked.read_text()) if asked.exists() else 0
+            with subprocess.Popen(command, env=environment) as script:
+                deadline, scope = Deadline(120), Scope()
+                while len(answered_in(answers)) < MANY * run_number // 4:
+                    assert not deadline.passed
+                    scope.wait(0.05)
+                script.kill()
+            assert before.isdisjoint(asked.read_text()[first:].split())
+        before, first = set(answered_in(answers)), len(asked.read_text())
+        done = subprocess.run(command, env=environment, timeout=120, check=False)
+        assert done.returncode == 0
+        assert before.isdisjoint(asked.read_text()[first:].split())
+        assert sorted(map(int, answered_in(answers))) == list(range(MANY))
+        cleanup = [sys.executable, "-m", "simple_golem.command_line.main", "cleanup"]
+        assert subprocess.run(cleanup, env=environment, timeout=60, check=False).returncode == 0
+        assert left_on(network) == []
 
 
 @pytest.mark.usefixtures("golem_environment")
