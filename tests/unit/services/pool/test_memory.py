@@ -27,7 +27,7 @@ def memory():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
-with Golem(budget=1) as golem, golem.pool(2) as pool:
+with Golem(budget=1) as golem, golem.pool(1) as pool:
     for number, result in enumerate(pool.map(work, range(items))):
         assert result == number
         if number == items // 10:
@@ -37,7 +37,7 @@ with Golem(budget=1) as golem, golem.pool(2) as pool:
 print(json.dumps({"early": early, "late": late}))
 """
 # An item with its arguments and its Future takes more than 1 KiB.
-MOST_KIB = 2048
+MOST_KIB = 4096
 
 
 def growth(fake: FakeYagna, items: int, what: str, timeout: float) -> int:

@@ -26,6 +26,10 @@ def with_providers(monkeypatch: pytest.MonkeyPatch, fake: FakeYagna) -> FakeYagn
     return fake
 
 
+def agreements(fake: FakeYagna) -> int:
+    return sum(one.method == "POST" and one.path.endswith("/agreements") for one in fake.requests)
+
+
 def provider_of(fake: FakeYagna, machine: Instance) -> FakeProvider:
     return next(one for one in fake.providers if one.node_id == machine.provider_id)
 
@@ -200,6 +204,8 @@ def test_the_first_failure_is_the_answer_if_no_other_provider_comes(monkeypatch:
         with Golem(1) as golem, golem.pool(1) as pool:
             with pytest.raises(CommandFailed, match="exit code 7"):
                 pool.submit(work).result(SECONDS)
+            # Meanwhile the provider on which it has failed was not rented again, since that costs something.
+            assert agreements(fake) == 1
             # The pool goes on, also with the same provider.
             fake.provider.answers = None
             assert pool.submit(work, 2).result(SECONDS) == "prov-1"
@@ -321,6 +327,9 @@ def test_an_item_that_takes_too_long_goes_to_another_machine(fake: FakeYagna) ->
     work = Attempts(hang)
     with Golem(1, stop_grace=0.1) as golem, golem.pool(1, item_timeout=0.3) as pool:
         assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
+        # The machine does not go on with what nobody waits for.
+        eventually(lambda: golem.instances[0].state.is_final)
+        assert pool.stats.machines == 1
     assert [len(work.of[item]) for item in range(4)] == [1, 2, 1, 1]
 
 
