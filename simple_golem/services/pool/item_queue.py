@@ -114,6 +114,7 @@ class ItemQueue:
                 item.is_answered = True
                 self.fresh.pop(item, None)
                 self._count_answer_locked()
+                self._look_at_machines_locked()
 
     def _offer_locked(self, item: Item) -> None:
         """Wake a machine that may begin the item."""

@@ -363,6 +363,7 @@ def test_machines_that_nothing_waits_for_any_more_are_not_rented(fake: FakeYagna
     with Golem(1) as golem, golem.pool(3) as pool:
         futures = [pool.submit(name_of) for _ in range(2)]
         eventually(lambda: len(pool.machines) == 2)
+        time.sleep(0.05)  # the thread that rents has nothing to do any more: the cancellation has to wake it
         futures[1].cancel()
         eventually(lambda: len(pool.machines) == 1)
         futures[0].cancel()

@@ -145,6 +145,8 @@ def test_a_file_in_use_is_refused(fake: FakeYagna, path: Path) -> None:
     with Golem(1) as golem, golem.pool(1) as pool:
         first = pool.map(other, [1, 2], results_file=path)
         assert next(first) == 1
+        # A kill at this moment loses nothing: the answer is not only in a buffer.
+        assert json.loads(path.read_text().splitlines()[1]) == {"key": "1", "result": 1}
         with pytest.raises(BadResultsFile, match="in use by a run that goes on"):
             pool.map(other, [1, 2], results_file=path)
         assert list(first) == [2]
