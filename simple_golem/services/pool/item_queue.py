@@ -114,7 +114,6 @@ class ItemQueue:
                 item.is_answered = True
                 self.fresh.pop(item, None)
                 self._count_answer_locked()
-                self._look_at_machines_locked()
 
     def _offer_locked(self, item: Item) -> None:
         """Wake a machine that may begin the item."""
@@ -355,6 +354,8 @@ class ItemQueue:
     def _count_answer_locked(self) -> None:
         self.outstanding -= 1
         if self.outstanding:
+            # A machine may be on its way for it.
+            self._look_at_machines_locked()
             return
         if self._busy_since is not None:
             self._seconds += time.monotonic() - self._busy_since

@@ -371,6 +371,28 @@ def test_machines_that_nothing_waits_for_any_more_are_not_rented(fake: FakeYagna
     assert agreements(fake) == 0
 
 
+def test_a_machine_is_not_rented_for_an_item_that_nobody_waits_for_any_more(losing: FakeYagna) -> None:
+    gates = Gates()
+
+    def lose(machine: Instance, _item: int) -> None:
+        for provider in losing.providers:
+            provider.agreements_wanted = "never"
+        (provider,) = (one for one in losing.providers if one.node_id == machine.provider_id)
+        provider.terminate_agreement()
+        machine.shell("sleep 600")
+
+    with Golem(1) as golem, golem.pool(2) as pool:
+        other = pool.submit(gates.wait)
+        gates.await_arrivals(1)
+        results: Any = pool.map(lose, [1])
+        eventually(lambda: pool.stats.waiting == 1 and len(pool.machines) == 2 and pool.stats.machines == 1)
+        time.sleep(0.05)
+        results.close()
+        eventually(lambda: len(pool.machines) == 1)
+        gates.let_through(1)
+        assert other.result(SECONDS) is None
+
+
 class ShiftedTime:
     """The module `time`, some seconds later."""
 
