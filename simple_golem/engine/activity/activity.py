@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # How long a provider under load may take to accept a batch.
 _SEND_SECONDS = 30.0
+# How much later the daemon may say that it did not, where the caller has set a limit.
+_LATE_SECONDS = 3.0
 _NO_ANSWER = 408
 _RESULT_POLL_SECONDS = 15.0
 # A poll takes at least this long: one that comes back empty at once is not repeated at once.
@@ -205,26 +207,32 @@ class Activity:
             retry_error_callback=lambda state: None,
         ):
             with attempt:
-                self._send_once(batch, scope)
+                self._send_once(batch, scope, deadline)
         if batch.batch_id:
             return
         if deadline.passed:
             raise BatchTimeout(f"{batch.next_command!r} could not be sent to {self.provider} in its time")
         raise self._exe_unit_lost()
 
-    def _send_once(self, batch: _Batch, scope: Scope) -> None:
+    def _send_once(self, batch: _Batch, scope: Scope, deadline: Deadline) -> None:
         script = [command.to_exe_script() for command in batch.commands]
-        first = batch.next_command
+        first, left = batch.next_command, deadline.remaining()
+        is_limited = left < _SEND_SECONDS
+        limits = {"margin": _LATE_SECONDS, "within": left} if is_limited else {}
         try:
             batch.batch_id = self._yagna.activity.execute(
-                self.activity_id, script, timeout=_SEND_SECONDS, scope=scope
+                self.activity_id, script, timeout=min(_SEND_SECONDS, left), scope=scope, **limits
             )
         except NoDaemon as error:
             raise BatchLost(f"{first!r} could not be sent to {self.provider}: {error}") from error
         except YagnaError as error:
-            self._raise_if_lost(error, scope)
+            self._raise_if_lost(error, scope, deadline)
             if _has_reached_nobody(error):
                 raise
+            if deadline.passed or (is_limited and error.status == _NO_ANSWER):
+                raise BatchTimeout(
+                    f"{self.provider} has not accepted {first!r} in its time; it may run it all the same"
+                ) from error
             if error.status is not None and error.status < 500 and error.status != _NO_ANSWER:
                 raise  # the daemon refused the batch, so it was not run
             raise BatchLost(
@@ -286,18 +294,21 @@ class Activity:
                 reraise=True,
             ):
                 with attempt:
+                    left = deadline.remaining()
+                    limits = {"margin": _LATE_SECONDS} if left < _RESULT_POLL_SECONDS else {}
                     try:
                         return self._yagna.activity.results(
                             self.activity_id,
                             batch.batch_id,
                             command_index=index,
-                            timeout=min(_RESULT_POLL_SECONDS, deadline.remaining()),
+                            timeout=min(_RESULT_POLL_SECONDS, left),
                             scope=scope,
                             # It is repeated here, where the deadline is known.
                             repeat=Repeat.NEVER,
+                            **limits,
                         )
                     except YagnaError as error:
-                        self._raise_if_lost(error, scope)
+                        self._raise_if_lost(error, scope, deadline)
                         raise
         except (YagnaError, NoDaemon) as error:
             if deadline.passed:
@@ -309,8 +320,10 @@ class Activity:
             ) from error
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 
-    def _raise_if_lost(self, error: YagnaError, scope: Scope) -> None:
-        answer, why = self.vitality(scope)
+    def _raise_if_lost(self, error: YagnaError, scope: Scope, deadline: Deadline) -> None:
+        if deadline.passed:
+            return
+        answer, why = self.vitality(scope, min(_ALIVE_SECONDS, deadline.remaining()))
         if answer is Vitality.GONE:
             raise self.lost(answer, why) from error
 

@@ -12,7 +12,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
 from ...model.events import AgreementMade, AgreementNotMade
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import made_once
+from ...yagna.transport.retry import Repeat, made_once
 from ...yagna.values import AgreementState, Approval, Proposal
 from ..event_dispatcher import Emit
 
@@ -133,8 +133,9 @@ class AgreementMaker:
         """Confirm an agreement and wait for its approval; return None, or why there is no approval."""
         market = self._yagna.market
 
-        def is_confirmed() -> bool | None:
-            return market.agreement(agreement_id, scope=stop).state is not AgreementState.PROPOSAL or None
+        def is_confirmed(repeat: Repeat = Repeat.SAFE) -> bool | None:
+            agreement = market.agreement(agreement_id, scope=stop, repeat=repeat)
+            return agreement.state is not AgreementState.PROPOSAL or None
 
         def confirm() -> bool:
             market.confirm(agreement_id, self._app_session_id, scope=stop)
@@ -143,7 +144,7 @@ class AgreementMaker:
         try:
             made_once(confirm, is_confirmed, stop)
         except YagnaError as error:
-            if not is_confirmed():
+            if not is_confirmed(Repeat.NEVER):  # the daemon was asked for 30 seconds
                 self._cancel_or_terminate(agreement_id, stop)
                 return str(error.detail)
         answer, reason = self._yagna.market.wait_for_approval(

@@ -94,10 +94,12 @@ class ActivityApi:
         *,
         timeout: float = 5.0,
         scope: Scope | None = None,
+        **limits: float,
     ) -> str:
         """`POST /activity/{id}/exec`: send a batch of commands; returns the batch's id, before it has run.
 
         Blocks up to `timeout` seconds until the provider has accepted it; it may do so even after a 408.
+        `limits` are `margin` and `within` of `Http.request`.
         """
         batch: str = self._call(
             "POST",
@@ -107,6 +109,7 @@ class ActivityApi:
             timeout=timeout,
             scope=scope,
             repeat=Repeat.UNSENT,
+            **limits,
         )
         return batch
 
@@ -119,11 +122,13 @@ class ActivityApi:
         timeout: float,
         scope: Scope | None = None,
         repeat: Repeat = Repeat.UNANSWERED,
+        **limits: float,
     ) -> list[Mapping[str, Any]] | None:
         """`GET /activity/{id}/exec/{batch}`: the results so far; None if `timeout` seconds brought none.
 
         With `command_index` it waits for that command, and only that entry has the output. Without, it waits
         for the last command, and reports the failure of an earlier one only when the time is over.
+        `limits` are `margin` and `within` of `Http.request`.
         """
         try:
             answer = self._call(
@@ -133,6 +138,7 @@ class ActivityApi:
                 timeout=timeout,
                 scope=scope,
                 repeat=repeat,
+                **limits,
             )
         except YagnaError as error:
             if error.status == 408:

@@ -13,9 +13,18 @@ import pytest
 
 import simple_golem
 from simple_golem import Golem, Run
-from simple_golem.errors import AllocationRefused
+from simple_golem.errors import AllocationRefused, NotRunning
 from simple_golem.testing import FakeRequest, FakeYagna, Fault
-from tests.helpers.recorded_services import NORMAL_LIFE, SECONDS, Idle, calls, started, states
+from tests.helpers.recorded_services import (
+    NORMAL_LIFE,
+    SECONDS,
+    Gate,
+    Idle,
+    InThread,
+    calls,
+    started,
+    states,
+)
 from tests.unit.conftest import eventually
 
 ROOT = Path(simple_golem.__file__).resolve().parents[1]
@@ -120,3 +129,24 @@ def test_a_session_says_what_no_provider_of_a_local_network_offers(
         "no provider of the local network can answer: the demand is in the subnet 'elsewhere'; "
         "the local providers offer in 'local'. To add it: simple-golem local run --subnet elsewhere"
     ]
+
+
+def test_a_call_that_a_closing_drops_is_told(fake: FakeYagna, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simple_golem.engine.session._WORKERS", 1)
+    golem = Golem(1).open()
+    assert golem._lifecycle.opened is not None
+    session = golem._lifecycle.opened.session
+    gate = Gate()
+    first = InThread(session.on_worker, gate.wait)
+    assert gate.reached.wait(SECONDS)
+    dropped = InThread(session.on_worker, pytest.fail, "it has not begun, and must not begin")
+    eventually(lambda: len(session.workers._queue) == 1)
+    session.workers.close(0.0)
+    late = InThread(session.on_worker, pytest.fail, "it is closed")
+    gate.open()
+    for call in (dropped, late):
+        error = call.join().error
+        assert isinstance(error, NotRunning)
+        assert str(error) == "this Golem is being closed"
+    assert first.join().error is None
+    golem.close()
