@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("simple_golem", "simple_golem.errors", "simple_golem.events", "simple_golem.local")
 # Their snippets need files or a server on a provider, which no provider in memory has.
 ON_THE_LOCAL_NETWORK = {"how-to/files.md", "how-to/web-server.md", "guide/private-networks.md"}
+# It has two files; tests/network/local_network/test_tutorials.py runs them.
+RUN_ELSEWHERE = {"how-to/python-script.md"}
 # A page is one script: the same names go on from snippet to snippet.
 Names = dict[str, Any]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
@@ -24,7 +26,8 @@ EXAMPLE = re.compile(r"^Examples?:\n((?:(?:    .*)?\n)+)", re.M)
 def pages() -> list[Path]:
     """All pages with Python; those of tutorials show scripts, which are run by tests of their own."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [page for page in found if BLOCK.search(page.read_text(encoding="utf-8"))]
+    with_python = [page for page in found if BLOCK.search(page.read_text(encoding="utf-8"))]
+    return [page for page in with_python if name_of(page) not in RUN_ELSEWHERE]
 
 
 def name_of(page: Path) -> str:
