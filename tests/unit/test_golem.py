@@ -53,6 +53,9 @@ from tests.helpers.recorded_services import (
 )
 from tests.unit.conftest import eventually
 
+# Windows has the first two only.
+END_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 ROOT = Path(simple_golem.__file__).resolve().parents[1]
 # What an interruption may take for the batch of an instance, at three times its length.
 INTERRUPTED_SECONDS = 3 * 1.0
@@ -529,7 +532,7 @@ def ctrl_c() -> Iterator[None]:
 def test_a_signal_while_waiting_ends_everything_in_short_times(
     fake: FakeYagna, number: signal.Signals, error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    before = [signal.getsignal(one) for one in END_SIGNALS]
 
     golem = Golem(1)
 
@@ -549,7 +552,7 @@ def test_a_signal_while_waiting_ends_everything_in_short_times(
     # The batch of the first one was cut after a second; the other had time for its shutdown().
     assert [calls(first)[-1], calls(second)[-1]] == ["run", "shutdown"]
     assert fake.leftovers() == []
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert [signal.getsignal(one) for one in END_SIGNALS] == before
 
 
 @pytest.mark.usefixtures("ctrl_c")
