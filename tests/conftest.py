@@ -13,6 +13,10 @@ import pytest
 from coverage import Coverage
 from xdist.scheduler import LoadFileScheduling
 
+# What is else loaded late would count, for coverage, as a part of the first test that needs it.
+import simple_golem.progress.bar_line
+import simple_golem.services.open_golem
+import simple_golem.services.pool.pool_builder  # noqa: F401
 from simple_golem.background.cancellation import Deadline
 from tests.helpers.child_processes import running_children
 
@@ -26,13 +30,23 @@ CONTEXT = "TESTS_CONTEXT"
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Give workers whole files: a module's network is started once, and no worker gets all that are slow."""
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow files, those that are no unit tests: the workers then end at the same time."""
+    items.sort(key=is_unit_test)
+
+
+def is_unit_test(item: pytest.Item) -> bool:
+    return UNIT_TESTS in item.path.parents
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have coverage keep apart what unit tests execute: some of its goals are for them alone."""
-    part = "unit" if UNIT_TESTS in item.path.parents else "rest"
+    part = "unit" if is_unit_test(item) else "rest"
     if os.environ.get(CONTEXT) == part:
         return
     os.environ[CONTEXT] = part

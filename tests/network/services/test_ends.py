@@ -180,16 +180,17 @@ def test_an_error_in_shutdown_is_a_failure_and_everything_is_released_all_the_sa
     assert left_on(network) == []
 
 
-def test_shutdown_has_its_time_before_the_expiration():
-    """A tenth of it, of which a second and a half belong to the release."""
+def test_shutdown_has_its_time_before_the_expiration(monkeypatch):
+    """A part of it, of which a second and a half belong to the release."""
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.25)
 
     class Careful(Recording):
         def shutdown(self):
             self.calls.append(self.execute(Run.shell("sleep 0.2; echo saved")).stdout)
 
     with Golem(1) as golem:
-        cluster = golem.run_service(Careful, expiration=timedelta(seconds=25))
-        cluster.wait_until_running(timeout=20)
+        cluster = golem.run_service(Careful, expiration=timedelta(seconds=12))
+        cluster.wait_until_running(timeout=9)
         assert cluster.wait(30)
         instance = cluster.instances[0]
         assert instance.history[-1][1] < cluster.expiration

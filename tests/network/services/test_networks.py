@@ -145,6 +145,7 @@ def test_connections_end_with_their_instance_and_with_the_golem(golem):
         connection.close()
 
 
+@pytest.mark.long
 def test_an_idle_connection_outlives_the_daemons_pings(golem):
     # The daemon drops whoever does not answer them for 15 seconds.
     (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
