@@ -173,3 +173,17 @@ def test_a_machine_that_is_lost_under_way_raises_there(fake: FakeYagna) -> None:
 def test_a_lost_machine_that_nobody_asks_any_more_is_a_failure(fake: FakeYagna) -> None:
     with pytest.raises(ServiceFailed, match="1 of 1 instances failed"), Golem(1) as golem:
         lost(fake, golem.rent(SECONDS))
+
+
+def test_the_loss_of_an_instance_of_a_service_is_a_failure_also_if_a_call_has_told_it(
+    fake: FakeYagna,
+) -> None:
+    def told() -> None:
+        with Golem(1) as golem:
+            (instance,) = golem.run_service(Service).wait_until_running(SECONDS)
+            lost(fake, instance)
+            with pytest.raises(NotRunning):
+                instance.shell("uname")
+
+    with pytest.raises(ServiceFailed, match="1 of 1 instances failed"):
+        told()
