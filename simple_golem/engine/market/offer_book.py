@@ -169,6 +169,7 @@ class OfferBook:
             exceeded: the price limit of the strategy that the proposal exceeds, if there is one.
         """
         with self._reporting():
+            self._above_limit.pop(provider_id, None)
             if exceeded is not None:
                 self._above_limit[provider_id] = exceeded
             self._unrated.discard(provider_id)

@@ -10,6 +10,7 @@ import pytest
 from simple_golem.engine.market.offer_book import OfferBook, Pause
 from simple_golem.engine.market.providers import Providers
 from simple_golem.errors import OutOfBudget
+from simple_golem.model.offers.strategy import ExceededLimit
 from simple_golem.yagna.values import Proposal
 from tests.helpers.written_answers.sample_offers import Purse, rated
 from tests.unit.conftest import eventually
@@ -235,6 +236,23 @@ def test_rejections_are_counted_by_their_reasons_and_reported(book: Book) -> Non
     assert book.rejections == {"no": 3, "busy": 2, "late": 2}
     assert book.summary().rejections == (("no", 3), ("busy", 2))
     assert book.reported == ["busy", "busy", "late", "no", "no", "no", "late"]
+
+
+def test_price_limits_are_told_as_long_as_they_refuse_all_providers(book: Book) -> None:
+    dear, dearer = (ExceededLimit("max_price_per_hour", Decimal(1), Decimal(price)) for price in (2, 3))
+    assert book.summary().exceeded_limits == ()
+    for provider, exceeded in (("p1", dearer), ("p2", dear)):
+        book.proposal_received(provider)
+        assert book.summary().exceeded_limits == ()
+        book.turned_down(provider, "too dear", exceeded)
+    assert book.summary().exceeded_limits == (dear,)
+    book.proposal_received("p2")
+    book.turned_down("p2", "on the list of blocked providers")  # it has lowered its price
+    assert book.summary().exceeded_limits == ()
+    book.turned_down("p2", "too dear", dear)
+    assert book.summary().exceeded_limits == (dear,)
+    book.add_offer(rated("p2"))
+    assert book.summary().exceeded_limits == ()
 
 
 def test_a_rejection_is_reported_when_the_lock_is_free() -> None:
