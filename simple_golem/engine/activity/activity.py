@@ -316,7 +316,8 @@ class Activity:
             if _has_reached_nobody(error):
                 raise self._exe_unit_lost() from error
             raise BatchLost(
-                f"nobody can know what became of {batch.next_command!r} on {self.provider}: {error}"
+                f"nobody can know what became of {batch.next_command!r} on {self.provider}: {error}; "
+                "check what the command did before you run it again"
             ) from error
         raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
 

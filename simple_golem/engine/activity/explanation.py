@@ -14,7 +14,7 @@ from ...model.commands.commands import Command, Run
 from ...model.commands.environment import SHELL
 from ...model.commands.failure import NO_SUCH_FILE, UNCLEAR_EXIT_CODE, command_failed
 from ...model.commands.results import Result, results_so_far
-from ...model.commands.transfers import Download, DownloadCommand
+from ...model.commands.transfers import Download, DownloadCommand, UploadFromUrl
 from .activity import Activity
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ echo there
 _WHAT_IS_THE_FILE = """\
 test ! -L "$1" || test -e "$1" || { echo dangling; exit; }
 test -e "$1" || { echo missing; exit; }
-test "$(readlink -f "$1")" = "$1" || echo link
+real=$(readlink -f "$1") || exit 0
+test "$real" = "$1" || echo link
 """
 
 _OF_PROGRAM = {
@@ -53,6 +54,10 @@ _OF_FILE = {
     "missing": "there is nothing of this name there",
 }
 _NO_SHELL = "/bin/sh fails in the same way: the image has no shell, or its working folder is missing"
+_NO_SHELL_FOR_URL = (
+    "it needs /bin/sh, which removes a file that is there, and the image has none: fetch the file on your "
+    "machine, and send it by Upload"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,13 @@ class _Question:
         command: prints one word, perhaps with details.
         path: what it is about.
         meanings: by that word.
+        if_no_shell: what it means where the image has no shell.
     """
 
     command: Run
     path: str
     meanings: dict[str, str]
+    if_no_shell: str = _NO_SHELL
 
     def meaning(self, said: str) -> str:
         word, _, detail = said.removesuffix("\n").partition(" ")
@@ -102,9 +109,11 @@ def explained(
 
 def _question(failed: Result) -> _Question | None:
     command = failed.command
+    is_unclear = failed.exit_code == UNCLEAR_EXIT_CODE and not (failed.stdout or failed.stderr)
+    if isinstance(command, UploadFromUrl) and is_unclear:
+        return _Question(_script("exit 0", command.remote), command.remote, {}, _NO_SHELL_FOR_URL)
     if isinstance(command, Run):
         program = command.words[0]
-        is_unclear = failed.exit_code == UNCLEAR_EXIT_CODE and not (failed.stdout or failed.stderr)
         if is_unclear and program.startswith("/"):
             return _Question(_script(_WHAT_IS_THE_PROGRAM, program), program, _OF_PROGRAM)
     elif _is_file(command) and any(sign in (failed.message or "") for sign in _SIGNS_OF_NO_FILE):
@@ -126,7 +135,7 @@ def _ask(activity: Activity, question: _Question, scope: Scope, unsent: Scope) -
     try:
         results = activity.run([question.command], scope, unsent, _ANSWER_SECONDS)
     except CommandFailed as error:
-        return _NO_SHELL if error.exit_code == UNCLEAR_EXIT_CODE else ""
+        return question.if_no_shell if error.exit_code == UNCLEAR_EXIT_CODE else ""
     except (GolemError, ScopeEnded) as error:
         logger.debug("%s could not be asked about %s: %s", activity.provider, question.path, error)
         return ""

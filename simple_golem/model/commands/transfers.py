@@ -111,8 +111,9 @@ class UploadJson(FileCommand):
 class UploadFromUrl(Command):
     """Has the provider fetch a file from the web.
 
-    What is there under this name is removed first, by the shell of the image. A provider does not look at the
-    status of the server's answer, so the page of a 404 may become the file: `size` or `sha256` find that out.
+    What is there under this name is removed first, by `/bin/sh`, which the image must have. A provider does
+    not look at the status of the server's answer, so the page of a 404 may become the file: `size` or
+    `sha256` find that out.
 
     Args:
         url: an `http://` or `https://` URL.

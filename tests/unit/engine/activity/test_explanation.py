@@ -18,9 +18,10 @@ from simple_golem import (
     Result,
     Run,
     UploadBytes,
+    UploadFromUrl,
 )
 from simple_golem.background.cancellation import Scope
-from simple_golem.engine.activity.explanation import explained
+from simple_golem.engine.activity.explanation import _WHAT_IS_THE_FILE, explained
 from simple_golem.errors import BatchTimeout, GolemError
 from simple_golem.model.commands.commands import Command
 from simple_golem.model.commands.failure import command_failed
@@ -230,3 +231,34 @@ def test_a_payload_without_a_shell_is_not_asked(fake: FakeYagna) -> None:
         with pytest.raises(CommandFailed, match="exit code 9"):
             instance.execute(Run("/bin/x"))
     assert not any(line.startswith("/bin/sh") for one in fake.providers for line in programs(one))
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_a_file_from_the_web_needs_a_shell_and_the_error_says_what_to_do(
+    fake: FakeYagna, size: int | None
+) -> None:
+    for provider in fake.providers:
+        provider.missing_programs = ["/bin/sh"]
+    with Golem(1) as golem:
+        instance = started(golem)
+        told = (
+            "it needs /bin/sh, .* the image has none: fetch the file on your machine, and send it by Upload"
+        )
+        with pytest.raises(CommandFailed, match=told):
+            instance.execute(UploadFromUrl("https://example.com/a", "/golem/input/a", size=size))
+        assert instance.execute(Run("/bin/true")).success
+
+
+@each_shell
+def test_a_file_is_not_taken_for_a_link_where_that_can_not_be_found_out(
+    shell: list[str], tmp_path: Path
+) -> None:
+    """An image may have no `readlink`."""
+    (tmp_path / "file").write_text("")
+    run = subprocess.run(
+        [*shell, "-c", _WHAT_IS_THE_FILE, "sh", str(tmp_path / "file")],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        check=True,
+    )
+    assert run.stdout == b""
