@@ -15,6 +15,8 @@ from simple_golem.local.machine.folders import cache_folder
 from .subject import SUBJECTS, YAPAPI, Subject
 
 _REQUIREMENT = "yapapi==0.13.1"
+# It needs pkg_resources, which later ones do not have.
+_REQUIREMENTS = (_REQUIREMENT, "setuptools<82")
 
 
 class NoPeer(Exception):
@@ -42,7 +44,7 @@ def _make(folder: Path) -> None:
     making = Path(tempfile.mkdtemp(prefix="peer-in-making-", dir=folder.parent))
     try:
         _call([sys.executable, "-m", "venv", str(making)])
-        _call([str(making / "bin" / "python"), "-m", "pip", "install", "-q", _REQUIREMENT])
+        _call([str(making / "bin" / "python"), "-m", "pip", "install", "-q", *_REQUIREMENTS])
         gftp = making / "gftp" / "gftp"
         gftp.parent.mkdir()
         # As quick as the real one, which is no Python program.

@@ -8,6 +8,7 @@ from ..machine.json_server import JsonServer, Request
 from .image_store import ImageStore
 
 _PATH = "/v1/image/info"
+_FILE_PATH = "/v1/image/download"
 
 
 class Registry:
@@ -30,6 +31,10 @@ class Registry:
     def _answer(self, request: Request) -> tuple[int, object]:
         url = urlsplit(request.target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if (request.method, url.path) == ("HEAD", _FILE_PATH):
+            # A requestor looks whether there is such a file.
+            image = self._images.lookup(hash=query.get("hash", ""))
+            return (404, {"message": "there is no such image"}) if image is None else (200, {})
         if request.method != "GET":
             return 405, {"message": f"the method is GET, not {request.method}"}
         if url.path != _PATH:
@@ -43,7 +48,7 @@ class Registry:
         if image is None:
             return 404, {"message": self._images.missing(hash or tag or "")}
         # Nothing is downloaded from this address: a local provider finds the image by its hash.
-        address = f"{urlsplit(self.url).netloc}/v1/image/download?hash={image.hash}"
+        address = f"{urlsplit(self.url).netloc}{_FILE_PATH}?hash={image.hash}"
         answer: dict[str, object] = {
             "http": f"http://{address}",
             "https": f"https://{address}",

@@ -21,7 +21,7 @@ class Request:
     """A request to a `JsonServer`.
 
     Attributes:
-        method: `GET` or `POST`.
+        method: `GET`, `HEAD` or `POST`.
         target: the path with the query.
         body: the body, empty if there is none.
     """
@@ -88,6 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_HEAD(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, document = self.server.answer(Request(self.command, self.path, body))
@@ -96,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         logger.debug("%s: %s", self.server.name, format % args)

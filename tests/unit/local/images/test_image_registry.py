@@ -66,3 +66,10 @@ def test_a_closed_registry_does_not_listen() -> None:
     registry.close()
     with pytest.raises(requests.ConnectionError):
         ask(registry, tag="golem/alpine:latest")
+
+
+def test_a_requestor_can_look_whether_the_file_of_an_image_is_there(registry: Registry) -> None:
+    there = ask(registry, hash=ALPINE.hash).json()["http"]
+    answer = requests.head(there, timeout=5)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert requests.head(there.replace(ALPINE.hash, "0" * 56), timeout=5).status_code == 404
