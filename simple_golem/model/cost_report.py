@@ -60,8 +60,17 @@ class CostReport:
         return self._summed(lambda entry: entry.instance)
 
     def per_provider(self) -> Mapping[str, Decimal]:
-        """Return the GLM of each provider, by its id."""
-        return self._summed(lambda entry: entry.provider_id)
+        """Return the GLM of each provider, by its name; by name and id where two have one name."""
+        ids: dict[str, set[str]] = {}
+        for entry in self.entries:
+            ids.setdefault(entry.provider_name, set()).add(entry.provider_id)
+        return self._summed(
+            lambda entry: (
+                entry.provider_name
+                if len(ids[entry.provider_name]) == 1
+                else f"{entry.provider_name} ({entry.provider_id})"
+            )
+        )
 
     def _summed(self, key: Callable[[CostEntry], str]) -> Mapping[str, Decimal]:
         sums: dict[str, Decimal] = {}

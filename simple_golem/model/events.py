@@ -27,6 +27,13 @@ class Event:
 
     at: datetime = field(default_factory=_now, compare=False)
 
+    def __str__(self) -> str:
+        return f"{self.at.astimezone():%H:%M:%S} {self._text()}"
+
+    def _text(self) -> str:
+        """What has happened, with names and without ids: attributes have those."""
+        return repr(self)
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetAllocated(Event):
@@ -36,8 +43,8 @@ class BudgetAllocated(Event):
     amount: Decimal
     platform: str
 
-    def __str__(self) -> str:
-        return f"allocation {self.allocation_id} of {self.amount} GLM on {self.platform}"
+    def _text(self) -> str:
+        return f"{self.amount} GLM allocated on {self.platform}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,8 @@ class BudgetReleased(Event):
 
     allocation_id: str
 
-    def __str__(self) -> str:
-        return f"allocation {self.allocation_id} released"
+    def _text(self) -> str:
+        return "the rest of the budget is released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,8 @@ class DemandPublished(Event):
     cluster: str
     demand_id: str
 
-    def __str__(self) -> str:
-        return f"{self.cluster}: demand {self.demand_id} published"
+    def _text(self) -> str:
+        return f"{self.cluster}: demand published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,8 @@ class DemandWithdrawn(Event):
     cluster: str
     demand_id: str
 
-    def __str__(self) -> str:
-        return f"{self.cluster}: demand {self.demand_id} withdrawn"
+    def _text(self) -> str:
+        return f"{self.cluster}: demand withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +88,9 @@ class ProposalReceived(Event):
     provider_name: str
     draft: bool
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         what = "is ready to make an agreement" if self.draft else "offers"
-        return f"{self.cluster}: {self.provider_name} ({self.provider_id}) {what}"
+        return f"{self.cluster}: {self.provider_name} {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class ProposalRejected(Event):
     cluster: str
     reason: str
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.cluster}: a proposal was rejected: {self.reason}"
 
 
@@ -110,7 +117,7 @@ class ConnectionOpened(InstanceEvent):
 
     port: int
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance}: connection to port {self.port} opened"
 
 
@@ -128,7 +135,7 @@ class ConnectionClosed(InstanceEvent):
     sent: int
     received: int
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return (
             f"{self.instance}: connection to port {self.port} closed after {self.sent} bytes sent and "
             f"{self.received} received"
@@ -143,10 +150,8 @@ class AgreementMade(InstanceEvent):
     provider_id: str
     provider_name: str
 
-    def __str__(self) -> str:
-        return (
-            f"{self.instance}: agreement {self.agreement_id} with {self.provider_name} ({self.provider_id})"
-        )
+    def _text(self) -> str:
+        return f"{self.instance}: agreement with {self.provider_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,8 @@ class AgreementNotMade(InstanceEvent):
     provider_name: str
     reason: str
 
-    def __str__(self) -> str:
-        return f"{self.instance}: no agreement with {self.provider_name} ({self.provider_id}): {self.reason}"
+    def _text(self) -> str:
+        return f"{self.instance}: no agreement with {self.provider_name}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +174,9 @@ class AgreementEnded(InstanceEvent):
     by_provider: bool
     reason: str
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         who = "the provider" if self.by_provider else "us"
-        return f"{self.instance}: agreement {self.agreement_id} ended by {who}: {self.reason}"
+        return f"{self.instance}: agreement ended by {who}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,8 @@ class ActivityCreated(InstanceEvent):
     activity_id: str
     provider_name: str
 
-    def __str__(self) -> str:
-        return f"{self.instance}: activity {self.activity_id} on {self.provider_name}"
+    def _text(self) -> str:
+        return f"{self.instance}: activity on {self.provider_name} created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +197,9 @@ class ActivityDestroyed(InstanceEvent):
     activity_id: str
     confirmed: bool
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         how = "destroyed" if self.confirmed else "to be destroyed: the provider did not confirm it in time"
-        return f"{self.instance}: activity {self.activity_id} {how}"
+        return f"{self.instance}: activity {how}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +209,7 @@ class StateChanged(InstanceEvent):
     old: ServiceState
     new: ServiceState
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance} is {self.new.value}"
 
 
@@ -214,7 +219,7 @@ class BatchStarted(InstanceEvent):
 
     commands: Sequence[Command]
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance}: {_listed(self.commands)} begun"
 
 
@@ -226,7 +231,7 @@ class BatchEnded(InstanceEvent):
     results: Sequence[Result]
     failure: str | None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance}: {_listed(self.commands)} {self.failure or 'done'}"
 
 
@@ -244,7 +249,7 @@ class TransferProgress(InstanceEvent):
     transferred: int
     total: int | None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         whole = "" if self.total is None else f" of {self.total}"
         return f"{self.instance}: {self.command!r}: {self.transferred}{whole} bytes"
 
@@ -262,7 +267,7 @@ class StartProgress(Event):
     running: int
     total: int
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.cluster}: {self.running} of {self.total} running"
 
 
@@ -272,7 +277,7 @@ class MethodCalled(InstanceEvent):
 
     method: str
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance}: {self.method}()"
 
 
@@ -283,7 +288,7 @@ class InstanceFailed(InstanceEvent):
     failure: str
     respawned: bool
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         what = "is started again on another provider, since" if self.respawned else "has failed:"
         return f"{self.instance} {what} {self.failure}"
 
@@ -309,7 +314,7 @@ class ItemStarted(ItemEvent):
 
     attempt: int
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         again = f", attempt {self.attempt}" if self.attempt > 1 else ""
         return f"{self.instance}: item {self.item} of {self.pool} begun{again}"
 
@@ -320,7 +325,7 @@ class ItemDone(ItemEvent):
 
     failure: str | None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         how = "done" if self.failure is None else f"failed: {self.failure}"
         return f"{self.instance}: item {self.item} of {self.pool} {how}"
 
@@ -331,7 +336,7 @@ class ItemRetried(ItemEvent):
 
     reason: str
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{self.instance}: item {self.item} of {self.pool} is begun once more: {self.reason}"
 
 
@@ -342,10 +347,11 @@ class DebitNoteAccepted(Event):
     agreement_id: str
     activity_id: str
     provider_id: str
+    provider_name: str
     amount: Decimal
 
-    def __str__(self) -> str:
-        return f"debit note of {self.provider_id} over {self.amount} GLM accepted"
+    def _text(self) -> str:
+        return f"debit note of {self.provider_name} over {self.amount} GLM accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,10 +361,11 @@ class InvoiceAccepted(Event):
     agreement_id: str
     invoice_id: str
     provider_id: str
+    provider_name: str
     amount: Decimal
 
-    def __str__(self) -> str:
-        return f"invoice of {self.provider_id} over {self.amount} GLM accepted"
+    def _text(self) -> str:
+        return f"invoice of {self.provider_name} over {self.amount} GLM accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,11 +375,12 @@ class DebitNoteRefused(Event):
     agreement_id: str
     activity_id: str
     provider_id: str
+    provider_name: str
     amount: Decimal
     reason: str
 
-    def __str__(self) -> str:
-        return f"debit note of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
+    def _text(self) -> str:
+        return f"debit note of {self.provider_name} over {self.amount} GLM refused: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,11 +390,12 @@ class InvoiceRefused(Event):
     agreement_id: str
     invoice_id: str
     provider_id: str
+    provider_name: str
     amount: Decimal
     reason: str
 
-    def __str__(self) -> str:
-        return f"invoice of {self.provider_id} over {self.amount} GLM refused: {self.reason}"
+    def _text(self) -> str:
+        return f"invoice of {self.provider_name} over {self.amount} GLM refused: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,8 +405,8 @@ class BudgetChanged(Event):
     allocation_id: str
     amount: Decimal
 
-    def __str__(self) -> str:
-        return f"allocation {self.allocation_id} was enlarged to {self.amount} GLM"
+    def _text(self) -> str:
+        return f"the budget was enlarged to {self.amount} GLM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +416,7 @@ class BudgetUsedUp(Event):
     budget: Decimal
     spent: Decimal
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         budget = f"the budget of {self.budget} GLM is used up"
         return f"{budget}, with {self.spent} GLM accepted: all clusters are stopped"
 
@@ -419,7 +428,7 @@ class CleanedUp(Event):
     session_id: str
     what: str
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"after the session {self.session_id}: {self.what}"
 
 

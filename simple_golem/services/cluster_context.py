@@ -84,6 +84,7 @@ class ClusterContext:
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)
+    _told: list[StartProgress] = field(default_factory=list)
 
     @property
     def demand(self) -> Demand:
@@ -123,7 +124,10 @@ class ClusterContext:
     def _emit_progress_locked(self) -> None:
         # With the lock held, so that of several events the last one has the latest numbers.
         running = sum(one.state not in _NOT_STARTED for one in self.living)
-        self.session.emit(StartProgress(self.name, running, len(self.living)))
+        progress = StartProgress(self.name, running, len(self.living))
+        if self._told != [progress]:
+            self._told[:] = [progress]
+            self.session.emit(progress)
 
 
 def market_report(context: ClusterContext) -> str:

@@ -162,7 +162,11 @@ class Payments:
     def _accept_debit_note(self, account: Account, note: DebitNote) -> None:
         self._yagna.payment.accept_debit_note(note, self._budget.allocation_id, scope=self._stop)
         self._count_debit_note(account, note)
-        self._emit(DebitNoteAccepted(note.agreement_id, note.activity_id, note.issuer_id, note.amount))
+        self._emit(
+            DebitNoteAccepted(
+                note.agreement_id, note.activity_id, note.issuer_id, account.provider_name, note.amount
+            )
+        )
 
     def _count_debit_note(self, account: Account, note: DebitNote) -> None:
         self._ledger.debit_note_accepted(account, note)
@@ -172,7 +176,14 @@ class Payments:
     def _refuse_debit_note(self, account: Account, note: DebitNote, objection: str) -> None:
         self._ledger.debit_note_refused(account, note)
         self._emit(
-            DebitNoteRefused(note.agreement_id, note.activity_id, note.issuer_id, note.amount, objection)
+            DebitNoteRefused(
+                note.agreement_id,
+                note.activity_id,
+                note.issuer_id,
+                account.provider_name,
+                note.amount,
+                objection,
+            )
         )
         error = Overcharged(
             f"a debit note of {account.provider} is not accepted: {objection}; its activity is destroyed, "
@@ -206,7 +217,13 @@ class Payments:
         self._yagna.payment.accept_invoice(invoice, self._budget.allocation_id, scope=self._stop)
         self._ledger.invoice_accepted(account, invoice.amount)
         self._emit(
-            InvoiceAccepted(invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount)
+            InvoiceAccepted(
+                invoice.agreement_id,
+                invoice.invoice_id,
+                invoice.issuer_id,
+                account.provider_name,
+                invoice.amount,
+            )
         )
         self._expected.answered(invoice.agreement_id)
 
@@ -216,7 +233,12 @@ class Payments:
         self._ledger.invoice_refused(account, objection)
         self._emit(
             InvoiceRefused(
-                invoice.agreement_id, invoice.invoice_id, invoice.issuer_id, invoice.amount, objection
+                invoice.agreement_id,
+                invoice.invoice_id,
+                invoice.issuer_id,
+                account.provider_name,
+                invoice.amount,
+                objection,
             )
         )
         self._expected.answered(invoice.agreement_id)

@@ -131,7 +131,8 @@ def test_the_sum_of_the_invoices_is_the_cost_to_the_last_digit(yagna, network):
     assert report.total == golem.cost
     assert report.per_cluster() == {"Count": one.cost.amount, "Idle": other.cost.amount}
     assert report.per_instance() == {one.name: one.cost.amount for one in golem.instances}
-    by_provider = {one.issuer_id: one.amount for one in invoices}
+    names = {one.provider_id: one.provider_name for one in report.entries}
+    by_provider = {names[one.issuer_id]: one.amount for one in invoices}
     assert report.per_provider() == by_provider
     assert str(golem.cost.amount.normalize()) in str(report).splitlines()[-1]
     read = json.loads(report.to_json())

@@ -66,10 +66,16 @@ def test_sums_by_cluster_instance_and_provider_are_exact() -> None:
         entry(1, "1000000"),
         entry(1, SMALLEST, agreement_id="a9", provider_id="0x9"),
         entry(2, "0.1", cluster="Other", provider_id="0x9"),
+        entry(3, "7", cluster="Other", instance="Hello-2", provider_id="0x7", provider_name="prov-7"),
     )
-    assert whole.per_cluster() == {"Hello": 1000000 + SMALLEST, "Other": Decimal("0.1")}
-    assert whole.per_instance() == {"Hello-1": 1000000 + SMALLEST, "Hello-2": Decimal("0.1")}
-    assert whole.per_provider() == {"0x1": Decimal(1000000), "0x9": Decimal("0.1") + SMALLEST}
+    assert whole.per_cluster() == {"Hello": 1000000 + SMALLEST, "Other": Decimal("7.1")}
+    assert whole.per_instance() == {"Hello-1": 1000000 + SMALLEST, "Hello-2": Decimal("7.1")}
+    assert whole.per_provider() == {
+        "prov-1 (0x1)": Decimal(1000000),
+        "prov-1 (0x9)": SMALLEST,
+        "prov-2": Decimal("0.1"),
+        "prov-7": Decimal(7),
+    }
     for sums in (whole.per_cluster(), whole.per_instance(), whole.per_provider()):
         assert sum(sums.values()) == whole.total.amount
 

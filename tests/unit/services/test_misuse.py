@@ -267,7 +267,7 @@ def test_a_listener_that_exits_is_called_again_and_told_once(
 
         instance = started(golem)
         instance.stop()
-        eventually(lambda: "Idle-1 is terminated" in told)
+        eventually(lambda: any("Idle-1 is terminated" in line for line in told))
     assert len([one for one in caplog.records if one.levelno >= logging.ERROR]) == 1
 
 

@@ -318,7 +318,9 @@ def test_a_note_for_what_was_agreed_is_accepted(desk: Desk, till: Till) -> None:
     desk.note("n1", "a1", "act1", "0.0015", [10.0, 2.0])
     desk.announce("n1")
     eventually(lambda: till.spent() == Decimal("0.0015"))
-    assert of(till, DebitNoteAccepted) == [DebitNoteAccepted("a1", "act1", "0xprov", Decimal("0.0015"))]
+    assert of(till, DebitNoteAccepted) == [
+        DebitNoteAccepted("a1", "act1", "0xprov", "prov", Decimal("0.0015"))
+    ]
     assert till.overcharged == []
 
 
