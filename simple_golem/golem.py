@@ -509,6 +509,8 @@ class Golem(NotAsync, FromYapapi):
     def offers(self, payload: Payload | None = None, timeout: float = 5.0) -> tuple[Offer, ...]:
         """Return the offers on the market, the best one first; makes no agreement and spends nothing.
 
+        `print` shows them as a table.
+
         The Golem need not be open. Blocks until no new offer has come for a second, or for `timeout` seconds.
 
         Args:
@@ -533,6 +535,11 @@ class Golem(NotAsync, FromYapapi):
         if self._lifecycle.opened is None:
             return "<Golem: not open>"
         return f"<Golem: {self._lifecycle.state}, {len(self.instances)} instances, cost {self.cost}>"
+
+    def _repr_html_(self) -> str:
+        caption = repr(self)[1:-1]
+        opened = self._lifecycle.opened
+        return f"<p>{caption}</p>" if opened is None else opened.html_table(caption)
 
     # --- what stays readable after closing ------------------------------------------------------------
 

@@ -119,7 +119,7 @@ def refused_in_children(cls: type[T]) -> type[T]:
             setattr(cls, name, property(getter, setter, member.fdel, member.__doc__))
         elif name == "__exit__":
             setattr(cls, name, _or_in_child(member, None))
-        elif name == "__repr__":
+        elif name in ("__repr__", "__str__", "_repr_html_"):
             setattr(cls, name, _or_in_child(member, f"<{cls.__name__} of the parent process>"))
     cls.__reduce__ = _refuse_pickling  # type: ignore[method-assign]
     return cls

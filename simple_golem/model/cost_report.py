@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from .base.table import html_table
 from .cost import Cost, plain
 from .offers.prices import EXACT
 
@@ -93,13 +94,21 @@ class CostReport:
         }
         return json.dumps({"total": total, "agreements": entries}, indent=2)
 
-    def __str__(self) -> str:
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        return html_table(head, rows)
+
+    def _rows(self) -> list[tuple[str, str, str, str, str]]:
         rows = [("instance", "provider", "seconds", self.total.currency, "")]
         rows += [
             (one.instance, one.provider_name, f"{one.seconds:.0f}", plain(one.amount), _remark(one))
             for one in self.entries
         ]
         rows.append(("total", "", "", plain(self.total.amount), _kind(self.total)))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self._rows()
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [
             f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  "

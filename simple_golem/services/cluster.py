@@ -17,6 +17,7 @@ from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, GolemError, NotRunning, WaitTimeout
 from ..model.base.from_yapapi import FromYapapi
+from ..model.base.table import html_table, text_table
 from ..model.commands.commands import Command, Run
 from ..model.commands.results import Results
 from ..model.cost import Cost
@@ -25,7 +26,7 @@ from ..model.service.service_class import has_own_shutdown, service_factories
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext, market_report
-from .instance import Instance, checked_batch, refuse_on_engine_thread
+from .instance import TABLE_HEAD, Instance, checked_batch, refuse_on_engine_thread
 from .instance_group import InstanceGroup, service_failed
 from .instance_lives import Member
 
@@ -143,6 +144,13 @@ class Cluster(NotAsync, FromYapapi):
 
     def __repr__(self) -> str:
         return f"<Cluster of {len(self)} {self._name}: {self._group.states}>"
+
+    def __str__(self) -> str:
+        """A table of its instances."""
+        return text_table(TABLE_HEAD, [one._row() for one in self.instances])
+
+    def _repr_html_(self) -> str:
+        return html_table(TABLE_HEAD, [one._row() for one in self.instances], repr(self)[1:-1])
 
     # --- waiting --------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -38,9 +38,10 @@ from ..errors import (
     WaitTimeout,
 )
 from ..model.base.from_yapapi import FromYapapi
+from ..model.base.table import html_table
 from ..model.commands.commands import Command, Run, batch_of
 from ..model.commands.results import Results
-from ..model.cost import Cost
+from ..model.cost import Cost, rounded
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..model.commands.shell_options import ShellOptions
+
+
+# The columns of tables of instances.
+TABLE_HEAD = ("instance", "state", "provider", "seconds", "cost so far")
 
 
 @refused_in_children
@@ -199,6 +204,22 @@ class Instance(NotAsync, FromYapapi):
     def __repr__(self) -> str:
         where = f" on {self.provider_name}" if self.provider_name else ""
         return f"<Instance {self.name}: {self.state.value}{where}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(TABLE_HEAD, [self._row()])
+
+    def _row(self) -> tuple[str, ...]:
+        """Its row in a table."""
+        history = self.history
+        until = history[-1][1] if self.state.is_final else datetime.now(timezone.utc)
+        cost = self.cost
+        return (
+            self.name,
+            self.state.value,
+            self.provider_name or "",
+            f"{(until - history[0][1]).total_seconds():.0f}",
+            f"{rounded(cost.amount + cost.accrued)} {cost.currency}",
+        )
 
     # --- commands -------------------------------------------------------------------------------------
 

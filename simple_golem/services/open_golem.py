@@ -25,6 +25,7 @@ from ..engine.network.network_handle import Network
 from ..engine.session import Session
 from ..engine.shutdown_times import ShutdownTimes, expiration_reserve
 from ..errors import GolemError, NotRunning, OutOfBudget, ServiceFailed
+from ..model.base.table import html_table
 from ..model.cost import plain
 from ..model.offers.strategy import Strategy
 from ..model.offers.terms import Terms
@@ -38,7 +39,7 @@ from .closing import Closing
 from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
 from .cluster_context import InstanceNumbers
-from .instance import Instance
+from .instance import TABLE_HEAD, Instance
 from .instance_group import service_failed
 from .pool.pool import Pool
 from .pool.pool_builder import pool_and_builder
@@ -159,6 +160,11 @@ class OpenGolem:
         )
         self._require_budget()
         return self.session.on_worker(self._start_cluster, builder)
+
+    def html_table(self, caption: str) -> str:
+        """A table of all instances, for a notebook."""
+        rows = [one._row() for cluster in self.clusters for one in cluster.instances]
+        return html_table(TABLE_HEAD, rows, caption)
 
     def create_network(self, ip: str) -> Network:
         """Make a private network; blocks for requests to the daemon.

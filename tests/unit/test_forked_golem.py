@@ -67,7 +67,8 @@ def test_in_a_child_everything_of_a_golem_is_refused_though_all_its_locks_are_he
         accepted += what_is_not_refused(network, Network)
         golem.__exit__(None, None, None)
         cluster.__exit__(None, None, None)
-        return f"{accepted}, {instance.name}, {golem}, {cluster}, {instance}"
+        shown = {thing._repr_html_() == repr(thing) for thing in (golem, cluster, instance)}
+        return f"{accepted}, {instance.name}, {golem}, {cluster}, {instance}, {shown}"
 
     def fork() -> str:
         return in_forked_child(child)
@@ -81,7 +82,7 @@ def test_in_a_child_everything_of_a_golem_is_refused_though_all_its_locks_are_he
             lock.release()
     golem.close()
     texts = ", ".join(f"<{kind} of the parent process>" for kind in ("Golem", "Cluster", "Instance"))
-    assert told == f"[], Idle-1, {texts}"
+    assert told == f"[], Idle-1, {texts}, {{True}}"
 
 
 def test_in_a_child_a_service_can_do_nothing_but_read_its_name(fake: FakeYagna) -> None:

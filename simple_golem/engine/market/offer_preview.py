@@ -10,6 +10,7 @@ from typing import Any
 
 from ...background.cancellation import Deadline, Scope
 from ...model.offers.offer import Offer
+from ...model.offers.offers import Offers
 from ...model.offers.strategy import Strategy
 from ...model.payload.payload import Payload
 from ...model.settings import Settings
@@ -22,9 +23,7 @@ _QUIET_SECONDS = 1.0
 _DEMAND_LIFETIME = timedelta(minutes=30)
 
 
-def offers_on_market(
-    settings: Settings, payload: Payload, seconds: float, strategy: Strategy
-) -> tuple[Offer, ...]:
+def offers_on_market(settings: Settings, payload: Payload, seconds: float, strategy: Strategy) -> Offers:
     """Return the offers that match a payload, best first; blocks for `seconds` at most.
 
     Args:
@@ -39,7 +38,7 @@ def offers_on_market(
         found = collect_offers(yagna, settings, payload, seconds, Scope())
     finally:
         yagna.close()
-    return tuple(sorted(found, key=lambda offer: -_worth(strategy, offer)))
+    return Offers(sorted(found, key=lambda offer: -_worth(strategy, offer)))
 
 
 def _worth(strategy: Strategy, offer: Offer) -> float:

@@ -1,0 +1,41 @@
+"""Tables for people: as lines of text, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Row = Sequence[str]
+# The module `html` would take a millisecond to load, in every script.
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+
+
+def text_table(head: Row, rows: Sequence[Row]) -> str:
+    """Return aligned lines; control characters, which a provider may send, are shown as `?`."""
+    lines = [[_printable(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in lines
+    )
+
+
+def html_table(head: Row, rows: Sequence[Row], caption: str = "") -> str:
+    """Return a table for a notebook; all text is escaped."""
+    parts = ["<table>"]
+    if caption:
+        parts.append(f"<caption>{_escaped(caption)}</caption>")
+    parts.append(f"<thead><tr>{_cells('th', head)}</tr></thead><tbody>")
+    parts.extend(f"<tr>{_cells('td', row)}</tr>" for row in rows)
+    return "".join((*parts, "</tbody></table>"))
+
+
+def _cells(tag: str, row: Row) -> str:
+    return "".join(f"<{tag}>{_escaped(cell)}</{tag}>" for cell in row)
+
+
+def _escaped(text: str) -> str:
+    return _printable(text).translate(_ESCAPES)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
