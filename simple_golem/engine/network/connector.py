@@ -11,7 +11,6 @@ from ...errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from ...yagna.api.network import NetworkApi
 from ...yagna.transport.readiness import wait_readable
 from ...yagna.transport.socket_lost import SocketLost
-from .drain import Drain
 from .tunnel import Channel
 
 # After a refusal the server may just be starting.
@@ -40,7 +39,6 @@ class Connector:
         who: str,
         deadline: Deadline,
         scope: Scope,
-        drain: Drain,
         *,
         repeats: bool = True,
     ) -> Opened:
@@ -52,7 +50,6 @@ class Connector:
             who: the instance, in words.
             deadline: until when.
             scope: cancelling it ends the wait.
-            drain: learns how long the connection took.
             repeats: whether a port that refuses is tried again until the deadline.
 
         Returns:
@@ -67,11 +64,8 @@ class Connector:
         ghost = network_id, ip, port
         while True:
             self._wait_for_ghost(ghost, who, deadline, scope)
-            begun = time.monotonic()
             try:
-                opened = self._try(network_id, ip, port, deadline, scope)
-                drain.connected_in(time.monotonic() - begun)
-                return opened
+                return self._try(network_id, ip, port, deadline, scope)
             except SocketLost as error:
                 if scope.cancelled:
                     raise NotRunning(f"no connection to {who}: {scope.reason}") from error

@@ -12,6 +12,7 @@ from ...model.service.suspended import SuspendedInstance
 from ...yagna.api.network import NetworkApi
 from ..event_dispatcher import Emit
 from .connector import Connector
+from .message_order import MessageOrder
 from .network import PrivateNetwork, Write, host_name_of
 from .place import Connections, OpenProxies, Place
 from .pump import Pump
@@ -35,7 +36,9 @@ class Networks:
         self._asking = asking
         self._api = api
         self._journal = journal
-        self._connections = Connections(Connector(api), Pump(), stop, emit, OpenProxies())
+        self._connections = Connections(
+            Connector(api), Pump(lambda: MessageOrder(api)), stop, emit, OpenProxies()
+        )
         self._lock = threading.Lock()
         self._networks: list[PrivateNetwork] = []
         self._default: PrivateNetwork | None = None

@@ -19,7 +19,6 @@ from ...yagna.transport.readiness import wait_readable
 from ...yagna.transport.tcp_pair import tcp_pair
 from ..event_dispatcher import Emit
 from .connector import Connector
-from .drain import Drain
 from .network import Entry, PrivateNetwork
 from .pump import Pump
 from .tunnel import Limits, Tunnel
@@ -115,7 +114,6 @@ class Place:
         self.connections = connections
         self._lock = threading.Lock()
         self._tie: _Tie | None = None
-        self._drain = Drain()
         self._parked: dict[int, tuple[socket.socket, float]] = {}
 
     # --- on the life thread ----------------------------------------------------------------------------
@@ -273,7 +271,6 @@ class Place:
                     str(self),
                     deadline,
                     scope,
-                    self._drain,
                     repeats=repeats,
                 )
             finally:
@@ -287,8 +284,11 @@ class Place:
             connections.emit(ConnectionClosed(self.name, port, tunnel.sent, tunnel.received))
             on_end(tunnel)
 
+        def settle(tunnel: Tunnel) -> None:
+            connections.pump.settle(tunnel, tie.entry.network_id, self.ip)
+
         try:
-            tunnel = Tunnel(channel, local(), first, limits, ended, self._drain)
+            tunnel = Tunnel(channel, local(), first, limits, ended, settle)
         except BaseException:
             channel.close()
             raise

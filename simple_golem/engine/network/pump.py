@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...background.threads import EngineThread
+from .message_order import MessageOrder
 from .tunnel import Tunnel
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class Pump:
     """Serves any number of tunnels with one thread, which lives from the first one to `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_order: Callable[[], MessageOrder]) -> None:
+        """Args: new_order: makes what has the daemon keep the order of messages; called by the thread."""
         self._lock = threading.Lock()
         self._orders: deque[Callable[[], object]] = deque()
         self._tunnels: set[Tunnel] = set()
@@ -34,6 +36,8 @@ class Pump:
         self._wake: socket.socket | None = None
         self._selector: selectors.BaseSelector | None = None
         self._registered: dict[int, int] = {}
+        self._new_order = new_order
+        self._order: MessageOrder | None = None
 
     def add(self, tunnel: Tunnel) -> bool:
         """Serve a tunnel; does not block. False, and the tunnel is ended, if the pump was closed."""
@@ -81,12 +85,15 @@ class Pump:
     def _run(self, reader: socket.socket) -> None:
         with selectors.DefaultSelector() as selector:
             self._selector = selector
+            self._order = self._new_order()
             selector.register(reader, _READ, None)
             while True:
                 for key, events in selector.select(self._time_left()):
                     if key.data is None:
                         with contextlib.suppress(BlockingIOError):
                             reader.recv(4096)
+                    elif key.data is self._order:
+                        self._serve_order(events)
                     else:
                         self._serve(key.data, events)
                 self._look()
@@ -94,6 +101,7 @@ class Pump:
                     break
             for tunnel in list(self._tunnels):
                 self._end(tunnel, True)
+            self._with_order(self._order.close)
         with self._lock:
             wake, self._wake = self._wake, None
         reader.close()
@@ -143,6 +151,34 @@ class Pump:
         if tunnel in self._tunnels:
             self._guarded(tunnel, lambda: tunnel.end(broken=broken))
 
+    def settle(self, tunnel: Tunnel, network_id: str, ip: str) -> None:
+        """Have a tunnel send on when the daemon keeps the order; end it if that can't be known."""
+        order = self._order
+        assert order is not None
+        self._with_order(
+            lambda: order.settle(network_id, ip, lambda is_known: self._settled(tunnel, is_known))
+        )
+
+    def _serve_order(self, events: int) -> None:
+        order = self._order
+        assert order is not None
+        if events & _READ:
+            self._with_order(order.receive)
+        if events & _WRITE:
+            self._with_order(order.flush)
+
+    def _with_order(self, act: Callable[[], object]) -> None:
+        """Act, which may close the connection to the daemon and make another one with the same descriptor."""
+        order = self._order
+        assert order is not None
+        self._wait_for(order.fileno(), 0, None)
+        act()
+        self._wait_for(order.fileno(), _READ | (_WRITE if order.unsent else 0), order)
+
+    def _settled(self, tunnel: Tunnel, is_known: bool) -> None:
+        if tunnel in self._tunnels:
+            self._guarded(tunnel, tunnel.settled if is_known else lambda: tunnel.end(broken=True))
+
     def _update(self, tunnel: Tunnel, descriptors: tuple[int, int]) -> None:
         """Wait for what the tunnel waits for now."""
         channel, local = descriptors
@@ -161,8 +197,12 @@ class Pump:
         self._wait_for(channel, on_channel, (tunnel, True))
         self._wait_for(local, on_local, (tunnel, False))
 
-    def _wait_for(self, descriptor: int, events: int, task: tuple[Tunnel, bool] | None) -> None:
+    def _wait_for(
+        self, descriptor: int, events: int, task: tuple[Tunnel, bool] | MessageOrder | None
+    ) -> None:
         assert self._selector is not None
+        if descriptor < 0:
+            return
         before = self._registered.get(descriptor, 0)
         if events == before:
             return

@@ -6,21 +6,21 @@ import contextlib
 import socket
 import struct
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from ...background.forks import leave_socket_to_parent
 from ...yagna.api.network import MOST_MESSAGE_BYTES
 from ...yagna.transport.socket_lost import SocketLost
-from .drain import Drain
 
 # No more than that waits in this process, in each direction.
 _MOST_WAITING_BYTES = 256 * 1024
-# After the end of what the local side sends, the instance may still answer. If it is silent for so long, the
-# local side is taken to be closed: that can't be seen.
+# After the end of what the local side sends, the instance may still answer. If it is silent for so long, and
+# what was sent has arrived even on a slow way, the local side is taken to be closed: that can't be seen.
 _LINGER_SECONDS = 5.0
+_SLOWEST_BYTES_PER_SECOND = 100_000
 # The daemon shows an end (FIN) of the instance by dropping the connection, 60 to 90 seconds later. A drop
 # that comes sooner after the last data is a reset.
 _SHORTEST_FIN_SECONDS = 45.0
@@ -29,14 +29,31 @@ _KEEP_ALIVE_SECONDS = 4.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+class Sent(Enum):
+    """What is known of the message that was sent last: the next one may be sent when it is in its queue.
+
+    The daemon may put the next one first else; see `message_order`.
+    """
+
+    queued = "queued"
+    sent = "sent"
+    taken = "taken"
+    asked = "asked"
+
+
 class Channel(Protocol):
     """The WebSocket, as a tunnel uses it."""
 
     def fileno(self) -> int: ...
     @property
     def unsent(self) -> int: ...
+    @property
+    def unanswered_pings(self) -> int: ...
+    @property
+    def has_data_since_pong(self) -> bool: ...
     def receive(self) -> list[bytes]: ...
-    def send(self, message: bytes) -> None: ...
+    def send(self, message: bytes, *, with_ping: bool) -> None: ...
+    def ping(self) -> None: ...
     def keep_alive(self) -> None: ...
     def flush(self) -> None: ...
     def close(self, *, reset: bool = False) -> None: ...
@@ -70,7 +87,7 @@ class Tunnel:
         first: Sequence[bytes],
         limits: Limits,
         on_end: Callable[[Tunnel], object],
-        drain: Drain,
+        settle: Callable[[Tunnel], object],
     ) -> None:
         """Args:
         channel: the open WebSocket.
@@ -78,7 +95,8 @@ class Tunnel:
         first: what has come from the instance already.
         limits: of this connection.
         on_end: called once, when it has ended.
-        drain: the way to the instance.
+        settle: called when the daemon has taken a message, and there is more to send; `settled` is to be
+            called when it is in its queue.
         """
         self.channel = channel
         self.local = local
@@ -86,10 +104,9 @@ class Tunnel:
         self.over = False
         self._limits = limits
         self._on_end = on_end
-        self._drain = drain
-        # What is on its way to the instance: how much, and when it will have arrived.
-        self._under_way: deque[tuple[float, int]] = deque()
-        self._count_under_way = 0
+        self._settle = settle
+        self._message = Sent.queued
+        self._sent_since_data = 0
         self._to_local = bytearray()
         self._local_ended = False
         self._last_data = self._last_alive = time.monotonic()
@@ -112,7 +129,7 @@ class Tunnel:
             not self._local_ended
             and self.channel.unsent < _MOST_WAITING_BYTES
             and self._paced_until is None
-            and self._count_under_way < MOST_MESSAGE_BYTES
+            and self._message in (Sent.queued, Sent.taken)
         )
 
     @property
@@ -125,12 +142,10 @@ class Tunnel:
         moments = []
         if self._paced_until is not None:
             moments.append(self._paced_until)
-        if self._count_under_way >= MOST_MESSAGE_BYTES:
-            moments.append(self._under_way[0][0])
         if self._limits.idle_timeout is not None and not self._to_local:
             moments.append(self._last_data + self._limits.idle_timeout)
         if self._local_ended and not self.channel.unsent:
-            moments.append(self._last_data + _LINGER_SECONDS)
+            moments.append(self._silent_until)
         if not self.reads_channel:
             moments.append(self._last_alive + _KEEP_ALIVE_SECONDS)
         return min(moments) if moments else None
@@ -140,16 +155,18 @@ class Tunnel:
         now = time.monotonic()
         if self._paced_until is not None and now >= self._paced_until:
             self._paced_until = None
-        while self._under_way and self._under_way[0][0] <= now:
-            self._count_under_way -= self._under_way.popleft()[1]
         idle = self._limits.idle_timeout
-        if (self._local_ended and now >= self._last_data + _LINGER_SECONDS and not self.channel.unsent) or (
+        if (self._local_ended and now >= self._silent_until and not self.channel.unsent) or (
             idle is not None and now >= self._last_data + idle and not self._to_local
         ):
             self.end()
         elif not self.reads_channel and now >= self._last_alive + _KEEP_ALIVE_SECONDS:
             self._last_alive = now
             self._with_channel(self.channel.keep_alive)
+
+    @property
+    def _silent_until(self) -> float:
+        return self._last_data + _LINGER_SECONDS + self._sent_since_data / _SLOWEST_BYTES_PER_SECOND
 
     # --- what it does ----------------------------------------------------------------------------------
 
@@ -162,11 +179,28 @@ class Tunnel:
             return
         for message in messages:
             self._take(message)
+        if not self.channel.unanswered_pings:
+            self._pong()
         self.write_local()
+
+    def _pong(self) -> None:
+        if self._message is Sent.sent:
+            self._message = Sent.taken
+            self._with_channel(self.channel.ping)
+        elif self._message is Sent.taken and self.channel.has_data_since_pong:
+            # Data passes through all queues of the daemon. What comes after the answer to a second ping has
+            # done so after the message was taken, so that is in its queue.
+            self._message = Sent.queued
+
+    def settled(self) -> None:
+        """The message that was sent last is in its queue."""
+        if self._message is Sent.asked:
+            self._message = Sent.queued
 
     def _take(self, message: bytes) -> None:
         if message:
             self._last_data = time.monotonic()
+            self._sent_since_data = 0
             self.received += len(message)
             self._to_local += message
 
@@ -187,7 +221,11 @@ class Tunnel:
         self._with_channel(self.channel.flush)
 
     def read_local(self) -> None:
-        """Pass on what the local side has sent."""
+        """Pass on what the local side has sent, as soon as that may be."""
+        if self._message is Sent.taken:
+            self._message = Sent.asked
+            self._settle(self)
+            return
         try:
             data = self.local.recv(self._most_now())
         except BlockingIOError:
@@ -201,9 +239,9 @@ class Tunnel:
             return
         self.sent += len(data)
         self._pace(len(data))
-        self._under_way.append((self._drain.carried_at(len(data)), len(data)))
-        self._count_under_way += len(data)
-        self._with_channel(lambda: self.channel.send(data))
+        self._sent_since_data += len(data)
+        self._message = Sent.sent
+        self._with_channel(lambda: self.channel.send(data, with_ping=True))
 
     def _most_now(self) -> int:
         speed = self._limits.max_bytes_per_second

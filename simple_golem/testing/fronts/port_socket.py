@@ -18,6 +18,8 @@ from ..daemon.network import PortConnection
 PING_SECONDS, PONG_SECONDS = 5.0, 15.0
 _MOST_MESSAGE_BYTES = 65536
 _PIECE_BYTES = 1166
+# How long a message is on its way into the queue.
+_QUEUEING_SECONDS = 0.02
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -25,7 +27,8 @@ class PortSocket:
     """Passes bytes on between the WebSocket and a server, with the surprises of the real daemon.
 
     The end of the server is not shown, a reset is. A message that is too long ends the connection. The end of
-    the client is not shown to the server.
+    the client is not shown to the server. A message that comes soon after another one overtakes it, unless
+    the queue was settled meanwhile.
     """
 
     def __init__(self, connection: socket.socket, head: bytes, port: PortConnection) -> None:
@@ -36,6 +39,9 @@ class PortSocket:
         self._protocol = ServerProtocol(max_size=None, logger=NO_LOG)
         self._protocol.receive_data(head)
         self._to_port = bytearray()
+        # The message that is on its way into the queue, since when, and how often that was settled then.
+        self._latest = b""
+        self._latest_at, self._settled_before = 0.0, 0
         self._port_ended = False
         self._last_ping = self._last_pong = time.monotonic()
 
@@ -64,7 +70,9 @@ class PortSocket:
             selector.register(self._connection, _READ)
             if wanted:
                 selector.register(self._port, wanted)
-            ready = {key.fileobj: events for key, events in selector.select(PING_SECONDS / 2)}
+            wait = _QUEUEING_SECONDS / 4 if self._latest else PING_SECONDS / 2
+            ready = {key.fileobj: events for key, events in selector.select(wait)}
+        self._queue_latest()
         port_events = ready.get(self._port, 0)
         if port_events & _WRITE:
             del self._to_port[: self._port.send(self._to_port)]
@@ -87,8 +95,25 @@ class PortSocket:
             elif event.opcode is Opcode.BINARY:
                 if len(event.data) > _MOST_MESSAGE_BYTES or not event.fin:
                     return False
-                self._to_port += event.data
+                self._queue(bytes(event.data))
         return True
+
+    def _queue(self, message: bytes) -> None:
+        if self._latest and self._is_under_way():
+            self._to_port += message
+            return
+        self._to_port += self._latest
+        self._latest, self._latest_at = message, time.monotonic()
+        self._settled_before = self._port_connection.settled
+
+    def _is_under_way(self) -> bool:
+        is_new = time.monotonic() - self._latest_at < _QUEUEING_SECONDS
+        return is_new and self._port_connection.settled == self._settled_before
+
+    def _queue_latest(self) -> None:
+        if self._latest and not self._is_under_way():
+            self._to_port += self._latest
+            self._latest = b""
 
     def _read_port(self) -> bool:
         try:
@@ -96,6 +121,9 @@ class PortSocket:
         except ConnectionResetError:
             return False
         if data:
+            # It passes through the queues, after the message that is on its way into one.
+            self._to_port += self._latest
+            self._latest = b""
             self._protocol.send_binary(data)
         self._port_ended = not data
         return True
@@ -111,7 +139,7 @@ class PortSocket:
         """What the daemon has taken reaches the server, also after the end of the client."""
         self._port.setblocking(True)
         self._port.settimeout(PONG_SECONDS)
-        self._port.sendall(self._to_port)
+        self._port.sendall(self._to_port + self._latest)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

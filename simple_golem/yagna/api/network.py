@@ -11,6 +11,7 @@ from ..transport.retry import Repeat
 from ..values import PrivateNetworkInfo
 
 if TYPE_CHECKING:
+    from ..transport.kept_connection import KeptConnection
     from ..transport.web_socket import WebSocket
 
 _DAEMON_SECONDS = 10.0
@@ -74,6 +75,25 @@ class NetworkApi:
 
         url = f"{self._http.api_url}{self._url}/net/{network_id}/tcp/{ip}/{port}"
         return WebSocket(url, self._app_key)
+
+    def settling(self) -> KeptConnection:
+        """A connection for `settle_path`."""
+        # `h11` takes time to load, and few sessions need it.
+        from ..transport.kept_connection import KeptConnection
+
+        return KeptConnection(self._http.api_url, self._app_key)
+
+    def settle_path(self, network_id: str, ip: str) -> str:
+        """`GET /net/{id}/tcp/{ip}/0`: answered when all messages that were taken are in their queues.
+
+        There is no port 0, so nothing is sent. The daemon finds that out in a task that runs after those
+        which put messages into the queues of their connections, and then refuses.
+        """
+        return f"{self._url}/net/{network_id}/tcp/{ip}/0"
+
+    def has_settled(self, status: int) -> bool:
+        """Whether a status is the refusal that was asked for by `settle_path`."""
+        return status == 400
 
     def _request(
         self,

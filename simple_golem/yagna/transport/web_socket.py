@@ -5,12 +5,9 @@ Loaded late: `websockets` takes time to load, and few sessions need it.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
-import ssl
 import struct
-from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
@@ -19,11 +16,9 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from ...background.forks import leave_socket_to_parent
-from .http import CONNECT_SECONDS
+from .daemon_socket import DaemonSocket
 from .socket_lost import SocketLost
 
-_READ_BYTES = 256 * 1024
 # SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # What `websockets` logs is dropped: it logs the app key with the other headers.
@@ -35,6 +30,8 @@ class WebSocket:
 
     Attributes:
         opened: whether the daemon has accepted it.
+        unanswered_pings: how many pings of this side have no answer yet.
+        has_data_since_pong: whether messages have come after the answer to the last ping.
     """
 
     def __init__(self, url: str, app_key: str, subprotocol: str | None = None) -> None:
@@ -48,20 +45,7 @@ class WebSocket:
         Raises:
             SocketLost: there was no connection.
         """
-        parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
-        try:
-            self._socket = socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if secure:
-                context = ssl.create_default_context()
-                self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
-        except OSError as error:
-            raise SocketLost(f"no connection to {url}: {error}") from error
-        self._socket.setblocking(False)
-        leave_socket_to_parent(self._socket)
-        self._unsent = bytearray()
+        self._socket = DaemonSocket(url)
         self._fragments: list[bytes] = []
         uri = parse_uri("ws" + url.removeprefix("http"))
         subprotocols = None if subprotocol is None else [subprotocol]
@@ -75,6 +59,8 @@ class WebSocket:
         request.headers["Authorization"] = f"Bearer {app_key}"
         self._protocol.send_request(request)
         self.opened = False
+        self.unanswered_pings = 0
+        self.has_data_since_pong = False
         try:
             self.flush()
         except SocketLost:
@@ -88,7 +74,7 @@ class WebSocket:
     @property
     def unsent(self) -> int:
         """How many bytes were not sent yet: call `flush` again when the socket is writable."""
-        return len(self._unsent)
+        return self._socket.unsent
 
     def receive(self) -> list[bytes]:
         """Read the whole messages that have come; does not block.
@@ -96,16 +82,9 @@ class WebSocket:
         Raises:
             SocketLost: the WebSocket has ended, or the daemon refused it.
         """
-        try:
-            data = self._socket.recv(_READ_BYTES)
-            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-                data += self._socket.recv(self._socket.pending())
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return []
-        except OSError as error:
-            raise SocketLost(str(error)) from error
+        data = self._socket.receive()
         if not data:
-            raise SocketLost("the daemon closed the connection")
+            return []
         self._protocol.receive_data(data)
         events = self._protocol.events_received()
         messages = [message for event in events for message in self._messages_in(event)]
@@ -119,8 +98,11 @@ class WebSocket:
             self._check_handshake()
             self.opened = True
             return []
+        if isinstance(event, Frame) and event.opcode is Opcode.PONG and self.unanswered_pings:
+            self.unanswered_pings -= 1
         if not isinstance(event, Frame) or event.opcode not in (Opcode.BINARY, Opcode.CONT):
             return []
+        self.has_data_since_pong = not self.unanswered_pings
         if event.fin and not self._fragments:
             return [bytes(event.data)]
         self._fragments.append(bytes(event.data))
@@ -138,13 +120,30 @@ class WebSocket:
         if isinstance(error, (InvalidHandshake, WebSocketException, OSError)):
             raise SocketLost(str(error)) from error
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, *, with_ping: bool = False) -> None:
         """Send a message of bytes, or as much of it as is possible without blocking; `unsent` says the rest.
+
+        Args:
+            message: the bytes.
+            with_ping: whether to `ping` after it, at the same time.
 
         Raises:
             SocketLost: the connection has ended.
         """
         self._protocol.send_binary(message)
+        if with_ping:
+            self.ping()
+        self.flush()
+
+    def ping(self) -> None:
+        """Ask for an answer, which the daemon gives when it has taken all messages that were sent before.
+
+        Raises:
+            SocketLost: the connection has ended.
+        """
+        self.unanswered_pings += 1
+        self.has_data_since_pong = False
+        self._protocol.send_ping(b"")
         self.flush()
 
     def keep_alive(self) -> None:
@@ -162,21 +161,11 @@ class WebSocket:
         Raises:
             SocketLost: the connection has ended.
         """
-        for part in self._protocol.data_to_send():
-            self._unsent += part
-        try:
-            while self._unsent:
-                sent = self._socket.send(self._unsent)
-                del self._unsent[:sent]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError as error:
-            raise SocketLost(str(error)) from error
+        self._socket.send(b"".join(self._protocol.data_to_send()))
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """End the connection at once, so that whoever waits for it is woken; from any thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(how)
+        self._socket.shutdown(how)
 
     def close(self, *, reset: bool = False) -> None:
         """Close the connection; does not block.
@@ -184,7 +173,4 @@ class WebSocket:
         Args:
             reset: whether to send a reset (RST) instead of an end.
         """
-        if reset:
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._socket.close()
+        self._socket.close(_RESET_ON_CLOSE if reset else None)

@@ -76,6 +76,10 @@ LOADED_LATE = {
     ): "websockets; only files need it",
     (
         "yagna/api/network.py",
+        "from ..transport.kept_connection import KeptConnection",
+    ): "h11; only connections to instances need it",
+    (
+        "yagna/api/network.py",
         "from ..transport.web_socket import WebSocket",
     ): "websockets; only connections to instances need it",
     (

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.engine.network import tunnel as tunnel_module
-from simple_golem.engine.network.drain import Drain
 from simple_golem.engine.network.pump import Pump
 from simple_golem.engine.network.tunnel import Limits, Tunnel
 from simple_golem.yagna.transport.socket_lost import SocketLost
 from simple_golem.yagna.transport.tcp_pair import tcp_pair
 from tests.unit.conftest import eventually
 
+PONG = b"<pong>"
 MOST_BYTES = 256 * 1024 + 65536
 
 
@@ -30,7 +29,9 @@ class FakeChannel:
         self._socket.setblocking(False)
         self.daemon.settimeout(5)
         self._waiting = b""
-        self.pongs = 0
+        self.pongs = self.unanswered_pings = 0
+        self.answers_pings = True
+        self.has_data_since_pong = False
         self.messages: list[int] = []
 
     def fileno(self) -> int:
@@ -49,12 +50,18 @@ class FakeChannel:
             raise SocketLost(str(error)) from error
         if not data:
             raise SocketLost("the daemon closed the connection")
+        if PONG in data:
+            self.unanswered_pings -= data.count(PONG)
+            data = data.replace(PONG, b"")
+        self.has_data_since_pong = bool(data) and not self.unanswered_pings
         return [data]
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, *, with_ping: bool) -> None:
         self.messages.append(len(message))
         self._waiting += message
         self.flush()
+        if with_ping:
+            self.ping()
 
     def flush(self) -> None:
         try:
@@ -65,11 +72,36 @@ class FakeChannel:
         except OSError as error:
             raise SocketLost(str(error)) from error
 
+    def ping(self) -> None:
+        self.unanswered_pings += 1
+        self.has_data_since_pong = False
+        if self.answers_pings:
+            self.daemon.sendall(PONG)
+
     def keep_alive(self) -> None:
         self.pongs += 1
 
     def close(self, *, reset: bool = False) -> None:
         self._socket.close()
+
+
+class Order:
+    """In place of the order of messages at the daemon: the test says when it is known."""
+
+    unsent = 0
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[bool], object]] = []
+
+    def fileno(self) -> int:
+        return -1
+
+    def settle(self, network_id: str, ip: str, then: Callable[[bool], object]) -> None:
+        assert (network_id, ip) == ("net", "10.0.0.2")
+        self.asked.append(then)
+
+    def close(self) -> None:
+        self.asked.clear()
 
 
 class Connection:
@@ -80,15 +112,20 @@ class Connection:
         pump: Pump,
         first: tuple[bytes, ...] = (),
         limits: Limits | None = None,
-        drain: Drain | None = None,
+        settle: Callable[[Tunnel], object] | None = None,
     ) -> None:
         self.channel = FakeChannel()
         local, self.user = tcp_pair()
         self.user.settimeout(5)
         self.ended: list[Tunnel] = []
-        drain = Drain()
-        drain.connected_in(1e-6)
-        self.tunnel = Tunnel(self.channel, local, first, limits or Limits(), self.ended.append, drain)
+        self.tunnel = Tunnel(
+            self.channel,
+            local,
+            first,
+            limits or Limits(),
+            self.ended.append,
+            settle or (lambda tunnel: tunnel.settled()),
+        )
         pump.add(self.tunnel)
 
     def close(self) -> None:
@@ -97,8 +134,13 @@ class Connection:
 
 
 @pytest.fixture
-def pump() -> Iterator[Pump]:
-    pump = Pump()
+def order() -> Order:
+    return Order()
+
+
+@pytest.fixture
+def pump(order: Order) -> Iterator[Pump]:
+    pump = Pump(lambda: order)  # type: ignore[arg-type,return-value]
     yield pump
     assert pump.close(5)
 
@@ -228,7 +270,7 @@ def test_what_goes_up_can_have_a_speed_limit(pump: Pump) -> None:
 
 
 def test_the_end_of_the_pump_ends_all_connections_and_takes_no_more() -> None:
-    pump = Pump()
+    pump = Pump(Order)  # type: ignore[arg-type]
     ones = [Connection(pump) for _ in range(20)]
     assert pump.close(5)
     late = Connection(pump)
@@ -273,32 +315,90 @@ def test_an_idle_connection_costs_no_processor_time(pump: Pump) -> None:
         one.close()
 
 
-def test_no_more_is_under_way_than_the_daemon_keeps_in_order(pump: Pump) -> None:
-    # More than 128 KiB that wait in several messages are mixed up by the daemon.
-    one = Connection(pump)
-    one.tunnel._drain.connected_in(1.0)
-    one.user.setblocking(False)
-    sent = 0
-    with contextlib.suppress(BlockingIOError):
-        while sent < 1_000_000:
-            sent += one.user.send(bytes(65536))
-    got = 0
-    one.channel.daemon.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        while True:
-            got += len(one.channel.daemon.recv(1 << 20))
-    assert 0 < got <= 128 * 1024
-    assert got < sent
+def on_pump(pump: Pump, act: Callable[[], object]) -> None:
+    with pump._lock:
+        pump._order_locked(act)
+
+
+def test_the_next_message_is_sent_when_the_one_before_is_in_its_queue(pump: Pump, order: Order) -> None:
+    # Else the daemon may put the second one first.
+    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one.channel.answers_pings = False
+    one.user.sendall(b"one")
+    assert one.channel.daemon.recv(100) == b"one"
+    one.user.sendall(b"two")
+    Scope().wait(0.05)
+    # The daemon has not taken the first one: nothing is asked, nothing is sent.
+    assert (order.asked, one.channel.messages) == ([], [3])
+    one.channel.daemon.sendall(PONG)
+    eventually(lambda: len(order.asked) == 1)
+    assert one.channel.messages == [3]
+    on_pump(pump, lambda: order.asked.pop()(True))
+    assert one.channel.daemon.recv(100) == b"two"
     one.close()
 
 
-def test_the_speed_of_the_way_is_learnt_from_connects() -> None:
-    drain = Drain()
-    drain.connected_in(0.01)
-    first = drain.bytes_per_second
-    assert first == pytest.approx(116_600)
-    drain.connected_in(0.1)
-    assert drain.bytes_per_second < first
-    now = time.monotonic()
-    assert drain.carried_at(1000) > now
-    assert drain.carried_at(1000) >= now + 2000 / drain.bytes_per_second
+def test_data_from_the_instance_after_a_second_pong_shows_the_same_without_a_question(
+    pump: Pump, order: Order
+) -> None:
+    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one.channel.answers_pings = False
+    for question, answer in ((b"one", b"1"), (b"two", b"2")):
+        one.user.sendall(question)
+        assert one.channel.daemon.recv(100) == question
+        one.channel.daemon.sendall(PONG)
+        eventually(lambda: one.tunnel._message.value == "taken" and one.channel.unanswered_pings == 1)
+        one.channel.daemon.sendall(PONG)
+        eventually(lambda: one.channel.unanswered_pings == 0)
+        one.channel.daemon.sendall(answer)
+        assert one.user.recv(100) == answer
+    assert order.asked == []
+    one.close()
+
+
+def test_data_before_the_second_pong_shows_nothing(pump: Pump, order: Order) -> None:
+    # It may have waited in the daemon since before the message.
+    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one.channel.answers_pings = False
+    one.user.sendall(b"one")
+    assert one.channel.daemon.recv(100) == b"one"
+    one.channel.daemon.sendall(PONG)
+    eventually(lambda: one.channel.unanswered_pings == 1)
+    one.channel.daemon.sendall(b"early")
+    assert one.user.recv(100) == b"early"
+    one.user.sendall(b"two")
+    eventually(lambda: len(order.asked) == 1)
+    assert one.channel.messages == [3]
+    one.close()
+
+
+def test_a_connection_whose_order_is_not_known_is_reset(pump: Pump, order: Order) -> None:
+    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one.user.sendall(b"one")
+    assert one.channel.daemon.recv(3) == b"one"
+    one.user.sendall(b"two")
+    eventually(lambda: len(order.asked) == 1)
+    told = order.asked.pop()
+    on_pump(pump, lambda: told(False))
+    with pytest.raises(ConnectionResetError):
+        one.user.recv(100)
+    on_pump(pump, lambda: told(True))
+    eventually(lambda: one.ended == [one.tunnel])
+    one.close()
+
+
+def test_the_answer_to_much_data_is_waited_for_as_long_as_that_may_be_on_its_way(
+    pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel_module, "_LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(tunnel_module, "_SLOWEST_BYTES_PER_SECOND", 1000)
+    one = Connection(pump)
+    one.user.sendall(bytes(1000))
+    one.user.shutdown(socket.SHUT_WR)
+    assert len(one.channel.daemon.recv(2000)) == 1000
+    Scope().wait(0.2)
+    assert one.ended == []
+    one.channel.daemon.sendall(b"answer")
+    assert one.user.recv(100) == b"answer"
+    eventually(lambda: one.ended == [one.tunnel])
+    one.close()
