@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from simple_golem import CommandFailed, Golem, Instance, Run
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, ItemTimeout, TransferFailed
 from simple_golem.events import Event, ItemDone, ItemEvent, ItemRetried, ItemStarted
-from simple_golem.services.pool import renter
+from simple_golem.services.pool import pool_builder, renter
 from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.recorded_services import SECONDS
 from tests.unit.conftest import eventually
@@ -112,6 +113,29 @@ def test_attempts_are_counted_and_used_up(fake: FakeYagna) -> None:
         assert [futures[0].result(SECONDS), futures[2].result(SECONDS)] == [0, 2]
         assert pool.stats.failed == 1
     assert [len(work.of[item]) for item in range(3)] == [1, 2, 1]
+
+
+def test_a_machine_that_can_not_start_is_not_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_builder, "_START_ATTEMPTS", 1)
+    good = threading.Event()
+
+    def wait_for_it(machine: Instance, item: int) -> int:
+        assert good.wait(SECONDS)
+        return item
+
+    providers = [FakeProvider(), FakeProvider(deploy_error="no space left", per_second=Decimal(1))]
+    with (
+        with_providers(monkeypatch, FakeYagna(providers)) as fake,
+        Golem(20) as golem,
+        golem.pool(2) as pool,
+    ):
+        results = pool.map(wait_for_it, range(3))
+        eventually(lambda: any(one.failure for one in golem.instances))
+        time.sleep(0.3)  # the next one comes after 30 seconds: each costs something
+        assert len(golem.instances) == 2
+        assert agreements(fake) == 2
+        good.set()
+        assert list(results) == [0, 1, 2]
 
 
 def test_a_lost_machine_is_final_without_retry(littered: FakeYagna) -> None:
