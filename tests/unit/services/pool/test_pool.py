@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -415,7 +416,7 @@ def test_a_machine_is_replaced_before_its_agreement_ends(
         later.seconds = 3 * 3600 - 700  # 700 seconds are left: enough for an item, and for the end
         assert pool.submit(name_of).result(SECONDS) == "pool-1"
         later.seconds = 3 * 3600 - 600
-        assert pool.submit(name_of).result(SECONDS) == "pool-2"
+        assert pool.submit(name_of).result(SECONDS) != "pool-1"
         assert len(golem.clusters) == 2
         assert golem.clusters[1].expiration >= first.expiration
 
@@ -457,6 +458,31 @@ def test_a_pool_without_any_machine_is_broken(fake: FakeYagna) -> None:
         with pytest.raises(BrokenPool):
             pool.map(name_of, [1])
     # What the machines failed of is no failure of the Golem.
+
+
+def test_a_budget_that_is_used_up_ends_a_pool(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.per_second = Decimal("0.01")
+        provider.per_cpu_second = provider.start = Decimal(0)
+    # A machine needs the price of 15 seconds; half a second more is there.
+    with Golem("0.155") as golem, golem.pool(1) as pool:
+        futures = [pool.submit(lambda machine: machine.shell("sleep 600")) for _ in range(3)]
+        for future in futures:
+            with pytest.raises(GolemError, match="budget"):
+                future.result(3 * SECONDS)
+        with pytest.raises(BrokenPool, match="the budget is used up"):
+            pool.submit(name_of)
+
+
+def test_a_pool_goes_on_if_the_user_stops_its_cluster(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renter, "_RETRY_SECONDS", 0.05)
+    with Golem(1) as golem, golem.pool(1) as pool:
+        assert pool.submit(name_of).result(SECONDS) == "pool-1"
+        golem.clusters[0].stop()
+        assert pool.submit(name_of).result(SECONDS) != "pool-1"
+        assert len(golem.clusters) == 2
 
 
 def test_a_constructor_that_raises_is_told_at_the_call(fake: FakeYagna) -> None:
