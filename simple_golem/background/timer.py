@@ -17,6 +17,7 @@ Action = Callable[[], object]
 
 # The longest wait that every platform allows is shorter than the longest expiration.
 _LONGEST_WAIT_SECONDS = 3600.0
+_FEW_CALLS = 64
 
 
 class TimedCall:
@@ -29,6 +30,11 @@ class TimedCall:
     def cancel(self) -> None:
         """Withdraw the call; does nothing once it was made."""
         self._action = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is still to be made."""
+        return self._action is not None
 
     def make(self) -> None:
         """Make the call, once, unless it was withdrawn; an error in it is logged."""
@@ -84,6 +90,7 @@ class Timer:
     def _run(self) -> None:
         order = itertools.count()
         waiting: list[tuple[float, int, TimedCall]] = []
+        most = _FEW_CALLS
         while True:
             try:
                 call = self._inbox.get(timeout=_seconds_until(waiting[0][0]) if waiting else None)
@@ -94,6 +101,11 @@ class Timer:
             if call is None:
                 return
             heapq.heappush(waiting, (call.at, next(order), call))
+            if len(waiting) > most:
+                # Those that were withdrawn would take memory until their time.
+                waiting = [one for one in waiting if one[2].is_wanted]
+                heapq.heapify(waiting)
+                most = max(_FEW_CALLS, 2 * len(waiting))
 
 
 def _seconds_until(moment: float) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
-from simple_golem.background.timer import Timer
+from simple_golem.background.timer import TimedCall, Timer
 
 
 @pytest.fixture
@@ -112,3 +113,31 @@ def test_closing_says_that_an_action_holds_it_up() -> None:
 
 def test_a_clock_that_was_never_started_is_closed() -> None:
     assert Timer().close(0)
+
+
+def test_withdrawn_calls_take_no_memory_until_their_time(timer: Timer) -> None:
+    kept = timer.call_in(3600, lambda: None)
+    withdrawn = weakref.WeakSet[TimedCall]()
+    for _ in range(1000):
+        call = timer.call_in(3600, lambda: None)
+        withdrawn.add(call)
+        call.cancel()
+    del call
+    done = threading.Event()
+    timer.call_in(0.01, done.set)
+    assert done.wait(5)
+    assert len(withdrawn) < 200
+    assert kept.is_wanted
+
+
+def test_all_of_many_calls_are_made_in_order(timer: Timer) -> None:
+    seen: list[int] = []
+    done = threading.Event()
+    at = time.monotonic() + 0.05
+    for number in range(1000):
+        call = timer.call_at(at + number / 1e6, partial(seen.append, number))
+        if number % 3 == 0:
+            call.cancel()
+    timer.call_at(at + 0.01, done.set)
+    assert done.wait(5)
+    assert seen == [number for number in range(1000) if number % 3]

@@ -27,7 +27,7 @@ def memory():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
-with Golem(budget=1) as golem, golem.pool(1) as pool:
+with Golem(budget=1) as golem, golem.pool(1, item_timeout=600) as pool:
     for number, result in enumerate(pool.map(work, range(items))):
         assert result == number
         if number == items // 10:
