@@ -651,6 +651,20 @@ def test_a_pool_says_how_far_it_is(fake: FakeYagna) -> None:
     assert pool.cost.amount > 0
 
 
+def test_a_pool_knows_the_items_that_a_map_has_not_submitted_yet(fake: FakeYagna) -> None:
+    gates = Gates()
+    with Golem(1) as golem, golem.pool(1) as pool:
+        results: Any = pool.map(gates.wait, range(10))
+        assert pool.stats.total == 10
+        gates.let_through(2)
+        assert [next(results), next(results)] == [0, 1]
+        assert pool.stats.total == 10
+        gates.await_arrivals(3)
+        results.close()
+        gates.let_through(1)
+    assert pool.stats.total == 3
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 def test_a_forked_child_uses_no_pool_of_its_parent(fake: FakeYagna) -> None:
     with Golem(1) as golem, golem.pool(1) as pool:
