@@ -2,9 +2,7 @@
 
 from simple_golem import Golem, Run, Service, UploadBytes
 
-SERVER = b"""
-import socketserver, threading
-
+SERVER = b"""import socketserver, threading
 values, lock = {}, threading.Lock()
 
 class Handler(socketserver.StreamRequestHandler):
@@ -15,15 +13,10 @@ class Handler(socketserver.StreamRequestHandler):
                 values[key] = values.get(key, 0) + 1
                 self.wfile.write(f"{values[key]}\\n".encode())
 
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-
-Server(("", 6379), Handler).serve_forever()
+socketserver.ThreadingTCPServer(("", 6379), Handler).serve_forever()
 """
 
-CLIENT = b"""
-import socket, sys
-
+CLIENT = b"""import socket, sys
 with socket.create_connection((sys.argv[1], 6379), timeout=30) as server:
     lines = server.makefile("rw")
     for _ in range(100):
@@ -34,8 +27,6 @@ print(count)
 
 
 class KeyValueServer(Service):
-    """Counts how often each key was asked for."""
-
     def start(self):
         self.execute(
             UploadBytes(SERVER, "/golem/work/server.py"),
@@ -45,11 +36,8 @@ class KeyValueServer(Service):
 
 
 class Client(Service):
-    """Asks the server a hundred times."""
-
     def __init__(self, server):
         self.server = server  # the host name of the server
-        self.count = None
 
     def run(self):
         self.execute(UploadBytes(CLIENT, "/golem/work/client.py"))

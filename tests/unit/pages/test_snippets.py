@@ -19,6 +19,7 @@ from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.shell_answers import ShellAnswers
 from tests.helpers.snippets import (
     ON_THE_LOCAL_NETWORK,
+    ROOT,
     Names,
     docstring_examples,
     name_of,
@@ -112,3 +113,8 @@ def test_the_snippets_of_a_page_run_from_top_to_bottom(page: Path, given: Any) -
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_example_of_a_docstring_runs(name: str, given: Any) -> None:
     run(name, EXAMPLES[name], {"__name__": "example"}, given)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "tutorials").glob("*.py")), ids=lambda path: path.name)
+def test_a_tutorial_is_short(script: Path) -> None:
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 60
