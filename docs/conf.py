@@ -34,7 +34,8 @@ intersphinx_mapping = {
     "tenacity": ("https://tenacity.readthedocs.io/en/latest", str(HERE / "sphinx" / "tenacity.inv")),
 }
 
-autodoc_preserve_defaults = True
+html_static_path = ["sphinx/static"]
+html_css_files = ["site.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
