@@ -15,14 +15,12 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import GolemError, LocalNetworkError
-from ..local.control.habits import ProviderHabits
-from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
-from ..local.images.image_store import ImageStore
-from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
+from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_SUBNET, LocalGolem
 from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
-from .habit_options import POSSIBLE_HABITS, spelled_habits
+from .network_options import add_fortune_options, add_network_options, network_of, script_environment
 from .rule_report import NoOfferLines, add_logs_command, summary
+from .script_check import add_check_command
 
 _ERROR_STATUS = 2
 # How long a network with a chain waits for payments after the script; the daemon pays them one by one.
@@ -30,14 +28,6 @@ _SETTLE_TIMEOUT_SECONDS = 20.0
 _SETTLE_TIMEOUT_SECONDS_PER_PROVIDER = 2.0
 # The signals that end a process, besides Ctrl-C. Windows has only the first.
 _END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-# Settings for the user's own yagna. With them a script would not use the local network.
-_FOREIGN_SETTINGS = (
-    "YAGNA_MARKET_URL",
-    "YAGNA_ACTIVITY_URL",
-    "YAGNA_PAYMENT_URL",
-    "YAGNA_NET_URL",
-    "YAGNA_PAYMENT_DRIVER",
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,8 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]   (or -m MODULE, or -c CODE, as with python)",
         description="Start a local network, run a script on it, and end the network after the script.",
     )
-    _add_network_options(run)
+    add_network_options(run)
     rest = argparse.REMAINDER
+    add_fortune_options(run)
     run.add_argument("-m", dest="module", nargs=rest, help="run a module, as with python -m")
     run.add_argument("-c", dest="code", nargs=rest, help="run code, as with python -c")
     run.add_argument(
@@ -114,67 +105,12 @@ def _parser() -> argparse.ArgumentParser:
         help="keep a local network up, and print its environment variables",
         description="Start a local network, print its environment variables, and keep it up until Ctrl-C.",
     )
-    _add_network_options(up)
+    add_network_options(up)
+    add_fortune_options(up)
     up.set_defaults(command=local_up)
     add_logs_command(commands)
+    add_check_command(commands)
     return parser
-
-
-def _add_network_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--providers",
-        type=int,
-        default=DEFAULT_PROVIDERS,
-        metavar="N",
-        help=f"the number of providers, 1 to {MOST_PROVIDERS} (default: {DEFAULT_PROVIDERS})",
-    )
-    parser.add_argument(
-        "--subnet",
-        action="append",
-        default=[],
-        help=f"the subnet of the offers; may be repeated (default: {DEFAULT_SUBNET})",
-    )
-    parser.add_argument(
-        "--payment-network",
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="another network on which the providers are paid, besides "
-        f"{' and '.join(DEFAULT_PAYMENT_NETWORKS)}; may be repeated",
-    )
-    parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="TAG_OR_HASH=PATH",
-        help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
-        "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
-    )
-    parser.add_argument(
-        "--habit",
-        action="append",
-        default=[],
-        metavar="PROVIDER=HABIT",
-        help="how a provider behaves, such as --habit prov-2=dies-after:5; may be repeated. "
-        f"The habits are {POSSIBLE_HABITS}",
-    )
-    parser.add_argument(
-        "--web-server",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="let the providers reach a web server of this machine, such as http://127.0.0.1:8000",
-    )
-    parser.add_argument(
-        "--chain",
-        action="store_true",
-        help="add a chain: invoices are paid on it, and a budget above the requestor's funds is refused",
-    )
-    parser.add_argument(
-        "--funds",
-        metavar="GLM",
-        help=f"the requestor's funds on the chain (default: {DEFAULT_FUNDS})",
-    )
 
 
 def _what_to_run(options: argparse.Namespace) -> list[str]:
@@ -191,22 +127,12 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
 
 @contextmanager
 def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
-    ImageStore.with_options(options.image)
-    images = dict(option.split("=", 1) for option in options.image)
-    subnets = options.subnet or [DEFAULT_SUBNET]
-    network = LocalGolem(
-        _providers(options),
-        subnets,
-        images,
-        chain=options.chain,
-        funds=options.funds,
-        payment_networks=options.payment_network,
-    )
+    network = network_of(options)
     count = f"{options.providers} provider{'' if options.providers == 1 else 's'}"
     _say(f"starting a local Golem network with {count}")
     begun = time.monotonic()
     with network:
-        named = " and ".join(map(repr, subnets))
+        named = " and ".join(map(repr, options.subnet or [DEFAULT_SUBNET]))
         _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {named}")
         for url in options.web_server:
             network.allow_web_server(url)
@@ -214,13 +140,6 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
             _say(f"the requestor has {options.funds or DEFAULT_FUNDS} tGLM on the chain {network.chain.url}")
         with NoOfferLines(network, _say):
             yield network
-
-
-def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:
-    """The number of providers, or the habits of each. `LocalGolem` checks the number."""
-    if not options.habit or not 1 <= options.providers <= MOST_PROVIDERS:
-        return int(options.providers)
-    return spelled_habits(options.habit, options.providers)
 
 
 def _say(text: str) -> None:
@@ -247,9 +166,8 @@ def _show_payments(network: LocalGolem, timeout: float) -> None:
 
 def _run(command: Sequence[str], network: LocalGolem) -> int:
     """Run the script, and wait for its end also after signals; returns its status as `subprocess` does."""
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
     with _ForwardedSignals() as signals:
-        script = subprocess.Popen(command, env=environment | network.environment)
+        script = subprocess.Popen(command, env=script_environment(network))
         try:
             network.guard(script.pid)
         except LocalNetworkError:

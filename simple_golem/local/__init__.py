@@ -1,5 +1,6 @@
 """The local Golem network: `LocalGolem` starts it, habits say how its providers behave."""
 
+from .control.as_real import AsReal
 from .control.chain_control import ChainControl
 from .control.habits import Answer, FailingCommands, Price, ProviderHabits
 from .control.messages import DaemonAddress, LocalProvider
@@ -9,6 +10,7 @@ from .local_golem import LocalGolem
 
 __all__ = [
     "Answer",
+    "AsReal",
     "ChainControl",
     "DaemonAddress",
     "FailingCommands",

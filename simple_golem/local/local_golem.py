@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
 from ..model.local_offers import NETWORKS_VARIABLE, SUBNETS_VARIABLE
 from ..model.settings import REAL_NETWORKS, TEST_NETWORKS, parse_amount
 from ..yagna.client import Yagna
+from .control.as_real import AsReal
 from .control.chain_control import ChainControl
 from .control.habits import ProviderHabits, habits_of
 from .control.messages import (
@@ -81,6 +83,7 @@ class LocalGolem:
         chain: bool = False,
         funds: Decimal | int | str | None = None,
         payment_networks: Sequence[str] = (),
+        as_real: AsReal | None = None,
     ) -> None:
         """Describe a network; starts nothing.
 
@@ -96,6 +99,7 @@ class LocalGolem:
             funds: the requestor's GLM on the chain; 1000 by default.
             payment_networks: additional networks on which the providers are paid; hoodi and holesky are there
                 always. Scripts use the first additional one, else hoodi.
+            as_real: the time and the misfortune of a real network; None: none.
 
         Raises:
             LocalNetworkError: the number of providers or their habits are not valid.
@@ -103,6 +107,8 @@ class LocalGolem:
             BadSetting: a subnet, a payment network or the funds are not valid.
         """
         self._habits = habits_of(providers, MOST_PROVIDERS)
+        if as_real is not None:
+            self._habits = [replace(habits, as_real=as_real) for habits in self._habits]
         self._subnets = _checked_subnets(subnet)
         self._payment_networks = _checked_networks(payment_networks)
         self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...background.cancellation import checked_seconds
 from ...errors import LocalNetworkError
+from .as_real import AsReal
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class ProviderHabits:
         overcharge: the factor by which it charges more than its prices.
         invoices: whether it sends an invoice.
         invoices_after: seconds from the end of the agreement to the invoice; the provider is busy meanwhile.
+        as_real: the time and the misfortune of a real network; None: none.
 
     Raises:
         BadWaitTime: a number of seconds is not valid.
@@ -147,6 +149,7 @@ class ProviderHabits:
     overcharge: Decimal = Decimal(1)
     invoices: bool = True
     invoices_after: float = 0.0
+    as_real: AsReal | None = None
 
     def __post_init__(self) -> None:
         for name in ("approves_after", "creates_after", "command_delay", "invoices_after"):
@@ -173,6 +176,7 @@ class ProviderHabits:
             "overcharge": Decimal(wire["overcharge"]),
             "claims": tuple(wire["claims"]),
             "failing_commands": None if failing is None else FailingCommands(**failing),
+            "as_real": None if wire["as_real"] is None else AsReal(**wire["as_real"]),
         }
         return cls(**{**wire, **values, **{name: Answer(wire[name]) for name in _ANSWERS}})
 

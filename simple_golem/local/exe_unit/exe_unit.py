@@ -66,6 +66,10 @@ class ExeUnitHabits:
         """
         return None
 
+    def answer_seconds(self) -> float:
+        """How long the answer to a message is under way."""
+        return 0.0
+
     def passed(self, count: int, seconds: float, scope: Scope) -> None:
         """Called after each chunk of a transfer.
 
@@ -197,6 +201,7 @@ class ExeUnit:
         answer = _ANSWERS.get(message)
         if answer is None or not isinstance(payload, dict):
             raise BusError(f"an exe-unit has no message {message}")
+        self._scope.wait(self._habits.answer_seconds())
         return answer(self, payload)
 
     def _exec(self, request: Mapping[str, Any]) -> object:

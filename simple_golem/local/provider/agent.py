@@ -14,6 +14,7 @@ from ..control.habits import ProviderHabits
 from ..control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..control.rules import OnStrike
 from .agreement import AgreementLife
+from .fortune import Fortune
 from .negotiator import Negotiator
 from .offer import offer_properties
 from .served_activity import MakeExeUnit
@@ -63,6 +64,7 @@ class ProviderAgent:
         self.node_id = node_id
         self._yagna = yagna
         self._habits = habits
+        self._fortune = Fortune(habits.as_real, name)
         self._make_exe_unit = make_exe_unit
         self._usage = ProviderUsage(reporter)
         self._network = scope
@@ -112,6 +114,7 @@ class ProviderAgent:
             refusal_now=self._refusal_now,
             accept=self._accept,
             on_strike=self._on_strike,
+            fortune=self._fortune,
         )
 
     def join(self, timeout: float) -> bool:
@@ -274,6 +277,7 @@ class ProviderAgent:
                 on_end=self._ended,
                 on_death=self._cancel_all,
                 on_strike=self._on_strike,
+                vanishes_after=self._fortune.vanishes_after(),
                 notes_are_paid=self._notes_are_paid,
             )
             self._agreements.add(life)

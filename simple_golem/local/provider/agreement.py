@@ -54,6 +54,7 @@ class AgreementLife:
         on_end: Callable[[AgreementLife], None],
         on_death: Callable[[], object],
         on_strike: OnStrike,
+        vanishes_after: float | None = None,
         notes_are_paid: bool = False,
     ) -> None:
         """Prepare to serve an agreement that a requestor has proposed; `start` starts it.
@@ -69,6 +70,7 @@ class AgreementLife:
             on_end: called last, on the agreement's own thread.
             on_death: called when the provider's habit is to die now.
             on_strike: called when a rule refuses an activity, or ends the agreement.
+            vanishes_after: seconds until the provider dies, counted from when its first activity is ready.
             notes_are_paid: whether the network has a chain, on which debit notes can be paid.
         """
         self.agreement_id: str = agreement["agreementId"]
@@ -85,6 +87,7 @@ class AgreementLife:
         self._on_end = on_end
         self._on_death = on_death
         self._on_strike = on_strike
+        self._vanishes_after = vanishes_after
         self._activities: dict[str, ServedActivity] = {}
         # True: the provider dies alone, and nobody ends its activities.
         self._leaves_activities = False
@@ -275,6 +278,7 @@ class AgreementLife:
             return
         self._was_ready = True
         self._delayed_calls.after(self._habits.dies_after, self._on_death)
+        self._delayed_calls.after(self._vanishes_after, self._on_death)
         self._delayed_calls.after(
             self._habits.terminates_after,
             lambda: self.terminate(self._habits.reason, keep_activity=self._habits.keeps_activity),

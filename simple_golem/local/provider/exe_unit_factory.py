@@ -20,6 +20,7 @@ from ..images.image_store import ImageStore
 from ..sandbox.sandbox import Limits
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.web_files import Web
+from .fortune import Fortune
 from .package import Package
 from .served_activity import ExeUnitLike, StateReport
 
@@ -58,7 +59,7 @@ class ExeUnits:
         self._vpn = vpn
         self._on_strike = on_strike
         self._web = web
-        self._habits = _CommandHabits(habits)
+        self._habits = _CommandHabits(habits, Fortune(habits.as_real, name))
         self._lock = threading.Lock()
         self._bus: Bus | None = None
         self._cut_off: list[Bus] = []
@@ -111,20 +112,27 @@ class ExeUnits:
 class _CommandHabits(ExeUnitHabits):
     """Applies a provider's habits to commands and transfers."""
 
-    def __init__(self, habits: ProviderHabits) -> None:
+    def __init__(self, habits: ProviderHabits, fortune: Fortune | None = None) -> None:
         self._habits = habits
+        self._fortune = fortune or Fortune(None, "")
         self.streams = habits.streams
         self.limits = Limits(habits.disk_mib, int(habits.mem_gib * 1024), habits.cpu_threads)
 
     def before(self, command: Command, scope: Scope) -> str | None:
         scope.wait(self._habits.command_delay)
         name, details = next(iter(command.items()))
+        if name == "start":
+            scope.wait(self._fortune.boot_seconds())
         if name == "deploy":
+            scope.wait(self._fortune.download_seconds())
             return self._habits.deploy_error
         failing = self._habits.failing_commands
         if name == "run" and failing is not None and failing.containing in _text(details):
             raise CommandError.exited(failing.exit_code, failing.stderr)
         return None
+
+    def answer_seconds(self) -> float:
+        return self._fortune.answer_seconds()
 
     def passed(self, count: int, seconds: float, scope: Scope) -> None:
         speed, most = self._habits.transfer_speed, self._habits.cuts_transfers_after

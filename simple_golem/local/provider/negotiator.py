@@ -16,6 +16,7 @@ from ..control import rules
 from ..control.habits import Answer, ProviderHabits
 from ..control.rules import OnStrike
 from .demand_rules import Refusal, refusal_of
+from .fortune import Fortune
 from .offer import CAPABILITIES, counter_properties, offer_constraints
 from .package import demand_refusal
 
@@ -40,6 +41,7 @@ class Negotiator:
         refusal_now: Callable[[], str],
         accept: Callable[[Mapping[str, Any]], str],
         on_strike: OnStrike,
+        fortune: Fortune,
     ) -> None:
         """Start the thread, which publishes the offer; does not block.
 
@@ -53,6 +55,7 @@ class Negotiator:
             refusal_now: returns why the provider accepts no agreement now; `""` if it does.
             accept: accepts an agreement and returns `""`, or returns why it refuses.
             on_strike: called when a rule refuses something.
+            fortune: what a real network does to the provider.
         """
         self._name = f"{name}-offer-{subnet}"
         self._api = api
@@ -68,6 +71,7 @@ class Negotiator:
         self._refusal_now = refusal_now
         self._accept = accept
         self._on_strike = on_strike
+        self._fortune = fortune
         self._has_refused = False
         self._thread = EngineThread(self._name, self._run).start()
 
@@ -80,6 +84,7 @@ class Negotiator:
         return self._thread.join(timeout)
 
     def _run(self) -> None:
+        self._scope.wait(self._fortune.offer_seconds())
         while not self._scope.cancelled:
             try:
                 self.offer_id = self._api.publish_offer(
@@ -113,6 +118,7 @@ class Negotiator:
                     logger.info("%s: an answer was not accepted: %s", self._name, error)
 
     def _answer(self, offer_id: str, event: object) -> None:
+        self._round.wait(self._fortune.answer_seconds())
         if isinstance(event, Proposal):
             self._negotiate(offer_id, event)
         elif isinstance(event, AgreementProposed):
@@ -155,7 +161,9 @@ class Negotiator:
             )
 
     def _habit_refusal(self, answer: Answer) -> Refusal | None:
-        return None if answer is Answer.YES else Refusal(None, self._habits.reason, is_final=False)
+        if answer is Answer.YES and not self._fortune.rejects():
+            return None
+        return Refusal(None, self._habits.reason, is_final=False)
 
     def _demand_refusal(self, demand: Mapping[str, Any]) -> Refusal | None:
         refusal = refusal_of(demand, self._properties, datetime.now(timezone.utc))

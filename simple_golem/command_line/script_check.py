@@ -1,0 +1,211 @@
+"""`simple-golem local check`: runs a script several times as on a real network, and tells what it breaks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..background.cancellation import Deadline
+from ..errors import GolemError
+from ..local.control.as_real import AsReal
+from ..local.control.strikes import Strike
+from .network_options import add_network_options, described_network, script_environment
+
+_RUNS = 5
+_PACE = 0.05
+_SHORTEST_LIMIT_SECONDS = 180.0
+_SCRIPT_EXIT_SECONDS = 10.0
+# What a script calls that makes a demand: the line of a rule about demands.
+_DEMANDING = ("run_service", "rent", "pool", "spawn", "create_network")
+_DEMAND_ROWS = range(47, 61)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call from the script to the library.
+
+    Attributes:
+        line: of the script.
+        function: the name of the function.
+        texts: all texts among its arguments.
+    """
+
+    line: int
+    function: str
+    texts: Sequence[str]
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Call:
+        return cls(**wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How one run of the script has ended.
+
+    Attributes:
+        end: in words.
+        succeeded: whether it has ended by itself, with status 0.
+        strikes: the rules that have struck, each with the line of the script, None if that is unknown.
+    """
+
+    end: str
+    succeeded: bool
+    strikes: Sequence[tuple[Strike, int | None]]
+
+
+def add_check_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `local check` to the parser of the tool."""
+    check = commands.add_parser(
+        "check",
+        help="run a script several times as on a real network, and show which rules it breaks",
+        usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]",
+        description="Run a script several times on a local network with the time and the misfortune of a "
+        "real one. Prints how each run has ended, and which rules of real providers have struck, with the "
+        "line of the script. The status is 0 if all runs have succeeded and no rule has struck.",
+    )
+    add_network_options(check)
+    check.add_argument(
+        "--runs", type=int, default=_RUNS, metavar="N", help=f"how often the script is run (default: {_RUNS})"
+    )
+    check.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="the seed of the first run (default: 1)"
+    )
+    check.add_argument(
+        "--pace",
+        type=float,
+        default=_PACE,
+        metavar="P",
+        help=f"1 is a real network's pace (default: {_PACE})",
+    )
+    check.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS…]", help="the script")
+    check.set_defaults(command=check_script, parser=check)
+
+
+def check_script(options: argparse.Namespace) -> int:
+    """Run the script several times, and print what happened; returns the tool's exit status."""
+    if not options.script:
+        options.parser.error("name the script to check")
+    if not os.path.isfile(options.script[0]):
+        raise GolemError(f"there is no script {options.script[0]}")
+    runs: list[Run] = []
+    # All runs together: at most 3 minutes, or as long as the first one takes five times.
+    deadline = Deadline(_SHORTEST_LIMIT_SECONDS)
+    for number in range(max(1, options.runs)):
+        seed, begun = options.seed + number, time.monotonic()
+        run = _run(options, AsReal(seed, options.pace), deadline)
+        if number == 0:
+            spent = time.monotonic() - begun
+            deadline = Deadline(max(_SHORTEST_LIMIT_SECONDS, options.runs * spent) - spent)
+        runs.append(run)
+        print(f"run {number + 1} (seed {seed}): {run.end}", flush=True)
+    print("\n".join(_told(options.script[0], runs)))
+    return 0 if all(run.succeeded and not run.strikes for run in runs) else 1
+
+
+def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Run:
+    with tempfile.TemporaryDirectory(prefix="simple-golem-check-") as folder:
+        record, errors = Path(folder) / "calls", Path(folder) / "stderr"
+        record.touch()
+        # With -c the folder of the script comes first among those that modules are imported from.
+        starter = "from simple_golem.command_line.traced_script import main; main()"
+        with described_network(options, as_real) as network, open(errors, "wb") as stderr:
+            for url in options.web_server:
+                network.allow_web_server(url)
+            begun = time.monotonic()
+            script = subprocess.Popen(
+                [sys.executable, "-c", starter, str(record), *options.script],
+                env=_with_package(script_environment(network)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+            network.guard(script.pid)
+            status = _status(script, deadline)
+            seconds = time.monotonic() - begun
+        calls = [Call.from_wire(json.loads(line)) for line in record.read_text().split("\n")[:-1]]
+        last = (errors.read_text(errors="replace").split("\n\n")[-1].strip().splitlines() or [""])[-1]
+        strikes = [(strike, line_of(strike, calls)) for strike in network.strikes]
+    if status == 0:
+        return Run(f"succeeded after {seconds:.1f} s", True, strikes)
+    if status is None:
+        return Run(f"did not end within {seconds:.0f} s", False, strikes)
+    return Run(f"failed with status {status} after {seconds:.1f} s: {last}", False, strikes)
+
+
+def _with_package(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The script must import this very package, wherever it was imported from."""
+    folder = str(Path(__file__).resolve().parents[2])
+    paths = [path for path in (environment.get("PYTHONPATH", ""), folder) if path]
+    return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _status(script: subprocess.Popen[bytes], deadline: Deadline) -> int | None:
+    """The status of the script; None if it has not ended in time. It has ended in any case."""
+    try:
+        return script.wait(deadline.remaining())
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        script.terminate()
+        try:
+            script.wait(_SCRIPT_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            script.kill()
+            script.wait()
+
+
+def line_of(strike: Strike, calls: Iterable[Call]) -> int | None:
+    """Return the line of the script that a rule has struck for; None if it is not clear.
+
+    It is the latest call that says most of what was refused. A rule about demands is that of the latest
+    demand.
+    """
+    if strike.row in _DEMAND_ROWS:
+        lines = [call.line for call in calls if call.function in _DEMANDING]
+        return lines[-1] if lines else None
+    refused = set(_words(strike.what))
+    best, most = None, 0
+    for call in calls:
+        said = sum(len(text) for text in set(call.texts) if text in refused)
+        if said and said >= most:
+            best, most = call.line, said
+    return best
+
+
+def _words(what: str) -> list[str]:
+    """What a strike names: the words of a command, and the paths of a transfer."""
+    try:
+        words = shlex.split(what)
+    except ValueError:
+        words = what.split()
+    return [word for one in words for word in (one, one.removeprefix("container:"))]
+
+
+def _told(script: str, runs: Sequence[Run]) -> list[str]:
+    """One line for each rule and line of the script, with how many runs it has struck in."""
+    found: dict[tuple[str, int, int | None], list[Strike]] = {}
+    counts: dict[tuple[str, int, int | None], int] = {}
+    for run in runs:
+        keys = {(strike.rule, strike.row, line): strike for strike, line in run.strikes}
+        for key, strike in keys.items():
+            found.setdefault(key, []).append(strike)
+            counts[key] = counts.get(key, 0) + 1
+    if not found:
+        return ["no rule of real providers has struck"]
+    lines = ["rules of real providers that have struck:"]
+    for (rule, row, line), strikes in found.items():
+        place = f"{script}:{line}" if line is not None else script
+        times = f"{counts[rule, row, line]} of {len(runs)} runs"
+        lines.append(f"  {place}: {rule} ({row}), {times}: {strikes[0].what}: {strikes[0].text}")
+    return lines

@@ -1,0 +1,88 @@
+"""`simple-golem local check`: the line of the script that a rule has struck for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from simple_golem.command_line import main as cli
+from simple_golem.command_line.script_check import Call, Run, _told, line_of
+from simple_golem.local.control import rules
+from simple_golem.local.control.rules import Rule
+from simple_golem.local.control.strikes import Strike
+
+SCRIPT = """
+from simple_golem import Run, Upload
+
+def commands():
+    return [Run("/bin/sh", "-c", "head -c 9 /dev/zero"), Upload("a", "/tmp/b")]
+
+commands()
+"""
+
+
+def strike(rule: Rule, what: str) -> Strike:
+    return Strike(datetime.now(timezone.utc), "prov-1", rule.name, rule.row, what, "text")
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
+    """What the recorder writes of a script."""
+    folder = tmp_path_factory.mktemp("traced")
+    (folder / "script.py").write_text(SCRIPT)
+    record = folder / "record"
+    starter = "from simple_golem.command_line.traced_script import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", starter, str(record), str(folder / "script.py")], check=True, timeout=60
+    )
+    return [Call.from_wire(json.loads(line)) for line in record.read_text().splitlines()]
+
+
+def test_a_command_has_the_line_that_has_made_it(calls: list[Call]) -> None:
+    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c 'head -c 9 /dev/zero'"), calls) == 5
+    assert line_of(strike(rules.VOLUMES_ONLY, "gftp://0x1/2 to container:/tmp/b"), calls) == 5
+    assert line_of(strike(rules.LOST_TAIL, "/bin/cat x"), calls) is None
+
+
+def test_the_latest_line_that_says_most_counts() -> None:
+    calls = [
+        Call(1, "__init__", ["/bin/sh", "-c", "one"]),
+        Call(2, "__init__", ["/bin/sh", "-c", "two"]),
+        Call(3, "__init__", ["/bin/sh", "-c", "two"]),
+        Call(4, "__init__", ["/bin/sh"]),
+    ]
+    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c one"), calls) == 1
+    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c two"), calls) == 3
+    assert line_of(strike(rules.LOST_TAIL, "an 'open quote"), calls) is None
+
+
+def test_a_rule_about_demands_has_the_line_of_the_latest_one() -> None:
+    calls = [Call(1, "rent", []), Call(2, "run_service", []), Call(3, "wait", [])]
+    assert line_of(strike(rules.AGREEMENT_LENGTH, "a proposal"), calls) == 2
+    assert line_of(strike(rules.SUBNET, "demand 1234"), []) is None
+
+
+def test_each_rule_is_told_once_for_a_line_with_the_number_of_runs() -> None:
+    lost = strike(rules.LOST_TAIL, "/bin/x")
+    runs = [Run("", True, [(lost, 5), (lost, 5)]), Run("", True, [(lost, 5)]), Run("", True, [])]
+    assert _told("a.py", runs) == [
+        "rules of real providers that have struck:",
+        "  a.py:5: lost-tail (1), 2 of 3 runs: /bin/x: text",
+    ]
+    assert _told("a.py", [Run("", True, [(lost, None)])])[1].startswith("  a.py: lost-tail (1), 1 of 1 runs")
+    assert _told("a.py", runs[2:]) == ["no rule of real providers has struck"]
+
+
+def test_a_script_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["local", "check", "no-such.py"]) == 2
+    assert "there is no script no-such.py" in capsys.readouterr().err
+
+
+def test_a_seed_without_a_real_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["local", "up", "--seed", "3"]) == 2
+    assert "--seed and --pace need --as-real" in capsys.readouterr().err
