@@ -55,6 +55,7 @@ class Requestor:
             **{entry["key"]: entry["value"] for entry in decorations["properties"]},
             **extra,
         }
+        properties = {name: value for name, value in properties.items() if value is not None}
         wanted = f"(golem.runtime.name=vm)(golem.node.debug.subnet={subnet})"
         constraints = f"(&{''.join(decorations['constraints'])}{wanted})"
         demand_id = self.yagna.market.publish_demand(properties, constraints)

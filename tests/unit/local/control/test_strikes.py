@@ -21,6 +21,16 @@ def test_each_rule_has_a_name_of_its_own_and_a_number() -> None:
         assert rule.text
 
 
+def test_the_page_lists_all_rules_with_their_numbers_and_no_others() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "local-network" / "differences.md").read_text(
+        encoding="utf-8"
+    )
+    listed = page.partition("## Rules")[2].partition("## Differences")[0]
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", listed, re.M)
+    named = {(name.strip("* "), int(row)) for row, names in rows for name in names.split(",")}
+    assert named == {(rule.name, rule.row) for rule in RULES}
+
+
 def test_a_strike_is_read_as_it_was_written(tmp_path: Path) -> None:
     log = StrikeLog.begin(tmp_path / "rules", "net-a")
     assert log.read() == ()
