@@ -44,7 +44,8 @@ class Package:
         if self.manifest is None or allows(self.manifest, command):
             return ""
         line = command_line(*next(iter(command.items())))
-        return f"script validation error: no matching manifest entry found for '{line}'"
+        violation = f"script validation error: no matching manifest entry found for '{line}'"
+        return f"Manifest violation in ExeScript: {violation}"
 
 
 def demand_refusal(demand: Mapping[str, Any], capabilities: Collection[str]) -> str:

@@ -63,7 +63,8 @@ def test_only_what_the_manifest_names_may_be_run(
 ) -> None:
     held = package(commands=commands, match=match)
     assert held.refusal(allowed) == ""
-    assert "no matching manifest entry found for" in held.refusal(refused)
+    head = "Manifest violation in ExeScript: script validation error: no matching manifest entry found for '"
+    assert held.refusal(refused).startswith(head)
 
 
 def test_without_a_manifest_everything_may_be_run() -> None:
