@@ -72,6 +72,7 @@ _SPELLINGS: Mapping[str, _Spelling] = {
     "fails-commands": _Spelling(
         "TEXT", lambda value: {"failing_commands": FailingCommands(value)}, optional=True
     ),
+    "hangs-commands": _Spelling("TEXT", lambda value: {"hanging_commands": value}, optional=True),
     "delays-commands": _seconds("command_delay"),
     "disk-of": _Spelling("MIB", lambda value: {"disk_mib": int(value)}),
     "slow-transfers": _Spelling("KIB_PER_SECOND", lambda value: {"transfer_speed": float(value)}),

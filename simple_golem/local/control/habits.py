@@ -89,6 +89,8 @@ class ProviderHabits:
         reason: the reason that it gives with every NO, and when it terminates an agreement.
         deploy_error: the message with which every deploy fails; None: deploy works.
         failing_commands: the `run` commands that fail; None: no command fails.
+        hanging_commands: the text in `run` commands whose end is never told, as it can happen where many
+            programs in the background end with them; `""`: all commands; None: none.
         command_delay: seconds before each command, also before deploy and start.
         disk_mib: the room of an activity's volumes in MiB, and at most that of its root; None: no limit.
         transfer_speed: the highest speed of transfers in KiB per second; None: no limit.
@@ -133,6 +135,7 @@ class ProviderHabits:
     reason: str = "not today"
     deploy_error: str | None = None
     failing_commands: FailingCommands | None = None
+    hanging_commands: str | None = None
     command_delay: float = 0.0
     disk_mib: int | None = None
     transfer_speed: float | None = None

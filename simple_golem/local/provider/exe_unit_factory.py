@@ -126,6 +126,9 @@ class _CommandHabits(ExeUnitHabits):
         if name == "deploy":
             scope.wait(self._fortune.download_seconds())
             return self._habits.deploy_error
+        hanging = self._habits.hanging_commands
+        if name == "run" and hanging is not None and hanging in _text(details):
+            scope.wait()
         failing = self._habits.failing_commands
         if name == "run" and failing is not None and failing.containing in _text(details):
             raise CommandError.exited(failing.exit_code, failing.stderr)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from simple_golem.errors import BadWaitTime
+from simple_golem.local.control.as_real import AsReal
 from simple_golem.local.control.habits import Answer, FailingCommands, Price, ProviderHabits
 
 EVERYTHING_WRONG = ProviderHabits(
@@ -44,6 +45,8 @@ EVERYTHING_WRONG = ProviderHabits(
     overcharge=Decimal("1.5"),
     invoices=False,
     invoices_after=9.0,
+    hanging_commands="sleep",
+    as_real=AsReal(3, 0.5),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,3 +43,15 @@ def test_a_delay_ends_with_the_activity() -> None:
     scope = Scope()
     scope.cancel("over")
     assert _CommandHabits(ProviderHabits(command_delay=60)).before(ECHO, scope) is None
+
+
+def test_a_command_that_hangs_does_so_until_the_activity_ends() -> None:
+    habits, scope = _CommandHabits(ProviderHabits(hanging_commands="date")), Scope()
+    assert habits.before(ECHO, scope) is None
+    hanging = threading.Thread(target=habits.before, args=(DATE, scope))
+    hanging.start()
+    hanging.join(0.2)
+    assert hanging.is_alive()
+    scope.cancel("over")
+    hanging.join(5)
+    assert not hanging.is_alive()
