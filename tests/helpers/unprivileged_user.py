@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The modules of sandboxes and their interfaces, which need no other packages.
 _LOCAL = (
     *("machine/processes", "sandbox/sandbox", "sandbox/sandbox_maker", "sandbox/first_process"),
+    "sandbox/memory_group",
     *("exe_unit/vpn/interface", "exe_unit/vpn/netlink", "daemon/quick_sockets"),
 )
 _PARTS = ("errors.py", "background/cancellation.py", *(f"local/{name}.py" for name in _LOCAL))

@@ -7,13 +7,14 @@ import logging
 import re
 import shlex
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from ...errors import LocalNetworkError, SandboxGone
 from ..control import rules
-from ..control.rules import OnStrike
+from ..control.rules import OnStrike, Rule
 from ..images.formats.gvmi import BadMetadata
 from ..images.image_cache import UnpackedImage
 from ..images.image_config import ImageConfig
@@ -93,7 +94,7 @@ class SandboxRuntime:
         self._stops = 0
         self._closed = False
         self._cpu_before = 0.0
-        self._broken_outputs = 0
+        self._told: Counter[Rule] = Counter()
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Execute a command; blocks until it has ended.
@@ -240,14 +241,17 @@ class SandboxRuntime:
             used = sandbox.usage()
         except SandboxGone:
             return self._cpu_before
-        self._report_broken(used.broken_outputs)
+        what = "a program in the background"
+        self._tell_new(rules.BACKGROUND_OUTPUT, used.broken_outputs, what, "killed by SIGPIPE")
+        self._tell_new(rules.MEMORY, used.memory_kills, "a program", "killed: all need too much memory")
         return before + used.cpu_seconds
 
-    def _report_broken(self, count: int) -> None:
+    def _tell_new(self, rule: Rule, count: int, what: str, text: str) -> None:
+        """Report what has struck since the last time."""
         with self._lock:
-            new, self._broken_outputs = count - self._broken_outputs, max(count, self._broken_outputs)
+            new, self._told[rule] = count - self._told[rule], max(count, self._told[rule])
         for _ in range(new):
-            self._on_strike(rules.BACKGROUND_OUTPUT, "a program in the background", "killed by SIGPIPE")
+            self._on_strike(rule, what, text)
 
     def stop(self) -> None:
         """End all processes; `deploy` makes a new sandbox. May be called from any thread."""
@@ -256,7 +260,7 @@ class SandboxRuntime:
             self._stops += 1
             self._cpu_before = cpu
             sandbox, self._sandbox = self._sandbox, None
-            self._broken_outputs = 0
+            self._told.clear()
         # Its sockets would keep the network of the sandbox alive.
         self._networks.leave()
         if sandbox is not None:

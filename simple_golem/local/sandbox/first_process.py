@@ -104,9 +104,21 @@ def make_room(folder: str, mode: str, mib: int | None) -> None:
 def limit(settings: dict[str, Any]) -> None:
     """Limit what this process, and all that it starts, may use."""
     os.sched_setaffinity(0, settings["cpus"])
-    if settings["memory"] is not None:
+    if settings["memory"] is not None and not settings["joined"]:
         # Not RLIMIT_AS: some programs reserve far more addresses than they ever use.
         resource.setrlimit(resource.RLIMIT_DATA, (settings["memory"], settings["memory"]))
+
+
+def join_group(path: str | None) -> bool:
+    """Join a control group, if there is one; returns whether this process is in it."""
+    if path is None:
+        return False
+    try:
+        with open(f"{path}/cgroup.procs", "w") as file:
+            file.write("0")
+    except OSError:
+        return False
+    return True
 
 
 def make_root(settings: dict[str, Any]) -> bool:
@@ -668,6 +680,7 @@ def hold_sandbox(control: socket.socket, settings: dict[str, Any]) -> NoReturn:
         handle = os.pidfd_open(os.getpid())
         socket.send_fds(control, [json.dumps({"pid": os.getpid()}).encode()], [handle])
         os.close(handle)
+        settings["joined"] = join_group(settings["group"])
         run_sandbox(control, settings)
         code = 0
     except BaseException:  # noqa: BLE001 - this process ends here

@@ -26,6 +26,7 @@ from typing import Any, Literal
 from ...background.cancellation import Deadline
 from ...errors import LocalNetworkError, NamespacesForbidden, SandboxGone
 from ..machine.processes import has_ended
+from .memory_group import MemoryGroup, delegated_group
 from .sandbox_maker import SandboxMaker
 
 # The environment of a command. The first folder has only python3: the interpreter of the network itself.
@@ -33,6 +34,8 @@ DEFAULT_ENVIRONMENT = {
     "PATH": "/run/simple-golem/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
 }
+
+_PARENT_GROUP = delegated_group()
 
 PYTHON = "/run/simple-golem/bin/python3"
 
@@ -56,8 +59,9 @@ class Limits:
 
     Attributes:
         disk_mib: the room of all volumes together in MiB, and at most that of each other folder.
-        memory_mib: the memory of each process in MiB. Half of it is the room of `/`, of `/tmp`, and of
-            `/dev/shm`, each: in a virtual machine they are in its memory.
+        memory_mib: the memory of all processes in MiB, or of each process where this user can't make control
+            groups. Half of it is the room of `/`, of `/tmp`, and of `/dev/shm`, each: in a virtual machine
+            they are in its memory.
         cpu_threads: the number of processor threads.
     """
 
@@ -96,10 +100,12 @@ class SandboxUsage:
     Attributes:
         cpu_seconds: processor time.
         broken_outputs: how many programs in the background have died when they wrote to their output.
+        memory_kills: how many programs were killed since all together needed too much memory.
     """
 
     cpu_seconds: float
     broken_outputs: int
+    memory_kills: int = 0
 
 
 class Sandbox:
@@ -138,14 +144,19 @@ class Sandbox:
             NamespacesForbidden: the kernel does not let this user make namespaces; the message helps.
             LocalNetworkError: the sandbox could not be made for another reason.
         """
+        limits = limits or Limits()
+        self._group: MemoryGroup | None = None
+        if limits.memory_mib is not None:
+            self._group = MemoryGroup.make(limits.memory_mib, _PARENT_GROUP)
         settings = {
+            "group": None if self._group is None else str(self._group.path),
             "image": None if image_folder is None else str(image_folder),
             "root": None if root is None else str(root),
             "volumes": list(volumes),
             "overlay": overlay,
             "hostname": hostname,
             "hosts": dict(hosts or {}),
-            **(limits or Limits()).to_wire(),
+            **limits.to_wire(),
             "python": os.path.realpath(sys.executable),
             "python_folders": _python_folders(),
         }
@@ -160,6 +171,7 @@ class Sandbox:
             self._control = maker.make(settings)
         except BaseException:
             self._close_own_maker()
+            self._remove_group()
             raise
         try:
             self._await_ready()
@@ -296,7 +308,8 @@ class Sandbox:
     def usage(self) -> SandboxUsage:
         """Return what all processes inside have used so far."""
         answer = self._ask({"ask": "usage"})
-        return SandboxUsage(float(answer["cpu"]), int(answer["broken_outputs"]))
+        kills = 0 if self._group is None else self._group.kills()
+        return SandboxUsage(float(answer["cpu"]), int(answer["broken_outputs"]), kills)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._connect(request, []) as connection:
@@ -333,6 +346,11 @@ class Sandbox:
                 has_ended(handle, _PROCESSES_END_SECONDS)
             os.close(handle)
         self._close_own_maker()
+        self._remove_group()
+
+    def _remove_group(self) -> None:
+        if self._group is not None:
+            self._group.remove()
 
     def _close_own_maker(self) -> None:
         if self._own_maker is not None:

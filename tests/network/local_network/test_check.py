@@ -34,7 +34,7 @@ BROKEN = {
         "failed with status 1",
     ),
     "subnet (55)": (
-        'other = Golem(1, subnet_tag="other").open(); other.rent(start_timeout=2)',
+        'other = Golem(1, subnet_tag="other").open(); other.rent(2)',
         "failed with status 1",
     ),
 }

@@ -193,7 +193,10 @@ def machine(own_network: LocalGolem) -> Iterator[Instance]:
         for name, value in own_network.environment.items():
             patch.setenv(name, value)
         with Golem(1) as golem:
-            yield golem.rent()
+            machine = golem.rent()
+            # Its thread for files lasts as long as the Golem, not for one test.
+            machine.execute(UploadBytes(b"", "/golem/work/first"))
+            yield machine
 
 
 @pytest.mark.parametrize("row", BY_LIBRARY, ids=named)
