@@ -13,9 +13,13 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from ..background import forks
+
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 # The functions that `dataclasses` generates are in no file.
 _GENERATED = "<string>"
+# What stands between a script and what it calls: a public method is wrapped by a function of the other file.
+_BETWEEN = (_GENERATED, str(Path(forks.__file__).resolve()))
 _LONGEST_TEXT = 4096
 
 
@@ -36,7 +40,7 @@ class CallRecorder:
         if event != "call" or not frame.f_code.co_filename.startswith((_PACKAGE, _GENERATED)):
             return
         caller = frame.f_back
-        while caller is not None and caller.f_code.co_filename == _GENERATED:
+        while caller is not None and caller.f_code.co_filename in _BETWEEN:
             caller = caller.f_back
         if caller is None or caller.f_code.co_filename != self._script:
             return

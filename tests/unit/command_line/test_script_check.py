@@ -17,7 +17,13 @@ from simple_golem.local.control.rules import Rule
 from simple_golem.local.control.strikes import Strike
 
 SCRIPT = """
-from simple_golem import Run, Upload
+from simple_golem import Golem, Run, Upload
+
+golem = Golem(budget=1, app_key="key", subnet_tag="somewhere")
+try:
+    golem.rent(timeout="soon")
+except Exception:
+    pass
 
 def commands():
     return [Run("/bin/sh", "-c", "head -c 9 /dev/zero"), Upload("a", "/tmp/b")]
@@ -44,8 +50,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
 
 
 def test_a_command_has_the_line_that_has_made_it(calls: list[Call]) -> None:
-    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c 'head -c 9 /dev/zero'"), calls) == 5
-    assert line_of(strike(rules.VOLUMES_ONLY, "gftp://0x1/2 to container:/tmp/b"), calls) == 5
+    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c 'head -c 9 /dev/zero'"), calls) == 11
+    assert line_of(strike(rules.VOLUMES_ONLY, "gftp://0x1/2 to container:/tmp/b"), calls) == 11
     assert line_of(strike(rules.LOST_TAIL, "/bin/cat x"), calls) is None
 
 
@@ -59,6 +65,10 @@ def test_the_latest_line_that_says_most_counts() -> None:
     assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c one"), calls) == 1
     assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c two"), calls) == 3
     assert line_of(strike(rules.LOST_TAIL, "an 'open quote"), calls) is None
+
+
+def test_a_demand_has_the_line_that_asks_for_it(calls: list[Call]) -> None:
+    assert line_of(strike(rules.SUBNET, "demand 1234"), calls) == 6
 
 
 def test_a_rule_about_demands_has_the_line_of_the_latest_one() -> None:
