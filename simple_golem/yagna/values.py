@@ -304,6 +304,11 @@ class Invoice:
     payment_platform: str
     activity_ids: tuple[str, ...] = field(default=())
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it was accepted, and is paid or will be."""
+        return self.status in ("ACCEPTED", "SETTLED")
+
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Invoice:
         return cls(

@@ -15,7 +15,7 @@ from ...model.events import BudgetAllocated, BudgetChanged, BudgetReleased
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import is_unsure
+from ...yagna.transport.retry import Repeat, is_unsure
 from ...yagna.values import AgreementState, Allocation, Decorations
 from ..event_dispatcher import Emit
 from .allocation import allocate, allocations_until
@@ -260,7 +260,23 @@ class Budget:
         if state in (AgreementState.PENDING, AgreementState.APPROVED):
             return True
         journals.write("agreement ended", about=agreement_id, id=agreement_id)
+        self._note_accepted_invoice(agreement_id, scope)
         return False
+
+    def _note_accepted_invoice(self, agreement_id: str, scope: Scope) -> None:
+        """Note that the session that has ended an agreement has accepted its invoice, if so.
+
+        The reader of this session may not have seen it yet. Without this the next session would ask for it.
+        """
+        try:
+            invoices = self._yagna.payment.invoices(self.opened, scope=scope, repeat=Repeat.NEVER)
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("no invoice of the agreement %s: %s", agreement_id, error)
+            return
+        account = self._ledger.find(agreement_id)
+        for one in invoices:
+            if account is not None and one.agreement_id == agreement_id and one.is_accepted:
+                self._ledger.invoice_was_answered(account, one.amount)
 
     def replace_allocation_of(self, suspended: SuspendedInstance) -> None:
         """Pay for a resumed agreement from now on, and release the allocation of the earlier session."""

@@ -145,6 +145,10 @@ class Ledger:
             account.refused = why
         self._write_answer(account, Decimal(0))
 
+    def invoice_was_answered(self, account: Account, amount: Decimal) -> None:
+        """Note that another session has accepted an invoice, which is a cost of that one."""
+        self._write_answer(account, amount)
+
     def _write_answer(self, account: Account, paid: Decimal) -> None:
         agreement_id = account.agreement_id
         self.journals.write("invoice answered", about=agreement_id, agreement=agreement_id, paid=str(paid))

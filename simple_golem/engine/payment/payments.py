@@ -199,7 +199,8 @@ class Payments:
         # Another session of the same identity answers the documents of its own agreements.
         if account is None or account.invoice is not None or account.refused is not None:
             return
-        if invoice.status in _ANSWERED:  # by an earlier session, which has paid it
+        if invoice.is_accepted:  # by another session, which has paid it
+            self._ledger.invoice_was_answered(account, invoice.amount)
             self._expected.answered(invoice.agreement_id)
             return
         objection = self._ledger.objection_to_invoice(account, invoice.amount)

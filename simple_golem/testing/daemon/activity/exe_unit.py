@@ -288,10 +288,13 @@ class ExeUnit:
             for other in self._batches.values():
                 if other is not batch and not other.is_over:
                     other.stop("Runtime error: the command was ended with its sandbox")
-            self._change((INITIALIZED, None))
+            if self.serves:
+                self._change((INITIALIZED, None))
 
     def _enter(self, name: str) -> StatePair:
         with self._world.lock:
+            if not self.serves:
+                raise CommandFailure("the exe-unit is gone")  # nobody gets this
             current, pending = self.state
             if pending is not None:
                 raise _state_error(f"Busy: StatePair({current}, Some({pending}))")

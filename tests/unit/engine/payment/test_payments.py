@@ -428,8 +428,12 @@ def test_documents_of_another_sessions_agreements_are_ignored(desk: Desk, till: 
 
 
 def test_invoices_that_an_earlier_session_paid_are_not_paid_again(
-    desk: Desk, till: Till, caplog: pytest.LogCaptureFixture
+    desk: Desk, till: Till, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lines: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        till.ledger.journals, "write", lambda kind, **what: lines.append((kind, what.get("paid", "")))
+    )
     till.expected.expect("a1", "prov-1")
     desk.invoice("i1", "a1", "0.25", status="SETTLED")
     desk.announce("i1")
@@ -437,6 +441,7 @@ def test_invoices_that_an_earlier_session_paid_are_not_paid_again(
     assert desk.accepted("i1") == []
     assert till.spent() == 0
     assert "prov-1" not in caplog.text
+    assert ("invoice answered", "0.25") in lines  # no later session asks for it
 
 
 # the budget runs out
