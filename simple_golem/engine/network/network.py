@@ -74,6 +74,8 @@ class PrivateNetwork:
         self._has_own_address = False
         self._number = 0
         self._nodes: dict[str, _Node] = {}
+        # Those that have given their addresses back: the daemon has not forgotten them.
+        self._former: dict[str, _Node] = {}
         self._names: dict[str, tuple[object, str]] = {}
         # Suspended instances need the daemon's network after the end of this session.
         self._kept: set[str] = set()
@@ -128,7 +130,9 @@ class PrivateNetwork:
         """Give the address of an instance back that has ended for good."""
         with self._lock:
             self._names.pop(ip, None)
-            self._nodes.pop(ip, None)
+            node = self._nodes.pop(ip, None)
+            if node is not None:
+                self._former[ip] = node
         self.addresses.release(ip)
 
     def make(self, scope: Scope | None = None) -> str:
@@ -198,12 +202,24 @@ class PrivateNetwork:
         return Entry(network_id, net, number)
 
     def _replace(self, network_id: str, ip: str, node_id: str, scope: Scope) -> None:
-        """Add a node. The daemon keeps the first node of an address, so the one before is removed."""
+        """Add a node. The daemon keeps the first node of an address, so the one before is removed.
+
+        That removes all addresses of its provider, so those it has for other instances are added again.
+        """
         with self._lock:
-            before = self._nodes.get(ip)
+            before = self._nodes.get(ip) or self._former.get(ip)
+        added = [(ip, node_id)]
         if before is not None and before.network_id == network_id:
             self._api.remove_node(network_id, before.node_id, scope=scope)
-        self._api.add_node(network_id, node_id, ip, scope=scope)
+            with self._lock:
+                self._former.pop(ip, None)
+                added += [
+                    (other, node.node_id)
+                    for other, node in self._nodes.items()
+                    if other != ip and node.node_id == before.node_id and node.network_id == network_id
+                ]
+        for address, one in added:
+            self._api.add_node(network_id, one, address, scope=scope)
 
     def deployed(self, entry: Entry, scope: Scope) -> None:
         """Tell an instance that is deployed now of those that have joined since its `entry`.

@@ -6,12 +6,13 @@ import json
 import random
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from simple_golem import Deploy, Golem, Network, Start
+from simple_golem import Deploy, Golem, Instance, Network, Start
 from simple_golem.errors import (
     BadCommandList,
     BadNetwork,
@@ -518,3 +519,49 @@ def test_a_network_of_which_the_daemon_has_not_told_is_ended_with_the_golem(
         monkeypatch.setitem(Http.request.__kwdefaults__, "within", 30.0)
         assert [left for left in fake.leftovers() if "network" in left]
         end()
+
+
+# --- rented machines and pools -----------------------------------------------------------------------
+
+
+def asked(machine: Instance, text: bytes) -> tuple[bytes, str | None]:
+    """What the echo of a machine answers, and its address."""
+    with machine.connect(7) as connection:
+        connection.sendall(text)
+        return connection.recv(10), machine.ip
+
+
+def test_a_rented_machine_has_a_place_in_a_network(fake: FakeYagna, golem: Golem) -> None:
+    assert asked(golem.rent(SECONDS, network=True), b"one") == (b"one", "192.168.0.2")
+    with golem.create_network("10.1.0.0/24") as network:
+        assert asked(golem.rent(SECONDS, network=network), b"two") == (b"two", "10.1.0.2")
+
+
+def test_the_machines_of_a_pool_have_places_in_a_network(fake: FakeYagna, golem: Golem) -> None:
+    gate = threading.Barrier(2)
+
+    def work(machine: Instance, text: bytes) -> tuple[bytes, str | None]:
+        gate.wait(SECONDS)
+        return asked(machine, text)
+
+    rented = golem.rent(SECONDS, network=True)
+    with golem.pool(2, network=True) as pool:
+        answers = list(pool.map(work, [b"one", b"two"]))
+    assert [answer for answer, _ in answers] == [b"one", b"two"]
+    assert {rented.ip, *(ip for _, ip in answers)} == {"192.168.0.2", "192.168.0.3", "192.168.0.4"}
+
+
+def test_a_pool_gives_the_addresses_of_its_machines_back(fake: FakeYagna, golem: Golem) -> None:
+    network = golem.create_network("10.1.0.0/30")
+    for text in (b"one", b"two"):
+        with golem.pool(1, network=network) as pool:
+            assert pool.submit(asked, text).result(SECONDS) == (text, "10.1.0.2")
+
+
+@pytest.mark.parametrize("call", ["rent", "pool"])
+def test_what_is_no_network_is_refused_at_the_call_of_rent_and_pool(
+    fake: FakeYagna, golem: Golem, call: str
+) -> None:
+    with pytest.raises(BadNetwork, match="give True for the Golem's own network"):
+        getattr(golem, call)(1, network="192.168.0.0/24")
+    assert requests_of(fake, "POST", "/(demands|net)$") == []
