@@ -19,7 +19,7 @@ from ..background.threads import WorkerPool
 from ..background.timer import Timer
 from ..errors import AllocationRefused, GolemError, NoDaemon, NotRunning, Overcharged, YagnaError
 from ..model.cost import Cost
-from ..model.local_offers import why_no_offers
+from ..model.local_offers import why_no_offers, why_no_private_networks
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
 from ..yagna.client import Yagna
@@ -152,7 +152,12 @@ class Session:
             on_invoice=self.money.payments.invoice_event,
         )
         self.networks = Networks(
-            self.yagna.network, self.money.journals.write, self.asking, self._stop, self.emit
+            self.yagna.network,
+            self.money.journals.write,
+            self.asking,
+            self._stop,
+            self.emit,
+            why_no_private_networks(settings),
         )
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
         # Guards the number of works of `on_worker` that are under way.

@@ -22,7 +22,7 @@ from .. import errors
 from ..background.cancellation import Deadline, Scope
 from ..background.forks import leave_to_parent
 from ..errors import BadSetting, LocalNetworkError, UnsupportedPlatform
-from ..model.local_offers import NETWORKS_VARIABLE, SUBNETS_VARIABLE
+from ..model.local_offers import NETWORKS_VARIABLE, NO_VPN_VARIABLE, SUBNETS_VARIABLE
 from ..model.settings import REAL_NETWORKS, TEST_NETWORKS, parse_amount
 from ..yagna.client import Yagna
 from .control.as_real import AsReal
@@ -231,7 +231,8 @@ class LocalGolem:
     @property
     def environment(self) -> dict[str, str]:
         report = self._report_if_up()
-        return {
+        no_vpn = {NO_VPN_VARIABLE: report.no_vpn} if report.no_vpn else {}
+        return no_vpn | {
             "YAGNA_APPKEY": report.near.app_key,
             "YAGNA_API_URL": report.near.api_url,
             "YAGNA_SUBNET": self._subnets[0],

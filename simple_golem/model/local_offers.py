@@ -10,6 +10,8 @@ from .settings import Settings
 # A local network sets these in the environment of scripts; the values are separated by commas.
 SUBNETS_VARIABLE = "SIMPLE_GOLEM_LOCAL_SUBNETS"
 NETWORKS_VARIABLE = "SIMPLE_GOLEM_LOCAL_PAYMENT_NETWORKS"
+# Why its machine can have no private networks; not set where it can.
+NO_VPN_VARIABLE = "SIMPLE_GOLEM_LOCAL_NO_VPN"
 
 
 def subnet_not_offered(asked: str, offered: Iterable[str]) -> str:
@@ -35,7 +37,7 @@ def why_no_offers(settings: Settings, environ: Mapping[str, str] = os.environ) -
         settings: the settings of the Golem.
         environ: the environment, in which a local network says what it offers.
     """
-    if environ.get("YAGNA_API_URL", "").strip().rstrip("/") != settings.api_url:
+    if not _is_local(settings, environ):
         return ()
     subnets, networks = (_values(environ, name) for name in (SUBNETS_VARIABLE, NETWORKS_VARIABLE))
     reasons = []
@@ -44,6 +46,15 @@ def why_no_offers(settings: Settings, environ: Mapping[str, str] = os.environ) -
     if networks and settings.payment_network not in networks:
         reasons.append(network_not_offered(settings.payment_network, networks))
     return reasons
+
+
+def why_no_private_networks(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Return why the providers of a local network offer no private networks; `""` if they do."""
+    return environ.get(NO_VPN_VARIABLE, "") if _is_local(settings, environ) else ""
+
+
+def _is_local(settings: Settings, environ: Mapping[str, str]) -> bool:
+    return environ.get("YAGNA_API_URL", "").strip().rstrip("/") == settings.api_url
 
 
 def _values(environ: Mapping[str, str], variable: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 
 import simple_golem
-from simple_golem import Cluster, Golem, Instance, Run, Service
+from simple_golem import Cluster, Golem, HttpProxy, Instance, Run, Service, TcpProxy
 from simple_golem.engine.network.network_handle import Network
 from simple_golem.errors import ForkedGolem
+from simple_golem.services.proxies.local_proxy import LocalProxy
 from simple_golem.testing import FakeYagna
 from tests.helpers.forked_children import in_forked_child
-from tests.helpers.recorded_services import InThread, started
+from tests.helpers.recorded_services import SECONDS, InThread, started
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 
@@ -83,6 +85,63 @@ def test_in_a_child_everything_of_a_golem_is_refused_though_all_its_locks_are_he
     golem.close()
     texts = ", ".join(f"<{kind} of the parent process>" for kind in ("Golem", "Cluster", "Instance"))
     assert told == f"[], Idle-1, {texts}, {{True}}"
+
+
+def test_a_child_can_use_no_connection_and_no_proxy_and_the_parent_does_not_notice_it(
+    fake: FakeYagna,
+) -> None:
+    for provider in fake.providers:
+        provider.servers = {7: echo_bytes}
+    with Golem(1) as golem:
+        instance = started(golem, network=True)
+        tcp, http = TcpProxy(instance, 7), HttpProxy(instance, 7)
+        opened = instance.connect(7)
+
+        def exchange(connection: socket.socket) -> bytes:
+            connection.settimeout(SECONDS)
+            connection.sendall(b"ping")
+            return connection.recv(4, socket.MSG_WAITALL)
+
+        def child() -> str:
+            accepted = what_is_not_refused(instance, Instance)
+            for proxy in (tcp, http):
+                accepted += what_is_not_refused(proxy, LocalProxy) + what_is_not_refused(proxy, type(proxy))
+            return str(accepted)
+
+        assert in_forked_child(child) == "[]"
+        assert exchange(opened) == b"ping"
+        with socket.create_connection(("127.0.0.1", tcp.local_port), SECONDS) as client:
+            assert exchange(client) == b"ping"
+        opened.close()
+
+
+def test_a_port_is_free_when_its_proxy_was_closed_though_a_child_lives_on(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        instance = started(golem, network=True)
+        proxy = TcpProxy(instance, 7)
+        reading, writing = os.pipe()
+        is_there, says = os.pipe()
+
+        def child() -> str:
+            os.close(writing)
+            os.write(says, b"y")
+            os.read(reading, 1)  # until the parent has closed its end
+            return "lived on"
+
+        forked = InThread(in_forked_child, child)
+        assert os.read(is_there, 1) == b"y"
+        proxy.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", proxy.local_port), SECONDS)
+        os.close(writing)
+        assert forked.join().value == "lived on"
+        for one in (reading, is_there, says):
+            os.close(one)
+
+
+def echo_bytes(connection: socket.socket) -> None:
+    while data := connection.recv(100):
+        connection.sendall(data)
 
 
 def test_in_a_child_a_service_can_do_nothing_but_read_its_name(fake: FakeYagna) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from ...background.cancellation import Scope
-from ...errors import GolemError
+from ...errors import BadNetwork, GolemError
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.api.network import NetworkApi
 from ..event_dispatcher import Emit
@@ -25,13 +25,22 @@ DEFAULT_IP = "192.168.0.0/24"
 class Networks:
     """Makes networks, and ends them with the session; used by any thread."""
 
-    def __init__(self, api: NetworkApi, journal: Write, asking: Scope, stop: Scope, emit: Emit) -> None:
+    def __init__(
+        self,
+        api: NetworkApi,
+        journal: Write,
+        asking: Scope,
+        stop: Scope,
+        emit: Emit,
+        refusal: str = "",
+    ) -> None:
         """Args:
         api: the daemon's.
         journal: writes a line to the journal.
         asking: cancelling it abandons the requests for new networks.
         stop: cancelled when the session ends.
         emit: gets an event for each connection.
+        refusal: why no provider can join a network; `""` if that is not known.
         """
         self._asking = asking
         self._api = api
@@ -43,14 +52,16 @@ class Networks:
         self._networks: list[PrivateNetwork] = []
         self._default: PrivateNetwork | None = None
         self._adopted: dict[str, PrivateNetwork] = {}
+        self._refusal = refusal
         self.own_node_id = ""
 
     def create(self, ip: str) -> PrivateNetwork:
         """Make a network; blocks for requests.
 
         Raises:
-            BadNetwork: `ip` is no range of addresses.
+            BadNetwork: `ip` is no range of addresses, or no provider can join.
         """
+        self.require_possible()
         network = self._new(ip)
         network.make(self._asking)
         return network
@@ -62,7 +73,12 @@ class Networks:
         return network
 
     def default(self) -> PrivateNetwork:
-        """Return the session's own network; blocks for requests when it is first needed, and made."""
+        """Return the session's own network; blocks for requests when it is first needed, and made.
+
+        Raises:
+            BadNetwork: no provider can join.
+        """
+        self.require_possible()
         with self._lock:
             network = self._default
             if network is None:
@@ -72,6 +88,14 @@ class Networks:
                 self._networks.append(network)
         network.make(self._asking)
         return network
+
+    def require_possible(self) -> None:
+        """Raise `BadNetwork` if it is known that no provider can join a network."""
+        if self._refusal:
+            raise BadNetwork(
+                f"the local network has no private networks: {self._refusal}. Run the script where "
+                "programs may have network interfaces of their own, or without network="
+            )
 
     def of_suspended(self, suspended: SuspendedInstance) -> PrivateNetwork:
         """Return the network of a suspended instance, which is not taken over before `adopt`."""

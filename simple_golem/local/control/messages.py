@@ -103,6 +103,7 @@ class Report:
         providers: all providers, in the order of their numbers.
         strikes: the file with what rules have refused or changed.
         chain_url: the URL of the chain's JSON-RPC server; None: the network has no chain.
+        no_vpn: why the providers offer no private networks; `""` if they do.
     """
 
     near: DaemonAddress
@@ -112,6 +113,7 @@ class Report:
     providers: Sequence[LocalProvider]
     strikes: str
     chain_url: str | None = None
+    no_vpn: str = ""
 
     def to_wire(self) -> Mapping[str, Any]:
         return asdict(self)
@@ -126,6 +128,7 @@ class Report:
             tuple(LocalProvider(**entry) for entry in wire["providers"]),
             wire["strikes"],
             wire["chain_url"],
+            wire["no_vpn"],
         )
 
 

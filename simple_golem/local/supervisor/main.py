@@ -70,7 +70,7 @@ class Supervisor:
         images.unpack()
         self._sandboxes = SandboxMaker()
         with Sandbox(maker=self._sandboxes) as sandbox:
-            no_vpn = why_impossible(sandbox)
+            self._no_vpn = why_impossible(sandbox)
         template = Template.get(len(plan.habits), scope)
         self._state = StateFolder()
         try:
@@ -83,9 +83,9 @@ class Supervisor:
             far_settings = _LIMITS_FOR_MANY_PROVIDERS if len(plan.habits) > _MANY_PROVIDERS else {}
             self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url, far_settings)
             self._prepare_to_pay()
-            if no_vpn:
-                logger.warning("the providers offer no private networks: %s", no_vpn)
-            vpn = VpnSupport(no_vpn, self._daemons.send_at_once)
+            if self._no_vpn:
+                logger.warning("the providers offer no private networks: %s", self._no_vpn)
+            vpn = VpnSupport(self._no_vpn, self._daemons.send_at_once)
             self._providers = self._start_providers(plan, template, images, vpn)
         except BaseException:
             # The processes that were started end with this process.
@@ -126,6 +126,7 @@ class Supervisor:
             providers,
             str(self._strikes.path),
             None if self._chain is None else self._chain.url,
+            self._no_vpn,
         )
 
     def kill_requestor_daemon(self) -> None:

@@ -66,6 +66,11 @@ def pool_and_builder(
         terms=terms,
         respawn=respawn,
     )
+    # A pool makes its network with its first machine, which is too late for these errors.
+    if network is not False:
+        session.networks.require_possible()
+    if isinstance(network, Network):
+        network._when_open()
     pool = Pool(
         builder.name,
         max_machines,

@@ -99,6 +99,9 @@ def test_scripts_are_told_what_the_network_offers() -> None:
     assert (environment["YAGNA_SUBNET"], environment["YAGNA_PAYMENT_NETWORK"]) == ("mine", "polygon")
     assert environment["SIMPLE_GOLEM_LOCAL_SUBNETS"] == "mine,local"
     assert environment["SIMPLE_GOLEM_LOCAL_PAYMENT_NETWORKS"] == "polygon,hoodi,holesky"
+    assert "SIMPLE_GOLEM_LOCAL_NO_VPN" not in environment
+    network._report = Report(near, near, URL, "/a/folder", (), "/a/folder/rules", None, "forbidden")
+    assert network.environment["SIMPLE_GOLEM_LOCAL_NO_VPN"] == "forbidden"
 
 
 def test_without_subnets_there_is_no_network() -> None:

@@ -521,6 +521,24 @@ def test_a_network_of_which_the_daemon_has_not_told_is_ended_with_the_golem(
         end()
 
 
+@pytest.mark.parametrize("call", ["run_service", "rent", "pool", "create_network"])
+def test_where_the_machine_of_a_local_network_forbids_it_the_call_says_why(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_LOCAL_NO_VPN", "this machine lets no activity have an interface")
+    calls: dict[str, Callable[[Golem], object]] = {
+        "run_service": lambda golem: golem.run_service(Idle, network=True),
+        "rent": lambda golem: golem.rent(1, network=True),
+        "pool": lambda golem: golem.pool(1, network=True),
+        "create_network": lambda golem: golem.create_network(),
+    }
+    with Golem(1) as golem:
+        with pytest.raises(BadNetwork, match="no private networks: this machine lets no activity"):
+            calls[call](golem)
+        assert golem.clusters == ()
+    assert requests_of(fake, "POST", "/(demands|net)$") == []
+
+
 # --- rented machines and pools -----------------------------------------------------------------------
 
 
@@ -556,6 +574,17 @@ def test_a_pool_gives_the_addresses_of_its_machines_back(fake: FakeYagna, golem:
     for text in (b"one", b"two"):
         with golem.pool(1, network=network) as pool:
             assert pool.submit(asked, text).result(SECONDS) == (text, "10.1.0.2")
+
+
+@pytest.mark.parametrize("call", ["rent", "pool"])
+def test_a_network_that_was_closed_is_refused_at_the_call_of_rent_and_pool(
+    fake: FakeYagna, golem: Golem, call: str
+) -> None:
+    network = golem.create_network("10.1.0.0/24")
+    network.close()
+    with pytest.raises(BadNetwork, match="was closed"):
+        getattr(golem, call)(1, network=network)
+    assert requests_of(fake, "POST", "/demands$") == []
 
 
 @pytest.mark.parametrize("call", ["rent", "pool"])

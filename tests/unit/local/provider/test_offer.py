@@ -80,7 +80,9 @@ def test_habits_and_plans_survive_the_way_to_another_process() -> None:
 def test_a_report_survives_it_too() -> None:
     daemon = DaemonAddress("http://127.0.0.1:1", "key")
     providers = (LocalProvider("prov-1", "0x1", "k"),)
-    report = Report(daemon, daemon, "http://127.0.0.1:2", "/nowhere", providers, "/nowhere/rules")
+    report = Report(
+        daemon, daemon, "http://127.0.0.1:2", "/nowhere", providers, "/nowhere/rules", None, "why"
+    )
     assert Report.from_wire(json.loads(json.dumps(report.to_wire()))) == report
 
 
