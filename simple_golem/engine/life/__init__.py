@@ -19,7 +19,7 @@ starts another one, which goes on with the instance. `LifeState` knows which thr
 **Order of locks.** Each line names the classes whose objects have a lock. A thread that holds one takes only
 locks of the lines below it:
 
-1. `ClusterContext`
+1. `Lifecycle`, `ClusterContext`
 2. `Listing`
 3. `PublishedDemands`, `Demand`
 4. `OfferBook`

@@ -49,7 +49,9 @@ class Bank:
     def allocations(self, *, scope: Any = None) -> list[Allocation]:
         return []
 
-    def amend(self, allocation_id: str, amount: Decimal, timeout: datetime | None = None) -> None:
+    def amend(
+        self, allocation_id: str, amount: Decimal, timeout: datetime | None = None, *, scope: Any = None
+    ) -> None:
         self.total = amount
 
     def debit_note(self, debit_note_id: str, *, scope: Any = None) -> DebitNote:
