@@ -50,7 +50,7 @@ def test_the_table_of_threads_shows_each_thread() -> None:
 
 
 def test_the_order_of_locks_is_that_of_the_code() -> None:
-    (line,) = [line for line in PAGE.splitlines() if line.startswith("`ClusterContext`")]
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("`Lifecycle`")]
     steps = [re.findall(r"`(\w+)`", step) for step in line.split("→")]
     listed = re.findall(r"^\d\. (.*)$", life.__doc__ or "", re.M)
     assert steps == [re.findall(r"`(\w+)`", step) for step in listed]
