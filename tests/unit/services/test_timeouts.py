@@ -82,3 +82,9 @@ def test_a_batch_that_is_accepted_late_is_run_all_the_same(littered: FakeYagna, 
     end()
     gate.set()
     eventually(lambda: "/bin/first" in programs(provider))
+
+
+def test_a_command_with_an_environment_may_sleep_for_too_long(golem: Golem) -> None:
+    instance = started(golem)
+    with pytest.raises(BatchTimeout, match="has not ended in its time"):
+        instance.execute(Run.shell("sleep 600", env={"A": "1"}, cwd="/golem/work"), timeout=TIMEOUT)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ....model.commands import whole_output
+from ....model.commands.environment import without_environment
 from ...command_answer import Answers, CommandAnswer, pieces_of
 from ...request import Call
 from ..records import Records
@@ -211,7 +212,8 @@ class ExeUnit:
         end_of = whole_output.ended(words)
         if end_of is not None:
             return self._exited(int(self._end_of_files(end_of)))
-        sleep = _SLEEP.fullmatch(words[2]) if words[1:2] == ["-c"] and len(words) == 3 else None
+        script = without_environment(words)
+        sleep = _SLEEP.fullmatch(script[2]) if script[1:2] == ("-c",) and len(script) == 3 else None
         if sleep is not None:
             self._pause(batch, float(sleep[1]), until_heard=sleep[2] is not None)
             return 0, None
