@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import YagnaError
+from ..model.base.printable import printable
 from ..model.base.wire_time import parse_time
 
 Properties = Mapping[str, Any]
+V = TypeVar("V")
+_LONGEST_ERROR = 2000
+# Powers of ten. No amount of money is beyond them.
+_LARGEST, _SMALLEST = 30, -60
+
+
+def made_id(answer: object, what: str) -> str:
+    """Return the id of something that the daemon was asked to make.
+
+    Raises:
+        YagnaError: the answer is none, so that nobody knows what was made.
+    """
+    if isinstance(answer, str):
+        return answer
+    raise YagnaError("POST", what, None, f"this is no id: {printable(answer, 200)}")
+
+
+def _checked(read: Callable[[type[V], Mapping[str, Any]], V]) -> Callable[[type[V], Mapping[str, Any]], V]:
+    """Have an answer that makes no sense raise a `YagnaError`: nobody knows what the daemon has done."""
+
+    @functools.wraps(read)
+    def checked(cls: type[V], wire: Mapping[str, Any]) -> V:
+        try:
+            return read(cls, wire)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            what = f"this is no {cls.__name__}: {printable(wire, 200)}"
+            raise YagnaError("", cls.__name__, None, what) from error
+
+    return checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +56,7 @@ class Identity:
     role: str
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Identity:
         if not isinstance(wire, Mapping) or "identity" not in wire:
             raise YagnaError("GET", "/me", 200, f"this is no identity: {wire!r}")
@@ -46,6 +78,7 @@ class PrivateNetworkInfo:
     gateway: str
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> PrivateNetworkInfo:
         return cls(wire["id"], wire["ip"], wire.get("gateway") or "")
 
@@ -71,6 +104,7 @@ class Proposal:
     previous_id: str | None = None
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Proposal:
         return cls(
             proposal_id=wire["proposalId"],
@@ -113,8 +147,8 @@ def market_event(wire: Mapping[str, Any]) -> MarketEvent:
 def reason_message(reason: Any) -> str:
     """The text of a Reason, which is `{"message": …}`, a bare string, or nothing."""
     if isinstance(reason, Mapping):
-        return str(reason.get("message") or "")
-    return str(reason or "")
+        reason = reason.get("message")
+    return printable(reason or "")
 
 
 class AgreementState(str, Enum):
@@ -143,6 +177,7 @@ class Agreement:
     app_session_id: str | None
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Agreement:
         approved = wire.get("approvedDate")
         return cls(
@@ -178,6 +213,7 @@ class AgreementEvent:
     terminator: str | None
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> AgreementEvent:
         return cls(
             kind=wire["eventType"],
@@ -198,9 +234,11 @@ class ActivityStatus:
     error_message: str = ""
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> ActivityStatus:
         state, pending = wire["state"]
-        return cls(state, pending, wire.get("reason") or "", wire.get("errorMessage") or "")
+        told = [printable(wire.get(key) or "", _LONGEST_ERROR) for key in ("reason", "errorMessage")]
+        return cls(state, pending, *told)
 
     @property
     def alive(self) -> bool:
@@ -221,14 +259,15 @@ class Allocation:
     timeout: datetime | None
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Allocation:
         return cls(
             allocation_id=wire["allocationId"],
             payment_platform=wire["paymentPlatform"],
             address=wire["address"],
-            total_amount=Decimal(str(wire["totalAmount"])),
-            spent_amount=Decimal(str(wire["spentAmount"])),
-            remaining_amount=Decimal(str(wire["remainingAmount"])),
+            total_amount=_glm(wire["totalAmount"]),
+            spent_amount=_glm(wire["spentAmount"]),
+            remaining_amount=_glm(wire["remainingAmount"]),
             timestamp=parse_time(wire["timestamp"]),
             timeout=parse_time(wire["timeout"]) if wire.get("timeout") else None,
         )
@@ -242,6 +281,7 @@ class Decorations:
     constraints: tuple[str, ...]
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Decorations:
         return cls({entry["key"]: entry["value"] for entry in wire["properties"]}, tuple(wire["constraints"]))
 
@@ -255,6 +295,7 @@ class PaymentEvent:
     date: datetime
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> PaymentEvent:
         document_id = wire.get("invoiceId") or wire.get("debitNoteId")
         return cls(wire["eventType"], str(document_id), parse_time(wire["eventDate"]))
@@ -275,6 +316,7 @@ class DebitNote:
     usage: tuple[object, ...] | None = None
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> DebitNote:
         due = wire.get("paymentDueDate")
         usage = wire.get("usageCounterVector")
@@ -283,7 +325,7 @@ class DebitNote:
             agreement_id=wire["agreementId"],
             activity_id=wire["activityId"],
             issuer_id=wire["issuerId"],
-            amount=Decimal(str(wire["totalAmountDue"])),
+            amount=_glm(wire["totalAmountDue"]),
             status=wire["status"],
             timestamp=parse_time(wire["timestamp"]),
             payment_due=parse_time(due) if due else None,
@@ -310,12 +352,13 @@ class Invoice:
         return self.status in ("ACCEPTED", "SETTLED")
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Invoice:
         return cls(
             invoice_id=wire["invoiceId"],
             agreement_id=wire["agreementId"],
             issuer_id=wire["issuerId"],
-            amount=Decimal(str(wire["amount"])),
+            amount=_glm(wire["amount"]),
             status=wire["status"],
             timestamp=parse_time(wire["timestamp"]),
             payment_platform=wire["paymentPlatform"],
@@ -345,13 +388,14 @@ class Payment:
     activities: Mapping[str, Decimal]
 
     @classmethod
+    @_checked
     def from_wire(cls, wire: Mapping[str, Any]) -> Payment:
         return cls(
             payment_id=wire["paymentId"],
             payer_id=wire["payerId"],
             payee_id=wire["payeeId"],
             payment_platform=wire["paymentPlatform"],
-            amount=Decimal(str(wire["amount"])),
+            amount=_glm(wire["amount"]),
             timestamp=parse_time(wire["timestamp"]),
             # The erc20 driver's confirmation is the bare hash.
             transaction="0x" + base64.b64decode(wire["details"]).hex(),
@@ -364,5 +408,22 @@ def _parts(wire: Sequence[Mapping[str, Any]], key: str) -> Mapping[str, Decimal]
     """One document may be paid in several parts of one payment."""
     parts: dict[str, Decimal] = {}
     for part in wire:
-        parts[part[key]] = parts.get(part[key], Decimal(0)) + Decimal(str(part["amount"]))
+        parts[part[key]] = parts.get(part[key], Decimal(0)) + _glm(part["amount"])
     return parts
+
+
+def _glm(value: object) -> Decimal:
+    """Return an amount of money.
+
+    Raises:
+        YagnaError: it is none, or has so many digits that nobody can calculate with it.
+    """
+    try:
+        amount = Decimal(str(value)[:_LONGEST_ERROR])
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    exponent = amount.as_tuple().exponent
+    is_sane = isinstance(exponent, int) and exponent >= _SMALLEST and amount.adjusted() <= _LARGEST
+    if not is_sane:
+        raise YagnaError("GET", "/payment-api/v1", 200, f"this is no amount of GLM: {printable(value, 60)!r}")
+    return amount

@@ -83,6 +83,7 @@ def _error(request: requests.PreparedRequest, fault: Fault) -> requests.Response
     answer = requests.Response()
     answer.status_code, answer.reason, answer.request = STATUSES[fault], "Not Now", request
     answer.url = request.url or ""
+    answer._content_consumed = True
     answer._content = PAGE if fault is Fault.PAGE else b"it does not work at present"
     if fault is Fault.PAGE:
         answer.headers["Content-Type"] = "text/html"

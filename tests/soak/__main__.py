@@ -10,11 +10,13 @@ from tests.soak.fault_runs import part as fault_runs
 from tests.soak.figures import Figures
 from tests.soak.kills import part as kills
 from tests.soak.money import part as money
+from tests.soak.rounds import part as rounds
 
 PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "money": money.run,
     "faults": fault_runs.run,
     "kills": kills.run,
+    "rounds": rounds.run,
 }
 
 

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from ...errors import ActivityFailed, ActivityLost, YagnaError
 from ...model.events import ActivityCreated, ActivityDestroyed, AgreementEnded
+from ...model.offers.offer import provider_name
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.values import AgreementState
 from ..activity.activity import Activity, Vitality
 from ..activity.command_policy import loses_output
-from ..market.agreement import Agreement, provider_name
+from ..market.agreement import Agreement
 from ..market.demand import Demand
 from ..network.place import Place
 from ..session import Session

@@ -11,6 +11,7 @@ from typing import Any
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
 from ...model.events import AgreementMade, AgreementNotMade
+from ...model.offers.offer import provider_name
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat, made_once
 from ...yagna.values import AgreementState, Approval, Proposal
@@ -47,11 +48,6 @@ class Agreement:
 
     def __str__(self) -> str:
         return f"{self.provider_name} ({self.provider_id})"
-
-
-def provider_name(properties: Mapping[str, Any]) -> str:
-    """Return the name that a provider gives itself, from the properties of its offer."""
-    return str(properties.get("golem.node.id.name") or "unnamed")
 
 
 class AgreementMaker:

@@ -12,11 +12,11 @@ from ...background.threads import EngineThread, WorkerPool
 from ...errors import GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
+from ...model.offers.offer import provider_name
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import RESTART_SECONDS, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
 from ..event_dispatcher import Emit
-from .agreement import provider_name
 from .awaited_answers import ANSWER_SECONDS
 from .demand_properties import EXPIRATION, publish_marked
 from .offer_book import Funds, OfferBook, RatedProposal

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ...errors import CommandFailed
+from ..base.printable import printable
 from .commands import Command, Run
 from .transfers import FileCommand
 
@@ -65,7 +66,7 @@ def command_failed(
     if failed.exit_code is not None:
         why = f"exit code {failed.exit_code}"
     else:
-        why = _cut(_printable(failed.message or "")) or "the provider does not say why"
+        why = printable(failed.message or "", _MOST_CHARACTERS) or "the provider does not say why"
     if explanation:
         why += f": {explanation}"
     elif isinstance(command, FileCommand):
@@ -93,12 +94,7 @@ def _advice(said: str) -> str:
 
 def _last_lines(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()][-_MOST_LINES:]
-    return "".join(f"\n  stderr: {_cut(_printable(line))}" for line in lines)
-
-
-def _printable(text: str) -> str:
-    # It ends up on the person's terminal, and a provider may have written anything.
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    return "".join(f"\n  stderr: {printable(line, _MOST_CHARACTERS)}" for line in lines)
 
 
 def _cut(text: str) -> str:

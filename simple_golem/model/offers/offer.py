@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.printable import printable
 from ..cost import plain
 from .prices import Prices
 
 PROVIDER_NAME = "golem.node.id.name"
 # No machine has more of anything. Infinity and NaN are excluded, too.
 _MOST = 1e12
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,7 @@ class Offer:
     @classmethod
     def of(cls, provider_id: str, properties: Mapping[str, Any]) -> Offer:
         """Return the offer that `properties` describe."""
-        name = str(properties.get(PROVIDER_NAME) or "unnamed")
-        return cls(provider_id, name, Prices.of(properties), properties)
+        return cls(provider_id, provider_name(properties), Prices.of(properties), properties)
 
     @property
     def runtime(self) -> str:
@@ -84,3 +85,8 @@ class Offer:
 def _number(value: object) -> float:
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
     return float(value) if usable else 0.0  # type: ignore[arg-type]
+
+
+def provider_name(properties: Mapping[str, Any]) -> str:
+    """Return the name that a provider gives itself, as a terminal may show it."""
+    return printable(properties.get(PROVIDER_NAME) or "", _LONGEST_NAME) or "unnamed"

@@ -13,7 +13,7 @@ from ...errors import NoDaemon, YagnaError
 from ..transport.event_stream import RuntimeEvent, runtime_events
 from ..transport.http import NO_BODY, Http
 from ..transport.retry import Repeat, is_unsure
-from ..values import ActivityStatus
+from ..values import ActivityStatus, made_id
 
 # The daemon sends a `ping` in an event stream each 15 seconds; after this silence the connection is broken.
 _STREAM_SILENCE_SECONDS = 40.0
@@ -36,7 +36,7 @@ class ActivityApi:
         agreement.
         """
         try:
-            activity: str = self._call(
+            activity = self._call(
                 "POST",
                 "/activity",
                 body=agreement_id,
@@ -45,6 +45,7 @@ class ActivityApi:
                 scope=scope,
                 repeat=Repeat.UNSENT,
             )
+            return made_id(activity, "/activity")
         except YagnaError as error:
             if not is_unsure(error) or error.status == _NOT_IN_TIME:
                 raise
@@ -52,7 +53,6 @@ class ActivityApi:
             if found is None:
                 raise
             return found
-        return activity
 
     def _find(self, agreement_id: str, scope: Scope | None) -> str | None:
         """The activity of an agreement; blocks for a second at most until the daemon knows it."""
@@ -101,9 +101,10 @@ class ActivityApi:
         Blocks up to `timeout` seconds until the provider has accepted it; it may do so even after a 408.
         `limits` are `margin` and `within` of `Http.request`.
         """
-        batch: str = self._call(
+        path = f"/activity/{activity_id}/exec"
+        batch = self._call(
             "POST",
-            f"/activity/{activity_id}/exec",
+            path,
             body={"text": json.dumps(list(script))},
             params={"timeout": timeout},
             timeout=timeout,
@@ -111,7 +112,7 @@ class ActivityApi:
             repeat=Repeat.UNSENT,
             **limits,
         )
-        return batch
+        return made_id(batch, path)
 
     def results(
         self,

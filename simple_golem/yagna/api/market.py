@@ -17,6 +17,7 @@ from ..values import (
     AgreementState,
     Approval,
     MarketEvent,
+    made_id,
     market_event,
     reason_message,
 )
@@ -41,8 +42,8 @@ class MarketApi:
     ) -> str:
         """`POST /demands`; returns the demand's id."""
         body = {"properties": dict(properties), "constraints": constraints}
-        demand: str = self._call("POST", "/demands", body=body, scope=scope, repeat=repeat)
-        return demand
+        demand = self._call("POST", "/demands", body=body, scope=scope, repeat=repeat)
+        return made_id(demand, "/demands")
 
     def demands(self, *, scope: Scope | None = None) -> list[Mapping[str, Any]]:
         """`GET /demands`: the subscribed demands of this identity."""
@@ -121,8 +122,8 @@ class MarketApi:
         Its provider does not know of it before `confirm`; if that does not follow, it expires at `valid_to`.
         """
         body = {"proposalId": proposal_id, "validTo": format_time(valid_to)}
-        agreement: str = self._call("POST", "/agreements", body=body, scope=scope, repeat=Repeat.UNSENT)
-        return agreement
+        agreement = self._call("POST", "/agreements", body=body, scope=scope, repeat=Repeat.UNSENT)
+        return made_id(agreement, "/agreements")
 
     def find_unconfirmed(
         self, provider_id: str, valid_to: datetime, *, scope: Scope | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from ...background.cancellation import Scope
 from ...errors import YagnaError
@@ -13,6 +14,10 @@ from ...model.base.wire_time import format_time
 from ..transport.http import NO_BODY, Http
 from ..transport.retry import Repeat
 from ..values import Allocation, DebitNote, Decorations, Invoice, Payment, PaymentEvent
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class PaymentApi:
@@ -91,7 +96,7 @@ class PaymentApi:
     def debit_notes(self, after: datetime | None = None, *, scope: Scope | None = None) -> list[DebitNote]:
         """`GET /debitNotes`: all of them, or those after `after`."""
         answer = self._call("GET", "/debitNotes", params=_after(after), scope=scope)
-        return [DebitNote.from_wire(wire) for wire in answer]
+        return _readable(DebitNote.from_wire, answer)
 
     def accept_debit_note(self, note: DebitNote, allocation_id: str, *, scope: Scope | None = None) -> None:
         """`POST /debitNotes/{id}/accept`, for its exact amount; accepting twice is no error."""
@@ -123,7 +128,7 @@ class PaymentApi:
     ) -> list[Invoice]:
         """`GET /invoices`: all of them, or those after `after`."""
         answer = self._call("GET", "/invoices", params=_after(after), scope=scope, repeat=repeat)
-        return [Invoice.from_wire(wire) for wire in answer]
+        return _readable(Invoice.from_wire, answer)
 
     def accept_invoice(self, invoice: Invoice, allocation_id: str, *, scope: Scope | None = None) -> None:
         """`POST /invoices/{id}/accept`, for its exact amount; accepting twice is no error."""
@@ -182,6 +187,17 @@ class PaymentApi:
 
     def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:
         return self._http.request(method, self._url + path, body=body, **options)
+
+
+def _readable(read: Callable[[Mapping[str, Any]], T], answer: Sequence[Mapping[str, Any]]) -> list[T]:
+    """Read the documents of a list. One that a provider has spoilt must not hide the others."""
+    documents = []
+    for wire in answer:
+        try:
+            documents.append(read(wire))
+        except YagnaError as error:
+            logger.warning("a document is passed over: %s", error)
+    return documents
 
 
 def _check(path: str, answer: Any) -> None:

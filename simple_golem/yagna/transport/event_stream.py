@@ -10,6 +10,9 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+# An event has a piece of output, of some KiB.
+MOST_LINE_BYTES = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
@@ -58,9 +61,14 @@ def _event(data: str) -> RuntimeEvent | None:
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
     begun: list[bytes] = []
+    bytes_begun = 0
     for piece in pieces:
         *ended, rest = piece.split(b"\n")
         for line in ended:
             yield b"".join([*begun, line]).decode("utf-8", errors="replace").removesuffix("\r")
-            begun = []
+            begun, bytes_begun = [], 0
         begun.append(rest)
+        bytes_begun += len(rest)
+        if bytes_begun > MOST_LINE_BYTES:
+            logger.warning("an event of the daemon has more than %d bytes: no more is read", MOST_LINE_BYTES)
+            return

@@ -19,6 +19,7 @@ from ..._version import __version__
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import current_process, refuse_in_child
 from ...errors import BadAppKey, NoDaemon, YagnaError
+from ...model.base.printable import printable
 from .abandonable import AbandonableAdapter, abandonable
 from .daemon_clock import DaemonClock
 from .retry import RESTART_SECONDS, Repeat, repeated
@@ -28,6 +29,9 @@ CONNECT_SECONDS = 3.0
 _ANSWER_MARGIN_SECONDS = 15.0
 _MOST_IDLE_CONNECTIONS = 512
 _STREAM_PIECE_BYTES = 65536
+# The output of all commands of a batch may be in it.
+MOST_ANSWER_BYTES = 256 * 1024 * 1024
+_LONGEST_MESSAGE = 2000
 _ALLOWED_IN_URLS = "%/:?&=[]@!$'()*+,;~"
 _PLAIN_URL = re.compile(r"[\w./:-]*", re.ASCII)
 NO_BODY: Any = object()
@@ -133,7 +137,25 @@ class Http:
         with self._answer(prepared, timeout, scope, stream=False) as answer:
             if not self.clock.is_measured:
                 self.clock.measure(answer.headers.get("Date"))
+            self._load(answer)
             return self._read(answer, done)
+
+    def _load(self, answer: requests.Response) -> None:
+        """Read the body of an answer, up to a bound: nothing that the daemon says fills the memory."""
+        length = answer.headers.get("Content-Length", "")
+        is_packed = "Content-Encoding" in answer.headers
+        if length.isdigit() and int(length) <= MOST_ANSWER_BYTES and not is_packed:
+            return  # no more of it is read
+        pieces: list[bytes] = []
+        count = 0
+        for piece in answer.iter_content(_STREAM_PIECE_BYTES):
+            pieces.append(piece)
+            count += len(piece)
+            if count > MOST_ANSWER_BYTES:
+                method, path = str(answer.request.method), self._path(answer.request)
+                what = f"the answer has more than {MOST_ANSWER_BYTES >> 20} MiB, and is not read"
+                raise YagnaError(method, path, answer.status_code, what)
+        answer._content = b"".join(pieces)
 
     def stream(self, url: str, *, accept: str, silence: float, scope: Scope) -> Iterator[bytes]:
         """Make a GET, once, and yield its answer piece by piece as it comes, until the daemon ends it.
@@ -199,7 +221,7 @@ class Http:
         if 200 <= status < 300 or status in done:
             try:
                 return _value_of(answer)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 path = self._path(answer.request)
                 raise YagnaError(str(answer.request.method), path, None, str(error)) from error
         if status == 401:
@@ -248,7 +270,7 @@ def _decoded(answer: requests.Response) -> Any:
         return None
     try:
         return json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer.text
 
 
@@ -277,5 +299,5 @@ def _message(answer: requests.Response) -> str:
     if isinstance(body, dict):
         words = str(body.get("message") or body.get("detail") or body.get("title") or body)
         more = ", ".join(f"{name}: {body[key]}" for key, name in _PROBLEM_FIELDS.items() if body.get(key))
-        return f"{words} ({more})" if more else words
-    return str(body if body is not None else answer.reason)
+        return printable(f"{words} ({more})" if more else words, _LONGEST_MESSAGE)
+    return printable(body if body is not None else answer.reason, _LONGEST_MESSAGE)

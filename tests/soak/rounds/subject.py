@@ -1,0 +1,54 @@
+"""`python -m tests.soak.rounds.subject INSTANCES ROUNDS`: starts and stops instances, and says what is left.
+
+It prints a line of JSON for the beginning, and one for each round.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+
+from simple_golem import Golem, Service
+
+# Idle threads end after a second.
+SETTLE_SECONDS = 10.0
+_PATIENCE = 300.0
+
+
+def main(instances: int, rounds: int) -> None:
+    _say(0, 0.0, _threads())
+    threads = _threads()
+    for number in range(1, rounds + 1):
+        began = time.monotonic()
+        with Golem(budget=50, progress=False) as golem:
+            cluster = golem.run_service(Service, num_instances=instances)
+            cluster.wait_until_running(timeout=_PATIENCE)
+            cluster.stop()
+        _say(number, time.monotonic() - began, threads)
+
+
+def _say(number: int, seconds: float, threads: int) -> None:
+    until = time.monotonic() + SETTLE_SECONDS
+    while _threads() > threads and time.monotonic() < until:
+        time.sleep(0.05)
+    gc.collect()
+    told = {"round": number, "threads": _threads(), "descriptors": len(os.listdir("/proc/self/fd"))}
+    sys.stdout.write(json.dumps({**told, "kib": _kib(), "seconds": round(seconds, 1)}) + "\n")
+    sys.stdout.flush()
+
+
+def _threads() -> int:
+    return threading.active_count()
+
+
+def _kib() -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
