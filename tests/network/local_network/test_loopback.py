@@ -24,7 +24,10 @@ def sockets_of(pid: int) -> set[str]:
     """The inodes of the sockets of a process."""
     found = set()
     for handle in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(handle)
+        try:
+            target = os.readlink(handle)
+        except FileNotFoundError:  # it was closed meanwhile
+            continue
         if target.startswith("socket:["):
             found.add(target[8:-1])
     return found
