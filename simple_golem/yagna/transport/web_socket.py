@@ -21,6 +21,8 @@ from .socket_lost import SocketLost
 
 # SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# No call on the bus and no piece of a connection is as long: a daemon must not fill the memory.
+_MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 # What `websockets` logs is dropped: it logs the app key with the other headers.
 NO_LOG = logging.Logger("no log", logging.CRITICAL + 1)
 
@@ -52,7 +54,7 @@ class WebSocket:
         self._protocol = ClientProtocol(
             uri,
             subprotocols=subprotocols,  # type: ignore[arg-type]
-            max_size=None,
+            max_size=_MOST_MESSAGE_BYTES,
             logger=NO_LOG,
         )
         request = self._protocol.connect()

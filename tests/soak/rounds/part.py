@@ -26,7 +26,7 @@ _TIMEOUT = 3600.0
 def measured(instances: int, rounds: int, timeout: float = _TIMEOUT) -> list[Mapping[str, Any]]:
     """Run the subject; returns a row for the beginning and one for each round."""
     with tempfile.TemporaryDirectory() as folder, _daemon(instances) as found:
-        # Otherwise the C library keeps memory apart for threads that have ended, and what it shows says little.
+        # Otherwise the C library keeps memory apart for threads that have ended, and its size says little.
         one_heap = {"MALLOC_ARENA_MAX": "1"}
         environment = {**_own_environment(), **found, **one_heap, "SIMPLE_GOLEM_STATE": folder}
         ran = subprocess.run(

@@ -25,17 +25,22 @@ def main(instances: int, rounds: int) -> None:
     threads = _threads()
     for number in range(1, rounds + 1):
         began = time.monotonic()
-        with Golem(budget=50, progress=False) as golem:
-            cluster = golem.run_service(Service, num_instances=instances)
-            cluster.wait_until_running(timeout=_PATIENCE)
-            cluster.stop()
+        _do_round(instances)
         _say(number, time.monotonic() - began, threads)
+
+
+def _do_round(instances: int) -> None:
+    with Golem(budget=50, progress=False) as golem:
+        cluster = golem.run_service(Service, num_instances=instances)
+        cluster.wait_until_running(timeout=_PATIENCE)
+        cluster.stop()
 
 
 def _say(number: int, seconds: float, threads: int) -> None:
     until = time.monotonic() + SETTLE_SECONDS
     while _threads() > threads and time.monotonic() < until:
         time.sleep(0.05)
+    gc.collect()
     gc.collect()
     told = {"round": number, "threads": _threads(), "descriptors": len(os.listdir("/proc/self/fd"))}
     sys.stdout.write(

@@ -29,6 +29,7 @@ LOADED = [
     "simple_golem.model.base",
     "simple_golem.model.base.from_yapapi",
     "simple_golem.model.base.frozen",
+    "simple_golem.model.base.printable",
     "simple_golem.model.base.table",
     "simple_golem.model.base.wire_time",
     "simple_golem.model.commands",
