@@ -1,4 +1,31 @@
-"""Run services on the Golem Network from plain, blocking Python."""
+"""Run programs and services on the Golem Network from plain, blocking Python.
+
+    from simple_golem import Golem
+
+    with Golem(budget=1) as golem:
+        machine = golem.rent()
+        print(machine.shell("uname -a"))
+
+What there is; `help(Golem)`, or `help(Golem.rent)`, says more:
+
+    Golem                           a session: rents machines, runs services, makes pools and networks
+    Service                         a class of yours derives from it: what runs on a provider, and when
+    Cluster, Instance               what runs, and takes commands from your script
+    Pool, PoolStats                 many items on few machines: an executor of `concurrent.futures`
+    Run, Deploy, Start              commands
+    Upload, Download, …             commands that send files and fetch them
+    Result, Results, OutputLine     what commands have answered
+    vm, Payload, constraint         what a provider must have
+    Offer, Prices, Strategy, Terms  which providers, and at what price
+    Cost, CostReport, CostEntry     what was spent
+    Usage                           what an instance has used
+    Network, HttpProxy, TcpProxy    connections to programs on providers
+    ServiceState, SuspendedInstance states, and instances that a later script resumes
+    GolemError, CommandFailed, …    errors; all are in `simple_golem.errors`
+
+All events are in `simple_golem.events`, the local network in `simple_golem.local`, and a network in memory
+for tests in `simple_golem.testing`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

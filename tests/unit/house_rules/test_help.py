@@ -97,3 +97,11 @@ def test_public_methods_have_nothing_to_do_with_what_is_not_for_users(name: str)
         if inner := {*re.findall(r"\b[A-Z]\w*", hints)} - public - EXPLAINED - OF_PYTHON:
             foreign[method_name] = inner
     assert foreign == {}
+
+
+def test_help_of_the_package_begins_with_what_there_is() -> None:
+    package = importlib.import_module("simple_golem")
+    named = set(re.findall(r"\b\w+\b", package.__doc__ or ""))
+    shown_by_one = {"Command", "ServiceFailed", "ServiceStopped", "__version__"}
+    files = {name for name in package.__all__ if name.startswith(("Upload", "Download"))}
+    assert set(package.__all__) - named - shown_by_one - files == set()
