@@ -65,6 +65,45 @@ say("closed")
 """
 
 
+# Many connections are open, on both ways to have them.
+CONNECTED = """
+import socket, sys
+from simple_golem import Golem, Service, TcpProxy, UploadBytes
+
+ECHO = '''
+import socket, threading
+def serve(connection):
+    while data := connection.recv(100):
+        connection.sendall(data)
+server = socket.create_server(("0.0.0.0", 7000), backlog=128)
+while True:
+    threading.Thread(target=serve, args=server.accept()[:1], daemon=True).start()
+'''
+
+class Echo(Service):
+    def start(self):
+        self.execute(UploadBytes(ECHO.encode(), "/golem/work/echo.py"))
+        self.shell("python3 /golem/work/echo.py > /golem/work/log 2>&1 &")
+        self.wait_for_port(7000)
+
+def say(what):
+    sys.stdout.write(what + "\\n")
+    sys.stdout.flush()
+
+with Golem(budget=1) as golem:
+    cluster = golem.run_service(Echo, network=True)
+    (instance,) = cluster.wait_until_running(timeout=60)
+    proxy = TcpProxy(instance, 7000)
+    connections = [instance.connect(7000) for _ in range(25)]
+    connections += [socket.create_connection(("127.0.0.1", proxy.local_port), 20) for _ in range(25)]
+    for connection in connections:
+        connection.sendall(b"hello")
+        assert connection.recv(5, socket.MSG_WAITALL) == b"hello"
+    say("connected")
+    cluster.wait()
+"""
+
+
 class Script:
     """A script under way, whose lines can be waited for."""
 
@@ -186,6 +225,16 @@ def test_a_kill_and_a_closed_terminal_do_the_same_and_tell_the_signal_by_the_sta
     assert script.process.returncode == 128 + number, script.errors
     assert seconds < 3 * PROMISED_SECONDS
     assert "Traceback" not in script.errors
+    assert left_on(network) == []
+
+
+def test_ctrl_c_with_fifty_open_connections_takes_no_longer(network, run):
+    script = run(CONNECTED)
+    script.wait_for("connected")
+    seconds = script.interrupt(signal.SIGINT)
+    assert script.process.returncode == -signal.SIGINT, script.errors
+    assert seconds < 3 * PROMISED_SECONDS
+    assert script.errors.count("Traceback") == 1
     assert left_on(network) == []
 
 

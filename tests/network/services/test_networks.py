@@ -106,6 +106,16 @@ def test_instances_of_one_cluster_and_of_two_reach_each_other_by_name_and_addres
     assert not one.execute(Run.shell(ASK.format("other-1")), check=False).success
 
 
+def test_the_machines_of_a_pool_reach_a_rented_machine_by_its_name(golem):
+    server = golem.rent(60, service_class=Server, name="db", network=True)
+
+    def ask(machine: Instance, _: int) -> str:
+        return machine.shell(ASK.format(server.host_name)).stdout
+
+    with golem.pool(2, network=True) as pool:
+        assert list(pool.map(ask, range(4), timeout=60)) == ["hello\n"] * 4
+
+
 def test_data_arrives_whole_in_both_directions_and_bad_ports_are_errors(golem):
     (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
     with instance.connect(PORT, timeout=60) as connection:
@@ -140,7 +150,7 @@ def test_connections_end_with_their_instance_and_with_the_golem(golem):
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
     assert not left.passed
-    assert not [one for one in threading.enumerate() if one.name == "golem-connections"]
+    assert not [one.name for one in threading.enumerate() if one.name.startswith(("golem-", "Server"))]
     for connection in (stopped, *closed):
         connection.close()
 
@@ -204,6 +214,27 @@ def test_the_daemon_restarted_under_open_connections_and_a_provider_that_vanishe
         with pytest.raises(ConnectionResetError):
             received(connection, 50_000_000)
         connection.close()
+
+
+def test_a_new_life_has_the_address_and_the_name_of_the_lost_one(fresh_network):
+    with Golem(1, raise_failures=False, health_interval=1) as golem:
+        cluster = golem.run_service(Server, num_instances=1, network=True, respawn_running=True)
+        (moves,) = cluster.wait_until_running(60)
+        first = moves.provider_name
+        fresh_network.provider(first).kill_exe_unit()
+        left = Deadline(60)
+        while moves.provider_name == first or moves.state != "running":
+            assert not left.passed, moves
+            Scope().wait(0.1)
+        assert (moves.ip, moves.host_name) == ("192.168.0.2", "server-1")
+        with echoed(moves):
+            pass
+
+        class Other(Server):
+            pass
+
+        (other,) = golem.run_service(Other, network=True).wait_until_running(60)
+        assert other.execute(Run.shell(ASK.format("server-1"))).stdout == "hello\n"
 
 
 WEB = """

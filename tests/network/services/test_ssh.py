@@ -1,0 +1,106 @@
+"""SSH through a proxy on the real daemon.
+
+The client of paramiko goes through a `TcpProxy`, and its server through `connect`, to the same instance. A
+program there joins the two, in place of a daemon for SSH, which the image of the local network does not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import paramiko
+import pytest
+
+from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes
+
+pytestmark = pytest.mark.usefixtures("golem_environment")
+
+SSH_PORT, SERVER_PORT = 22, 7022
+SECONDS = 60
+SIZE = 300_000
+
+JOINED = """
+import socket, threading
+
+def listening(port):
+    return socket.create_server(("0.0.0.0", port))
+
+def carry(one, other):
+    while data := one.recv(65536):
+        other.sendall(data)
+
+outside, inside = listening(22), listening(7022)
+while True:
+    server, _ = inside.accept()
+    client, _ = outside.accept()
+    for ends in ((server, client), (client, server)):
+        threading.Thread(target=carry, args=ends, daemon=True).start()
+"""
+
+
+class Joined(Service):
+    def start(self):
+        self.execute(
+            UploadBytes(JOINED.encode(), "/golem/work/joined.py"),
+            Run.shell("python3 /golem/work/joined.py > /golem/work/log 2>&1 &"),
+        )
+
+
+class Commands(paramiko.ServerInterface):
+    """Takes one user, whose command is the number of bytes that it sends, and answers with their hash."""
+
+    def check_auth_password(self, username, password):
+        is_known = (username, password) == ("root", "secret")
+        return paramiko.AUTH_SUCCESSFUL if is_known else paramiko.AUTH_FAILED
+
+    def check_channel_request(self, kind, chanid):
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel, command):
+        threading.Thread(target=self._answer, args=(channel, int(command)), daemon=True).start()
+        return True
+
+    def _answer(self, channel, size):
+        digest = hashlib.sha256()
+        while size:
+            data = channel.recv(size)
+            assert data
+            size -= len(data)
+            digest.update(data)
+        channel.sendall(digest.hexdigest().encode())
+        channel.send_exit_status(3)
+        channel.close()
+
+
+@pytest.fixture
+def way() -> Iterator[socket.socket]:
+    """A connection of a client, whose other end is served."""
+    with Golem(1) as golem:
+        (instance,) = golem.run_service(Joined, network=True).wait_until_running(60)
+        connection = instance.connect(SERVER_PORT, timeout=SECONDS)
+        server = paramiko.Transport(connection)
+        server.add_server_key(paramiko.ECDSAKey.generate())
+        with TcpProxy(instance, SSH_PORT) as proxy:
+            client = socket.create_connection(("127.0.0.1", proxy.local_port), SECONDS)
+            server.start_server(event=threading.Event(), server=Commands())
+            yield client
+            client.close()
+        server.close()
+
+
+def test_an_ssh_client_goes_through_a_proxy(way):
+    with paramiko.SSHClient() as ssh:
+        ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        ssh.connect(
+            "127.0.0.1", username="root", password="secret", sock=way, look_for_keys=False, allow_agent=False
+        )
+        for _ in range(2):
+            data = os.urandom(SIZE)
+            stdin, stdout, _ = ssh.exec_command(str(SIZE), timeout=SECONDS)
+            stdin.write(data)
+            assert stdout.read().decode() == hashlib.sha256(data).hexdigest()
+            assert stdout.channel.recv_exit_status() == 3
