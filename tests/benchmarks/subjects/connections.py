@@ -1,11 +1,12 @@
 """Connections to one instance: by simple_golem, and by bare loops over `websockets`, on the same network.
 
-The bare loops send the same messages as fast as the daemon takes them; whether they arrive whole is told too.
+The bare loops send the same messages as fast as the daemon keeps their order: it is asked in between.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from statistics import median, quantiles
 from typing import Any
+from urllib.parse import urlsplit
 
 from stopwatch import cpu_seconds, memory_mib, most_memory_mib, say, threads
 from websockets.sync.client import ClientConnection, connect
@@ -73,11 +75,15 @@ class Server(Service):
 class Bare:
     """A connection by `websockets` alone, as far as a socket is used here."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, ask: Callable[[], None]) -> None:
         self._connection = connection
+        self._ask = ask
 
     def sendall(self, data: bytes) -> None:
         for begin in range(0, len(data), MESSAGE):
+            if len(data) > MESSAGE:
+                self._connection.ping().wait()
+                self._ask()
             self._connection.send(data[begin : begin + MESSAGE])
 
     def recv(self, _: int) -> bytes:
@@ -97,11 +103,20 @@ def bare_connect(ip: str) -> Connect:
     request = urllib.request.Request(f"{url}/net-api/v2/vpn/net", headers=headers)
     with urllib.request.urlopen(request) as answer:
         (network,) = json.load(answer)
-    where = f"ws{url.removeprefix('http')}/net-api/v2/vpn/net/{network['id']}/tcp/{ip}/{PORT}"
+    tcp = f"/net-api/v2/vpn/net/{network['id']}/tcp/{ip}"
+    questions = http.client.HTTPConnection(urlsplit(url).netloc)
+
+    def ask() -> None:
+        # There is no port 0: the refusal comes when the message before is in its queue.
+        questions.request("GET", f"{tcp}/0", headers=headers)
+        questions.getresponse().read()
+        questions.close()
+
+    where = f"ws{url.removeprefix('http')}{tcp}/{PORT}"
 
     def connected() -> Bare:
         options: Any = {"additional_headers": headers, "compression": None, "max_size": None}
-        return Bare(connect(where, **options).__enter__())
+        return Bare(connect(where, **options).__enter__(), ask)
 
     return connected
 
