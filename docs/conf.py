@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+os.environ["COLUMNS"] = "90"  # the width of the help of commands
 sys.path[:0] = [str(HERE.parent), str(HERE / "sphinx")]
 
 import simple_golem  # noqa: E402

@@ -1,7 +1,8 @@
-"""What the site needs beside Sphinx: public names as links, and errors and events as tables."""
+"""What the site needs beside Sphinx: public names as links, tables of errors and events, help of commands."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.ext import intersphinx
 
 from simple_golem import errors, events
+from simple_golem.command_line import main as command_line
 
 MODULES = (
     "simple_golem",
@@ -218,11 +220,31 @@ class EventTable(Table):
             yield f"`{one.__name__}`", first_sentence(one), ", ".join(f"``{name}``" for name in own)
 
 
+class CommandHelp(Directive):
+    """The help of `simple-golem` and of each of its commands."""
+
+    def run(self) -> list[nodes.Node]:
+        found: list[nodes.Node] = []
+        for parser in parsers_of(command_line._parser()):
+            found.append(nodes.rubric(text=parser.prog))
+            found.append(nodes.literal_block(text=parser.format_help(), language="none"))
+        return found
+
+
+def parsers_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers_of(one)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     show_public_modules()
     app.add_role("public", public_role)
     app.add_directive("error-table", ErrorTable)
     app.add_directive("event-table", EventTable)
+    app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-docstring", mark_code, priority=400)
     app.connect("autodoc-process-signature", hide_constructor)
     app.connect("missing-reference", resolve)

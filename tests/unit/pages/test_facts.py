@@ -67,3 +67,9 @@ def test_the_command_lines_of_pages_are_understood() -> None:
                 refused.append(f"{page}: {arguments}")
     assert refused == []
     assert len(list(command_lines())) > 10
+
+
+def test_the_readme_is_one_screen_before_its_tests_and_packages() -> None:
+    first, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Tests")
+    assert len(first.splitlines()) <= 50
+    assert "## What it depends on" in rest
