@@ -15,6 +15,7 @@ from tests.soak.rounds import part as rounds
 PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "money": money.run,
     "faults": fault_runs.run,
+    "real-faults": fault_runs.run_real,
     "kills": kills.run,
     "rounds": rounds.run,
 }

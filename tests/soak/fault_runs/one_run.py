@@ -26,6 +26,7 @@ from tests.soak.fault_runs.providers import providers
 # A run that has not ended after so many seconds hangs.
 HANGS_SECONDS = 150.0
 SHARE = 0.05
+MIXED = "5 %"
 PLATFORM = "erc20-hoodi-tglm"
 # What most runs ask for: one of them is hit by a single fault.
 ENDPOINTS = (
@@ -91,18 +92,24 @@ class RunOutcome:
     broken: list[str] = field(default_factory=list)
 
 
+def plan_of(seed: int, of_random: random.Random) -> tuple[str, RunPlan]:
+    """The kind of a run and the plan of its faults: two of three are hit once, the third again and again."""
+    faults = list(Fault)
+    if not seed % 3:
+        return MIXED, RunPlan(seed, share=SHARE, faults=faults)
+    single = faults[seed // 3 % len(faults)]
+    only = of_random.choice(ENDPOINTS), of_random.choice((1, 1, 1, 2, 3))
+    return single.name, RunPlan(seed, only=only, faults=[single])
+
+
 def run_seed(seed: int) -> RunOutcome:
     """Do what the seed says; blocks until it has ended, or hangs."""
     of_random = random.Random(seed)
-    faults = list(Fault)
-    # Two of three runs are hit once; the third one again and again.
-    single = faults[seed // 3 % len(faults)] if seed % 3 else None
+    kind, plan = plan_of(seed, of_random)
     jobs = of_random.sample(sorted(JOBS), of_random.choice((1, 1, 2)))
-    only = (of_random.choice(ENDPOINTS), of_random.choice((1, 1, 1, 2, 3))) if single else None
-    plan = RunPlan(seed, only=only, share=SHARE, faults=[single] if single else faults)
-    outcome = RunOutcome(seed, single.name if single else "5 %", jobs)
+    outcome = RunOutcome(seed, kind, jobs)
     with FakeYagna(providers(), seed=f"soak {seed}") as fake, FaultProxy(fake.url, plan) as proxy:
-        run = _Run(outcome, of_random, fake, proxy.url)
+        run = Run(outcome, of_random, proxy.url, fake.app_key)
         thread = threading.Thread(target=run.go, name=f"run-{seed}", daemon=True)
         began = time.monotonic()
         thread.start()
@@ -112,19 +119,20 @@ def run_seed(seed: int) -> RunOutcome:
         outcome.hits = list(plan.done)
         outcome.left = fake.leftovers()
         if outcome.ended != "hung":
-            _clean_up(fake, proxy.url, outcome)
-        outcome.broken += run.what_must_not_be()
+            outcome.broken += [f"cleanup: {one}" for one in clean_up_after(proxy.url, fake.app_key)]
+            outcome.broken += [f"left after cleanup: {one}" for one in fake.leftovers()]
+        outcome.broken += run.what_must_not_be(fake)
     return outcome
 
 
-class _Run:
+class Run:
     """Does the jobs of a run, and counts its lives."""
 
-    def __init__(self, outcome: RunOutcome, of_random: random.Random, fake: FakeYagna, url: str) -> None:
+    def __init__(self, outcome: RunOutcome, of_random: random.Random, url: str, app_key: str) -> None:
         self._outcome = outcome
         self._random = of_random
-        self._fake = fake
         self._url = url
+        self._app_key = app_key
         self._agreements: set[str] = set()
         self._activities: set[str] = set()
         self._golems: list[Golem] = []
@@ -148,7 +156,7 @@ class _Run:
             outcome.ended, outcome.told = "wrong", f"{type(error).__name__}: {error}"
 
     def _open_golem(self) -> Golem:
-        golem = Golem(2, api_url=self._url, app_key=self._fake.app_key, progress=False, on_event=self._count)
+        golem = Golem(2, api_url=self._url, app_key=self._app_key, progress=False, on_event=self._count)
         self._golems.append(golem)
         return golem
 
@@ -158,9 +166,9 @@ class _Run:
         if isinstance(event, ActivityCreated):
             self._activities.add(event.activity_id)
 
-    def what_must_not_be(self) -> list[str]:
+    def what_must_not_be(self, fake: FakeYagna) -> list[str]:
         """What has happened on the daemon that must never happen, in words."""
-        daemon = self._fake._daemon
+        daemon = fake._daemon
         with daemon.world.lock:
             activities = list(daemon.activities.all())
             approved = [one for one in daemon.agreements.all() if one.approved is not None]
@@ -187,16 +195,14 @@ class _Run:
         return told
 
 
-def _clean_up(fake: FakeYagna, url: str, outcome: RunOutcome) -> None:
-    """Do what `simple-golem cleanup` does, without faults, and note what is left after it."""
-    yagna = Yagna(url, fake.app_key)
+def clean_up_after(url: str, app_key: str) -> list[str]:
+    """Do what `simple-golem cleanup` does, without faults; returns what could not be done."""
+    yagna = Yagna(url, app_key)
     try:
         owner = JournalOwner(url, yagna.identity.me().node_id, PLATFORM)
-        result = clean_up(yagna, owner, Scope(), _ignore, wait=5.0, end_suspended=True)
+        return clean_up(yagna, owner, Scope(), _ignore, wait=5.0, end_suspended=True).problems
     finally:
         yagna.close()
-    outcome.broken += [f"cleanup: {problem}" for problem in result.problems]
-    outcome.broken += [f"left after cleanup: {one}" for one in fake.leftovers()]
 
 
 def _ignore(event: object) -> None:

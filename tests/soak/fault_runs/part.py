@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from unittest import mock
 
+from simple_golem.local import LocalGolem
 from simple_golem.testing import FakeYagna
 from tests.faults.plan import Fault
-from tests.soak.fault_runs.one_run import RunOutcome, run_seed
+from tests.network.helpers.leftovers import left_on
+from tests.soak.fault_runs.one_run import MIXED, RunOutcome, run_seed
+from tests.soak.fault_runs.real_run import PROVIDERS, run_real_seeds
 from tests.soak.figures import Figures, Watch
 
-MIXED = "5 %"
 # At 5 % of all requests, so many percent of the runs have to end well.
 LEAST_WELL = 95
 # Runs mostly wait, so that many go at the same time.
@@ -119,3 +121,20 @@ def run(runs: int | None, seed: int, only: int | None) -> Figures:
             sys.stderr.write("".join(f"{one}\n" for one in failures))
     command = f"python -m tests.soak faults --runs {len(seeds)} --seed {seeds[0]}"
     return Figures(command, table(outcomes), failures_of(outcomes), watch.seconds)
+
+
+def run_real(runs: int | None, seed: int, only: int | None) -> Figures:
+    """Run the seeds on a local network, with the real daemon: 200 if `runs` is None."""
+    logging.getLogger("simple_golem").setLevel(logging.CRITICAL)
+    number, watch = runs or 200, Watch()
+    seeds = [only] if only is not None else range(seed, seed + number)
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder, LocalGolem(providers=PROVIDERS) as network:
+        with mock.patch.dict(os.environ, {**network.environment, "SIMPLE_GOLEM_STATE": folder}):
+            for outcome in run_real_seeds(network, seeds):
+                outcomes.append(outcome)
+                sys.stderr.write("".join(f"{one}\n" for one in failures_of([outcome])))
+        left = left_on(network)
+    failures = [*failures_of(outcomes), *(f"left after all: {one}" for one in left)]
+    command = f"python -m tests.soak real-faults --runs {len(seeds)} --seed {seeds[0]}"
+    return Figures(command, table(outcomes), failures, watch.seconds)
