@@ -42,16 +42,35 @@ def _say(number: int, seconds: float, threads: int) -> None:
         time.sleep(0.05)
     gc.collect()
     gc.collect()
-    told = {"round": number, "threads": _threads(), "descriptors": len(os.listdir("/proc/self/fd"))}
-    sys.stdout.write(
-        json.dumps({**told, "kib": _kib(), "blocks": sys.getallocatedblocks(), "seconds": round(seconds, 1)})
-        + "\n"
-    )
+    told: dict[str, float] = {"round": number, "seconds": round(seconds, 1)}
+    told |= {"threads": _threads(), "descriptors": len(os.listdir("/proc/self/fd"))}
+    told |= {"blocks": sys.getallocatedblocks(), "used_kib": _used_kib(), "kib": _kib()}
+    sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
 
 
 def _threads() -> int:
     return threading.active_count()
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def _used_kib() -> int:
+    """What C code has allocated and not freed, without what it keeps free for later."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _MallocInfo
+    info = mallinfo()
+    return int(info.uordblks + info.hblkhd) // 1024
 
 
 def _kib() -> int:

@@ -19,10 +19,10 @@ def test_instances_that_have_ended_leave_no_thread_no_descriptor_and_no_memory()
         ("threads", 2, "2 threads are left"),
         ("descriptors", 1, "1 descriptors are left"),
         ("blocks", 11_000, "11000 objects are left"),
-        ("kib", 6000, "the memory has grown from 100000 to 106000 KiB"),
+        ("used_kib", 6000, "the memory of C code has grown from 100000 to 106000 KiB"),
     ],
 )
 def test_what_is_left_is_told(what: str, growth: int, told: str) -> None:
-    row = {"threads": 1, "descriptors": 5, "kib": 100_000, "blocks": 200_000}
+    row = {"threads": 1, "descriptors": 5, "used_kib": 100_000, "blocks": 200_000}
     assert failures_of([row] * 6) == []
     assert failures_of([*[row] * 5, {**row, what: row[what] + growth}]) == [told]
