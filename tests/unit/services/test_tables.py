@@ -9,11 +9,14 @@ from html.parser import HTMLParser
 import pytest
 
 from simple_golem import Golem, Service
+from simple_golem.model.base.table import html_table, text_table
 from simple_golem.testing import FakeProvider, FakeYagna
 
 SECONDS = 20.0
 # A name that a provider gives itself, to do harm in a notebook or a terminal.
 EVIL = "<script>alert('hi')</script>\x1b[31m"
+# The sign that would change the colour is gone already when the name is read.
+SHOWN = "<script>alert('hi')</script> [31m"
 
 
 class Idle(Service):
@@ -61,7 +64,7 @@ def test_a_cluster_is_printed_as_a_table_of_its_instances(golem: Golem) -> None:
     cluster.wait_until_running(SECONDS)
     head, first, second = str(cluster).splitlines()
     assert head.split() == ["instance", "state", "provider", "seconds", "cost", "so", "far"]
-    names = r"(?:prov-1|<script>alert\('hi'\)</script>\?\[31m)"
+    names = r"(?:prov-1|<script>alert\('hi'\)</script> \[31m)"
     assert re.fullmatch(rf"Idle-1 +running +{names} +\d+ +[\d.]+ tGLM", first)
     assert re.fullmatch(rf"Idle-2 +running +{names} +\d+ +[\d.]+ tGLM", second)
     assert repr(cluster) == "<Cluster of 2 Idle: Idle-1 running, Idle-2 running>"
@@ -70,17 +73,16 @@ def test_a_cluster_is_printed_as_a_table_of_its_instances(golem: Golem) -> None:
 def test_a_notebook_shows_tables_with_the_texts_of_providers_escaped(golem: Golem) -> None:
     cluster = golem.run_service(Idle, num_instances=2)
     cluster.wait_until_running(SECONDS)
-    shown = EVIL.replace("\x1b", "?")
     for thing in (golem, cluster):
         head, *rows = cells_of(thing)
         assert head == ["instance", "state", "provider", "seconds", "cost so far"]
-        assert {row[2] for row in rows} == {"prov-1", shown}
+        assert {row[2] for row in rows} == {"prov-1", SHOWN}
         assert {row[0] for row in rows} == {"Idle-1", "Idle-2"}
     (_, row) = cells_of(cluster.instances[0])
     assert row[:2] == ["Idle-1", "running"]
     cluster.stop()
     assert {row[1] for row in cells_of(cluster)[1:]} == {"terminated"}
-    assert shown in {row[1] for row in cells_of(golem.cost_report)}
+    assert SHOWN in {row[1] for row in cells_of(golem.cost_report)}
 
 
 def test_offers_are_a_table_the_best_one_first(golem: Golem) -> None:
@@ -88,7 +90,7 @@ def test_offers_are_a_table_the_best_one_first(golem: Golem) -> None:
     assert isinstance(offers, tuple)
     head, first, second = cells_of(offers)
     assert head[:3] == ["provider", "GLM per hour", "per cpu-hour"]
-    assert [first[0], second[0]] == ["prov-1", EVIL.replace("\x1b", "?")]
+    assert [first[0], second[0]] == ["prov-1", SHOWN]
     assert second[1] == "3600"
     assert str(offers).splitlines()[1].startswith("prov-1 ")
 
@@ -99,3 +101,12 @@ def test_a_golem_that_is_not_open_says_so() -> None:
 
 def test_nothing_is_a_table_with_a_head_alone(golem: Golem) -> None:
     assert len(cells_of(golem)) == 1
+
+
+def test_no_text_of_a_cell_disturbs_a_terminal_or_a_page() -> None:
+    rows = [("a\x1b[2J\n", "<b>&'\"")]
+    assert text_table(("x", "y"), rows).splitlines() == ["x       y", "a?[2J?  <b>&'\""]
+    html = html_table(("x", "y"), rows, "<i>")
+    assert Cells(html).rows == [["x", "y"], ["a?[2J?", "<b>&'\""]]
+    assert "<b>" not in html
+    assert "<i>" not in html
