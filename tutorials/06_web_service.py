@@ -2,18 +2,22 @@
 
 import requests
 
-from simple_golem import Golem, HttpProxy, Run, Service
+from simple_golem import Golem, HttpProxy, Run, Service, vm
+
+PYTHON_IMAGE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 
 
 class WebServer(Service):
     """Serves one page, on a provider's machine."""
 
+    payload = vm.repo(image_hash=PYTHON_IMAGE)
+
     def start(self):
         self.execute(
             Run.shell(
-                f"mkdir -p /golem/work/www && echo 'Hello from {self.name}' > /golem/work/www/index.html"
+                f"mkdir -p /golem/out/www && echo 'Hello from {self.name}' > /golem/out/www/index.html"
             ),
-            Run.shell("cd /golem/work/www && python3 -m http.server 80 > /golem/work/log 2>&1 &"),
+            Run.shell("cd /golem/out/www && python3 -m http.server 80 > /golem/out/log 2>&1 &"),
         )
         self.wait_for_port(80)  # a server needs a moment before it takes connections
 

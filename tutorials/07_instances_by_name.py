@@ -1,6 +1,8 @@
 """Instances by name: two clients count in a key-value server, and find it by its name."""
 
-from simple_golem import Golem, Run, Service, UploadBytes
+from simple_golem import Golem, Run, Service, UploadBytes, vm
+
+PYTHON_IMAGE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 
 SERVER = b"""import socketserver, threading
 values, lock = {}, threading.Lock()
@@ -27,21 +29,25 @@ print(count)
 
 
 class KeyValueServer(Service):
+    payload = vm.repo(image_hash=PYTHON_IMAGE)
+
     def start(self):
         self.execute(
-            UploadBytes(SERVER, "/golem/work/server.py"),
-            Run.shell("python3 /golem/work/server.py > /golem/work/log 2>&1 &"),
+            UploadBytes(SERVER, "/golem/in/server.py"),
+            Run.shell("python3 /golem/in/server.py > /golem/out/log 2>&1 &"),
         )
         self.wait_for_port(6379)
 
 
 class Client(Service):
+    payload = vm.repo(image_hash=PYTHON_IMAGE)
+
     def __init__(self, server):
         self.server = server  # the host name of the server
 
     def run(self):
-        self.execute(UploadBytes(CLIENT, "/golem/work/client.py"))
-        self.count = int(self.shell(f"python3 /golem/work/client.py {self.server}").stdout)
+        self.execute(UploadBytes(CLIENT, "/golem/in/client.py"))
+        self.count = int(self.shell(f"python3 /golem/in/client.py {self.server}").stdout)
 
 
 with Golem(budget=1) as golem:

@@ -18,7 +18,14 @@ from ..errors import GolemError, LocalNetworkError
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_SUBNET, LocalGolem
 from ..model.cost import plain
 from .daemon_commands import add_daemon_commands
-from .network_options import add_fortune_options, add_network_options, network_of, script_environment
+from .image_commands import add_image_commands, advice_about_busybox
+from .network_options import (
+    add_fortune_options,
+    add_image_option,
+    add_network_options,
+    network_of,
+    script_environment,
+)
 from .rule_report import NoOfferLines, add_logs_command, summary
 from .script_check import add_check_command
 
@@ -108,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add_network_options(up)
     add_fortune_options(up)
     up.set_defaults(command=local_up)
+    add_image_commands(commands, add_image_option)
     add_logs_command(commands)
     add_check_command(commands)
     return parser
@@ -134,6 +142,8 @@ def _network(options: argparse.Namespace) -> Iterator[LocalGolem]:
     with network:
         named = " and ".join(map(repr, options.subnet or [DEFAULT_SUBNET]))
         _say(f"the network is up after {time.monotonic() - begun:.1f} s, in subnet {named}")
+        if advice := advice_about_busybox():
+            _say(advice)
         for url in options.web_server:
             network.allow_web_server(url)
         if options.chain:

@@ -46,14 +46,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         help="another network on which the providers are paid, besides "
         f"{' and '.join(DEFAULT_PAYMENT_NETWORKS)}; may be repeated",
     )
-    parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="TAG_OR_HASH=PATH",
-        help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
-        "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
-    )
+    add_image_option(parser)
     parser.add_argument(
         "--habit",
         action="append",
@@ -78,6 +71,18 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--funds",
         metavar="GLM",
         help=f"the requestor's funds on the chain (default: {DEFAULT_FUNDS})",
+    )
+
+
+def add_image_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names additional images."""
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="TAG_OR_HASH=PATH",
+        help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
+        "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
     )
 
 

@@ -15,7 +15,7 @@ ACTIVITY = "/activity-api/v1"
 PAYMENT = "/payment-api/v1"
 PLATFORM = "erc20-hoodi-tglm"
 SESSION = "contract"
-IMAGE = "hash:sha3:d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376:http://127.0.0.1:1/image"
+IMAGE = "hash:sha3:3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f:http://127.0.0.1:1/image"
 WAIT_SECONDS = 20.0
 # Of the right form, and of nothing that is there.
 NO_UUID = "6fc1b4a5-7c0e-4c36-9d4b-111111111111"

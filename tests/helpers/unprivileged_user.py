@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.hand_made_images import shell_root
+
 ROOT = Path(__file__).resolve().parents[2]
 # The modules of sandboxes and their interfaces, which need no other packages.
 _LOCAL = (
@@ -22,7 +24,10 @@ _NOBODY = 65534
 
 
 def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program that uses these modules only; skips the test where no other user is possible."""
+    """Run a Python program that uses these modules only; skips the test where no other user is possible.
+
+    The folder `root` in its working folder has a root with a shell.
+    """
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
     if os.geteuid() != 0 or python is None:
         pytest.skip("runs as an unprivileged user anyway, or there is no Python for one")
@@ -31,6 +36,7 @@ def run_by_nobody(program: str) -> subprocess.CompletedProcess[str]:
         for name in _PARTS:
             (package / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "simple_golem" / name, package / name)
+        shell_root(Path(folder, "root"))
         Path(folder).chmod(0o755)
         return subprocess.run(
             [python, "-B", "-c", program],

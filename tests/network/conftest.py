@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.command_line.image_commands import advice_about_busybox
 from simple_golem.local.local_golem import LocalGolem
 from tests.network.helpers.leftovers import left_on
 from tests.network.helpers.requestor import Requestor
@@ -19,6 +20,12 @@ def network() -> Iterator[LocalGolem]:
     """A network of four providers, one for each worker process."""
     with LocalGolem() as network:
         yield network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def busybox_is_advised() -> None:
+    """The tool says once for each machine what to install: not in the middle of a test."""
+    advice_about_busybox()
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ...errors import LocalNetworkError, SandboxGone
 from ..control import rules
 from ..control.rules import OnStrike, Rule
 from ..images.formats.gvmi import BadMetadata
-from ..images.image_cache import UnpackedImage
 from ..images.image_config import ImageConfig
-from ..images.image_store import ImageStore, LocalImage
-from ..sandbox.sandbox import DEFAULT_ENVIRONMENT, Limits, Sandbox
+from ..images.image_store import NO_IMAGE, ImageStore, LocalImage
+from ..sandbox.sandbox import Limits, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
@@ -27,9 +27,6 @@ from .lost_tail import MOMENT_SECONDS, LostTail
 from .vpn.networks import NetworkFailed, Networks
 
 logger = logging.getLogger(__name__)
-
-# Each image has these, as the usual ones on real providers do.
-VOLUMES = ("/golem/work", "/golem/input", "/golem/output")
 
 Output = Callable[[str, bytes], object]
 
@@ -118,16 +115,14 @@ class SandboxRuntime:
     def _deploy(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
         stops_before = self._stops
         image = self._image()
-        unpacked, config = self._unpacked(image)
+        roots, config = self._unpacked(image)
         # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
         volumes = list(details.get("volumes") or ())
-        named = config.volumes if unpacked is not None else VOLUMES
-        folders = [path for path in _host_folders(details) if path not in named]
-        paths = [*named, *folders]
+        folders = [path for path in _host_folders(details) if path not in config.volumes]
+        paths = [*config.volumes, *folders]
         sandbox = Sandbox(
-            image.folder if image else None,
-            root=unpacked.root if unpacked is not None else None,
-            volumes=paths,
+            roots,
+            volumes=[*paths, *(path for path in volumes if path not in paths)],
             hostname=details.get("hostname") or "golem",
             hosts=self._hosts(details),
             limits=self._limits,
@@ -145,11 +140,7 @@ class SandboxRuntime:
             self._networks.leave()
             sandbox.close()
             raise SandboxGone("the runtime was stopped")
-        if unpacked is None:
-            for volume in volumes:
-                sandbox.make_folder(volume)
-        environment = DEFAULT_ENVIRONMENT if unpacked is None else {}
-        self._environment = {**environment, **(details.get("env") or {})}
+        self._environment = dict(details.get("env") or {})
         self._volumes = paths
         self._config = config
         deployed = [{"name": f"vol-{number}", "path": path} for number, path in enumerate(paths)]
@@ -174,12 +165,11 @@ class SandboxRuntime:
             raise CommandError(f"Local service error: Transfer error: {missing}")
         return image
 
-    def _unpacked(self, image: LocalImage | None) -> tuple[UnpackedImage | None, ImageConfig]:
-        if image is None or image.source is None:
-            return None, ImageConfig()
+    def _unpacked(self, image: LocalImage | None) -> tuple[Sequence[Path], ImageConfig]:
+        source = NO_IMAGE if image is None else image.source
+        unpacked = self._images.unpacked(source)
         try:
-            unpacked = image.source.unpacked(self._images.cache)
-            return unpacked, image.source.config(unpacked)
+            return unpacked.roots, source.config(unpacked)
         except BadMetadata as error:
             # The runtime is a program that ends with this code, and writes this on its stderr.
             message = f"Error: Error reading package metadata: {error} (code: 1) (code: 1)\n"

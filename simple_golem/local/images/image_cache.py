@@ -18,7 +18,7 @@ from .image_config import ImageConfig
 from .root_writer import RootWriter
 
 # Part of each name: a new version of this package unpacks again if it does it in another way.
-_FORMAT = "1"
+_FORMAT = "2"
 _PIECE_BYTES = 1 << 20
 
 # Unpacks an image, and returns its settings.
@@ -30,11 +30,11 @@ class UnpackedImage:
     """An image in the cache.
 
     Attributes:
-        root: the folder with its root file system.
+        roots: the folders that make up its root file system; the first ones lie over the later ones.
         config: its settings.
     """
 
-    root: Path
+    roots: tuple[Path, ...]
     config: ImageConfig
 
 
@@ -46,7 +46,7 @@ class ImageCache:
         self._folder = cache_folder() / "images" if folder is None else folder
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def unpacked(self, key: str, unpack: Unpack) -> UnpackedImage:
+    def unpacked(self, key: str, unpack: Unpack, *, is_whole: bool = True) -> UnpackedImage:
         """Return an image; unpack it first if it is not here.
 
         Blocks while another process unpacks the same image.
@@ -54,6 +54,7 @@ class ImageCache:
         Args:
             key: what the image is known by, such as its hash.
             unpack: unpacks the image.
+            is_whole: False: these files lie over those of another image.
 
         Raises:
             BadImage: the image can't be unpacked; nothing of it is left.
@@ -62,16 +63,16 @@ class ImageCache:
         if not place.exists():
             with locked(self._folder / f"{key}.lock"):
                 if not place.exists():
-                    self._unpack(place, unpack)
+                    self._unpack(place, unpack, is_whole)
         settings = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        return UnpackedImage(place / "root", ImageConfig.of(settings))
+        return UnpackedImage((place / "root",), ImageConfig.of(settings))
 
-    def _unpack(self, place: Path, unpack: Unpack) -> None:
+    def _unpack(self, place: Path, unpack: Unpack, is_whole: bool) -> None:
         aside = Path(tempfile.mkdtemp(prefix="unpacking-", dir=self._folder))
         try:
             writer = RootWriter(aside / "root")
             config = unpack(writer)
-            writer.finish(config.volumes)
+            writer.finish(config.volumes, is_whole=is_whole)
             (aside / "config.json").write_text(json.dumps(config.to_wire()), encoding="utf-8")
             aside.rename(place)
         except OSError as error:

@@ -53,6 +53,6 @@ class Registry:
             "http": f"http://{address}",
             "https": f"https://{address}",
             "sha3": image.hash,
-            "size": image.size,
+            "size": image.source.size,
         }
         return 200, answer if image.tag is None else {**answer, "tag": image.tag}

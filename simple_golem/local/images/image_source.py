@@ -1,15 +1,15 @@
-"""What `--image` names: a file of Golem, an archive, or a folder; its content says which."""
+"""What `--image` names: a file of Golem, an archive, or a root file system; its content says which."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tarfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from ...errors import BadImage
+from .built_in.golem_files import GolemFiles, state_of
+from .built_in.small_root import SmallRoot
 from .formats.archive import unpack_archive
 from .formats.folder import copy_folder, entries, is_root
 from .formats.gvmi import BadMetadata, read_metadata
@@ -18,6 +18,10 @@ from .image_cache import ImageCache, UnpackedImage
 from .image_config import ImageConfig
 from .root_writer import RootWriter
 
+# What a folder for `/golem` lies on.
+_BASE = SmallRoot(with_python=True)
+_SETTINGS = ImageConfig("/golem/work", volumes=("/golem/input", "/golem/output", "/golem/work"))
+
 
 class SourceKind(Enum):
     """The kinds of images."""
@@ -25,7 +29,6 @@ class SourceKind(Enum):
     GVMI = "Golem image"
     ARCHIVE = "archive"
     ROOT = "root folder"
-    GOLEM_FILES = "folder for /golem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +43,13 @@ class ImageSource:
     path: Path
     kind: SourceKind
 
-    @classmethod
-    def at(cls, path: Path) -> ImageSource:
-        """Find out what is at a path.
+    def __str__(self) -> str:
+        return str(self.path)
 
-        Raises:
-            BadImage: there is nothing, or it is no image.
-        """
-        if path.is_dir():
-            return cls(path, SourceKind.ROOT if is_root(path) else SourceKind.GOLEM_FILES)
-        try:
-            with open(path, "rb") as file:
-                magic = file.read(len(MAGIC))
-        except OSError as error:
-            raise BadImage(f"there is no image {path}: {error.strerror}") from error
-        if magic == MAGIC:
-            return cls(path, SourceKind.GVMI)
-        if tarfile.is_tarfile(path):
-            return cls(path, SourceKind.ARCHIVE)
-        raise BadImage(f"{path} is no image: it is neither a .gvmi, nor a tar archive, nor a folder")
+    @property
+    def file(self) -> Path | None:
+        """The file with this image; None if it is a folder."""
+        return self.path if self.path.is_file() else None
 
     def unpacked(self, cache: ImageCache) -> UnpackedImage:
         """Return the image in the cache; unpack it first if it is not there.
@@ -73,7 +64,7 @@ class ImageSource:
 
         Blocks to read the file, once: about a second for 300 MB.
         """
-        return cache.hash_of(self.path) if self.path.is_file() else _state_of(self.path)
+        return cache.hash_of(self.path) if self.path.is_file() else state_of(self.path)
 
     @property
     def size(self) -> int:
@@ -108,10 +99,21 @@ class ImageSource:
                 return ImageConfig()
 
 
-def _state_of(folder: Path) -> str:
-    """A hash of the names, modes, sizes and times of all files in a folder."""
-    state = hashlib.sha3_224(os.fsencode(folder))
-    for place, mode, modified in entries(folder):
-        size = place.lstat().st_size
-        state.update(os.fsencode(f"{place}\0{mode}\0{size}\0{modified}\0"))
-    return state.hexdigest()
+def source_at(path: Path) -> ImageSource | GolemFiles:
+    """Find out what is at a path.
+
+    Raises:
+        BadImage: there is nothing, or it is no image.
+    """
+    if path.is_dir():
+        return ImageSource(path, SourceKind.ROOT) if is_root(path) else GolemFiles(_BASE, _SETTINGS, path)
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(len(MAGIC))
+    except OSError as error:
+        raise BadImage(f"there is no image {path}: {error.strerror}") from error
+    if magic == MAGIC:
+        return ImageSource(path, SourceKind.GVMI)
+    if tarfile.is_tarfile(path):
+        return ImageSource(path, SourceKind.ARCHIVE)
+    raise BadImage(f"{path} is no image: it is neither a .gvmi, nor a tar archive, nor a folder")

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from ...errors import BadImage
-from .image_cache import ImageCache
-from .image_source import ImageSource, SourceKind
+from .built_in.golem_files import GolemFiles
+from .built_in.small_root import SmallRoot
+from .image_cache import ImageCache, UnpackedImage
+from .image_config import ImageConfig
+from .image_source import ImageSource, SourceKind, source_at
 
-_BUILT_IN_FOLDER = Path(__file__).parent
 _HASH = re.compile(r"[0-9a-f]{56}")
+
+
+class Source(Protocol):
+    """Where an image comes from."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file with the image; None: there is none."""
+
+    @property
+    def size(self) -> int:
+        """The size of the file, or of all files, in bytes."""
+
+    def hash(self, cache: ImageCache) -> str:
+        """Return the hash of the image."""
+
+    def unpacked(self, cache: ImageCache) -> UnpackedImage:
+        """Return the image in the cache; unpack it first if it is not there.
+
+        Raises:
+            LocalNetworkError: it can't be unpacked.
+        """
+
+    def config(self, unpacked: UnpackedImage) -> ImageConfig:
+        """Return the settings of the image; raises `BadMetadata` as the real runtime does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +52,43 @@ class LocalImage:
     Attributes:
         hash: the sha3-224 of the image, 56 hexadecimal digits.
         tag: the image's name; None if it has only a hash.
-        folder: the files for the activity's `/golem`; None: the image has no files of its own.
-        source: the file or folder with its root file system; None: the root shows the host's programs.
+        source: where it comes from.
     """
 
     hash: str
-    tag: str | None = None
-    folder: Path | None = None
-    source: ImageSource | None = None
-
-    @property
-    def size(self) -> int:
-        """The size of the file, or of all files of the folder, in bytes."""
-        if self.source is not None:
-            return self.source.size
-        if self.folder is None:
-            return 0
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+    tag: str | None
+    source: Source
 
     def __str__(self) -> str:
         return f"{self.tag} ({self.hash})" if self.tag else self.hash
 
 
-# With the hashes that these images have in Golem's own registry.
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ALPINE = ImageConfig(
+    "/golem/work", volumes=("/golem/input", "/golem/output", "/golem/work"), environment=(_PATH,)
+)
+# What an activity without an image runs on.
+NO_IMAGE = GolemFiles(SmallRoot(), _ALPINE)
 BUILT_IN = (
-    LocalImage("529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4", "golem/alpine:latest"),
-    LocalImage("d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376", "golem/hello-world:latest"),
+    # The hash in Golem's registry is not known here: no page that can be read offline names it. This one is
+    # that of the tag. The volumes are those that scripts for the image use; WORKDIR: golem-js, the image of
+    # its example hello-world.
+    LocalImage(hashlib.sha3_224(b"golem/alpine:latest").hexdigest(), "golem/alpine:latest", NO_IMAGE),
+    # yapapi, examples/hello-world: hello.py has the hash, and Dockerfile the settings.
+    LocalImage(
+        "d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376",
+        "golem/hello-world:latest",
+        GolemFiles(SmallRoot(), ImageConfig("/golem/work", volumes=("/golem/input",), environment=(_PATH,))),
+    ),
+    # yapapi, examples/simple-service-poc: simple_service.py has the hash, and Dockerfile the settings.
     LocalImage(
         "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488",
         "golem/simple-service:latest",
-        _BUILT_IN_FOLDER / "simple-service",
+        GolemFiles(
+            SmallRoot(with_python=True),
+            ImageConfig(volumes=("/golem/in", "/golem/out"), entry_point=("sh",), environment=(_PATH,)),
+            Path(__file__).parent / "simple-service",
+        ),
     ),
 )
 
@@ -66,7 +102,20 @@ class ImageStore:
         cache: where they are unpacked; None: the user's cache.
         """
         self._images = tuple(images)
-        self.cache = cache or ImageCache()
+        self._cache = cache or ImageCache()
+        self._lock = threading.Lock()
+        self._unpacked: dict[Source, UnpackedImage] = {}
+
+    def unpacked(self, source: Source) -> UnpackedImage:
+        """Return an unpacked image; blocks for seconds if it is not in the cache.
+
+        Raises:
+            LocalNetworkError: it can't be unpacked.
+        """
+        with self._lock:
+            if source not in self._unpacked:
+                self._unpacked[source] = source.unpacked(self._cache)
+            return self._unpacked[source]
 
     def unpack(self) -> None:
         """Unpack all images that are not in the cache; blocks for seconds for each of them.
@@ -75,11 +124,10 @@ class ImageStore:
             BadImage: an image is damaged, or there is no room for it.
         """
         for image in self._images:
-            if image.source is not None:
-                try:
-                    image.source.unpacked(self.cache)
-                except BadImage as error:
-                    raise BadImage(f"the image {image} from {image.source.path}: {error}") from error
+            try:
+                self.unpacked(image.source)
+            except BadImage as error:
+                raise BadImage(f"the image {image}: {error}") from error
 
     @classmethod
     def with_options(cls, options: Iterable[str] = (), cache: ImageCache | None = None) -> ImageStore:
@@ -100,7 +148,7 @@ class ImageStore:
             if not (name and equals and path):
                 raise BadImage(f"--image {option}: write it as TAG_OR_HASH=PATH")
             try:
-                source = ImageSource.at(Path(path).expanduser().resolve())
+                source = source_at(Path(path).expanduser().resolve())
                 images = _with_image(images, name, source, cache)
             except (BadImage, OSError) as error:
                 raise BadImage(f"--image {option}: {error}") from error
@@ -122,24 +170,15 @@ class ImageStore:
         return iter(self._images)
 
 
-def _with_image(
-    images: list[LocalImage], name: str, source: ImageSource, cache: ImageCache
-) -> list[LocalImage]:
+def _with_image(images: list[LocalImage], name: str, source: Source, cache: ImageCache) -> list[LocalImage]:
     """`images` with the content of the image `name` replaced, or with a new image added."""
     lowered, found = name.lower(), source.hash(cache)
     is_hash = _HASH.fullmatch(lowered) is not None
-    if is_hash and source.kind is SourceKind.GVMI and found != lowered:
+    if is_hash and isinstance(source, ImageSource) and source.kind is SourceKind.GVMI and found != lowered:
         raise BadImage(f"the hash of this file is {found}")
-    content = _content(source)
     if any(name == image.tag or lowered == image.hash for image in images):
         return [
-            replace(image, **content) if name == image.tag or lowered == image.hash else image
+            replace(image, source=source) if name == image.tag or lowered == image.hash else image
             for image in images
         ]
-    return [*images, LocalImage(lowered, None, **content) if is_hash else LocalImage(found, name, **content)]
-
-
-def _content(source: ImageSource) -> Mapping[str, Any]:
-    if source.kind is SourceKind.GOLEM_FILES:
-        return {"folder": source.path, "source": None}
-    return {"folder": None, "source": source}
+    return [*images, LocalImage(lowered, None, source) if is_hash else LocalImage(found, name, source)]

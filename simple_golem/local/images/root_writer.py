@@ -117,18 +117,19 @@ class RootWriter:
             for name in os.listdir(place):
                 self.remove(f"{path}/{name}")
 
-    def finish(self, folders: Iterable[str] = ()) -> None:
+    def finish(self, folders: Iterable[str] = (), *, is_whole: bool = True) -> None:
         """Add what an activity needs, where nothing is, and set the modes of all folders.
 
         Args:
             folders: paths of further folders that it needs.
+            is_whole: False: these files lie over those of another image, which has what it needs.
         """
-        for path in (*_MOUNT_POINTS, *folders):
+        for path in (*(_MOUNT_POINTS if is_whole else ()), *folders):
             with suppress(BadImage, OSError):  # a link, or a file, is in the way
                 place = self._place(path, count=False)
                 if not os.path.lexists(place):
                     os.mkdir(place, 0o755)
-        for path in _MOUNT_FILES:
+        for path in _MOUNT_FILES if is_whole else ():
             with suppress(BadImage, OSError):
                 os.close(os.open(self._place(path, count=False), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         for place, mode in self._modes.items():

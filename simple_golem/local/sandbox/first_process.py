@@ -28,15 +28,10 @@ from typing import Any, NoReturn
 
 # The new root is mounted here. Any folder will do that always exists and that is not needed here.
 NEW_ROOT = "/sys"
-READ_ONLY = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt", "nix", "gnu")
-GOLEM = ("golem/work", "golem/input", "golem/output", "golem/resource", "golem/run")
-WRITABLE = ("root", "home", "mnt", "media", "srv", "run/lock", "var/log", "var/lib", "var/cache", "dev/pts")
-FOR_EVERYBODY = ("tmp", "var/tmp", "dev/shm")
 EMPTY_FOLDERS = ("tmp", "run", "var", "root", "home", "dev", "proc", "sys")
 RESOLV_CONF = "nameserver 1.1.1.1\nnameserver 8.8.8.8\n"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
-PROGRAMS = "/run/simple-golem/bin"
 # A VM's exit code for a program that is missing or can't be executed; a killed program has the same.
 NOT_STARTED = 9
 MOST_LINKS = 40
@@ -46,8 +41,6 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_MOVE = 0x20, 0x400, 0x800, 0x2000
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1000, 0x4000, 0x40000, 0x200000
-MOUNT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
-MOUNT_OPTIONS |= {"noatime": MS_NOATIME, "nodiratime": MS_NODIRATIME, "relatime": MS_RELATIME}
 MNT_DETACH = 2
 NO_INPUT = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
 # The signals that Python or this program handles; a command gets their default handling.
@@ -121,43 +114,10 @@ def join_group(path: str | None) -> bool:
     return True
 
 
-def make_root(settings: dict[str, Any]) -> bool:
-    """Build the private root from the host's programs, and leave the host's root for good."""
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    make_room(NEW_ROOT, "755", settings["room_mib"])
-    # First: the interpreter of the network may be in one of these folders.
-    for name, mode, room in (("tmp", "1777", "room_mib"), ("golem", "755", "disk_mib")):
-        os.mkdir(f"{NEW_ROOT}/{name}")
-        make_room(f"{NEW_ROOT}/{name}", mode, settings[room])
-    shown = [f"/{name}" for name in READ_ONLY]
-    shown += settings["python_folders"]
-    for folder in shown:
-        show_folder(folder)
-    make_read_only(shown)
-    for name in (*GOLEM, *WRITABLE):
-        os.makedirs(f"{NEW_ROOT}/{name}", exist_ok=True)
-    for name in FOR_EVERYBODY:
-        os.makedirs(f"{NEW_ROOT}/{name}", exist_ok=True)
-        os.chmod(f"{NEW_ROOT}/{name}", 0o1777)
-    os.symlink("/run", f"{NEW_ROOT}/var/run")
-    name_hosts(settings["hostname"], settings["hosts"])
-    make_devices(f"{NEW_ROOT}/dev", settings["room_mib"])
-    os.mkdir(f"{NEW_ROOT}/proc")
-    mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    link_python(settings["python"])
-    if settings["image"] is not None:
-        lay_over(settings["image"])
-    os.chdir(NEW_ROOT)
-    call("pivot_root", libc.pivot_root, b".", b".")
-    call("leave the old root", libc.umount2, b".", MNT_DETACH)
-    os.chdir("/")
-    return False
-
-
 # --- the root from an image --------------------------------------------------------------------------
 
 
-def make_image_root(settings: dict[str, Any]) -> bool:
+def make_root(settings: dict[str, Any]) -> bool:
     """Build the private root from an image, and leave the host's root for good.
 
     Until the host's root is left, only this program's own folders are touched: a link of a hostile image
@@ -171,10 +131,13 @@ def make_image_root(settings: dict[str, Any]) -> bool:
     for name in ("image", "root", "upper", "work", "dev", "proc", "volumes"):
         os.mkdir(f"{NEW_ROOT}/{name}")
     make_room(f"{NEW_ROOT}/volumes", "755", settings["disk_mib"])
-    mount(settings["root"], f"{NEW_ROOT}/image", None, MS_BIND)
-    is_writable = settings["overlay"] and lay_overlay()
+    for number, folder in enumerate(settings["roots"]):
+        os.mkdir(f"{NEW_ROOT}/image/{number}")
+        mount(folder, f"{NEW_ROOT}/image/{number}", None, MS_BIND)
+    count = len(settings["roots"])
+    is_writable = settings["overlay"] and lay_overlay(count)
     if not is_writable:
-        show_read_only()
+        show_read_only(count)
     make_devices(f"{NEW_ROOT}/dev", settings["room_mib"])
     mount("proc", f"{NEW_ROOT}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     old = f"/.{os.urandom(16).hex()}"  # no link of an image leads there
@@ -188,9 +151,10 @@ def make_image_root(settings: dict[str, Any]) -> bool:
     return is_writable
 
 
-def lay_overlay() -> bool:
-    """Lay a writable layer over the image; returns False if this machine can't."""
-    layers = f"lowerdir={NEW_ROOT}/image,upperdir={NEW_ROOT}/upper,workdir={NEW_ROOT}/work"
+def lay_overlay(count: int) -> bool:
+    """Lay a writable layer over the folders of the image; returns False if this machine can't."""
+    lower = ":".join(f"{NEW_ROOT}/image/{number}" for number in range(count))
+    layers = f"lowerdir={lower},upperdir={NEW_ROOT}/upper,workdir={NEW_ROOT}/work"
     try:
         # Without user.* attributes whole folders of the image could not be removed.
         os.setxattr(f"{NEW_ROOT}/upper", "user.overlay.test", b"y")
@@ -201,21 +165,26 @@ def lay_overlay() -> bool:
     return True
 
 
-def show_read_only() -> None:
+def show_read_only(count: int) -> None:
     """Show the image without a writable layer: only some of its folders can be written to, and are empty."""
     mount(f"{NEW_ROOT}/root", f"{NEW_ROOT}/root", None, MS_BIND)
-    for entry in os.scandir(f"{NEW_ROOT}/image"):
-        shown = f"{NEW_ROOT}/root/{entry.name}"
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), shown)
-        elif not entry.is_dir():
-            shutil.copy(entry.path, shown)
-        else:
-            os.mkdir(shown)
-            if entry.name not in EMPTY_FOLDERS:
-                mount(entry.path, shown, None, MS_BIND)
-                flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
-                mount("none", shown, None, flags | kept_flags(shown))
+    for number in range(count):
+        for entry in os.scandir(f"{NEW_ROOT}/image/{number}"):
+            if not os.path.lexists(f"{NEW_ROOT}/root/{entry.name}"):
+                show_entry(entry, f"{NEW_ROOT}/root/{entry.name}")
+
+
+def show_entry(entry: os.DirEntry[str], shown: str) -> None:
+    if entry.is_symlink():
+        os.symlink(os.readlink(entry.path), shown)
+    elif not entry.is_dir():
+        shutil.copy(entry.path, shown)
+    else:
+        os.mkdir(shown)
+        if entry.name not in EMPTY_FOLDERS:
+            mount(entry.path, shown, None, MS_BIND)
+            flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+            mount("none", shown, None, flags | kept_flags(shown))
 
 
 def kept_flags(path: str) -> int:
@@ -260,41 +229,6 @@ def replace_file(path: str, text: str, aside: str) -> None:
             mount(aside, path, None, MS_BIND)
 
 
-# --- the root from the host's programs ---------------------------------------------------------------
-
-
-def show_folder(path: str) -> None:
-    """Mount a folder of the host in the new root, or copy a link."""
-    if os.path.lexists(NEW_ROOT + path):
-        return
-    if os.path.islink(path):
-        os.symlink(os.readlink(path), NEW_ROOT + path)
-    elif os.path.isdir(path):
-        os.makedirs(NEW_ROOT + path)
-        mount(path, NEW_ROOT + path, None, MS_BIND | MS_REC)
-
-
-def make_read_only(folders: list[str]) -> None:
-    """Make the mounted folders read-only. Each mount needs a remount of its own, with its other flags."""
-    shown = tuple(f"{NEW_ROOT}{folder}" for folder in folders)
-    with open("/proc/self/mountinfo") as file:
-        mounts = [line.split() for line in file]
-    for line in mounts:
-        target = line[4].encode().decode("unicode_escape")  # spaces are written as \040
-        if target in shown or target.startswith(tuple(f"{folder}/" for folder in shown)):
-            flags = sum(MOUNT_OPTIONS.get(option, 0) for option in line[5].split(","))
-            mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
-
-
-def name_hosts(hostname: str, hosts: dict[str, str]) -> None:
-    """Give the root a writable /etc/hosts of its own."""
-    own, shown = f"{NEW_ROOT}/run/hosts", f"{NEW_ROOT}/etc/hosts"
-    with open(own, "w") as file:
-        file.write(hosts_text(hostname, hosts))
-    if os.path.isfile(shown) and not os.path.islink(shown):
-        mount(own, shown, None, MS_BIND)
-
-
 def hosts_text(hostname: str, hosts: dict[str, str]) -> str:
     lines = ["127.0.0.1 localhost", "::1 localhost", f"127.0.1.1 {hostname}"]
     lines += [f"{address} {name}" for name, address in hosts.items()]
@@ -313,26 +247,6 @@ def make_devices(folder: str, room_mib: int | None) -> None:
     make_room(f"{folder}/shm", "1777", room_mib)
     mount("devpts", f"{folder}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     os.symlink("pts/ptmx", f"{folder}/ptmx")
-
-
-def link_python(interpreter: str) -> None:
-    os.makedirs(NEW_ROOT + PROGRAMS)
-    for name in ("python3", "python"):
-        os.symlink(interpreter, f"{NEW_ROOT}{PROGRAMS}/{name}")
-
-
-def lay_over(image: str) -> None:
-    """Copy the image's files to /golem. Scripts become executable: a wheel does not keep that flag."""
-    golem = f"{NEW_ROOT}/golem"
-    shutil.copytree(image, golem, symlinks=True, dirs_exist_ok=True)
-    for folder, _, names in os.walk(golem):
-        os.chmod(folder, 0o755)
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path) and not os.path.islink(path):
-                with open(path, "rb") as file:
-                    is_program = file.read(2) == b"#!"
-                os.chmod(path, os.stat(path).st_mode | (0o755 if is_program else 0o644))
 
 
 def bring_up_loopback() -> None:
@@ -400,10 +314,8 @@ class Init:
             send_descriptor(connection, lambda: open_socket(request))
         elif request["ask"] == "usage":
             answer_to(connection, {"cpu": cpu_seconds(), "broken_outputs": self.broken_outputs})
-        elif request["ask"] == "detach":
-            answer_to(connection, detach(request))
         else:
-            answer_to(connection, make_folder(request))
+            answer_to(connection, detach(request))
         connection.close()
 
     def start(self, connection: socket.socket, request: dict[str, Any], pipes: list[int]) -> None:
@@ -527,14 +439,6 @@ def detach(request: dict[str, Any]) -> dict[str, Any]:
         return {"pid": 0}
     finally:
         os.close(lost)
-
-
-def make_folder(request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        os.makedirs(request["path"], exist_ok=True)
-    except OSError as error:
-        return {"error": f"{request['path']}: {error.strerror}"}
-    return {}
 
 
 def open_file(path: str, mode: str, volume: str | None) -> int:
@@ -699,7 +603,7 @@ def run_sandbox(control: socket.socket, settings: dict[str, Any]) -> None:
             return
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         socket.sethostname(settings["hostname"])
-        is_writable = make_root(settings) if settings["root"] is None else make_image_root(settings)
+        is_writable = make_root(settings)
         bring_up_loopback()
         limit(settings)
     except SetupFailed as failure:

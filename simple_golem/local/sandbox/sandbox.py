@@ -15,7 +15,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import termios
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,15 +28,7 @@ from ..machine.processes import has_ended
 from .memory_group import MemoryGroup, delegated_group
 from .sandbox_maker import SandboxMaker
 
-# The environment of a command. The first folder has only python3: the interpreter of the network itself.
-DEFAULT_ENVIRONMENT = {
-    "PATH": "/run/simple-golem/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-}
-
 _PARENT_GROUP = delegated_group()
-
-PYTHON = "/run/simple-golem/bin/python3"
 
 _START_TIMEOUT_SECONDS = 20.0
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -111,16 +102,18 @@ class SandboxUsage:
 class Sandbox:
     """A private root, process table and network, made from namespaces of the kernel; needs no root rights.
 
-    Inside, `/golem` and the usual folders such as `/tmp` are writable, and vanish with the sandbox. The
-    host's programs and libraries are readable. The host's home folders are hidden, except for the Python
-    that runs the network. Nothing on the host is changed.
+    Inside there are the files of an image, and nothing of the host. What is changed vanishes with the
+    sandbox. Nothing on the host is changed.
+
+    Attributes:
+        pid: the process on the host that holds the sandbox.
+        is_writable: whether the whole image can be changed; otherwise only some folders can be written to.
     """
 
     def __init__(
         self,
-        image_folder: Path | None = None,
+        roots: Sequence[Path] = (),
         *,
-        root: Path | None = None,
         volumes: Sequence[str] = (),
         overlay: bool = True,
         hostname: str = "golem",
@@ -131,8 +124,7 @@ class Sandbox:
         """Make a sandbox; blocks for about 10 ms with a `maker`, for 50 ms without, for 20 s at most.
 
         Args:
-            image_folder: the image; its files are copied to `/golem`.
-            root: the root of an unpacked image; None: the host's programs.
+            roots: the folders of an unpacked image, the upper ones first; none: an empty root.
             volumes: the folders that are empty, whatever the image has there.
             overlay: False: do not lay a writable layer over the image.
             hostname: the host name inside.
@@ -150,15 +142,12 @@ class Sandbox:
             self._group = MemoryGroup.make(limits.memory_mib, _PARENT_GROUP)
         settings = {
             "group": None if self._group is None else str(self._group.path),
-            "image": None if image_folder is None else str(image_folder),
-            "root": None if root is None else str(root),
+            "roots": [str(root) for root in roots],
             "volumes": list(volumes),
             "overlay": overlay,
             "hostname": hostname,
             "hosts": dict(hosts or {}),
             **limits.to_wire(),
-            "python": os.path.realpath(sys.executable),
-            "python_folders": _python_folders(),
         }
         self._own_maker: SandboxMaker | None = None
         if maker is None:
@@ -214,7 +203,7 @@ class Sandbox:
 
         Args:
             argv: the program, an absolute path inside, and its arguments.
-            env: the whole environment; None for `DEFAULT_ENVIRONMENT`.
+            env: the whole environment; None: an empty one, as in a VM.
             cwd: the working folder; by default the root, as in Golem's VM.
             stdin: the descriptor of the command's input; the caller must close it. None: no input.
             user: the ids of user and group; by default root.
@@ -222,8 +211,7 @@ class Sandbox:
         Raises:
             SandboxGone: the sandbox has ended.
         """
-        environment = dict(DEFAULT_ENVIRONMENT if env is None else env)
-        request = {"argv": list(argv), "env": environment, "cwd": cwd, "user": list(user)}
+        request = {"argv": list(argv), "env": dict(env or {}), "cwd": cwd, "user": list(user)}
         out_reader, out_writer = os.pipe()
         err_reader, err_writer = os.pipe()
         try:
@@ -251,11 +239,6 @@ class Sandbox:
         """
         request = {"ask": "detach", "argv": list(argv), "env": dict(env), "cwd": cwd, "user": list(user)}
         return int(self._ask(request)["pid"])
-
-    def make_folder(self, path: str) -> None:
-        """Make a folder inside, and its parents; raises LocalNetworkError if it can't be made."""
-        if error := self._ask({"ask": "make_folder", "path": path}).get("error"):
-            raise LocalNetworkError(error)
 
     def open_file(self, path: str, mode: Literal["r", "w", "a"], volume: str | None = None) -> int:
         """Open a regular file inside; links are resolved inside.
@@ -448,13 +431,6 @@ def _available(pipe: int) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
-
-
-def _python_folders() -> list[str]:
-    """The folders that the running interpreter needs, without its virtual environment."""
-    interpreter = os.path.dirname(os.path.realpath(sys.executable))
-    needed = {interpreter, os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}
-    return sorted(needed - {"/"})
 
 
 def _failure(step: str, number: int | None) -> LocalNetworkError:

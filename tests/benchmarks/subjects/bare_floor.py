@@ -21,7 +21,7 @@ from stopwatch import Stopwatch
 
 PLATFORM = f"erc20-{os.environ['YAGNA_PAYMENT_NETWORK']}-tglm"
 SUBNET = os.environ["YAGNA_SUBNET"]
-IMAGE = "529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4"
+IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 TIMEOUT = 60.0
 LOOK_SECONDS = 0.05
 LONGEST_LOOK_SECONDS = 2.0

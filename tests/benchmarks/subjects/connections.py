@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from stopwatch import cpu_seconds, memory_mib, most_memory_mib, say, threads
 from websockets.sync.client import ClientConnection, connect
 
-from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes
+from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes, vm
 
 PORT = 7000
 CONNECTS, EXCHANGES, AT_ONCE = 30, 300, 200
@@ -64,10 +64,12 @@ while True:
 
 
 class Server(Service):
+    payload = vm.repo(image_tag="golem/simple-service:latest")
+
     def start(self) -> None:
         self.execute(
-            UploadBytes(SERVER, "/golem/work/server.py"),
-            Run.shell("python3 /golem/work/server.py > /golem/work/log 2>&1 &"),
+            UploadBytes(SERVER, "/golem/in/server.py"),
+            Run.shell("python3 /golem/in/server.py > /golem/out/log 2>&1 &"),
         )
         self.wait_for_port(PORT)
 

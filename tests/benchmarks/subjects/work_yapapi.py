@@ -15,7 +15,7 @@ from yapapi.events import ActivityCreated, Event
 from yapapi.payload import vm
 from yapapi.rest.activity import CommandExecutionError
 
-IMAGE = "529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4"
+IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 
 
 async def worker(context: WorkContext, tasks: AsyncIterable[Task[int, None]]) -> AsyncIterator[Any]:

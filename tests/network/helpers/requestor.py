@@ -12,7 +12,7 @@ from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalRejected, ProposalState
 
 PLATFORM = "erc20-hoodi-tglm"
-HELLO_IMAGE = "d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376"
+ALPINE_IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 WAIT_SECONDS = 20.0
 
 
@@ -39,7 +39,7 @@ class Requestor:
         self._agreements: list[str] = []
 
     def publish_demand(
-        self, subnet: str = "local", *, seconds: float = 3600, image: str = HELLO_IMAGE, **extra: Any
+        self, subnet: str = "local", *, seconds: float = 3600, image: str = ALPINE_IMAGE, **extra: Any
     ) -> Demand:
         decorations = self.yagna.http.request(
             "GET", "/payment-api/v1/demandDecorations", params={"allocationIds": self.allocation_id}

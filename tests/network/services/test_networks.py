@@ -14,7 +14,7 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
-from simple_golem import Golem, HttpProxy, Instance, Run, Service, TcpProxy, UploadBytes
+from simple_golem import Golem, HttpProxy, Instance, Run, Service, TcpProxy, UploadBytes, vm
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from simple_golem.local.local_golem import LocalGolem
@@ -53,6 +53,7 @@ while True:
     connection, _ = server.accept()
     threading.Thread(target=serve, args=(connection,), daemon=True).start()
 """
+WITH_PYTHON = vm.repo(image_tag="golem/simple-service:latest")
 ASK = (
     "python3 -c \"import socket; c = socket.create_connection(('{}', 7000), 10); "
     "c.sendall(b'Ehello'); print(c.recv(10).decode())\""
@@ -60,10 +61,12 @@ ASK = (
 
 
 class Server(Service):
+    payload = WITH_PYTHON
+
     def start(self):
         self.execute(
-            UploadBytes(SERVER.encode(), "/golem/work/server.py"),
-            Run.shell("python3 /golem/work/server.py > /golem/work/log 2>&1 &"),
+            UploadBytes(SERVER.encode(), "/golem/in/server.py"),
+            Run.shell("python3 /golem/in/server.py > /golem/out/log 2>&1 &"),
         )
         self.wait_for_port(PORT)
 
@@ -167,9 +170,11 @@ def test_an_idle_connection_outlives_the_daemons_pings(golem):
 
 def test_an_http_client_and_a_web_server(golem):
     class Web(Service):
+        payload = WITH_PYTHON
+
         def start(self):
-            self.shell("echo hello > /golem/work/index.html")
-            self.shell("cd /golem/work && python3 -m http.server 80 > log 2>&1 &")
+            self.shell("echo hello > /golem/out/index.html")
+            self.shell("cd /golem/out && python3 -m http.server 80 > log 2>&1 &")
             self.wait_for_port(80)
 
     (instance,) = golem.run_service(Web, network=True).wait_until_running(60)
@@ -287,10 +292,12 @@ Server(("0.0.0.0", 80), Handler).serve_forever()
 
 
 class WebServer(Service):
+    payload = WITH_PYTHON
+
     def start(self):
         self.execute(
-            UploadBytes(WEB.encode(), "/golem/work/web.py"),
-            Run.shell("python3 /golem/work/web.py > /golem/work/log 2>&1 &"),
+            UploadBytes(WEB.encode(), "/golem/in/web.py"),
+            Run.shell("python3 /golem/in/web.py > /golem/out/log 2>&1 &"),
         )
         self.wait_for_port(80)
 

@@ -87,6 +87,10 @@ LOADED_LATE = {
         "importlib.import_module('..chain.server', __package__)",
     ): "its packages come with an extra",
     (
+        "command_line/image_commands.py",
+        "from ..local.sandbox.sandbox import Sandbox",
+    ): "the code of activities, for one command of the tool",
+    (
         "local/images/formats/decompression.py",
         "importlib.import_module(module)",
     ): "few images need these packages, and one of them comes with no extra",

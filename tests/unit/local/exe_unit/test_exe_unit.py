@@ -16,7 +16,7 @@ from simple_golem.local.exe_unit.exe_unit import ExeUnit, ExeUnitHabits, StatePa
 from simple_golem.local.images.image_store import ImageStore
 
 ACTIVITY = "a" * 32
-PACKAGE = "hash:sha3:529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4:http://127.0.0.1/alpine"
+PACKAGE = "hash:sha3:3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f:http://127.0.0.1/alpine"
 SIMPLE_SERVICE = "hash:sha3:8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488:http://127.0.0.1/simple"
 UP: list[Command] = [{"deploy": {}}, {"start": {"args": []}}]
 
@@ -245,7 +245,7 @@ def test_events_are_streamed_as_they_happen_and_not_repeated(unit: Unit) -> None
     # While it waits only the sandbox can be asked to let it go on.
     sandbox = unit.unit._runtime._sandbox
     assert sandbox is not None
-    sandbox.popen(["/usr/bin/touch", "/tmp/go"]).wait(lambda data: None, lambda data: None)
+    sandbox.popen(["/bin/touch", "/tmp/go"]).wait(lambda data: None, lambda data: None)
     reading.join(20)
     assert not reading.is_alive()
     kinds = [event["kind"] for event in seen]
@@ -272,11 +272,11 @@ def test_bytes_are_told_as_numbers_where_they_are_asked_for(unit: Unit) -> None:
 def test_the_deploy_sets_environment_volumes_and_names(unit: Unit) -> None:
     deploy: dict[str, Any] = {"env": {"A": "b"}, "volumes": ["/data/in", "/golem/output"]}
     names = {"hostname": "web", "hosts": {"db": "192.168.0.3"}}
-    script = "touch /data/in/x; ls -d /data/in /golem/output; echo $A $HOME; hostname; tail -n 1 /etc/hosts"
+    script = "touch /data/in/x; ls -d /data/in /golem/output; echo $A$HOME; hostname; tail -n 1 /etc/hosts"
     result = unit.do({"deploy": {**deploy, **names}}, {"start": {}}, sh(script))[2]
     assert (result["stderr"], result["stdout"].splitlines()) == (
         None,
-        ["/data/in", "/golem/output", "b /root", "web", "127.0.1.1 web"],
+        ["/data/in", "/golem/output", "b", "web", "127.0.1.1 web"],
     )
     assert unit.strikes == [("hosts-need-network", "deploy", "db not known inside")]
 

@@ -207,7 +207,7 @@ def test_links_in_place_of_folders_do_not_let_the_root_be_built_outside(
     seen = bytearray()
     with (
         suppress(LocalNetworkError),
-        Sandbox(root=root, volumes=["/golem/work"], overlay=overlay) as sandbox,
+        Sandbox([root], volumes=["/golem/work"], overlay=overlay) as sandbox,
     ):
         sandbox.popen(["/bin/sh", "-c", f"ls {tmp_path}/outside"], {}).wait(seen.extend, print)
     assert b"secret" not in seen

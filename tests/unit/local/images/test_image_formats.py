@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from simple_golem.errors import BadImage
+from simple_golem.local.images.built_in.golem_files import GolemFiles
 from simple_golem.local.images.formats.gvmi import BadMetadata, read_metadata
 from simple_golem.local.images.image_cache import ImageCache, UnpackedImage
 from simple_golem.local.images.image_config import ImageConfig
-from simple_golem.local.images.image_source import ImageSource, SourceKind
+from simple_golem.local.images.image_source import ImageSource, SourceKind, source_at
 from tests.helpers.hand_made_images import (
     Folder,
     Link,
@@ -59,7 +60,7 @@ def unpack(tmp_path: Path) -> Unpack:
 
     def unpack(content: bytes) -> UnpackedImage:
         (tmp_path / "image").write_bytes(content)
-        return ImageSource.at(tmp_path / "image").unpacked(cache)
+        return source_at(tmp_path / "image").unpacked(cache)
 
     return unpack
 
@@ -89,17 +90,17 @@ EXPECTED = {
 
 def test_a_golem_image_is_unpacked_with_its_settings(unpack: Unpack) -> None:
     image = unpack(gvmi(squashfs(FILES), CONFIG))
-    assert contents(image.root) == EXPECTED
+    assert contents(image.roots[0]) == EXPECTED
     assert image.config == READ
-    assert (image.root / "empty").is_dir()
-    assert (image.root / "golem" / "input").is_dir()
-    assert os.stat(image.root / "etc" / "name").st_mtime == 1_000_000_000
+    assert (image.roots[0] / "empty").is_dir()
+    assert (image.roots[0] / "golem" / "input").is_dir()
+    assert os.stat(image.roots[0] / "etc" / "name").st_mtime == 1_000_000_000
 
 
 def test_a_folder_with_many_files_and_a_deep_one_are_unpacked(unpack: Unpack) -> None:
     many = {f"many/{number:04}": str(number).encode() for number in range(2000)}
     deep = {"/".join("abcdefghij") + "/file": b"deep"}
-    assert contents(unpack(squashfs({**many, **deep})).root) == {**many, **deep}
+    assert contents(unpack(squashfs({**many, **deep})).roots[0]) == {**many, **deep}
 
 
 @pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="mksquashfs is not installed")
@@ -117,8 +118,8 @@ def test_what_mksquashfs_packs_is_unpacked(unpack: Unpack, tmp_path: Path, compr
     packed = tmp_path / "packed"
     subprocess.run(["mksquashfs", folder, packed, "-comp", compression, "-quiet", "-no-progress"], check=True)
     image = unpack(packed.read_bytes())
-    assert contents(image.root) == contents(folder)
-    assert os.stat(image.root / "other-name").st_ino == os.stat(image.root / "bin" / "large").st_ino
+    assert contents(image.roots[0]) == contents(folder)
+    assert os.stat(image.roots[0] / "other-name").st_ino == os.stat(image.roots[0] / "bin" / "large").st_ino
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_later_layer_adds_changes_and_removes(unpack: Unpack) -> None:
     }
     third = {"lib/y": b"y"}
     image = unpack(docker_archive([tar(first), tar(second), zlib_gzip(tar(third))], CONFIG))
-    assert contents(image.root) == {
+    assert contents(image.roots[0]) == {
         "bin/sh": b"new",
         "etc/c": b"c",
         "lib": "usr/lib",
@@ -172,7 +173,7 @@ def test_a_later_layer_adds_changes_and_removes(unpack: Unpack) -> None:
 
 def test_an_archive_of_the_open_container_initiative_is_unpacked(unpack: Unpack) -> None:
     image = unpack(oci_archive([tar(FILES)], CONFIG, MACHINE))
-    assert contents(image.root) == EXPECTED
+    assert contents(image.roots[0]) == EXPECTED
     assert image.config == READ
 
 
@@ -185,7 +186,7 @@ def test_an_image_for_other_machines_is_refused(unpack: Unpack) -> None:
 
 def test_a_plain_archive_is_a_root_without_settings(unpack: Unpack) -> None:
     image = unpack(zlib_gzip(tar(FILES)))
-    assert contents(image.root) == EXPECTED
+    assert contents(image.roots[0]) == EXPECTED
     assert image.config == ImageConfig()
 
 
@@ -193,35 +194,36 @@ def test_a_folder_with_a_shell_is_a_root_and_another_one_is_for_golem(tmp_path: 
     (tmp_path / "root" / "bin").mkdir(parents=True)
     (tmp_path / "root" / "bin" / "sh").symlink_to("busybox")
     cache = ImageCache(tmp_path / "cache")
-    source = ImageSource.at(tmp_path / "root")
+    source = source_at(tmp_path / "root")
+    assert isinstance(source, ImageSource)
     assert source.kind is SourceKind.ROOT
-    assert contents(source.unpacked(cache).root) == {"bin/sh": "busybox"}
+    assert contents(source.unpacked(cache).roots[0]) == {"bin/sh": "busybox"}
     (tmp_path / "root" / "etc").mkdir()
     (tmp_path / "root" / "etc" / "new").write_text("new")
-    assert contents(source.unpacked(cache).root) == {"bin/sh": "busybox", "etc/new": b"new"}
+    assert contents(source.unpacked(cache).roots[0]) == {"bin/sh": "busybox", "etc/new": b"new"}
     (tmp_path / "files" / "run").mkdir(parents=True)
-    assert ImageSource.at(tmp_path / "files").kind is SourceKind.GOLEM_FILES
+    assert isinstance(source_at(tmp_path / "files"), GolemFiles)
 
 
 @pytest.mark.parametrize("content", [b"", b"just text" * 100])
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text").write_bytes(content)
     with pytest.raises(BadImage, match=r"neither a \.gvmi, nor a tar archive, nor a folder"):
-        ImageSource.at(tmp_path / "text")
+        source_at(tmp_path / "text")
 
 
 def test_an_image_is_unpacked_once_and_its_hash_computed_once(tmp_path: Path) -> None:
     path = tmp_path / "image.gvmi"
     path.write_bytes(gvmi(squashfs(FILES), CONFIG))
     cache = ImageCache(tmp_path / "cache")
-    source = ImageSource.at(path)
+    source = source_at(path)
     first = source.unpacked(cache)
-    (first.root / "mark").touch()
+    (first.roots[0] / "mark").touch()
     known = os.stat(path)
-    assert (source.unpacked(cache).root / "mark").exists()
+    assert (source.unpacked(cache).roots[0] / "mark").exists()
     path.write_bytes(bytes(known.st_size))
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
-    assert source.unpacked(ImageCache(tmp_path / "cache")).root == first.root
+    assert source.unpacked(ImageCache(tmp_path / "cache")).roots == first.roots
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + 1))
     with pytest.raises(BadImage, match="no squashfs"):
         source.unpacked(cache)
@@ -231,16 +233,16 @@ def test_what_can_not_be_unpacked_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "image.gvmi"
     path.write_bytes(gvmi(squashfs(FILES), CONFIG)[:200])
     with pytest.raises(BadImage, match="damaged"):
-        ImageSource.at(path).unpacked(ImageCache(tmp_path / "cache"))
+        source_at(path).unpacked(ImageCache(tmp_path / "cache"))
     assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
 
 
 def test_modes_are_kept_without_the_rights_of_owners(unpack: Unpack) -> None:
     image = unpack(tar({"private": Folder(0o700), "bin/su": b"su"}, mode=0o6711))
-    assert stat.S_IMODE(os.stat(image.root / "bin" / "su").st_mode) == 0o711 | 0o400
-    assert stat.S_IMODE(os.stat(image.root / "private").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(image.roots[0] / "bin" / "su").st_mode) == 0o711 | 0o400
+    assert stat.S_IMODE(os.stat(image.roots[0] / "private").st_mode) == 0o700
 
 
 def test_settings_are_kept_in_the_cache(unpack: Unpack) -> None:
     image = unpack(docker_archive([tar(FILES)], CONFIG))
-    assert ImageConfig.of(json.loads((image.root.parent / "config.json").read_text())) == READ
+    assert ImageConfig.of(json.loads((image.roots[0].parent / "config.json").read_text())) == READ

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from simple_golem.errors import BadImage, GolemError
-from simple_golem.local.images.image_store import BUILT_IN, ImageStore
+from simple_golem.local.images.built_in.golem_files import GolemFiles
+from simple_golem.local.images.image_store import BUILT_IN, ImageStore, LocalImage
 
 SIMPLE_SERVICE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 
@@ -23,8 +24,9 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a program of the simple service's image, with its files in a folder of the test."""
     image = ImageStore().lookup(hash=SIMPLE_SERVICE)
     assert image is not None
-    assert image.folder is not None
-    folder = image.folder / "run"
+    assert isinstance(image.source, GolemFiles)
+    assert image.source.folder is not None
+    folder = image.source.folder / "run"
     places = {
         "OBSERVATIONS_STORE": str(tmp_path / "store.db"),
         "OBSERVATIONS_PID_FILE": str(tmp_path / "pid"),
@@ -41,6 +43,10 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+def folder_of(image: LocalImage) -> Path | None:
+    return image.source.folder if isinstance(image.source, GolemFiles) else None
 
 
 def test_a_built_in_image_is_found_by_its_tag_and_by_its_hash() -> None:
@@ -62,20 +68,20 @@ def test_an_option_adds_an_image_with_a_hash_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "hello.txt").write_text("hello")
     image = ImageStore.with_options([f"me/mine:1={tmp_path}"]).lookup(tag="me/mine:1")
     assert image is not None
-    assert (len(image.hash), image.folder, image.size) == (56, tmp_path, 5)
+    assert (len(image.hash), folder_of(image), image.source.size) == (56, tmp_path, 5)
 
 
 def test_an_option_with_a_hash_is_found_by_that_hash(tmp_path: Path) -> None:
     image = ImageStore.with_options([f"{'ab' * 28}={tmp_path}"]).lookup(hash="ab" * 28)
     assert image is not None
-    assert (image.tag, image.folder) == (None, tmp_path)
+    assert (image.tag, folder_of(image)) == (None, tmp_path)
 
 
 def test_an_option_wins_over_a_built_in_image_which_keeps_its_hash(tmp_path: Path) -> None:
     store = ImageStore.with_options([f"golem/simple-service:latest={tmp_path}"])
     image = store.lookup(hash=SIMPLE_SERVICE)
     assert image is not None
-    assert image.folder == tmp_path
+    assert folder_of(image) == tmp_path
 
 
 @pytest.mark.parametrize("option", ["just-a-tag", "=folder", "tag=", "me/mine:1=/no/such/folder"])

@@ -11,7 +11,7 @@ import pytest
 
 from simple_golem.local.images.image_cache import ImageCache, UnpackedImage
 from simple_golem.local.images.image_config import ImageConfig
-from simple_golem.local.images.image_source import ImageSource
+from simple_golem.local.images.image_source import source_at
 from simple_golem.local.sandbox.sandbox import Limits, Sandbox
 from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
 from tests.helpers.hand_made_images import docker_archive, files_of, shell_root, tar
@@ -29,12 +29,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> UnpackedImage:
         (root / name).write_text(f"{name}\n")
     settings = {"Volumes": {path: {} for path in VOLUMES}}
     (folder / "image.tar").write_bytes(docker_archive([tar(files_of(root))], settings))
-    return ImageSource.at(folder / "image.tar").unpacked(ImageCache(folder / "cache"))
+    return source_at(folder / "image.tar").unpacked(ImageCache(folder / "cache"))
 
 
 @pytest.fixture(params=[True, False], ids=["overlay", "read-only"])
 def sandbox(image: UnpackedImage, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    with Sandbox(root=image.root, volumes=VOLUMES, overlay=request.param) as sandbox:
+    with Sandbox(image.roots, volumes=VOLUMES, overlay=request.param) as sandbox:
         if request.param and not sandbox.is_writable:
             pytest.skip("this machine can't lay a writable layer over an image")
         yield sandbox
@@ -67,7 +67,7 @@ def test_what_lies_under_a_volume_is_hidden(sandbox: Sandbox) -> None:
 
 
 def test_a_volume_of_the_deploy_command_is_made(image: UnpackedImage) -> None:
-    with Sandbox(root=image.root, volumes=(*VOLUMES, "/new/deep")) as sandbox:
+    with Sandbox(image.roots, volumes=(*VOLUMES, "/new/deep")) as sandbox:
         assert sh(sandbox, "echo x > /new/deep/x; ls /new/deep") == "x"
 
 
@@ -97,9 +97,7 @@ def test_the_folders_for_everybody_and_the_devices_work(sandbox: Sandbox) -> Non
 
 def test_the_machine_has_its_own_names(image: UnpackedImage) -> None:
     for overlay in (True, False):
-        with Sandbox(
-            root=image.root, overlay=overlay, hostname="me", hosts={"other": "127.0.0.9"}
-        ) as sandbox:
+        with Sandbox(image.roots, overlay=overlay, hostname="me", hosts={"other": "127.0.0.9"}) as sandbox:
             assert sh(sandbox, "cat /etc/hosts /etc/resolv.conf").split("\n") == [
                 "127.0.0.1 localhost",
                 "::1 localhost",
@@ -111,7 +109,7 @@ def test_the_machine_has_its_own_names(image: UnpackedImage) -> None:
 
 
 def test_every_activity_has_its_own_changes(image: UnpackedImage) -> None:
-    with Sandbox(root=image.root) as one, Sandbox(root=image.root) as other:
+    with Sandbox(image.roots) as one, Sandbox(image.roots) as other:
         if not one.is_writable:
             pytest.skip("this machine can't lay a writable layer over an image")
         sh(one, "rm -r /usr/share/a; echo new > /usr/share/b/text; echo x > /x; rm /bin/rm")
@@ -119,21 +117,21 @@ def test_every_activity_has_its_own_changes(image: UnpackedImage) -> None:
             sh(one, "ls /usr/share; cat /usr/share/b/text; ls /bin") == "b\nnew\ncat\nenv\nid\nls\nsh\ntouch"
         )
         assert sh(other, "cat /usr/share/*/text; ls /bin/rm") == "usr/share/a/text\nusr/share/b/text\n/bin/rm"
-    assert (image.root / "usr" / "share" / "a" / "text").exists()
-    assert not (image.root / "x").exists()
+    assert (image.roots[0] / "usr" / "share" / "a" / "text").exists()
+    assert not (image.roots[0] / "x").exists()
 
 
 def test_without_a_writable_layer_the_image_can_not_be_changed(image: UnpackedImage) -> None:
-    with Sandbox(root=image.root, volumes=VOLUMES, overlay=False) as sandbox:
+    with Sandbox(image.roots, volumes=VOLUMES, overlay=False) as sandbox:
         assert not sandbox.is_writable
         code, _, err = run(sandbox, "/bin/sh", "-c", "echo x > /bin/x")
         assert (code != 0, "Read-only" in err) == (True, True)
         assert run(sandbox, "/bin/rm", "/golem/shown")[0] != 0
-    assert (image.root / "golem" / "shown").exists()
+    assert (image.roots[0] / "golem" / "shown").exists()
 
 
 def test_the_room_outside_the_image_is_bounded(image: UnpackedImage) -> None:
-    with Sandbox(root=image.root, limits=Limits(disk_mib=4), volumes=VOLUMES) as sandbox:
+    with Sandbox(image.roots, limits=Limits(disk_mib=4), volumes=VOLUMES) as sandbox:
         code, _, err = run(sandbox, "/bin/sh", "-c", "cat /dev/zero > /data/x")
         assert (code != 0, "No space left" in err) == (True, True)
 
@@ -144,7 +142,7 @@ def test_a_root_is_ready_quickly(image: UnpackedImage) -> None:
         times = []
         for overlay in (True, False) * 3:
             begun = time.monotonic()
-            Sandbox(root=image.root, volumes=VOLUMES, overlay=overlay, maker=maker).close()
+            Sandbox(image.roots, volumes=VOLUMES, overlay=overlay, maker=maker).close()
             times.append(time.monotonic() - begun)
         assert min(times) < 1
     finally:
@@ -157,9 +155,9 @@ def test_an_unprivileged_user_runs_an_image_too(image: UnpackedImage) -> None:
         "from pathlib import Path\n"
         "from simple_golem.local.sandbox.sandbox import Sandbox\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
-        f"    root = Path(shutil.copytree({str(image.root)!r}, folder + '/root', symlinks=True))\n"
+        f"    root = Path(shutil.copytree({str(image.roots[0])!r}, folder + '/root', symlinks=True))\n"
         "    for overlay in (True, False):\n"
-        "        with Sandbox(root=root, volumes=['/data'], overlay=overlay) as sandbox:\n"
+        "        with Sandbox([root], volumes=['/data'], overlay=overlay) as sandbox:\n"
         "            argv = ['/bin/sh', '-c', 'id -u; id -g; echo x > /tmp/x; cat /tmp/x']\n"
         "            for user in ((0, 0), (5, 6)):\n"
         "                out = bytearray()\n"
@@ -167,13 +165,32 @@ def test_an_unprivileged_user_runs_an_image_too(image: UnpackedImage) -> None:
         "                print(code, bytes(out).split())\n"
         "                sandbox.popen(['/bin/rm', '/tmp/x'], {}).wait(print, print)\n"
     )
-    for folder in (image.root, *image.root.parents):
+    for folder in (image.roots[0], *image.roots[0].parents):
         if folder == Path(folder.anchor):
             break
         os.chmod(folder, os.stat(folder).st_mode | 0o055)
     ended = run_by_nobody(program)
     assert ended.stderr == ""
     assert ended.stdout.splitlines() == ["0 [b'0', b'0', b'x']", "0 [b'5', b'6', b'x']"] * 2
+
+
+@pytest.mark.parametrize("overlay", [True, False])
+def test_a_folder_for_golem_lies_over_a_root_with_python(tmp_path: Path, overlay: bool) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tool.py").write_text("#!/usr/local/bin/python3\nprint('tool')\n")
+    (tmp_path / "run" / "tool.py").chmod(0o600)
+    (tmp_path / "work").mkdir(mode=0o700)
+    (tmp_path / "work" / "hidden").write_text("")
+    (tmp_path / "text").write_text("text\n")
+    image = source_at(tmp_path).unpacked(ImageCache())
+    with Sandbox(image.roots, volumes=image.config.volumes, overlay=overlay) as sandbox:
+        assert run(sandbox, "/golem/run/tool.py") == (0, "tool\n", "")
+        assert sh(sandbox, "cat /golem/text; ls /golem /golem/work") == (
+            "text\n/golem:\ninput\noutput\nrun\ntext\nwork\n\n/golem/work:"
+        )
+        if sandbox.is_writable:
+            sh(sandbox, "echo changed > /golem/text")
+    assert (tmp_path / "text").read_text() == "text\n"
 
 
 def test_the_settings_of_an_image_are_those_of_its_archive(image: UnpackedImage) -> None:

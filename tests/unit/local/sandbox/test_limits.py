@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
-from simple_golem.local.sandbox.sandbox import DEFAULT_ENVIRONMENT, Limits, Sandbox, _some_cpus
+from simple_golem.local.sandbox.sandbox import Limits, Sandbox, _some_cpus
 from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
+
+VOLUMES = ("/golem/output", "/golem/work")
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +22,15 @@ def maker() -> Iterator[SandboxMaker]:
 
 
 @pytest.fixture(scope="module")
-def sandbox(maker: SandboxMaker) -> Iterator[Sandbox]:
-    with Sandbox(limits=Limits(disk_mib=200, memory_mib=128, cpu_threads=1), maker=maker) as sandbox:
+def sandbox(maker: SandboxMaker, python_roots: Sequence[Path]) -> Iterator[Sandbox]:
+    limits = Limits(disk_mib=200, memory_mib=128, cpu_threads=1)
+    with Sandbox(python_roots, volumes=VOLUMES, limits=limits, maker=maker) as sandbox:
         yield sandbox
 
 
 def sh(sandbox: Sandbox, script: str) -> tuple[int, str]:
     output = bytearray()
-    process = sandbox.popen(["/bin/sh", "-c", script], DEFAULT_ENVIRONMENT)
+    process = sandbox.popen(["/bin/sh", "-c", script])
     code = process.wait(output.extend, output.extend)
     return code, output.decode()
 
@@ -67,7 +71,9 @@ def test_a_volume_has_room_of_its_own(sandbox: Sandbox) -> None:
     sh(sandbox, "rm /golem/*/file")
 
 
-def test_without_limits_all_of_the_machine_is_there(maker: SandboxMaker) -> None:
-    with Sandbox(maker=maker) as sandbox:
+def test_without_limits_all_of_the_machine_is_there(
+    maker: SandboxMaker, python_roots: Sequence[Path]
+) -> None:
+    with Sandbox(python_roots, maker=maker) as sandbox:
         assert sh(sandbox, "nproc") == (0, f"{len(os.sched_getaffinity(0))}\n")
         assert sh(sandbox, "ulimit -d") == (0, "unlimited\n")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,14 @@ def gone(pid: int) -> bool:
     return True
 
 
-def test_sandboxes_of_one_maker_have_nothing_in_common_and_live_on_without_it() -> None:
+def test_sandboxes_of_one_maker_have_nothing_in_common_and_live_on_without_it(
+    python_roots: Sequence[Path],
+) -> None:
     maker = SandboxMaker()
-    with Sandbox(hostname="one", maker=maker) as one, Sandbox(hostname="other", maker=maker) as other:
+    with (
+        Sandbox(python_roots, volumes=["/golem/work"], hostname="one", maker=maker) as one,
+        Sandbox(python_roots, volumes=["/golem/work"], hostname="other", maker=maker) as other,
+    ):
         assert output_of(one, "/bin/sh", "-c", "echo mine > /golem/work/x; hostname") == (0, "one\n")
         maker.close()
         assert output_of(other, "/bin/sh", "-c", "ls /golem/work; hostname") == (0, "other\n")
@@ -54,12 +60,12 @@ def test_a_maker_that_has_ended_says_what_to_do() -> None:
     maker.close()
 
 
-def test_a_request_that_is_too_long_is_refused_and_harms_nothing() -> None:
+def test_a_request_that_is_too_long_is_refused_and_harms_nothing(python_roots: Sequence[Path]) -> None:
     maker = SandboxMaker()
     hosts = {f"host-{number}": "127.0.0.1" for number in range(100_000)}
     with pytest.raises(LocalNetworkError, match="settings are too long"):
         Sandbox(hosts=hosts, maker=maker)
-    with Sandbox(maker=maker) as sandbox:
+    with Sandbox(python_roots, maker=maker) as sandbox:
         assert output_of(sandbox, "/bin/echo", "fine") == (0, "fine\n")
     maker.close()
 
@@ -110,8 +116,8 @@ def test_sandboxes_end_with_the_process_that_made_them() -> None:
     assert all(gone(pid) for pid in pids)
 
 
-def test_commands_that_can_not_be_started_end_alone() -> None:
-    with Sandbox() as sandbox:
+def test_commands_that_can_not_be_started_end_alone(python_roots: Sequence[Path]) -> None:
+    with Sandbox(python_roots) as sandbox:
         for argv in ([], ["/no/such/program"], ["/no/such/\udcff"], ["/" + "x" * 100_000], ["/etc/hosts"]):
             pieces: list[bytes] = []
             assert sandbox.popen(argv).wait(pieces.append, pieces.append) == 9

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/local/bin/python3
 """A small service: keeps numbers that were observed, and answers with their statistics."""
 
 # ruff: noqa: T201 - its output is its answer
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-STORE = Path(os.environ.get("OBSERVATIONS_STORE", "/golem/work/observations.db"))
+STORE = Path(os.environ.get("OBSERVATIONS_STORE", "/golem/out/observations.db"))
 
 
 @contextlib.contextmanager

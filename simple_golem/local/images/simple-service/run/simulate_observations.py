@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/local/bin/python3
 """Observes something that is not there: a normally distributed number for the service, each half second."""
 
 import random

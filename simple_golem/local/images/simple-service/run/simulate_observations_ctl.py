@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/local/bin/python3
 """Starts and stops the simulated observations, which go on in the background between the two."""
 
 # ruff: noqa: T201 - its output is what the service's owner reads
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 OBSERVER = Path(__file__).with_name("simulate_observations.py")
-PID_FILE = Path(os.environ.get("OBSERVATIONS_PID_FILE", "/golem/work/simulate_observations.pid"))
+PID_FILE = Path(os.environ.get("OBSERVATIONS_PID_FILE", "/golem/out/simulate_observations.pid"))
 STOP_SECONDS = 3.0
 
 

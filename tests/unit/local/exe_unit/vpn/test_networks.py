@@ -6,7 +6,8 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ CLIENT = (
     "d = b''.join(iter(lambda: c.recv(65536), b''))\n"
     "print(len(d), d[300_000:].decode())\n"
 )
-PYTHON = "/run/simple-golem/bin/python3"
+PYTHON = "/usr/local/bin/python3"
 
 
 class Hub:
@@ -95,8 +96,8 @@ def maker() -> Iterator[SandboxMaker]:
 
 
 @pytest.fixture
-def sandbox(maker: SandboxMaker) -> Iterator[Sandbox]:
-    with Sandbox(maker=maker) as sandbox:
+def sandbox(maker: SandboxMaker, python_roots: Sequence[Path]) -> Iterator[Sandbox]:
+    with Sandbox(python_roots, maker=maker) as sandbox:
         yield sandbox
 
 
@@ -106,9 +107,11 @@ def joined(hub: Hub, node: str, sandbox: Sandbox, *memberships: Mapping[str, Any
     return networks
 
 
-def test_programs_in_two_sandboxes_exchange_data_over_the_bus(hub: Hub, maker: SandboxMaker) -> None:
+def test_programs_in_two_sandboxes_exchange_data_over_the_bus(
+    hub: Hub, maker: SandboxMaker, python_roots: Sequence[Path]
+) -> None:
     nodes = {"192.168.0.2": "0xa", "192.168.0.3": "0xb"}
-    with Sandbox(maker=maker) as one, Sandbox(maker=maker) as other:
+    with Sandbox(python_roots, maker=maker) as one, Sandbox(python_roots, maker=maker) as other:
         networks = [
             joined(hub, "0xa", one, network("192.168.0.2", nodes)),
             joined(hub, "0xb", other, network("192.168.0.3", nodes, ip="192.168.0.0", mask="255.255.255.0")),
