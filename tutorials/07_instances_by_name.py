@@ -2,8 +2,7 @@
 
 from simple_golem import Golem, Run, Service, UploadBytes, vm
 
-PYTHON_IMAGE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
-
+PYTHON = vm.repo(image_hash="8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488")
 SERVER = b"""import socketserver, threading
 values, lock = {}, threading.Lock()
 
@@ -29,8 +28,6 @@ print(count)
 
 
 class KeyValueServer(Service):
-    payload = vm.repo(image_hash=PYTHON_IMAGE)
-
     def start(self):
         self.execute(
             UploadBytes(SERVER, "/golem/in/server.py"),
@@ -40,8 +37,6 @@ class KeyValueServer(Service):
 
 
 class Client(Service):
-    payload = vm.repo(image_hash=PYTHON_IMAGE)
-
     def __init__(self, server):
         self.server = server  # the host name of the server
 
@@ -51,9 +46,12 @@ class Client(Service):
 
 
 with Golem(budget=1) as golem:
-    (server,) = golem.run_service(KeyValueServer, network=True).wait_until_running(timeout=240)
+    (server,) = golem.run_service(KeyValueServer, payload=PYTHON, network=True).wait_until_running(
+        timeout=240
+    )
     print("The server is", server.host_name, "at", server.ip)
-    clients = golem.run_service(Client, instance_params=[{"server": server.host_name}] * 2, network=True)
+    params = [{"server": server.host_name}] * 2
+    clients = golem.run_service(Client, instance_params=params, payload=PYTHON, network=True)
     clients.wait()
     for client in clients:
         print(client.name, "ended at", client.service.count)

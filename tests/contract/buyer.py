@@ -15,7 +15,7 @@ ACTIVITY = "/activity-api/v1"
 PAYMENT = "/payment-api/v1"
 PLATFORM = "erc20-hoodi-tglm"
 SESSION = "contract"
-IMAGE = "hash:sha3:3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f:http://127.0.0.1:1/image"
+IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 WAIT_SECONDS = 20.0
 # Of the right form, and of nothing that is there.
 NO_UUID = "6fc1b4a5-7c0e-4c36-9d4b-111111111111"
@@ -80,9 +80,17 @@ class Buyer:
         session: with the app key.
         url: the daemon's.
         providers: their node ids by what they do.
+        registry: the URL of the image registry.
     """
 
-    def __init__(self, session: requests.Session, url: str, providers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        session: requests.Session,
+        url: str,
+        providers: Mapping[str, str],
+        registry: str = "http://127.0.0.1:1",
+    ) -> None:
+        self._image = f"hash:sha3:{IMAGE}:{registry}/v1/image/download?hash={IMAGE}"
         self.session = session
         self.url = url
         self.providers = providers
@@ -136,7 +144,7 @@ class Buyer:
         properties = {
             "golem.node.debug.subnet": "local",
             "golem.srv.comp.expiration": int((time.time() + 3600) * 1000),
-            "golem.srv.comp.task_package": IMAGE,
+            "golem.srv.comp.task_package": self._image,
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
             "golem.com.payment.debit-notes.accept-timeout?": 240,

@@ -44,7 +44,7 @@ def nothing_is_left_on_the_network(request: pytest.FixtureRequest) -> Iterator[N
 @pytest.fixture
 def requestor(network: LocalGolem) -> Iterator[Requestor]:
     """A requestor by bare REST, which releases all it holds at the end of the test."""
-    requestor = Requestor(network.near.api_url, network.near.app_key)
+    requestor = Requestor(network)
     yield requestor
     requestor.close()
 

@@ -50,7 +50,8 @@ def buyer(real: LocalGolem) -> Iterator[Buyer]:
     session.trust_env = False
     session.headers["Authorization"] = f"Bearer {real.near.app_key}"
     node_ids = [provider.node_id for provider in real.providers]
-    buyer = Buyer(session, real.near.api_url, dict(zip(KINDS, node_ids, strict=True)))
+    registry = real.environment["GOLEM_REGISTRY_URL"]
+    buyer = Buyer(session, real.near.api_url, dict(zip(KINDS, node_ids, strict=True)), registry)
     yield buyer
     buyer.close()
 

@@ -33,6 +33,7 @@ LOST_TAIL = Rule("lost-tail", 1, "the last output of a command is lost, if it is
 NOT_STARTED = Rule("not-started", 2, "a program that can't start ends with code 9, without a word")
 THREADS = Rule("threads", 19, "commands have as many processor threads as the offer says")
 MEMORY = Rule("memory", 20, "commands have as much memory as the offer says")
+IMAGE = Rule("image", 45, "an image is fetched from its URL, and its hash is checked")
 ROOM = Rule("room", 21, "outside the volumes there is room for half of the memory")
 COMMAND_ORDER = Rule("command-order", 12, "a state of the activity allows certain commands only")
 ONE_BATCH = Rule("one-batch", 13, "an activity executes one batch at a time")

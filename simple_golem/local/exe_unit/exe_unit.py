@@ -128,10 +128,19 @@ class ExeUnit:
         self._refusal = refusal
         self._on_strike = on_strike
         self._scope = Scope()
-        transfers = Transfers(bus, node_id, self._scope, on_strike, web or Web(), self._passed)
+        web = web or Web()
+        transfers = Transfers(bus, node_id, self._scope, on_strike, web, self._passed)
         networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
         self._runtime = SandboxRuntime(
-            image_store, task_package, transfers, networks, on_strike, self._habits.limits, sandboxes
+            image_store,
+            task_package,
+            transfers,
+            networks,
+            on_strike,
+            self._habits.limits,
+            sandboxes,
+            web,
+            self._scope,
         )
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)

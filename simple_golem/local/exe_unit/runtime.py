@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shlex
 import threading
 from collections import Counter
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...background.cancellation import Scope
 from ...errors import LocalNetworkError, SandboxGone
 from ..control import rules
 from ..control.rules import OnStrike, Rule
@@ -23,6 +23,8 @@ from ..sandbox.sandbox import Limits, Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.progress import Report, Reporter
 from ..transfer.transfer import TransferFailed, Transfers
+from ..transfer.web_files import Web
+from .image_download import NoImage, image_of
 from .lost_tail import MOMENT_SECONDS, LostTail
 from .vpn.networks import NetworkFailed, Networks
 
@@ -33,7 +35,6 @@ Output = Callable[[str, bytes], object]
 # The argument of `start` that has the image's own command started, as on a real provider.
 _ENTRY_POINT = "start-entrypoint"
 _PANIC = 101
-_PACKAGE = re.compile(r"hash:(sha3|sha3-224):([0-9a-fA-F]+):")
 
 
 class CommandError(Exception):
@@ -66,6 +67,8 @@ class SandboxRuntime:
         on_strike: OnStrike,
         limits: Limits | None = None,
         sandboxes: SandboxMaker | None = None,
+        web: Web | None = None,
+        scope: Scope | None = None,
     ) -> None:
         """Args:
         images: the images that can be deployed.
@@ -75,7 +78,11 @@ class SandboxRuntime:
         on_strike: called when a rule refuses or changes something.
         limits: what the processes may use; None: as much as the machine has.
         sandboxes: makes the private root; None: a maker of its own.
+        web: the web as the provider reaches it, for the image; None: without the script's machine.
+        scope: the scope of the activity; None: one that nobody cancels.
         """
+        self._web = web or Web()
+        self._scope = scope or Scope()
         self._images = images
         self._transfers = transfers
         self._networks = networks
@@ -158,12 +165,11 @@ class SandboxRuntime:
     def _image(self) -> LocalImage | None:
         if self._task_package is None:
             return None
-        package = _PACKAGE.match(self._task_package)
-        image = self._images.lookup(hash=package[2]) if package else None
-        if image is None:
-            missing = self._images.missing(package[2] if package else self._task_package)
-            raise CommandError(f"Local service error: Transfer error: {missing}")
-        return image
+        try:
+            return image_of(self._task_package, self._images, self._web, self._scope)
+        except NoImage as error:
+            self._on_strike(rules.IMAGE, self._task_package, str(error))
+            raise CommandError(f"Local service error: Transfer error: {error}") from error
 
     def _unpacked(self, image: LocalImage | None) -> tuple[Sequence[Path], ImageConfig]:
         source = NO_IMAGE if image is None else image.source

@@ -46,6 +46,13 @@ class ImageCache:
         self._folder = cache_folder() / "images" if folder is None else folder
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    @property
+    def files(self) -> Path:
+        """The folder for the files of images."""
+        folder = self._folder / "files"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
     def unpacked(self, key: str, unpack: Unpack, *, is_whole: bool = True) -> UnpackedImage:
         """Return an image; unpack it first if it is not here.
 

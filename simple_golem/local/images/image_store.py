@@ -105,6 +105,31 @@ class ImageStore:
         self._cache = cache or ImageCache()
         self._lock = threading.Lock()
         self._unpacked: dict[Source, UnpackedImage] = {}
+        # The URL of the registry that serves these images; set by the registry.
+        self.served_at: str | None = None
+
+    def serves(self, url: str) -> bool:
+        """Whether a URL leads to the registry of these images; without a registry every URL does."""
+        return self.served_at is None or url.startswith(f"{self.served_at}/")
+
+    @property
+    def downloads(self) -> Path:
+        """The folder for the files of images."""
+        return self._cache.files
+
+    def add_download(self, hash: str, file: Path) -> LocalImage:
+        """Add an image that was downloaded; its file is moved to the folder of downloads.
+
+        Raises:
+            BadImage: the file is no image.
+        """
+        source_at(file)
+        kept = self.downloads / hash
+        file.rename(kept)
+        image = LocalImage(hash, None, source_at(kept))
+        with self._lock:
+            self._images = (*self._images, image)
+        return image
 
     def unpacked(self, source: Source) -> UnpackedImage:
         """Return an unpacked image; blocks for seconds if it is not in the cache.

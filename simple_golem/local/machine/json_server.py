@@ -1,12 +1,17 @@
-"""The base of the local network's HTTP servers: a function from a request to a JSON answer."""
+"""The base of the local network's HTTP servers: a function from a request to a JSON answer, or to a file."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO
 
 from ...background.threads import EngineThread
 
@@ -31,7 +36,7 @@ class Request:
     body: bytes
 
 
-# Returns the status code of the answer, and the JSON value of its body.
+# Returns the status code of the answer, and the JSON value of its body, or the path of a file.
 Answer = Callable[[Request], tuple[int, object]]
 
 
@@ -77,6 +82,12 @@ class _Server(ThreadingHTTPServer):
         logger.info("%s: a request was not answered", self.name, exc_info=True)
 
 
+def _opened(document: object) -> IO[bytes]:
+    if isinstance(document, Path):
+        return document.open("rb")
+    return io.BytesIO(json.dumps(document).encode())
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     # A client that sends nothing must not occupy a thread for ever.
@@ -94,13 +105,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         status, document = self.server.answer(Request(self.command, self.path, body))
-        answer = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer)
+        is_file = isinstance(document, Path)
+        with _opened(document) as body_file:
+            length = body_file.seek(0, os.SEEK_END)
+            body_file.seek(0)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/octet-stream" if is_file else "application/json")
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            if self.command != "HEAD":
+                shutil.copyfileobj(body_file, self.wfile)
 
     def log_message(self, format: str, *args: object) -> None:
         logger.debug("%s: %s", self.server.name, format % args)

@@ -61,6 +61,7 @@ class Providers:
         self._scope = Scope()
         self._reporter = UsageReporter(daemons.far.client, self._scope, len(habits))
         self.registry = Registry(images)
+        self.web.allow(self.registry.url)
         self._exe_units: list[ExeUnits] = []
         self.agents = [
             self._make_agent(identity, own_habits, daemons, app_keys[identity.name], images)

@@ -21,6 +21,7 @@ from stopwatch import Stopwatch
 
 PLATFORM = f"erc20-{os.environ['YAGNA_PAYMENT_NETWORK']}-tglm"
 SUBNET = os.environ["YAGNA_SUBNET"]
+REGISTRY = os.environ["GOLEM_REGISTRY_URL"]
 IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 TIMEOUT = 60.0
 LOOK_SECONDS = 0.05
@@ -74,7 +75,7 @@ class Work:
         self.properties = {
             "golem.node.debug.subnet": SUBNET,
             "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
-            "golem.srv.comp.task_package": f"hash:sha3:{IMAGE}:http://127.0.0.1:1/image",
+            "golem.srv.comp.task_package": f"hash:sha3:{IMAGE}:{REGISTRY}/v1/image/download?hash={IMAGE}",
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
             "golem.com.payment.debit-notes.accept-timeout?": 240,

@@ -8,6 +8,7 @@ from typing import Any
 
 from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import YagnaError
+from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Approval, Invoice, Proposal, ProposalRejected, ProposalState
 
@@ -28,8 +29,9 @@ class Demand:
 class Requestor:
     """Buys from providers, one request after the other, and releases all of it when it is closed."""
 
-    def __init__(self, api_url: str, app_key: str) -> None:
-        self.yagna = Yagna(api_url, app_key)
+    def __init__(self, network: LocalGolem) -> None:
+        self.yagna = Yagna(network.near.api_url, network.near.app_key)
+        self._registry = network.environment["GOLEM_REGISTRY_URL"]
         self.allocation_id: str = self.yagna.http.request(
             "POST",
             "/payment-api/v1/allocations",
@@ -39,8 +41,15 @@ class Requestor:
         self._agreements: list[str] = []
 
     def publish_demand(
-        self, subnet: str = "local", *, seconds: float = 3600, image: str = ALPINE_IMAGE, **extra: Any
+        self,
+        subnet: str = "local",
+        *,
+        seconds: float = 3600,
+        image: str = ALPINE_IMAGE,
+        url: str | None = None,
+        **extra: Any,
     ) -> Demand:
+        url = url or f"{self._registry}/v1/image/download?hash={image}"
         decorations = self.yagna.http.request(
             "GET", "/payment-api/v1/demandDecorations", params={"allocationIds": self.allocation_id}
         )
@@ -48,7 +57,7 @@ class Requestor:
         properties = {
             "golem.node.debug.subnet": subnet,
             "golem.srv.comp.expiration": int(expiration.timestamp() * 1000),
-            "golem.srv.comp.task_package": f"hash:sha3:{image}:http://127.0.0.1:1/image",
+            "golem.srv.comp.task_package": f"hash:sha3:{image}:{url}",
             "golem.srv.caps.multi-activity": True,
             "golem.com.payment.chosen-platform": PLATFORM,
             "golem.com.payment.debit-notes.accept-timeout?": 240,

@@ -200,7 +200,7 @@ def test_the_registry_knows_the_built_in_images(network: LocalGolem) -> None:
 
 def test_the_requestors_daemon_comes_back_with_its_state_after_being_killed() -> None:
     with LocalGolem(1) as network:
-        requestor = Requestor(network.near.api_url, network.near.app_key)
+        requestor = Requestor(network)
         agreement = requestor.agreement(requestor.publish_demand())
         activity = requestor.yagna.activity.create(agreement, timeout=20)
         requestor.run(activity, *READY)
@@ -216,7 +216,7 @@ def test_a_folder_given_as_image_is_laid_over_golem(tmp_path: Path) -> None:
     with LocalGolem(1, images={"me/greeting:1": tmp_path}) as network:
         url = f"{network.environment['GOLEM_REGISTRY_URL']}/v1/image/info"
         image = requests.get(url, params={"tag": "me/greeting:1"}, timeout=5).json()["sha3"]
-        requestor = Requestor(network.near.api_url, network.near.app_key)
+        requestor = Requestor(network)
         agreement = requestor.agreement(requestor.publish_demand(image=image))
         activity = requestor.yagna.activity.create(agreement, timeout=20)
         results = requestor.run(activity, *READY, shell("cat /golem/run/greeting.txt"))
@@ -234,7 +234,7 @@ def test_a_process_that_has_ended_can_not_be_guarded(network: LocalGolem) -> Non
 
 def test_two_networks_at_once_know_nothing_of_each_other() -> None:
     with LocalGolem(1) as one, LocalGolem(2) as other:
-        requestors = [Requestor(network.near.api_url, network.near.app_key) for network in (one, other)]
+        requestors = [Requestor(network) for network in (one, other)]
         demands = [requestor.publish_demand() for requestor in requestors]
         requestors[0].offers(demands[0], 1)
         requestors[1].offers(demands[1], 2)

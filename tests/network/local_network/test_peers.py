@@ -13,7 +13,7 @@ from simple_golem.local.local_golem import LocalGolem
 from tests.benchmarks.peer import NoPeer, the_peer
 from tests.benchmarks.subject import Subject
 
-IMAGE = "529f7fdaf1cf46ce3126eb6bbcd3b213c314fe8fe884914f5d1106d4"
+IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 # As in the examples of yapapi.
 SCRIPT = """
 import asyncio, os, sys

@@ -54,7 +54,7 @@ class RestActivity:
 def activity() -> Iterator[RestActivity]:
     """An activity with the simple service's image, deployed and started; one for all tests here."""
     with LocalGolem(providers=1) as network:
-        requestor = Requestor(network.near.api_url, network.near.app_key)
+        requestor = Requestor(network)
         agreement = requestor.agreement(requestor.publish_demand(image=SIMPLE_SERVICE))
         activity_id = requestor.yagna.activity.create(agreement, timeout=30)
         url = f"{network.near.api_url}/activity-api/v1/activity/{activity_id}"

@@ -29,7 +29,7 @@ class Buyer:
 
     def __init__(self, network: LocalGolem) -> None:
         self.near = network.near
-        self.requestor = Requestor(network.near.api_url, network.near.app_key)
+        self.requestor = Requestor(network)
         self.activities = [self._activity(provider.node_id) for provider in network.providers]
 
     def _activity(self, provider_id: str) -> str:

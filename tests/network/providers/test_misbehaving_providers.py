@@ -71,7 +71,7 @@ def misbehaving() -> Iterator[LocalGolem]:
 
 @pytest.fixture
 def buyer(misbehaving: LocalGolem) -> Iterator[Requestor]:
-    requestor = Requestor(misbehaving.near.api_url, misbehaving.near.app_key)
+    requestor = Requestor(misbehaving)
     yield requestor
     requestor.close()
 
@@ -391,7 +391,7 @@ def test_a_dead_provider_answers_nobody_until_it_is_revived(
 
 def test_a_network_with_dead_providers_goes_down_in_time_and_leaves_nothing() -> None:
     with LocalGolem([ProviderHabits(), ProviderHabits(destroys=False), ProviderHabits()]) as network:
-        requestor = Requestor(network.near.api_url, network.near.app_key)
+        requestor = Requestor(network)
         for name in ("prov-1", "prov-2", "prov-3"):
             _, activity = hire(network.provider(name), requestor)
             requestor.yagna.activity.execute(activity, [shell(f"{SLEEP} & {SLEEP}")])
@@ -410,7 +410,7 @@ def test_a_network_with_dead_providers_goes_down_in_time_and_leaves_nothing() ->
 
 def test_providers_whose_daemon_is_frozen_are_not_reachable_until_it_thaws() -> None:
     with LocalGolem(1) as network:
-        requestor = Requestor(network.near.api_url, network.near.app_key)
+        requestor = Requestor(network)
         _, activity = hire(network.provider("prov-1"), requestor)
         network.freeze_providers_daemon()
         with pytest.raises(YagnaError) as unheard:
