@@ -5,7 +5,6 @@ from simple_golem import Golem, Run, Service, UploadBytes, vm
 PYTHON = vm.repo(image_hash="8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488")
 SERVER = b"""import socketserver, threading
 values, lock = {}, threading.Lock()
-
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:  # each line is a key, whose value grows by one
@@ -46,9 +45,7 @@ class Client(Service):
 
 
 with Golem(budget=1) as golem:
-    (server,) = golem.run_service(KeyValueServer, payload=PYTHON, network=True).wait_until_running(
-        timeout=240
-    )
+    (server,) = golem.run_service(KeyValueServer, payload=PYTHON, network=True).wait_until_running(240)
     print("The server is", server.host_name, "at", server.ip)
     params = [{"server": server.host_name}] * 2
     clients = golem.run_service(Client, instance_params=params, payload=PYTHON, network=True)

@@ -9,6 +9,7 @@ from ..errors import BadSetting
 from ..local.control.as_real import AsReal
 from ..local.control.habits import ProviderHabits
 from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
+from ..local.control.runtime_options import runtimes_of
 from ..local.images.image_store import ImageStore
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
 from .habit_options import POSSIBLE_HABITS, spelled_habits
@@ -47,6 +48,13 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         f"{' and '.join(DEFAULT_PAYMENT_NETWORKS)}; may be repeated",
     )
     add_image_option(parser)
+    parser.add_argument(
+        "--runtime",
+        action="append",
+        default=[],
+        metavar="NAME=PROGRAM",
+        help="a runtime of your own: a program that is called as providers call a runtime; may be repeated",
+    )
     parser.add_argument(
         "--habit",
         action="append",
@@ -137,6 +145,7 @@ def described_network(options: argparse.Namespace, as_real: AsReal | None) -> Lo
         funds=options.funds,
         payment_networks=options.payment_network,
         as_real=as_real,
+        runtimes=runtimes_of(options.runtime),
     )
 
 

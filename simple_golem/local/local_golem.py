@@ -37,6 +37,7 @@ from .control.messages import (
     send,
 )
 from .control.provider_control import ProviderControl
+from .control.runtime_options import checked_runtimes
 from .control.strikes import Strike, StrikeLog
 from .daemon.daemon import find_yagna
 from .daemon.identities import PROVIDERS
@@ -84,6 +85,7 @@ class LocalGolem:
         funds: Decimal | int | str | None = None,
         payment_networks: Sequence[str] = (),
         as_real: AsReal | None = None,
+        runtimes: Mapping[str, str | os.PathLike[str]] | None = None,
     ) -> None:
         """Describe a network; starts nothing.
 
@@ -100,11 +102,12 @@ class LocalGolem:
             payment_networks: additional networks on which the providers are paid; hoodi and holesky are there
                 always. Scripts use the first additional one, else hoodi.
             as_real: the time and the misfortune of a real network; None: none.
+            runtimes: runtimes of your own: the program of each, by the name that a `Payload` asks for.
 
         Raises:
             LocalNetworkError: the number of providers or their habits are not valid.
             BadImage: there is no image at a path.
-            BadSetting: a subnet, a payment network or the funds are not valid.
+            BadSetting: a subnet, a payment network, the funds or a runtime are not valid.
         """
         self._habits = habits_of(providers, MOST_PROVIDERS)
         if as_real is not None:
@@ -115,6 +118,7 @@ class LocalGolem:
         ImageStore.with_options(self._images)
         self._daemon_settings = dict(daemon_settings or {})
         self._funds = _funds(chain, funds)
+        self._runtimes = checked_runtimes(runtimes or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
         self._strikes: StrikeLog | None = None
@@ -156,6 +160,7 @@ class LocalGolem:
                 self._images,
                 self._daemon_settings,
                 self._funds,
+                self._runtimes,
             )
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
             self._strikes = StrikeLog(Path(self._report.strikes))

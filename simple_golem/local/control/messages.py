@@ -28,6 +28,7 @@ class Plan:
         images: the additional images, each as `TAG_OR_HASH=PATH`.
         daemon_settings: additional environment variables of the requestor's daemon.
         funds: the requestor's GLM on the chain; None: the network has no chain.
+        runtimes: the runtimes of the user's own, each as `NAME=PROGRAM`.
     """
 
     starter: int
@@ -37,6 +38,7 @@ class Plan:
     images: Sequence[str]
     daemon_settings: Mapping[str, str] = field(default_factory=dict)
     funds: str | None = None
+    runtimes: Sequence[str] = ()
 
     def to_wire(self) -> Mapping[str, Any]:
         return {
@@ -47,6 +49,7 @@ class Plan:
             "images": list(self.images),
             "daemon_settings": dict(self.daemon_settings),
             "funds": self.funds,
+            "runtimes": list(self.runtimes),
         }
 
     @classmethod
@@ -60,6 +63,7 @@ class Plan:
             wire["images"],
             wire["daemon_settings"],
             wire["funds"],
+            tuple(wire["runtimes"]),
         )
 
 

@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ...background.cancellation import Deadline, Scope
@@ -14,13 +16,17 @@ from ...errors import BusError
 from ..bus.bus import Bus
 from ..control import rules
 from ..control.rules import OnStrike
+from ..images.image_file import file_of
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox import Limits
 from ..sandbox.sandbox_maker import SandboxMaker
 from ..transfer.transfer import Transfers
 from ..transfer.web_files import Web
 from .exe_batch import Command, ExeBatch
+from .image_download import NoImage, image_of
+from .own_runtime import OwnRuntime
 from .runtime import CommandError, SandboxRuntime
+from .runtime_program import RuntimeProgram
 from .state_reports import StatePair, StateReports
 from .vpn.networks import Networks, VpnSupport
 
@@ -100,6 +106,7 @@ class ExeUnit:
         vpn: VpnSupport | None = None,
         on_strike: OnStrike = lambda rule, what, text: None,
         web: Web | None = None,
+        program: RuntimeProgram | None = None,
     ) -> None:
         """Start to serve; blocks until the bus has confirmed the address, for 10 seconds at most.
 
@@ -117,6 +124,7 @@ class ExeUnit:
             vpn: what this machine can do for private networks; None: all.
             on_strike: called when a rule refuses or changes something.
             web: the web as the provider reaches it; None: without the script's machine.
+            program: the runtime of the user's own; None: a sandbox.
 
         Raises:
             BusError: the bus refused, or did not answer in time.
@@ -131,17 +139,22 @@ class ExeUnit:
         web = web or Web()
         transfers = Transfers(bus, node_id, self._scope, on_strike, web, self._passed)
         networks = Networks(bus, node_id, f"exe-unit-{activity_id[:8]}", vpn or VpnSupport())
-        self._runtime = SandboxRuntime(
-            image_store,
-            task_package,
-            transfers,
-            networks,
-            on_strike,
-            self._habits.limits,
-            sandboxes,
-            web,
-            self._scope,
-        )
+        self._runtime: SandboxRuntime | OwnRuntime
+        if program is not None:
+            package = partial(_file_of, task_package, image_store, web, self._scope)
+            self._runtime = OwnRuntime(program.path, transfers, package, program.folder)
+        else:
+            self._runtime = SandboxRuntime(
+                image_store,
+                task_package,
+                transfers,
+                networks,
+                on_strike,
+                self._habits.limits,
+                sandboxes,
+                web,
+                self._scope,
+            )
         self._lock = threading.Lock()
         self._state: StatePair = (_INITIALIZED, None)
         self._batches: dict[str, ExeBatch] = {}
@@ -367,6 +380,16 @@ _ANSWERS: dict[str, Callable[[ExeUnit, Mapping[str, Any]], object]] = {
     "GetActivityState": ExeUnit._get_state,
     "GetActivityUsage": ExeUnit._get_usage,
 }
+
+
+def _file_of(package: str | None, images: ImageStore, web: Web, scope: Scope) -> Path | None:
+    """The file of the image that a demand names, for a runtime of the user's own."""
+    if package is None:
+        return None
+    try:
+        return file_of(image_of(package, images, web, scope), images)
+    except NoImage as error:
+        raise CommandError(f"Local service error: Transfer error: {error}") from error
 
 
 def _err(kind: str, message: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from .root_writer import RootWriter
 # Part of each name: a new version of this package unpacks again if it does it in another way.
 _FORMAT = "2"
 _PIECE_BYTES = 1 << 20
+_KEPT_SECONDS = 30 * 86400.0
 
 # Unpacks an image, and returns its settings.
 Unpack = Callable[[RootWriter], ImageConfig]
@@ -41,8 +43,14 @@ class UnpackedImage:
 class ImageCache:
     """The unpacked images of this user."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Use a folder; None: the one in the user's cache. Makes it if it is missing."""
+    def __init__(self, folder: Path | None = None, check: Callable[[], object] = lambda: None) -> None:
+        """Use a folder, and make it if it is missing.
+
+        Args:
+            folder: None: the one in the user's cache.
+            check: called often while an image is unpacked; an exception of it breaks off.
+        """
+        self._check = check
         self._folder = cache_folder() / "images" if folder is None else folder
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -71,13 +79,15 @@ class ImageCache:
             with locked(self._folder / f"{key}.lock"):
                 if not place.exists():
                     self._unpack(place, unpack, is_whole)
+                    self._remove_old(place)
+        os.utime(place)
         settings = json.loads((place / "config.json").read_text(encoding="utf-8"))
         return UnpackedImage((place / "root",), ImageConfig.of(settings))
 
     def _unpack(self, place: Path, unpack: Unpack, is_whole: bool) -> None:
         aside = Path(tempfile.mkdtemp(prefix="unpacking-", dir=self._folder))
         try:
-            writer = RootWriter(aside / "root")
+            writer = RootWriter(aside / "root", check=self._check)
             config = unpack(writer)
             writer.finish(config.volumes, is_whole=is_whole)
             (aside / "config.json").write_text(json.dumps(config.to_wire()), encoding="utf-8")
@@ -86,6 +96,13 @@ class ImageCache:
             raise BadImage(f"the image can't be unpacked to {self._folder}: {error}") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _remove_old(self, new: Path) -> None:
+        """Remove the images that nobody has asked for in a month."""
+        oldest = time.time() - _KEPT_SECONDS
+        for config in self._folder.glob("*/config.json"):
+            if config.parent != new and config.parent.stat().st_mtime < oldest:
+                shutil.rmtree(config.parent, ignore_errors=True)
 
     def hash_of(self, file: Path) -> str:
         """Return the sha3-224 of a file; it is computed again only if the file has changed."""

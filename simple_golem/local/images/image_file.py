@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
+import tempfile
 from pathlib import Path
 
 from .image_store import ImageStore, LocalImage
@@ -17,11 +19,13 @@ def file_of(image: LocalImage, images: ImageStore) -> Path:
     if image.source.file is not None:
         return image.source.file
     unpacked = images.unpacked(image.source)
-    packed = images.downloads / f"{image.hash}.tar"
+    known_by = hashlib.sha256(repr(unpacked.roots).encode()).hexdigest()[:40]
+    packed = images.downloads / f"{known_by}.tar"
     if not packed.exists():
-        aside = packed.with_suffix(".new")
-        with tarfile.open(aside, "w") as archive:
-            for root in reversed(unpacked.roots):
-                archive.add(root, ".")
-        aside.rename(packed)
+        with tempfile.TemporaryDirectory(dir=images.downloads) as folder:
+            aside = Path(folder, "image.tar")
+            with tarfile.open(aside, "w") as archive:
+                for root in reversed(unpacked.roots):
+                    archive.add(root, ".")
+            aside.rename(packed)
     return packed

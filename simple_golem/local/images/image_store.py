@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from ...errors import BadImage
 from .built_in.golem_files import GolemFiles
@@ -109,8 +110,11 @@ class ImageStore:
         self.served_at: str | None = None
 
     def serves(self, url: str) -> bool:
-        """Whether a URL leads to the registry of these images; without a registry every URL does."""
-        return self.served_at is None or url.startswith(f"{self.served_at}/")
+        """Whether a URL leads to the registry of these images; without a registry every URL does.
+
+        The registry names an address with https, too, as the real one does, though it can't serve it.
+        """
+        return self.served_at is None or urlsplit(url).netloc == urlsplit(self.served_at).netloc
 
     @property
     def downloads(self) -> Path:

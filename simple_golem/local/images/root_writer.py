@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,17 @@ class RootWriter:
     loses the flags that would give it the rights of its owner.
     """
 
-    def __init__(self, root: Path, limits: Limits | None = None) -> None:
-        """Make the folder, which must not exist."""
+    def __init__(
+        self, root: Path, limits: Limits | None = None, check: Callable[[], object] = lambda: None
+    ) -> None:
+        """Make the folder, which must not exist.
+
+        Args:
+            root: the folder.
+            limits: what the image may contain; None: the usual limits.
+            check: called often; an exception of it breaks off.
+        """
+        self._check = check
         root.mkdir(mode=0o700)
         self._root = str(root)
         self._limits = limits or Limits()
@@ -138,6 +147,7 @@ class RootWriter:
 
     def _place(self, path: str, *, count: bool = True) -> str:
         """The place of a path on this machine; makes its folders, and follows links inside the root."""
+        self._check()
         if count:
             self._entries += 1
             if self._entries > self._limits.entries:
@@ -187,6 +197,7 @@ class RootWriter:
                 os.unlink(place)
 
     def _count(self, size: int) -> None:
+        self._check()
         self._content += size
         if self._content > self._limits.content:
             raise BadImage(f"the image has more than {self._limits.content >> 20} MiB of files")

@@ -16,7 +16,7 @@ from ..control.rules import OnStrike
 from .agreement import AgreementLife
 from .fortune import Fortune
 from .negotiator import Negotiator
-from .offer import offer_properties
+from .offer import CAPABILITIES, RUNTIME, offer_properties
 from .served_activity import MakeExeUnit
 from .usage import ProviderUsage, UsageReporter
 
@@ -43,6 +43,7 @@ class ProviderAgent:
         payment_networks: Sequence[str] = DEFAULT_PAYMENT_NETWORKS,
         has_vpn: bool = True,
         notes_are_paid: bool = False,
+        runtimes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """Make an agent without offers.
 
@@ -59,6 +60,7 @@ class ProviderAgent:
             payment_networks: those on which it is paid.
             has_vpn: whether its activities can join private networks.
             notes_are_paid: whether the network has a chain, on which debit notes can be paid.
+            runtimes: the runtimes of the user's own, by their names: what their offers have besides.
         """
         self.name = name
         self.node_id = node_id
@@ -75,11 +77,13 @@ class ProviderAgent:
         self._payment_networks = payment_networks
         self._has_vpn = has_vpn
         self._notes_are_paid = notes_are_paid
+        self._runtimes = runtimes or {}
         self._lock = threading.Lock()
         # `die` and `revive` must not run at the same time.
         self._life_change = threading.Lock()
-        # By subnet. They stay when the provider dies: `revive` withdraws their offers.
-        self._negotiators: dict[str, Negotiator] = {}
+        # By subnet and runtime; "" is the usual one. They stay when the provider dies: `revive` withdraws
+        # their offers.
+        self._negotiators: dict[tuple[str, str], Negotiator] = {}
         self._agreements: set[AgreementLife] = set()
         # Those whose activities outlive the provider, which has died alone.
         self._left: list[AgreementLife] = []
@@ -91,24 +95,27 @@ class ProviderAgent:
             return bool(self._agreements)
 
     def offer_in(self, subnet: str) -> None:
-        """Publish an offer in a subnet, if there is none yet; does not block."""
+        """Publish an offer for each runtime in a subnet, if there is none yet; does not block."""
         with self._lock:
-            if subnet not in self._negotiators:
-                self._negotiators[subnet] = self._negotiator_for(subnet)
+            for offer in ((subnet, runtime) for runtime in ("", *self._runtimes)):
+                if offer not in self._negotiators:
+                    self._negotiators[offer] = self._negotiator_for(*offer)
 
-    def _negotiator_for(self, subnet: str) -> Negotiator:
+    def _negotiator_for(self, subnet: str, runtime: str) -> Negotiator:
+        usual = offer_properties(
+            self.name,
+            self.node_id,
+            subnet,
+            self._habits,
+            payment_networks=self._payment_networks,
+            has_vpn=self._has_vpn,
+        )
+        own = {RUNTIME: runtime, CAPABILITIES: [], **self._runtimes[runtime]} if runtime else {}
         return Negotiator(
             self.name,
             subnet,
             self._yagna.provider,
-            offer_properties(
-                self.name,
-                self.node_id,
-                subnet,
-                self._habits,
-                payment_networks=self._payment_networks,
-                has_vpn=self._has_vpn,
-            ),
+            {**usual, **own},
             self._habits,
             scope=self._alive,
             refusal_now=self._refusal_now,
@@ -221,9 +228,7 @@ class ProviderAgent:
             self._alive.close()
             with self._lock:
                 self._alive = Scope(self._network)
-                self._negotiators.update(
-                    {subnet: self._negotiator_for(subnet) for subnet in self._negotiators}
-                )
+                self._negotiators.update({offer: self._negotiator_for(*offer) for offer in self._negotiators})
 
     def terminate_agreements(self, reason: str, *, keep_activity: bool) -> None:
         """Terminate all its agreements; blocks until that is done, for 15 seconds at most each.

@@ -15,6 +15,7 @@ from ..control.rules import OnStrike
 from ..exe_unit.exe_batch import Command
 from ..exe_unit.exe_unit import ExeUnit, ExeUnitHabits
 from ..exe_unit.runtime import CommandError
+from ..exe_unit.runtime_program import RuntimeProgram
 from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_store import ImageStore
 from ..sandbox.sandbox import Limits
@@ -39,6 +40,7 @@ class ExeUnits:
         vpn: VpnSupport,
         on_strike: OnStrike,
         web: Web,
+        programs: Mapping[str, RuntimeProgram],
     ) -> None:
         """Args:
         gsb_url: the URL of the far daemon's service bus.
@@ -50,6 +52,7 @@ class ExeUnits:
         vpn: what this machine can do for private networks.
         on_strike: called when a rule refuses or changes something.
         web: the web as the provider reaches it.
+        programs: the runtimes of the user's own, by their names.
         """
         self._gsb_url = gsb_url
         self._name = name
@@ -59,6 +62,7 @@ class ExeUnits:
         self._vpn = vpn
         self._on_strike = on_strike
         self._web = web
+        self._programs = programs
         self._habits = _CommandHabits(habits, Fortune(habits.as_real, name))
         self._lock = threading.Lock()
         self._bus: Bus | None = None
@@ -88,6 +92,7 @@ class ExeUnits:
             self._vpn,
             self._on_strike,
             self._web,
+            self._programs.get(package.runtime),
         )
 
     def cut(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -17,6 +17,7 @@ SUBNET = "golem.node.debug.subnet"
 EXPIRATION = "golem.srv.comp.expiration"
 MULTI_ACTIVITY = "golem.srv.caps.multi-activity"
 CAPABILITIES = "golem.runtime.capabilities"
+RUNTIME = "golem.runtime.name"
 
 ACCEPT_TIMEOUT = "golem.com.payment.debit-notes.accept-timeout?"
 DEBIT_NOTE_INTERVAL = "golem.com.scheme.payu.debit-note.interval-sec?"
@@ -80,9 +81,9 @@ def _platform(network: str) -> str:
 
 def _runtime(habits: ProviderHabits, capabilities: list[str]) -> dict[str, Any]:
     if habits.gpu is None:
-        return {"golem.runtime.name": habits.runtime, CAPABILITIES: capabilities}
+        return {RUNTIME: habits.runtime, CAPABILITIES: capabilities}
     return {
-        "golem.runtime.name": "vm-nvidia",
+        RUNTIME: "vm-nvidia",
         CAPABILITIES: [*capabilities, "!exp:gpu"],
         f"{_GPU}.model": habits.gpu,
         f"{_GPU}.memory.total.gib": habits.gpu_mem_gib,
@@ -146,7 +147,7 @@ class Terms:
         accept = offer.get(ACCEPT_TIMEOUT)
         return cls(
             expiration=datetime.fromtimestamp(float(demand[EXPIRATION]) / 1000, timezone.utc),
-            package=Package.of(demand),
+            package=replace(Package.of(demand), runtime=str(offer.get(RUNTIME, "vm"))),
             debit_note_interval=_DEFAULT_INTERVAL if interval is None else timedelta(seconds=float(interval)),
             payment_timeout=None if payment is None else timedelta(seconds=float(payment)),
             accept_timeout=None if accept is None else timedelta(seconds=float(accept)),

@@ -20,10 +20,12 @@ class Package:
     Attributes:
         image: `hash:sha3:<hash>:<url>`; None: no image.
         manifest: the manifest as a JSON value; None: every command is allowed.
+        runtime: the name of the runtime in the offer.
     """
 
     image: str | None = None
     manifest: Mapping[str, Any] | None = None
+    runtime: str = "vm"
 
     @classmethod
     def of(cls, demand: Mapping[str, Any]) -> Package:

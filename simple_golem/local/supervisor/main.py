@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,13 +21,16 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread
 from ...errors import GolemError, LocalNetworkError
 from ..control.messages import DaemonAddress, LocalProvider, Plan, Report, send
+from ..control.runtime_options import runtimes_of
 from ..control.strikes import StrikeLog
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.data_template import Template
 from ..daemon.identities import REQUESTOR
 from ..daemon.payment_config import PLATFORM, prepare_to_pay
+from ..exe_unit.runtime_program import RuntimeProgram
 from ..exe_unit.vpn.interface import why_impossible
 from ..exe_unit.vpn.networks import VpnSupport
+from ..images.image_cache import ImageCache
 from ..images.image_store import ImageStore
 from ..machine.folders import StateFolder, strikes_folder
 from ..machine.processes import has_ended
@@ -66,7 +69,7 @@ class Supervisor:
             ScopeEnded: `scope` was cancelled; no folder is left.
         """
         self._script: int | None = None
-        images = ImageStore.with_options(plan.images)
+        images = ImageStore.with_options(plan.images, ImageCache(check=scope.check))
         images.unpack()
         self._sandboxes = SandboxMaker()
         with Sandbox(maker=self._sandboxes) as sandbox:
@@ -110,7 +113,13 @@ class Supervisor:
             vpn,
             self._strikes,
             self._chain is not None,
+            self._runtime_programs(plan.runtimes),
         )
+
+    def _runtime_programs(self, options: Sequence[str]) -> list[RuntimeProgram]:
+        folder = self._state.path / "activities"
+        folder.mkdir()
+        return [RuntimeProgram.tested(name, path, folder) for name, path in runtimes_of(options).items()]
 
     def _report(self, template: Template) -> Report:
         near, far = self._daemons.near, self._daemons.far

@@ -11,6 +11,7 @@ from ..control.habits import ProviderHabits
 from ..control.strikes import StrikeLog
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.identities import PROVIDERS, LocalIdentity
+from ..exe_unit.runtime_program import RuntimeProgram
 from ..exe_unit.vpn.networks import VpnSupport
 from ..images.image_registry import Registry
 from ..images.image_store import ImageStore
@@ -37,6 +38,7 @@ class Providers:
         vpn: VpnSupport,
         strikes: StrikeLog,
         has_chain: bool,
+        programs: Sequence[RuntimeProgram] = (),
     ) -> None:
         """Start all providers; does not wait until their offers are published.
 
@@ -51,7 +53,9 @@ class Providers:
             vpn: what this machine can do for private networks.
             strikes: the log of what rules refuse or change.
             has_chain: whether debit notes can be paid.
+            programs: the runtimes of the user's own.
         """
+        self._programs = {program.name: program for program in programs}
         self._sandboxes = sandboxes
         self._vpn = vpn
         self._strikes = strikes
@@ -97,6 +101,7 @@ class Providers:
             self._vpn,
             on_strike,
             self.web,
+            self._programs,
         )
         self._exe_units.append(exe_units)
         return ProviderAgent(
@@ -112,6 +117,7 @@ class Providers:
             payment_networks=self._payment_networks,
             has_vpn=not self._vpn.refusal,
             notes_are_paid=self._has_chain,
+            runtimes={name: program.properties for name, program in self._programs.items()},
         )
 
     def agent(self, name: str) -> ProviderAgent:

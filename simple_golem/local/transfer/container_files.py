@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Literal, Protocol
 
-from ..sandbox.sandbox import Sandbox
 from .gftp import CHUNK_BYTES
+
+
+class ActivityFiles(Protocol):
+    """The files of an activity: those of a sandbox, or of a runtime of the user's own."""
+
+    def open_file(self, path: str, mode: Literal["r", "w", "a"], volume: str | None = None) -> int:
+        """Open a regular file in a volume; returns a descriptor. Raises OSError if it can't be opened."""
 
 
 class ContainerSource:
     """Reads a file of the activity."""
 
-    def __init__(self, sandbox: Sandbox, path: str, volume: str) -> None:
+    def __init__(self, files: ActivityFiles, path: str, volume: str) -> None:
         """Open the file, which is in a volume; raises OSError if there is no such file."""
-        self._file = sandbox.open_file(path, "r", volume)
+        self._file = files.open_file(path, "r", volume)
         self.size: int | None = os.fstat(self._file).st_size
 
     def chunks(self) -> Iterator[bytes]:
@@ -28,16 +35,16 @@ class ContainerSource:
 class ContainerSink:
     """Writes a file of the activity."""
 
-    def __init__(self, sandbox: Sandbox, path: str, volume: str, offset: int = 0) -> None:
+    def __init__(self, files: ActivityFiles, path: str, volume: str, offset: int = 0) -> None:
         """Open the file, which is in a volume; raises OSError if it can't be written.
 
         Args:
-            sandbox: the activity's root.
+            files: those of the activity.
             path: the file.
             volume: the volume that it is in.
             offset: where to write in a file that is there; 0: it is replaced.
         """
-        self._file = sandbox.open_file(path, "a" if offset else "w", volume)
+        self._file = files.open_file(path, "a" if offset else "w", volume)
         os.lseek(self._file, offset, os.SEEK_SET)
 
     def write(self, data: bytes) -> None:
@@ -52,10 +59,10 @@ class ContainerSink:
         os.close(self._file)
 
 
-def length_of(sandbox: Sandbox, path: str, volume: str) -> int:
+def length_of(files: ActivityFiles, path: str, volume: str) -> int:
     """Return the length of a file in bytes; 0 if it can't be read."""
     try:
-        source = ContainerSource(sandbox, path, volume)
+        source = ContainerSource(files, path, volume)
     except OSError:
         return 0
     source.close()

@@ -15,8 +15,8 @@ from ...background.cancellation import Scope
 from ..bus.bus import Bus
 from ..control import rules
 from ..control.rules import OnStrike, Rule
-from ..sandbox.sandbox import LinkRefused, Sandbox
-from .container_files import ContainerSink, ContainerSource, length_of
+from ..sandbox.sandbox import LinkRefused
+from .container_files import ActivityFiles, ContainerSink, ContainerSource, length_of
 from .gftp import GftpError, GftpFile
 from .progress import Report, Reporter
 from .transfer_url import TransferUrl, Unsupported
@@ -94,12 +94,12 @@ class Transfers:
         self._on_passed = on_passed
 
     def transfer(
-        self, sandbox: Sandbox, details: Mapping[str, Any], on_progress: Report, volumes: Sequence[str]
+        self, files: ActivityFiles, details: Mapping[str, Any], on_progress: Report, volumes: Sequence[str]
     ) -> None:
         """Carry out a transfer; blocks until it is complete.
 
         Args:
-            sandbox: the activity's root, for `container:` URLs.
+            files: those of the activity, for `container:` URLs.
             volumes: the folders of the activity that files can be transferred to and from.
             details: the command's fields in the ExeScript: from, to, progress. Others are ignored.
             on_progress: called with the progress reports that the requestor asked for.
@@ -111,7 +111,7 @@ class Transfers:
         if ignored := [name for name in ("format", "depth", "fileset") if details.get(name) is not None]:
             self._on_strike(rules.NO_ARCHIVES, _ends(details), f"{' and '.join(ignored)} ignored")
         try:
-            self._retrying()(self._try, sandbox, details, reporter, volumes)
+            self._retrying()(self._try, files, details, reporter, volumes)
         except (GftpError, WebError, Unsupported) as error:
             for kind, rule, advice in _RULES_OF_ERRORS:
                 if isinstance(error, kind):
@@ -146,13 +146,13 @@ class Transfers:
         )
 
     def _try(
-        self, sandbox: Sandbox, details: Mapping[str, Any], reporter: Reporter, volumes: Sequence[str]
+        self, files: ActivityFiles, details: Mapping[str, Any], reporter: Reporter, volumes: Sequence[str]
     ) -> None:
         with ExitStack() as open_ends:
             source_url, sink_url = TransferUrl.parse(details["from"]), TransferUrl.parse(details["to"])
-            source, offset = self._source(sandbox, source_url, sink_url, details, volumes)
+            source, offset = self._source(files, source_url, sink_url, details, volumes)
             open_ends.enter_context(closing(source))
-            sink = open_ends.enter_context(closing(self._sink(sandbox, sink_url, offset, volumes)))
+            sink = open_ends.enter_context(closing(self._sink(files, sink_url, offset, volumes)))
             self._copy(source, sink, reporter)
 
     def _copy(self, source: Source, sink: Sink, reporter: Reporter) -> None:
@@ -169,7 +169,7 @@ class Transfers:
 
     def _source(
         self,
-        sandbox: Sandbox,
+        files: ActivityFiles,
         url: TransferUrl,
         sink: TransferUrl,
         details: Mapping[str, Any],
@@ -177,12 +177,12 @@ class Transfers:
     ) -> tuple[Source, int]:
         """Open the source; returns it, and where its bytes belong in the file that is the target."""
         if url.scheme == "container":
-            return ContainerSource(sandbox, url.path, _volume_of(url.path, volumes)), 0
+            return ContainerSource(files, url.path, _volume_of(url.path, volumes)), 0
         if url.scheme == "gftp":
             return _GftpSource(self._gftp(url)), 0
         there = 0
         if sink.scheme == "container":
-            there = length_of(sandbox, sink.path, _volume_of(sink.path, volumes))
+            there = length_of(files, sink.path, _volume_of(sink.path, volumes))
         page = WebSource(self._web, url.text, self._scope, there)
         if page.offset:
             self._on_strike(rules.RESUMED, _ends(details), f"{page.offset} bytes of the old file stay")
@@ -191,9 +191,9 @@ class Transfers:
             self._on_strike(rules.STATUS_IGNORED, _ends(details), stored)
         return page, page.offset
 
-    def _sink(self, sandbox: Sandbox, url: TransferUrl, offset: int, volumes: Sequence[str]) -> Sink:
+    def _sink(self, files: ActivityFiles, url: TransferUrl, offset: int, volumes: Sequence[str]) -> Sink:
         if url.scheme == "container":
-            return ContainerSink(sandbox, url.path, _volume_of(url.path, volumes), offset)
+            return ContainerSink(files, url.path, _volume_of(url.path, volumes), offset)
         if url.scheme == "gftp":
             return _GftpSink(self._gftp(url))
         return WebSink(self._web, url.text, self._scope)

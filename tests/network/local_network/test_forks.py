@@ -91,7 +91,7 @@ def test_a_child_that_exits_while_a_file_is_sent_disturbs_nothing_and_prints_not
         with Golem(budget=1) as golem:
             golem.on_event(lambda event: moving.set() if isinstance(event, TransferProgress) else None)
             instance, = golem.run_service(Service).wait_until_running(30)
-            commands = UploadBytes(b"x" * size, "/golem/work/x"), Run("/bin/wc", "-c", "/golem/work/x")
+            commands = UploadBytes(b"x" * size, "/golem/work/x"), Run("/usr/bin/wc", "-c", "/golem/work/x")
             sending = threading.Thread(target=lambda: print(instance.execute(*commands)[1].stdout, end=""))
             sending.start()
             assert moving.wait(30)

@@ -195,7 +195,8 @@ def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
     assert tool.end() == -signal.SIGINT, tool.text
     assert time.monotonic() - began < 5
     assert family.survivors() == []
-    assert [path.name for path in cache.iterdir()] == ["template.lock"]
+    assert {path.name for path in cache.iterdir()} == {"images", "template.lock"}
+    assert not list((cache / "images").glob("unpacking-*"))
 
 
 def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:

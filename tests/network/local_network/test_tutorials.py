@@ -181,6 +181,18 @@ def test_the_tests_of_the_testing_tutorial_pass_without_any_network():
     assert done.stdout.count("passed: ") == 4
 
 
+def test_a_runtime_of_ones_own_writes_years_in_roman_digits():
+    with LocalGolem(1, runtimes={"roman": ROOT / "tutorials" / "runtimes" / "roman.py"}) as network:
+        output = run(network, "11_own_runtime.py")
+    assert output.splitlines()[:3] == ["1969 is MCMLXIX", "2026 is MMXXVI", "The list has MCMLXIX MMXXVI"]
+    assert re.search(COST, output)
+
+
+def test_the_page_of_the_own_runtime_shows_the_runtime_to_the_letter():
+    program = (ROOT / "tutorials" / "runtimes" / "roman.py").read_text()
+    assert f"```python\n{program}```" in (ROOT / "tutorials" / "11_own_runtime.md").read_text()
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "tutorials").glob("*.py")))
 def test_each_page_includes_its_script_to_the_letter(script):
     page = (ROOT / "tutorials" / script).with_suffix(".md").read_text()

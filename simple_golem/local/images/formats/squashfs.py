@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ....background.cancellation import ScopeEnded
 from ....errors import BadImage
 from ..root_writer import RootWriter
 from .decompression import decompression
@@ -58,7 +59,7 @@ def unpack_squashfs(file: BinaryIO, writer: RootWriter) -> None:
     """
     try:
         Squashfs(file).unpack(writer)
-    except BadImage:
+    except (BadImage, ScopeEnded):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -48,8 +48,10 @@ def web(elsewhere: Registry) -> Web:
     return web
 
 
-def test_an_image_of_the_registry_is_not_downloaded(images: ImageStore) -> None:
-    url = f"{images.served_at}/v1/image/download?hash={ALPINE}"
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_image_of_the_registry_is_not_downloaded(images: ImageStore, scheme: str) -> None:
+    served_at = str(images.served_at).replace("http", scheme)
+    url = f"{served_at}/v1/image/download?hash={ALPINE}"
     assert image_of(f"hash:sha3:{ALPINE}:{url}", images, Web(), Scope()) == BUILT_IN[0]
 
 

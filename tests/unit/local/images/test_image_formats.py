@@ -8,11 +8,13 @@ import platform
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.errors import BadImage
 from simple_golem.local.images.built_in.golem_files import GolemFiles
 from simple_golem.local.images.formats.gvmi import BadMetadata, read_metadata
@@ -227,6 +229,39 @@ def test_an_image_is_unpacked_once_and_its_hash_computed_once(tmp_path: Path) ->
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + 1))
     with pytest.raises(BadImage, match="no squashfs"):
         source.unpacked(cache)
+
+
+def test_an_image_that_nobody_has_asked_for_in_a_month_is_removed_when_another_one_comes(
+    tmp_path: Path,
+) -> None:
+    cache = ImageCache(tmp_path / "cache")
+
+    def unpacked(name: str) -> Path:
+        return cache.unpacked(name, lambda writer: ImageConfig()).roots[0]
+
+    old, young = unpacked("old"), unpacked("young")
+    long_ago = time.time() - 31 * 86400
+    os.utime(old.parent, (long_ago, long_ago))
+    unpacked("third")
+    assert not old.exists()
+    assert young.exists()
+    os.utime(young.parent, (long_ago, long_ago))
+    assert unpacked("young") == young
+    unpacked("fourth")
+    assert young.exists()
+
+
+@pytest.mark.parametrize(
+    "image", [gvmi(squashfs(FILES), CONFIG), tar(FILES)], ids=["a squashfs", "an archive"]
+)
+def test_an_unpacking_that_is_broken_off_leaves_nothing(tmp_path: Path, image: bytes) -> None:
+    (tmp_path / "image").write_bytes(image)
+    scope = Scope()
+    cache = ImageCache(tmp_path / "cache", scope.check)
+    scope.cancel("the owner has ended")
+    with pytest.raises(ScopeEnded):
+        source_at(tmp_path / "image").unpacked(cache)
+    assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
 
 
 def test_what_can_not_be_unpacked_leaves_nothing(tmp_path: Path) -> None:

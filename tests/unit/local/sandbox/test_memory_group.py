@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -85,16 +86,16 @@ def test_where_no_group_can_be_made_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_sandbox_joins_its_group_and_else_each_process_is_limited(
-    proc: Path, monkeypatch: pytest.MonkeyPatch
+    proc: Path, monkeypatch: pytest.MonkeyPatch, python_roots: Sequence[Path]
 ) -> None:
     monkeypatch.setattr(sandbox_module, "_PARENT_GROUP", parent(proc))
-    with Sandbox(limits=Limits(memory_mib=64)) as sandbox:
+    with Sandbox(python_roots, limits=Limits(memory_mib=64)) as sandbox:
         assert sandbox._group is not None
         assert (sandbox._group.path / "cgroup.procs").read_text() == "0"
         assert data_limit(sandbox) == "unlimited\n"
         assert sandbox.usage().memory_kills == 0
     monkeypatch.setattr(sandbox_module, "_PARENT_GROUP", None)
-    with Sandbox(limits=Limits(memory_mib=64)) as sandbox:
+    with Sandbox(python_roots, limits=Limits(memory_mib=64)) as sandbox:
         assert data_limit(sandbox) == "65536\n"
 
 
