@@ -42,6 +42,7 @@ class Item:
         keep: called with a result before the future has it; its error is the answer then. None: not called.
         attempts: how often it was begun.
         is_answered: whether an outcome was recorded; no other one counts then.
+        is_dropped: whether nobody waits for its answer any more, so that it is not begun once more.
         failed_on: the providers on which a command of it has failed.
         failure: what it has failed of last.
         machine_name: the machine that has begun it last.
@@ -56,6 +57,7 @@ class Item:
     keep: Callable[[Any], Any] | None = None
     attempts: int = 0
     is_answered: bool = False
+    is_dropped: bool = False
     failed_on: frozenset[str] = frozenset()
     failure: BaseException | None = None
     machine_name: str = ""

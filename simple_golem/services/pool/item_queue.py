@@ -318,7 +318,7 @@ class ItemQueue:
 
     def _goes_elsewhere_locked(self, attempt: Attempt, error: BaseException) -> bool:
         item = attempt.item
-        if self.broken_by is not None:
+        if self.broken_by is not None or item.is_dropped:
             return False
         if not self._rules.allow(error, item.attempts, failed_elsewhere=bool(item.failed_on)):
             return False
@@ -392,6 +392,7 @@ class ItemQueue:
             if item.future.cancel():
                 continue
             with self.lock:
+                item.is_dropped = True
                 is_waiting = item in self.retried and not item.is_answered
                 if is_waiting:
                     del self.retried[item]
