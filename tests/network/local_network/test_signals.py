@@ -68,7 +68,7 @@ say("closed")
 # Many connections are open, on both ways to have them.
 CONNECTED = """
 import socket, sys
-from simple_golem import Golem, Service, TcpProxy, UploadBytes
+from simple_golem import Golem, Service, TcpProxy, UploadBytes, vm
 
 ECHO = '''
 import socket, threading
@@ -81,9 +81,11 @@ while True:
 '''
 
 class Echo(Service):
+    payload = vm.repo(image_tag="golem/simple-service:latest")
+
     def start(self):
-        self.execute(UploadBytes(ECHO.encode(), "/golem/work/echo.py"))
-        self.shell("python3 /golem/work/echo.py > /golem/work/log 2>&1 &")
+        self.execute(UploadBytes(ECHO.encode(), "/golem/in/echo.py"))
+        self.shell("python3 /golem/in/echo.py > /golem/out/log 2>&1 &")
         self.wait_for_port(7000)
 
 def say(what):

@@ -78,6 +78,9 @@ ROWS = [
     Row(3, "live", sh("kill -9 $$"), exited(9), command=Run.shell("kill -9 $$")),
     Row(3, "live", sh("kill -15 $$"), exited(15), command=Run.shell("kill -15 $$")),
     Row(3, "live", sh("exit 137"), exited(137), command=Run.shell("exit 137")),
+    Row(4, "live", sh("pwd"), None, "/golem/work\n"),
+    Row(5, "live", run("/usr/bin/env"), None, ""),
+    Row(8, "live", sh("id -u; id -g"), None, "0\n0\n"),
     Row(12, "exe-unit/src/state.rs", {"start": {}}, f"{STATE}Cannot send command after a successful start()"),
     Row(
         15,
@@ -166,7 +169,7 @@ def own_network() -> Iterator[LocalGolem]:
 @pytest.fixture(scope="module")
 def raw(own_network: LocalGolem) -> Iterator[tuple[Requestor, str]]:
     """A requestor by raw REST, and its activity."""
-    requestor = Requestor(own_network.near.api_url, own_network.near.app_key)
+    requestor = Requestor(own_network)
     agreement = requestor.agreement(requestor.publish_demand())
     activity = requestor.yagna.activity.create(agreement, timeout=20)
     requestor.run(activity, *READY)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import paramiko
 import pytest
 
-from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes
+from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes, vm
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -43,10 +43,12 @@ while True:
 
 
 class Joined(Service):
+    payload = vm.repo(image_tag="golem/simple-service:latest")
+
     def start(self):
         self.execute(
-            UploadBytes(JOINED.encode(), "/golem/work/joined.py"),
-            Run.shell("python3 /golem/work/joined.py > /golem/work/log 2>&1 &"),
+            UploadBytes(JOINED.encode(), "/golem/in/joined.py"),
+            Run.shell("python3 /golem/in/joined.py > /golem/out/log 2>&1 &"),
         )
 
 
