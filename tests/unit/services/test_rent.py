@@ -146,42 +146,42 @@ def lost(fake: FakeYagna, machine: Instance) -> None:
     machine.wait_for("terminated", SECONDS)
 
 
-def test_a_lost_machine_raises_in_the_call_that_needs_it(fake: FakeYagna) -> None:
+def test_a_lost_machine_raises_in_the_call_that_needs_it(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         machine = golem.rent(SECONDS)
-        lost(fake, machine)
+        lost(losing, machine)
         with pytest.raises(NotRunning, match="Service-1 is terminated") as caught:
             machine.shell("uname")
         assert caught.value.__cause__ is machine.failure is not None
     # The script has caught it, so the end of the Golem raises nothing.
 
 
-def test_a_machine_that_is_lost_under_way_raises_there(fake: FakeYagna) -> None:
+def test_a_machine_that_is_lost_under_way_raises_there(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         machine = golem.rent(SECONDS)
-        gate = gate_of(fake)
+        gate = gate_of(losing)
         asking = InThread(machine.execute, Run("/bin/gate"))
         assert gate.reached.wait(SECONDS)
         # By the test, not by the command itself, which has to end before its provider can send an invoice.
-        provider_of(fake).terminate_agreement()
+        provider_of(losing).terminate_agreement()
         assert isinstance(asking.join().error, GolemError)
         gate.open()
         machine.wait_for("terminated", SECONDS)
         assert machine.failure is not None
 
 
-def test_a_lost_machine_that_nobody_asks_any_more_is_a_failure(fake: FakeYagna) -> None:
+def test_a_lost_machine_that_nobody_asks_any_more_is_a_failure(losing: FakeYagna) -> None:
     with pytest.raises(ServiceFailed, match="1 of 1 instances failed"), Golem(1) as golem:
-        lost(fake, golem.rent(SECONDS))
+        lost(losing, golem.rent(SECONDS))
 
 
 def test_the_loss_of_an_instance_of_a_service_is_a_failure_also_if_a_call_has_told_it(
-    fake: FakeYagna,
+    losing: FakeYagna,
 ) -> None:
     def told() -> None:
         with Golem(1) as golem:
             (instance,) = golem.run_service(Service).wait_until_running(SECONDS)
-            lost(fake, instance)
+            lost(losing, instance)
             with pytest.raises(NotRunning):
                 instance.shell("uname")
 
