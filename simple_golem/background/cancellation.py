@@ -6,16 +6,26 @@ Each wait of the library uses them, so each can be ended at once.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from types import TracebackType
+from typing import Any
 
 from ..errors import BadWaitTime
 
-# On Windows, Ctrl-C can't interrupt a wait of the main thread, so each wait is cut into slices.
-_LONGEST_SLICE_SECONDS = 0.5 if os.name == "nt" else 3600.0
+_SLICE_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 3600.0
+
+
+def longest_slice() -> float:
+    """Return for how many seconds the calling thread may wait before it must look again.
+
+    A signal is handled by the main thread. One that arrives in the moment in which that thread begins to wait
+    for a lock is handled only when the wait ends; on Windows, so is each. Other threads may sleep.
+    """
+    return _SLICE_SECONDS if threading.current_thread() is threading.main_thread() else _LONGEST_WAIT_SECONDS
 
 
 class ScopeEnded(Exception):
@@ -68,7 +78,7 @@ class Scope:
             Whether the scope was cancelled.
         """
         left = Deadline(seconds)
-        while not self._event.wait(min(left.remaining(), _LONGEST_SLICE_SECONDS)):
+        while not self._event.wait(min(left.remaining(), longest_slice())):
             if left.passed:
                 return False
         return True
@@ -142,7 +152,16 @@ def wait_until(condition: threading.Condition, fulfilled: Callable[[], bool], se
     while not fulfilled():
         if left.passed:
             return False
-        condition.wait(min(left.remaining(), _LONGEST_SLICE_SECONDS))
+        condition.wait(min(left.remaining(), longest_slice()))
+    return True
+
+
+def await_future(future: Future[Any], seconds: float | None = None) -> bool:
+    """Block until a future has ended, for `seconds` at most (None: without limit); returns whether it has."""
+    left = Deadline(seconds)
+    while not wait((future,), min(left.remaining(), longest_slice())).done:
+        if left.passed:
+            return False
     return True
 
 

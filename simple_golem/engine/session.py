@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TypeVar
 
-from ..background.cancellation import Scope, ScopeEnded
+from ..background.cancellation import Scope, ScopeEnded, await_future
 from ..background.forks import current_process, refuse_in_child
 from ..background.threads import WorkerPool
 from ..background.timer import Timer
@@ -248,6 +248,7 @@ class Session:
         refuse_in_child(self.made_in)
         try:
             future = self.workers.submit(self._counted, work, *args)
+            await_future(future)
             error = future.exception()
         except (RuntimeError, CancelledError) as closed:
             raise NotRunning(_CLOSED) from closed

@@ -6,13 +6,12 @@ import math
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..background.cancellation import Deadline, checked_seconds, wait_until
+from ..background.cancellation import Deadline, await_future, checked_seconds, wait_until
 from ..background.forks import current_process, refused_in_children
 from ..background.not_async import NotAsync
 from ..background.signals import Terminated
@@ -315,14 +314,12 @@ class Instance(NotAsync, FromYapapi):
             raise without_frames(error) from error.__cause__
 
     def _awaited(self, future: Future[Results], timeout: float | None) -> Results:
-        try:
-            return future.result(timeout)
-        except FutureTimeout as error:
-            if isinstance(error, GolemError) or not future.cancel():
-                return future.result()  # it has been sent, and keeps its own time
+        if not await_future(future, timeout) and future.cancel():
             raise BatchTimeout(
                 f"the batches of {self.name} before this one took all of its time; it was not sent"
-            ) from error
+            )
+        await_future(future)  # it has been sent, and keeps its own time
+        return future.result()
 
     # --- connections ------------------------------------------------------------------------------------
 

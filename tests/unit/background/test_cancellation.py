@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import gc
 import math
+import os
+import signal
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
-from simple_golem.background.cancellation import Deadline, Scope, ScopeEnded, checked_seconds, wait_until
+from simple_golem.background.cancellation import (
+    Deadline,
+    Scope,
+    ScopeEnded,
+    await_future,
+    checked_seconds,
+    wait_until,
+)
 from simple_golem.errors import BadWaitTime
 
 AT_ONCE = 0.3
+LONG = 30.0
 
 
 def test_a_wait_that_nobody_ends_takes_its_time() -> None:
@@ -193,3 +205,41 @@ def test_a_value_that_is_not_a_number_of_seconds_is_refused_by_name(bad: float) 
 def test_no_end_is_refused_where_there_must_be_one(endless: float | None) -> None:
     with pytest.raises(BadWaitTime, match="stop_grace"):
         checked_seconds(endless, "stop_grace", allow_none=False)
+
+
+def wait_in_scope() -> None:
+    Scope().wait(LONG)
+
+
+def wait_for_condition() -> None:
+    changed = threading.Condition()
+    with changed:
+        wait_until(changed, lambda: False, LONG)
+
+
+def wait_for_future() -> None:
+    await_future(Future(), LONG)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there, a signal has no thread")
+@pytest.mark.parametrize("wait", [wait_in_scope, wait_for_condition, wait_for_future])
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_soon(wait: Callable[[], None]) -> None:
+    """It arrives in another thread; so it is if it arrives just before the main thread begins to wait."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    other = threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    began = time.monotonic()
+    try:
+        other.start()
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+        assert time.monotonic() - began < 3 * 0.6
+    finally:
+        signal.signal(signal.SIGINT, old)
+        other.join()
+
+
+def test_a_future_that_does_not_end_in_time_is_told_so() -> None:
+    future: Future[int] = Future()
+    assert not await_future(future, 0.01)
+    future.set_result(1)
+    assert await_future(future)
