@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -239,6 +240,14 @@ def parsers_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPar
                 yield from parsers_of(one)
 
 
+def list_pages(app: Sphinx, error: Exception | None) -> None:
+    """Write `llms.txt`, the list of pages for language models."""
+    if error is None and app.builder.format == "html":
+        titles = {name: title.astext() for name, title in app.env.titles.items()}
+        pages = [f"- [{titles[name]}]({name}.html)" for name in sorted(titles)]
+        (Path(app.outdir) / "llms.txt").write_text("\n".join(["# simple_golem", "", *pages, ""]), "utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     show_public_modules()
     app.add_role("public", public_role)
@@ -248,4 +257,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", mark_code, priority=400)
     app.connect("autodoc-process-signature", hide_constructor)
     app.connect("missing-reference", resolve)
+    app.connect("build-finished", list_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
