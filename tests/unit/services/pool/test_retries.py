@@ -61,10 +61,10 @@ class Attempts:
 
 
 @pytest.mark.parametrize("how", ["terminate_agreement", "kill_exe_unit"])
-def test_an_item_whose_machine_was_lost_goes_to_another(fake: FakeYagna, how: str) -> None:
+def test_an_item_whose_machine_was_lost_goes_to_another(losing: FakeYagna, how: str) -> None:
     def lose_first(machine: Instance, item: int, number: int) -> int:
         if item == 3 and number == 1:
-            getattr(provider_of(fake, machine), how)()
+            getattr(provider_of(losing, machine), how)()
             machine.execute(Run("/bin/sleep", "600"))
         return item
 
@@ -83,13 +83,13 @@ def test_an_item_whose_machine_was_lost_goes_to_another(fake: FakeYagna, how: st
     assert (retried.item, retried.pool, retried.instance) == (4, "pool", "pool-1")
 
 
-def test_it_is_begun_next_also_if_others_wait(fake: FakeYagna) -> None:
+def test_it_is_begun_next_also_if_others_wait(losing: FakeYagna) -> None:
     order: list[int] = []
 
     def lose_first(machine: Instance, item: int, number: int) -> int:
         order.append(item)
         if item == 0 and number == 1:
-            provider_of(fake, machine).terminate_agreement()
+            provider_of(losing, machine).terminate_agreement()
             machine.shell("sleep 600")
         return item
 
@@ -98,10 +98,10 @@ def test_it_is_begun_next_also_if_others_wait(fake: FakeYagna) -> None:
     assert order == [0, 0, 1, 2, 3]
 
 
-def test_attempts_are_counted_and_used_up(fake: FakeYagna) -> None:
+def test_attempts_are_counted_and_used_up(losing: FakeYagna) -> None:
     def lose(machine: Instance, item: int, number: int) -> int:
         if item == 1:
-            provider_of(fake, machine).terminate_agreement()
+            provider_of(losing, machine).terminate_agreement()
             machine.shell("sleep 600")
         return item
 
@@ -152,10 +152,10 @@ def test_a_lost_machine_is_final_without_retry(littered: FakeYagna) -> None:
     assert work.number == 1
 
 
-def test_what_a_lost_machine_makes_the_work_raise_is_no_answer(fake: FakeYagna) -> None:
+def test_what_a_lost_machine_makes_the_work_raise_is_no_answer(losing: FakeYagna) -> None:
     def wrapped(machine: Instance, item: object, number: int) -> str:
         if number == 1:
-            provider_of(fake, machine).terminate_agreement()
+            provider_of(losing, machine).terminate_agreement()
             try:
                 machine.shell("sleep 600")
             except BaseException as error:
