@@ -222,7 +222,7 @@ def test_up_prints_what_to_export_and_ends_on_sigterm() -> None:
         [*TOOL, "local", "up", "--providers", "1"], stdout=subprocess.PIPE, env=environment(), cwd=ROOT
     ) as up:
         assert up.stdout is not None
-        exports = b"".join(up.stdout.readline() for _ in range(6)).decode()
+        exports = b"".join(up.stdout.readline() for _ in range(8)).decode()
         family = Family(up.pid)
         script = exports + f"{sys.executable} -c 'import os; print(os.environ[\"YAGNA_API_URL\"])'"
         seen = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
