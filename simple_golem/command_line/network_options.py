@@ -73,7 +73,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chain",
         action="store_true",
-        help="add a chain: invoices are paid on it, and a budget above the requestor's funds is refused",
+        help="wait for the payments of the invoices after the script, and show them",
     )
     parser.add_argument(
         "--funds",
@@ -141,7 +141,7 @@ def described_network(options: argparse.Namespace, as_real: AsReal | None) -> Lo
         _providers(options),
         subnets,
         images,
-        chain=options.chain,
+        chain=True,
         funds=options.funds,
         payment_networks=options.payment_network,
         as_real=as_real,

@@ -410,7 +410,7 @@ def _funds(chain: bool, funds: object) -> str | None:
     if not chain and funds is None:
         return None
     if not chain:
-        raise BadSetting("funds need a chain, and this network has none: add --chain, or chain=True")
+        raise BadSetting("funds need a chain, and this network has none: make it with LocalGolem(chain=True)")
     return str(parse_amount(DEFAULT_FUNDS if funds is None else funds, "funds", BadSetting, zero=True))
 
 
@@ -424,7 +424,7 @@ def check_chain() -> None:
     if missing:
         raise LocalNetworkError(
             f"a chain needs packages that are not installed ({', '.join(missing)}): "
-            "pip install 'simple_golem[local,chain]'"
+            "pip install 'simple_golem[local]'"
         )
 
 

@@ -114,9 +114,13 @@ class Ledger:
     """A chain with one token, GLM, and a new block each second; each transaction is mined at once.
 
     May be used by any number of threads.
+
+    Attributes:
+        chain_id: the number that tells it from other chains.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chain_id: int = CHAIN_ID) -> None:
+        self.chain_id = chain_id
         self._lock = threading.Lock()
         self._began = time.time()
         self._glm: defaultdict[str, int] = defaultdict(int)
@@ -197,8 +201,8 @@ class Ledger:
         expected = self._nonces[transaction.sender]
         if transaction.hash in self._mined:
             raise ChainRefusal("already known")
-        if transaction.chain_id != CHAIN_ID:
-            raise ChainRefusal(f"invalid chain id: have {transaction.chain_id}, want {CHAIN_ID}")
+        if transaction.chain_id != self.chain_id:
+            raise ChainRefusal(f"invalid chain id: have {transaction.chain_id}, want {self.chain_id}")
         if transaction.nonce < expected:
             raise ChainRefusal(f"nonce too low: next nonce {expected}, tx nonce {transaction.nonce}")
         if transaction.nonce > expected:

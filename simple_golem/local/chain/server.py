@@ -40,25 +40,34 @@ _NOT_JSON_RPC, _NO_METHOD, _REFUSED, _BAD_REQUEST = -32700, -32601, -32000, -326
 
 
 class Chain:
-    """A JSON-RPC server on a port of its own; it can be stopped and started, and keeps its ledger.
+    """A JSON-RPC server on a port of its own; it can be stopped and started, and keeps its ledgers.
 
     Attributes:
-        ledger: the balances and transactions.
-        url: the URL of the server.
+        ledger: the balances and transactions of the first network.
+        ledgers: those of all networks, by name.
+        url: the URL of the server, which answers for the first network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, networks: Mapping[str, int] | None = None) -> None:
         """Start listening; does not block.
+
+        Args:
+            networks: the ids of the chains, by the name of the payment network; by default only hoodi.
 
         Raises:
             LocalNetworkError: there is no free port.
         """
-        self.ledger = Ledger()
+        self.ledgers = {name: Ledger(number) for name, number in (networks or {"hoodi": CHAIN_ID}).items()}
+        self.ledger = next(iter(self.ledgers.values()))
         # Held also while the server is stopped: the daemons know only this port.
         (self._port,) = hold_ports(1, runtime_folder() / "ports")
         self.url = f"http://127.0.0.1:{self._port.number}"
         self._server: JsonServer | None = None
         self.start()
+
+    def url_of(self, network: str) -> str:
+        """The URL of the chain of a payment network."""
+        return f"{self.url}/{network}"
 
     def start(self) -> None:
         """Start listening again; does nothing if the server listens already."""
@@ -79,7 +88,7 @@ class Chain:
     def _answer(self, request: Request) -> tuple[int, object]:
         if request.method != "POST":
             return 405, {"message": f"the method is POST, not {request.method}"}
-        return 200, answer(self.ledger, request.body)
+        return 200, answer(self.ledgers.get(request.target.strip("/"), self.ledger), request.body)
 
 
 def answer(ledger: Ledger, question: bytes) -> Mapping[str, Any]:
@@ -244,7 +253,7 @@ def _transaction(ledger: Ledger, parameters: Sequence[Any]) -> Mapping[str, Any]
         **_position(mined),
         "hash": transaction.hash,
         "type": "0x2",
-        "chainId": hex(CHAIN_ID),
+        "chainId": hex(ledger.chain_id),
         "nonce": hex(transaction.nonce),
         "value": hex(transaction.value),
         "gas": hex(transaction.gas),
@@ -260,8 +269,8 @@ def _word(number: int) -> str:
 
 
 _METHODS: Mapping[str, Callable[[Ledger, Sequence[Any]], object]] = {
-    "eth_chainId": lambda ledger, parameters: hex(CHAIN_ID),
-    "net_version": lambda ledger, parameters: str(CHAIN_ID),
+    "eth_chainId": lambda ledger, parameters: hex(ledger.chain_id),
+    "net_version": lambda ledger, parameters: str(ledger.chain_id),
     "eth_blockNumber": lambda ledger, parameters: hex(ledger.head),
     "eth_gasPrice": lambda ledger, parameters: hex(BASE_FEE),
     "eth_getBlockByNumber": _block_by_number,

@@ -24,9 +24,7 @@ logger = logging.getLogger(__name__)
 
 GOLEM_NODE = "golem-node"
 INSTALL_HINT = "pip install 'simple_golem[local]'"
-# The local chain takes the place of this chain.
-_OWN_CHAIN = "HOODI"
-_OTHER_CHAINS = ("MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "POLYGON", "MUMBAI", "AMOY")
+_CHAINS = ("HOODI", "MAINNET", "SEPOLIA", "GOERLI", "HOLESKY", "POLYGON", "MUMBAI", "AMOY")
 _CLOSED_URL = "http://127.0.0.1:1"
 _READY_TIMEOUT_SECONDS = 30.0
 _READY_POLL_SECONDS = 0.02
@@ -83,7 +81,7 @@ class YagnaDaemon:
         hub_port: int,
         program: Path | None = None,
         settings: Mapping[str, str] | None = None,
-        chain_url: str | None = None,
+        chain_urls: Mapping[str, str] | None = None,
     ) -> None:
         """Describe a daemon; starts nothing.
 
@@ -95,7 +93,8 @@ class YagnaDaemon:
             hub_port: the port of the service bus that connects the daemons of the network.
             program: the path of yagna; by default that of golem-node.
             settings: additional environment variables.
-            chain_url: the URL of the chain that it pays on; None: it pays nothing and checks no funds.
+            chain_urls: the URLs of the chains that it pays on, by network; None: it pays nothing and checks
+                no funds.
 
         Raises:
             LocalNetworkError: the package golem-node is not installed.
@@ -110,7 +109,7 @@ class YagnaDaemon:
         self._hub = f"127.0.0.1:{hub_port}"
         self._program = program or find_yagna()
         self._settings = dict(settings or {})
-        self._chain_url = chain_url
+        self._chain_urls = chain_urls
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begins = 0
 
@@ -122,8 +121,8 @@ class YagnaDaemon:
         """Start the process; does not wait until it is ready."""
         home = self.folder / "home"
         home.mkdir(parents=True, exist_ok=True)
-        if self._chain_url is not None:
-            write_payment_config(self.folder, self._chain_url)
+        if self._chain_urls is not None:
+            write_payment_config(self.folder, self._chain_urls)
         command = [str(self._program), "service", "run", "--disable-metrics-push"]
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         with open(self._log, "ab") as log:
@@ -245,9 +244,7 @@ class YagnaDaemon:
             "HTTPS_PROXY": _CLOSED_URL,
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        if self._chain_url is None:
-            environment |= {
-                "YAGNA_DEV_SKIP_ALLOCATION_VALIDATION": "1",
-                f"{_OWN_CHAIN}_GETH_ADDR": _CLOSED_URL,
-            }
-        return environment | {f"{chain}_GETH_ADDR": _CLOSED_URL for chain in _OTHER_CHAINS} | self._settings
+        if self._chain_urls is None:
+            environment["YAGNA_DEV_SKIP_ALLOCATION_VALIDATION"] = "1"
+        closed = [chain for chain in _CHAINS if chain.lower() not in (self._chain_urls or ())]
+        return environment | {f"{chain}_GETH_ADDR": _CLOSED_URL for chain in closed} | self._settings

@@ -35,7 +35,7 @@ class DaemonPair:
         folder: Path,
         scope: Scope,
         near_settings: Mapping[str, str] | None = None,
-        chain_url: str | None = None,
+        chain_urls: Mapping[str, str] | None = None,
         far_settings: Mapping[str, str] | None = None,
     ) -> None:
         """Start both with the data in `folder`/near and `folder`/far.
@@ -46,7 +46,7 @@ class DaemonPair:
             folder: the folder with their data.
             scope: cancelling it interrupts the start.
             near_settings: additional environment variables of the near daemon.
-            chain_url: the URL of the chain that both pay on; None: no chain.
+            chain_urls: the URLs of the chains that both pay on, by network; None: no chain.
             far_settings: additional environment variables of the far daemon.
 
         Raises:
@@ -56,7 +56,7 @@ class DaemonPair:
         """
         self._near_settings = dict(near_settings or {})
         self._far_settings = dict(far_settings or {})
-        self._chain_url = chain_url
+        self._chain_urls = chain_urls
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(PortTaken),
             stop=tenacity.stop_after_attempt(_PORT_TRIES),
@@ -83,7 +83,7 @@ class DaemonPair:
             gsb_port=hub,
             hub_port=hub,
             settings=self._far_settings,
-            chain_url=self._chain_url,
+            chain_urls=self._chain_urls,
         )
         self.near = YagnaDaemon(
             "near daemon",
@@ -92,7 +92,7 @@ class DaemonPair:
             gsb_port=near_bus,
             hub_port=hub,
             settings=self._near_settings,
-            chain_url=self._chain_url,
+            chain_urls=self._chain_urls,
         )
 
     def _start(self, scope: Scope) -> None:

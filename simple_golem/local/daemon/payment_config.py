@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from ...yagna.client import Yagna
 from ..chain.ledger import CHAIN_ID, TOKEN
 
 CONFIG_NAME = "config-payments.toml"
-PLATFORM = "erc20-hoodi-tglm"
 # The shortest cycle that the daemon accepts.
 _PAYMENT_CYCLE_SECONDS = 6
 # The mode of an account for sending, as in the daemon's messages.
@@ -63,9 +63,9 @@ class _Network:
     symbol: str = "tGLM"
 
 
-_LOCAL = _Network("hoodi", CHAIN_ID, TOKEN)
-# The daemon knows only the networks of this file, and needs all of them.
-_UNREACHABLE = (
+# The daemon knows only the networks of its file, and needs all of them.
+_NETWORKS = (
+    _Network("hoodi", CHAIN_ID, TOKEN),
     _Network("mainnet", 1, "0x7DD9c5Cba05E151C895FDe1CF355C9A1D5DA6429", "GLM"),
     _Network("goerli", 5, "0x33af15c79d64b85ba14aaffaa4577949104b22e8"),
     _Network("holesky", 17000, "0x8888888815bf4DB87e57B609A50f938311EEd068"),
@@ -76,28 +76,51 @@ _UNREACHABLE = (
 )
 
 
-def payment_config(url: str) -> str:
-    """Return the payment configuration of a daemon, for the local chain at `url`."""
-    networks = [(_LOCAL, url), *((network, _CLOSED_URL) for network in _UNREACHABLE)]
+def chain_ids(networks: Iterable[str]) -> Mapping[str, int]:
+    """The ids of the chains of payment networks, in their order."""
+    known = {one.name: one.chain_id for one in _NETWORKS}
+    return {name: known[name] for name in networks}
+
+
+def platform_of(network: str) -> str:
+    """The payment platform of a network, in the daemon's spelling."""
+    symbol = next(one.symbol for one in _NETWORKS if one.name == network)
+    return f"erc20-{network}-{symbol.lower()}"
+
+
+def payment_config(urls: Mapping[str, str]) -> str:
+    """Return the payment configuration of a daemon.
+
+    Args:
+        urls: the URLs of the local chains, by network. Other networks can't be reached.
+    """
     return _ENGINE + "".join(
-        _CHAIN.format(name=one.name, id=one.chain_id, token=one.token, symbol=one.symbol, url=endpoint)
-        for one, endpoint in networks
+        _CHAIN.format(
+            name=one.name,
+            id=one.chain_id,
+            # A local chain has its token at one address.
+            token=TOKEN if one.name in urls else one.token,
+            symbol=one.symbol,
+            url=urls.get(one.name, _CLOSED_URL),
+        )
+        for one in _NETWORKS
     )
 
 
-def write_payment_config(daemon_folder: Path, url: str) -> None:
+def write_payment_config(daemon_folder: Path, urls: Mapping[str, str]) -> None:
     """Write the configuration to the folder of a daemon, which reads it when it starts."""
     data = daemon_folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    (data / CONFIG_NAME).write_text(payment_config(url))
+    (data / CONFIG_NAME).write_text(payment_config(urls))
 
 
-def prepare_to_pay(daemon: Yagna, node_id: str) -> None:
+def prepare_to_pay(daemon: Yagna, node_id: str, networks: Iterable[str]) -> None:
     """Make a daemon that has just started pay for `node_id`, also the debts from before.
 
     After a start the daemon pays for nobody until an allocation is made, or until this message, which
     `yagna payment init` sends too.
     """
-    account = {"address": node_id, "network": "hoodi", "token": None, "mode": _SENDING}
-    daemon.bridge.call("local/driver/erc20/Init", account)
-    daemon.payment.set_pay_cycle(PLATFORM, _PAYMENT_CYCLE_SECONDS)
+    for network in networks:
+        account = {"address": node_id, "network": network, "token": None, "mode": _SENDING}
+        daemon.bridge.call("local/driver/erc20/Init", account)
+        daemon.payment.set_pay_cycle(platform_of(network), _PAYMENT_CYCLE_SECONDS)

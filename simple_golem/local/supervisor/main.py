@@ -26,7 +26,7 @@ from ..control.strikes import StrikeLog
 from ..daemon.daemon_pair import DaemonPair
 from ..daemon.data_template import Template
 from ..daemon.identities import REQUESTOR
-from ..daemon.payment_config import PLATFORM, prepare_to_pay
+from ..daemon.payment_config import chain_ids, platform_of, prepare_to_pay
 from ..exe_unit.runtime_program import RuntimeProgram
 from ..exe_unit.vpn.interface import why_impossible
 from ..exe_unit.vpn.networks import VpnSupport
@@ -37,7 +37,7 @@ from ..machine.processes import has_ended
 from ..provider.agent import ProviderAgent
 from ..sandbox.sandbox import Sandbox
 from ..sandbox.sandbox_maker import SandboxMaker
-from .orders import carry_out_chain_order, carry_out_provider_order
+from .orders import carry_out_chain_order, carry_out_provider_order, set_funds
 from .providers import Providers
 
 if TYPE_CHECKING:
@@ -81,10 +81,15 @@ class Supervisor:
             self._strikes = StrikeLog.begin(strikes_folder(), self._state.path.name)
             template.copy_to("near", self._state.path / "near")
             template.copy_to("far", self._state.path / "far")
-            self._chain = _chain_with(plan.funds)
-            chain_url = None if self._chain is None else self._chain.url
+            self._payment_networks = plan.payment_networks
+            self._chain = _chain_with(plan.funds, plan.payment_networks)
+            chain_urls = None
+            if self._chain is not None:
+                chain_urls = {name: self._chain.url_of(name) for name in plan.payment_networks}
             far_settings = _LIMITS_FOR_MANY_PROVIDERS if len(plan.habits) > _MANY_PROVIDERS else {}
-            self._daemons = DaemonPair(self._state.path, scope, plan.daemon_settings, chain_url, far_settings)
+            self._daemons = DaemonPair(
+                self._state.path, scope, plan.daemon_settings, chain_urls, far_settings
+            )
             self._prepare_to_pay()
             if self._no_vpn:
                 logger.warning("the providers offer no private networks: %s", self._no_vpn)
@@ -150,7 +155,7 @@ class Supervisor:
 
     def _prepare_to_pay(self) -> None:
         if self._chain is not None:
-            prepare_to_pay(self._daemons.near.client, REQUESTOR.node_id)
+            prepare_to_pay(self._daemons.near.client, REQUESTOR.node_id, self._payment_networks)
 
     def freeze_providers_daemon(self) -> None:
         """Make all providers unreachable."""
@@ -166,7 +171,8 @@ class Supervisor:
 
     def pay_now(self) -> None:
         """Make the near daemon pay all accepted invoices now."""
-        self._daemons.near.client.payment.pay_now(PLATFORM)
+        for network in self._payment_networks:
+            self._daemons.near.client.payment.pay_now(platform_of(network))
 
     @property
     def chain(self) -> Chain:
@@ -208,12 +214,13 @@ class Supervisor:
         self._state.remove()
 
 
-def _chain_with(funds: str | None) -> Chain | None:
+def _chain_with(funds: str | None, networks: Sequence[str]) -> Chain | None:
     if funds is None:
         return None
     # Imported late: its packages take time to load, and are not installed for every user.
-    chain: Chain = importlib.import_module("..chain.server", __package__).Chain()
-    carry_out_chain_order(chain, {"order": "set funds", "address": REQUESTOR.node_id, "glm": funds})
+    chain: Chain = importlib.import_module("..chain.server", __package__).Chain(chain_ids(networks))
+    for ledger in chain.ledgers.values():
+        set_funds(ledger, REQUESTOR.node_id, funds)
     return chain
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalNetworkError
-from ..chain.ledger import to_glm, to_units
+from ..chain.ledger import Ledger, to_glm, to_units
 from ..provider.agent import ProviderAgent
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def _terminate(agent: ProviderAgent, order: Order) -> None:
     agent.terminate_agreements(order["reason"], keep_activity=order["keep_activity"])
 
 
-def _set_funds(chain: Chain, order: Order) -> None:
-    chain.ledger.set_funds(order["address"], to_units(Decimal(order["glm"])), to_units(GAS))
+def set_funds(ledger: Ledger, address: str, glm: str) -> None:
+    """Set the GLM of an address, and give it gas money."""
+    ledger.set_funds(address, to_units(Decimal(glm)), to_units(GAS))
 
 
 _PROVIDER_ORDERS: Mapping[str, Callable[[ProviderAgent, Order], None]] = {
@@ -67,7 +68,7 @@ _PROVIDER_ORDERS: Mapping[str, Callable[[ProviderAgent, Order], None]] = {
 }
 _CHAIN_ORDERS: Mapping[str, Callable[[Chain, Order], Any]] = {
     "balance": lambda chain, order: str(to_glm(chain.ledger.glm_of(order["address"]))),
-    "set funds": _set_funds,
+    "set funds": lambda chain, order: set_funds(chain.ledger, order["address"], order["glm"]),
     "transfers": lambda chain, order: [transfer.to_wire() for transfer in chain.ledger.transfers()],
     "stop": lambda chain, order: chain.stop(),
     "start": lambda chain, order: chain.start(),

@@ -106,6 +106,29 @@ def test_a_demand_that_gets_no_offer_is_told_with_the_option_that_helps() -> Non
     assert done.returncode == 0, done.stderr
 
 
+FUNDS = """
+from simple_golem import Golem
+from simple_golem.errors import AllocationRefused
+
+for network in ("hoodi", "holesky"):
+    with Golem(budget=1000, payment_network=network) as golem:
+        print(golem.rent().shell("echo on"), network)
+try:
+    Golem(budget=1001).open()
+except AllocationRefused as error:
+    print("refused:", error)
+"""
+
+
+def test_a_budget_above_the_funds_is_refused_and_both_networks_have_funds() -> None:
+    done = run("--providers", "1", "-c", FUNDS)
+    assert done.returncode == 0, done.stderr
+    *paid, refused = done.stdout.splitlines()
+    assert [line.split()[-1] for line in paid] == ["hoodi", "holesky"]
+    assert refused.startswith("refused:")
+    assert "1000" in refused
+
+
 def test_a_script_that_is_killed_has_the_status_a_shell_gives_it() -> None:
     done = run("--providers", "1", "-c", "import os; os.kill(os.getpid(), 9)")
     assert done.returncode == 128 + 9

@@ -40,7 +40,6 @@ def test_images_can_be_given_more_than_once() -> None:
         (["local", "up", "--providers", "0"], "1 to 200 providers, not 0"),
         (["local", "up", "--image", "a=/no/such/folder"], "there is no image /no/such/folder"),
         (["local", "up", "--image", "nothing"], "TAG_OR_HASH=PATH"),
-        (["local", "up", "--funds", "5"], "add --chain"),
         (["local", "up", "--chain", "--funds", "lots"], "funds is 'lots'"),
         (["local", "up", "--chain", "--funds=-1"], "it must be an amount of GLM, 0 or more"),
         (["local", "up", "--subnet", "a b"], "a subnet is made of"),

@@ -35,8 +35,8 @@ def test_a_chain_comes_with_funds(arguments: dict[str, Any], funds: str | None) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"funds": 5}, "add --chain, or chain=True"),
-        ({"funds": 0}, "add --chain, or chain=True"),
+        ({"funds": 5}, r"make it with LocalGolem\(chain=True\)"),
+        ({"funds": 0}, r"make it with LocalGolem\(chain=True\)"),
         ({"chain": True, "funds": -1}, "funds is -1"),
         ({"chain": True, "funds": "lots"}, "funds is 'lots'"),
     ],
@@ -86,7 +86,7 @@ def test_a_package_that_a_chain_lacks_is_named_with_what_to_install(monkeypatch:
         network_module.importlib.util, "find_spec", lambda name: None if name in missing else present(name)
     )
     with pytest.raises(
-        LocalNetworkError, match=r"eth-keys, pycryptodome.*pip install 'simple_golem\[local,chain"
+        LocalNetworkError, match=r"eth-keys, pycryptodome.*pip install 'simple_golem\[local\]"
     ):
         LocalGolem(1, chain=True).start()
 

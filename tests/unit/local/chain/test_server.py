@@ -153,3 +153,18 @@ def test_two_chains_have_nothing_in_common(chain: Chain) -> None:
         assert int(ask(other, "eth_getBalance", PAYER.address, "latest"), 16) == 0
     finally:
         other.close()
+
+
+def test_each_payment_network_has_a_chain_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    chain = Chain({"hoodi": 560048, "holesky": 17000})
+    try:
+        chain.ledgers["holesky"].set_funds(PAYER.address, FUNDS, 7)
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+        urls = (chain.url, chain.url_of("hoodi"), chain.url_of("holesky"))
+        found = [requests.post(url, json=asked, timeout=5).json()["result"] for url in urls]
+        assert [int(one, 16) for one in found] == [560048, 560048, 17000]
+        assert chain.ledger is chain.ledgers["hoodi"]
+        assert chain.ledger.glm_of(PAYER.address) == 0
+    finally:
+        chain.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from simple_golem.local.daemon.daemon import YagnaDaemon
-from simple_golem.local.daemon.payment_config import payment_config
+from simple_golem.local.daemon.payment_config import chain_ids, payment_config, platform_of
 
-URL = "http://127.0.0.1:4567"
+URLS = {"hoodi": "http://127.0.0.1:4567/hoodi", "polygon": "http://127.0.0.1:4567/polygon"}
 
 
-def started(folder: Path, chain_url: str | None) -> tuple[str, Path]:
+def started(folder: Path, chain_urls: dict[str, str] | None) -> tuple[str, Path]:
     """The environment that a daemon was started with, and where its payment configuration would be."""
     program = folder / "yagna"
     program.write_text("#!/bin/sh\nenv > environment.new\nmv environment.new environment\nexec sleep 60\n")
@@ -22,7 +22,7 @@ def started(folder: Path, chain_url: str | None) -> tuple[str, Path]:
         gsb_port=4002,
         hub_port=4002,
         program=program,
-        chain_url=chain_url,
+        chain_urls=chain_urls,
     )
     daemon.start()
     seen = daemon.folder / "home" / "environment"
@@ -33,12 +33,13 @@ def started(folder: Path, chain_url: str | None) -> tuple[str, Path]:
 
 
 def test_a_daemon_with_a_chain_checks_funds_there_and_pays_nowhere_else(tmp_path: Path) -> None:
-    environment, config = started(tmp_path, URL)
+    environment, config = started(tmp_path, URLS)
     assert "YAGNA_DEV_SKIP_ALLOCATION_VALIDATION" not in environment
     assert "HOODI_GETH_ADDR" not in environment
-    for chain in ("MAINNET", "POLYGON", "HOLESKY", "SEPOLIA", "GOERLI", "MUMBAI", "AMOY"):
+    assert "POLYGON_GETH_ADDR" not in environment
+    for chain in ("MAINNET", "HOLESKY", "SEPOLIA", "GOERLI", "MUMBAI", "AMOY"):
         assert f"{chain}_GETH_ADDR=http://127.0.0.1:1\n" in environment
-    assert config.read_text() == payment_config(URL)
+    assert config.read_text() == payment_config(URLS)
 
 
 def test_a_daemon_without_a_chain_checks_no_funds(tmp_path: Path) -> None:
@@ -48,8 +49,18 @@ def test_a_daemon_without_a_chain_checks_no_funds(tmp_path: Path) -> None:
     assert not config.exists()
 
 
-def test_only_hoodi_is_on_the_local_chain() -> None:
-    sections = payment_config(URL).split("[[chain.")[1:]
-    endpoints = {section.partition(".")[0]: URL in section for section in sections}
+def test_only_the_networks_of_the_providers_are_on_a_local_chain() -> None:
+    sections = payment_config(URLS).split("[[chain.")[1:]
+    endpoints = {
+        section.partition(".")[0]: [url for url in URLS.values() if url in section] for section in sections
+    }
     assert len(endpoints) == 8
-    assert [name for name, here in endpoints.items() if here] == ["hoodi"]
+    assert {name: urls for name, urls in endpoints.items() if urls} == {
+        "hoodi": [URLS["hoodi"]],
+        "polygon": [URLS["polygon"]],
+    }
+
+
+def test_networks_have_the_ids_and_the_tokens_of_their_chains() -> None:
+    assert chain_ids(["polygon", "hoodi"]) == {"polygon": 137, "hoodi": 560048}
+    assert [platform_of(one) for one in ("polygon", "hoodi")] == ["erc20-polygon-glm", "erc20-hoodi-tglm"]
