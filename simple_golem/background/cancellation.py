@@ -9,7 +9,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, TimeoutError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -159,9 +160,12 @@ def wait_until(condition: threading.Condition, fulfilled: Callable[[], bool], se
 def await_future(future: Future[Any], seconds: float | None = None) -> bool:
     """Block until a future has ended, for `seconds` at most (None: without limit); returns whether it has."""
     left = Deadline(seconds)
-    while not wait((future,), min(left.remaining(), longest_slice())).done:
+    while not future.done():
         if left.passed:
             return False
+        # `concurrent.futures.wait` does not hear of a future that was cancelled.
+        with suppress(CancelledError, TimeoutError):
+            future.exception(min(left.remaining(), longest_slice()))
     return True
 
 

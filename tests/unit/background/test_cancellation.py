@@ -243,3 +243,12 @@ def test_a_future_that_does_not_end_in_time_is_told_so() -> None:
     assert not await_future(future, 0.01)
     future.set_result(1)
     assert await_future(future)
+
+
+def test_the_wait_for_a_future_ends_when_it_is_cancelled() -> None:
+    future: Future[int] = Future()
+    cancelling = threading.Timer(0.05, future.cancel)
+    cancelling.start()
+    assert await_future(future, LONG)
+    assert future.cancelled()
+    cancelling.join()
