@@ -167,7 +167,8 @@ class Golem(NotAsync, FromYapapi):
         Blocks until that is done. If a method of a service calls it, it only asks all instances to stop.
 
         Args:
-            timeout: seconds for all of it; the last 1.5 of them are kept for ending agreements.
+            timeout: seconds for all of it; the last 1.5 of them are kept for ending agreements. A daemon that
+                does not answer may take 1.5 seconds more.
 
         Raises:
             ServiceFailed: an instance failed; this is raised once, and never with `raise_failures=False`.

@@ -50,6 +50,7 @@ _WORKERS = 32
 _COUNTER_WORKERS = 16
 # The last requests of a session that is closed get so long after the time for invoices is over.
 _LAST_REQUESTS_SECONDS = 5.0
+_LAST_REQUESTS_SECONDS_IF_LIMITED = 1.5
 _LAST_REQUESTS_SECONDS_IF_SHORTENED = 0.3
 _JOIN_SECONDS = 2.0
 # The allocation is prolonged this often, so that it exists when something is run after hours.
@@ -319,7 +320,10 @@ class Session:
         Blocks for as long as `times` says. All instances have to be stopped.
         """
         until = times.limit(ShutdownPart.INVOICES)
-        self._cancel_release_at(until + _LAST_REQUESTS_SECONDS)
+        is_limited = times.last_moment != math.inf
+        self._cancel_release_at(
+            until + (_LAST_REQUESTS_SECONDS_IF_LIMITED if is_limited else _LAST_REQUESTS_SECONDS)
+        )
         self._await_works(until)
         self.money.wait_for_invoices(until)
         self.demands.close()
@@ -331,7 +335,7 @@ class Session:
         """Abandon the requests that are still under way some seconds after the end of `times`."""
         self._abandon_asking_at(times)
         if times.last_moment != math.inf:
-            self._cancel_release_at(times.last_moment + _LAST_REQUESTS_SECONDS)
+            self._cancel_release_at(times.last_moment + _LAST_REQUESTS_SECONDS_IF_LIMITED)
 
     def shorten(self, times: ShutdownTimes) -> None:
         """Have `close` end earlier, as `times` says; from any thread, without blocking."""

@@ -555,7 +555,7 @@ def test_a_stop_in_the_middle_of_an_agreement_leaves_none(fake: FakeYagna, step:
 def test_a_daemon_that_does_not_answer_does_not_keep_a_golem_from_closing(
     littered: FakeYagna, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS", 0.3)
+    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS_IF_LIMITED", 0.3)
     gate = Gate()
 
     def hold_demands(request: FakeRequest) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C while the daemon does not answer a request that a start makes."""
+"""Ctrl-C, or the end of a Golem, while the daemon does not answer a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from simple_golem import Golem, Run, Service
 from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
 from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
-from tests.helpers.recorded_services import SECONDS
+from tests.helpers.recorded_services import SECONDS, seconds_of, started
+from tests.unit.conftest import eventually
 
 # All times after a signal are a fifth of what users have: five seconds are promised to them.
 FIFTH = 0.2
@@ -32,6 +33,12 @@ STEPS = {
     "approval": r"POST /market-api/v1/agreements/[^/]+/wait$",
     "activity": r"POST /activity-api/v1/activity$",
     "batch": r"POST /activity-api/v1/activity/[^/]+/exec$",
+}
+ENDS = {
+    "termination": r"POST /market-api/v1/agreements/[^/]+/terminate$",
+    "withdrawal": r"DELETE /market-api/v1/demands/[^/]+$",
+    "release": r"DELETE /payment-api/v1/allocations/[^/]+$",
+    "invoice": r"POST /payment-api/v1/invoices/[^/]+/accept$",
 }
 # What is made once: the daemon does it, and its answer does not come.
 DONE = {"allocation", "network", "demand", "counter-proposal", "agreement", "confirmation", "batch"}
@@ -117,3 +124,22 @@ def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: s
     finally:
         hanging.over.set()
         thread.join()
+
+
+@pytest.mark.parametrize("step", ENDS)
+def test_a_close_keeps_its_time(littered: FakeYagna, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """What is left is in the journal of the session."""
+    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS_IF_LIMITED", 0.2)
+    hanging = Hanging(littered, ENDS[step], is_done=False)
+    golem = Golem(1, raise_failures=False).open()
+    started(golem)
+    end = littered.intercept(hanging)
+    try:
+        assert seconds_of(golem.close, 0.5) < 3 * (0.5 + 0.2)
+        assert hanging.reached.is_set()
+        assert littered.leftovers() != []
+    finally:
+        hanging.over.set()
+        end()
+    with Golem(1):
+        eventually(lambda: len(littered.leftovers()) == 1, SECONDS)  # its own allocation
