@@ -27,7 +27,7 @@ SIZE = 2_000_000
 ENDED_SECONDS = 3 * 5.0
 
 SERVER = """
-import hashlib, os, socket, threading
+import hashlib, os, socket, threading, time
 
 def serve(connection):
     with connection:
@@ -39,7 +39,9 @@ def serve(connection):
             data = os.urandom(int(connection.recv(12)))
             connection.sendall(hashlib.sha256(data).digest() + data)
             connection.recv(1)
-        elif kind == b"U":
+        elif kind in (b"U", b"S"):
+            if kind == b"S":
+                time.sleep(2)
             left, digest = int(connection.recv(12)), hashlib.sha256()
             while left:
                 data = connection.recv(65536)
@@ -129,6 +131,10 @@ def test_data_arrives_whole_in_both_directions_and_bad_ports_are_errors(golem):
         # Many messages, which the daemon would mix up by itself.
         data = os.urandom(SIZE)
         connection.sendall(b"U%012d" % len(data) + data)
+        assert received(connection, 32) == hashlib.sha256(data).digest()
+    with instance.connect(PORT, timeout=60) as connection:
+        # The server does not read at first: all of it waits on the way.
+        connection.sendall(b"S%012d" % len(data) + data)
         assert received(connection, 32) == hashlib.sha256(data).digest()
     with pytest.raises(PortRefused):
         instance.connect(PORT + 1, timeout=0.5)
