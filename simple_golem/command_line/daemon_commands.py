@@ -99,7 +99,7 @@ def clean(options: argparse.Namespace) -> int:
         node_id = yagna.identity.me(repeat=Repeat.NEVER).node_id
         whose = JournalOwner(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
-        suspended, failures = clean_up(
+        suspended, failures, creditors = clean_up(
             yagna,
             whose,
             Scope(),
@@ -112,7 +112,9 @@ def clean(options: argparse.Namespace) -> int:
         yagna.close()
     if suspended:
         print(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
-    if not (done or failures or suspended):
+    if creditors:
+        print(f"kept, since no invoice came in {wait:g} s: {', '.join(creditors)} (run it again later)")
+    if not (done or failures or suspended or creditors):
         print("nothing to clean up")
     if failures:
         raise GolemError("not all could be cleaned up: " + "; ".join(failures))

@@ -298,8 +298,10 @@ class Instance(NotAsync, FromYapapi):
             return Results()
         if link is not None and link.is_current:
             return link.execute(batch, timeout)
+        why = first_line(self.failure) if self.failure is not None else self._record.stop_scope.reason
+        because = f" ({why})" if why else ""
         raise NotRunning(
-            f"{self.name} is {self.state.value}: commands can be run while it is running"
+            f"{self.name} is {self.state.value}{because}: commands can be run while it is running"
         ) from self.failure
 
     def _result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:

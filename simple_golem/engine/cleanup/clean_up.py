@@ -29,10 +29,12 @@ class CleanupResult(NamedTuple):
     Attributes:
         suspended: the names of the instances that stay suspended.
         problems: what could not be done, in words.
+        creditors: the providers whose invoice has not come yet, once for each agreement.
     """
 
     suspended: list[str]
     problems: list[str]
+    creditors: list[str]
 
 
 def clean_up(
@@ -100,11 +102,11 @@ class _Cleanup:
         self._above_budget = above_budget
         self._ended: set[Path] = set()
         self._logged: set[str] = set()
-        self.result = CleanupResult([], [])
+        self.result = CleanupResult([], [], [])
 
     def do_what_is_possible(self) -> bool:
         """Look at all journals once; returns whether invoices are still to come."""
-        suspended, problems = self.result = CleanupResult([], [])
+        suspended, problems, creditors = self.result = CleanupResult([], [], [])
         owes = False
         for path in journals_of(self._owner):
             journal = Journal.open_dead(path)
@@ -124,6 +126,7 @@ class _Cleanup:
                 return False
             finally:
                 suspended += session.suspended
+                creditors += session.creditors
                 owes = owes or session.owes
                 session.close()
         self._log(problems)

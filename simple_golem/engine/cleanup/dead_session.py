@@ -59,6 +59,7 @@ class DeadSession:
         self._scope = scope
         self._emit = emit
         self._above_budget = above_budget
+        self.creditors: list[str] = []
 
     def end(self) -> list[str]:
         """End its demands, agreements and allocations, but nothing that is suspended; blocks for requests.
@@ -123,6 +124,7 @@ class DeadSession:
             if invoice.agreement_id in owed:
                 owed.discard(invoice.agreement_id)
                 problems += _tried(self._answer, self._record.accounts[invoice.agreement_id], invoice)
+        self.creditors = sorted(self._record.accounts[one].provider for one in owed)
         for agreement_id in self._record.owed - self._record.suspended.keys():
             problems += _tried(self._forget_if_old, agreement_id, agreement_id in owed)
         return problems

@@ -51,6 +51,13 @@ def background_words(words: tuple[str, ...], log: object) -> tuple[str, ...]:
     return (SHELL, "-c", _START, SHELL, path, *words)
 
 
+def words_in_background(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the log and the words of which `background_words` has made these; None if it has not."""
+    if words[:4] != (SHELL, "-c", _START, SHELL):
+        return None
+    return words[4], words[5:]
+
+
 class _Group:
     """Commands between brackets, or such as `do` and `done`.
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
-from .background import DEFAULT_LOG, background_words, leaves_output_open
+from .background import DEFAULT_LOG, background_words, leaves_output_open, words_in_background
 from .environment import SHELL, checked_environment, checked_folder, with_environment
 from .output import Stream, checked_stream
 from .texts import short, text_of
@@ -261,6 +261,12 @@ class Run(Command):
         names = ("env", "cwd", "binary", "keep_first", "keep_last", "keep_all", "stream")
         given = {name: getattr(self, name) for name in names}
         options = {name: value for name, value in given.items() if value not in (False, None, {})}
+        in_background = words_in_background((self.program, *self.args))
+        if in_background is not None:
+            log, (program, *args) = in_background
+            options = {**({"log": log} if log != DEFAULT_LOG else {}), **options}
+            absolute = not _looks_wrong(program, tuple(args))
+            return _call(program, tuple(args), absolute, "Run.background", **options)
         return _call(self.program, self.args, absolute=not _looks_wrong(self.program, self.args), **options)
 
 
@@ -442,10 +448,12 @@ def _how_to_write(program: str, args: tuple[str, ...]) -> str:
     )
 
 
-def _call(program: str, args: tuple[str, ...], absolute: bool = True, **options: object) -> str:
+def _call(
+    program: str, args: tuple[str, ...], absolute: bool = True, how: str = "Run", **options: object
+) -> str:
     given = options if absolute else {"absolute": False, **options}
     parts = [*map(repr, (program, *args)), *(f"{name}={value!r}" for name, value in given.items())]
-    return f"Run({', '.join(parts)})"
+    return f"{how}({', '.join(parts)})"
 
 
 def _kept(size: object, what: str) -> int | None:

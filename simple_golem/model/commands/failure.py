@@ -8,7 +8,7 @@ from typing import Protocol
 from ...errors import CommandFailed
 from ..base.printable import printable
 from .commands import Command, Run
-from .transfers import FileCommand
+from .transfers import DownloadCommand, FileCommand
 
 # A virtual machine tells so of a killed program, and of one that could not be started (seen).
 UNCLEAR_EXIT_CODE = 9
@@ -20,7 +20,11 @@ _ADVICE = {
     "File exists": "there it is a file",
     "Read-only file system": "write into a volume, such as /golem/input, /golem/work or /golem/output",
     NO_SUCH_FILE: "there is nothing of this name there",
+    "not found in container": (
+        "it lies in no volume of the image, such as /golem/input, /golem/work or /golem/output"
+    ),
 }
+_ADVICE_FOR_UPLOADS = {"Is a directory": "there it is a folder: name the file in it that is to be written"}
 _MOST_LINES = 5
 _MOST_CHARACTERS = 300
 
@@ -70,7 +74,7 @@ def command_failed(
     if explanation:
         why += f": {explanation}"
     elif isinstance(command, FileCommand):
-        why += _advice(f"{failed.message} {failed.stderr}")
+        why += _advice(command, f"{failed.message} {failed.stderr}")
     elif isinstance(command, Run) and failed.exit_code == UNCLEAR_EXIT_CODE:
         why += _possible_causes(command, has_output=bool(failed.stdout or failed.stderr))
     message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
@@ -88,8 +92,9 @@ def _possible_causes(command: Run, has_output: bool) -> str:
     )
 
 
-def _advice(said: str) -> str:
-    return next((f"; {advice}" for sign, advice in _ADVICE.items() if sign in said), "")
+def _advice(command: FileCommand, said: str) -> str:
+    known = _ADVICE if isinstance(command, DownloadCommand) else {**_ADVICE, **_ADVICE_FOR_UPLOADS}
+    return next((f"; {advice}" for sign, advice in known.items() if sign in said), "")
 
 
 def _last_lines(stderr: str) -> str:

@@ -343,10 +343,18 @@ def test_commands_before_and_after_are_refused_with_the_state(fake: FakeYagna) -
         instance.wait_for("running", SECONDS)
         service = instance.service
         cluster.stop()
-        with pytest.raises(NotRunning, match="Slow-1 is terminated"):
+        with pytest.raises(NotRunning, match=r"Slow-1 is terminated \(.*stop.*\): commands can be run while"):
             instance.execute(Run("/bin/true"))
         with pytest.raises(NotRunning, match="Slow-1 is terminated"):
             service.execute(Run("/bin/true"))
+
+
+def test_commands_after_the_expiration_are_refused_with_that_reason(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        machine = golem.rent(expiration=timedelta(seconds=2))
+        machine.wait_for("terminated", SECONDS)
+        with pytest.raises(NotRunning, match=r"is terminated \(the expiration has ended the work\)"):
+            machine.shell("true")
 
 
 def test_commands_are_refused_as_long_as_there_is_no_provider(fake: FakeYagna) -> None:

@@ -123,7 +123,19 @@ def record_of(session: str) -> Record:
 
 
 def cleaned(yagna: Yagna, told: list[Event], wait: float = 0.0) -> tuple[list[str], list[str]]:
-    return clean_up(yagna, WHOSE, Scope(), told.append, wait=wait)
+    suspended, problems, _ = clean_up(yagna, WHOSE, Scope(), told.append, wait=wait)
+    return suspended, problems
+
+
+def test_a_provider_whose_invoice_has_not_come_is_named(
+    market: Market, yagna: Yagna, told: list[Event]
+) -> None:
+    died("dead", "a1").close()
+    market.agreement("a1", "Terminated")
+    (creditor,) = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0).creditors
+    assert creditor == record_of("dead").accounts["a1"].provider
+    market.invoice("i1", "a1", "0.04")
+    assert clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0).creditors == []
 
 
 def test_an_agreement_that_can_not_be_ended_keeps_nothing_else_open(
@@ -190,7 +202,7 @@ def test_an_invoice_above_the_sessions_budget_is_told_of_and_keeps_no_other_from
     assert "0.016 GLM is not paid" in above
     assert "--above-budget" in above
     assert "tried to pay" in tried
-    _, all_tried = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, above_budget=True)
+    all_tried = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, above_budget=True).problems
     assert ["tried to pay" in one for one in all_tried] == [True, True]
 
 

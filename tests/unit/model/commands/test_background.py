@@ -77,6 +77,20 @@ def test_it_is_a_value_like_any_other() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "Run.background('/bin/x')",
+        "Run.background('/bin/x', 'a', log='/l')",
+        "Run.background('server', absolute=False)",
+        "Run.background('/bin/x', cwd='/usr')",
+    ],
+)
+def test_it_is_shown_as_it_is_written(written: str) -> None:
+    command = eval(written, {"Run": Run})
+    assert repr(command) == written
+
+
+@pytest.mark.parametrize(
     ("args", "options", "words"),
     [
         (("server --port 1",), {}, "Run.shell"),

@@ -173,6 +173,12 @@ def test_a_failure_without_an_exit_code_shows_the_providers_own_words() -> None:
             "Is a directory (os error 21)",
             "; there it is a folder: end",
         ),
+        (
+            Upload("x", "/golem/input"),
+            "Is a directory (os error 21)",
+            "; there it is a folder: name",
+        ),
+        (Upload("x", "/tmp/x"), "path not found in container", "; it lies in no volume of the image"),
         (Upload("x", "/etc/x"), "Read-only file system (os error 30)", "; write into a volume, such as"),
         (Upload("x", "/golem/work/x"), "the provider's own words", ""),
         (Run("/bin/ls"), "Is a directory (os error 21)", ""),
