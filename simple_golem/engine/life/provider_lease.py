@@ -62,6 +62,7 @@ class ProviderLease:
         Raises:
             ScopeEnded: the life is to end.
             OutOfBudget: no provider can be paid from what is left of the budget.
+            BadStrategy: the user's functions have failed, and no offer could be rated.
         """
         agreement: Agreement | None = None
         while agreement is None:

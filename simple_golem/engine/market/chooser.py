@@ -39,6 +39,7 @@ class Chooser:
         Raises:
             ScopeEnded: `scope` was cancelled.
             OutOfBudget: none of those that have offered can be paid from what is left of the budget.
+            BadStrategy: the user's functions have failed, and no offer could be rated.
         """
         book = demand.offers
         with self._listed(book), book.queued() as changed:

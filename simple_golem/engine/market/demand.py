@@ -9,7 +9,7 @@ from typing import Any
 
 from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...background.threads import EngineThread, WorkerPool
-from ...errors import GolemError, YagnaError
+from ...errors import BadStrategy, GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
 from ...model.offers.offer import provider_name
@@ -283,8 +283,13 @@ class Demand:
         self, demand_id: str, proposal: Proposal, final: bool, add: Callable[[RatedProposal], None]
     ) -> None:
         """Rate a proposal and `add` it, or turn it down."""
-        objection = self._rules.objection(proposal, final=final)
-        worth = self._rules.worth(proposal) if objection is None else None
+        try:
+            objection = self._rules.objection(proposal, final=final)
+            worth = self._rules.worth(proposal) if objection is None else None
+        except BadStrategy as error:
+            if self.offers.strategy_failed(error):
+                logger.warning("%s; providers for which it fails are rejected", error)
+            objection, worth = "The requestor's strategy failed", None
         if worth is not None:
             add(RatedProposal(demand_id, proposal, worth, self._rules.needs(proposal)))
             return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from ...errors import OutOfBudget
+from ...errors import BadStrategy, OutOfBudget
 from ...model.cost import rounded
 from ...model.offers.strategy import ExceededLimit
 from ...yagna.values import Proposal
@@ -120,6 +120,7 @@ class OfferBook:
         # The latest known GLM of each provider that could be taken, whether it has answered or not.
         self._needs: dict[str, Decimal] = {}
         self._too_dear: set[str] = set()
+        self._strategy_error: BadStrategy | None = None
         # The providers whose latest proposal exceeds a price limit of the strategy.
         self._above_limit: dict[str, ExceededLimit] = {}
         self._answers = AwaitedAnswers(collect_seconds)
@@ -177,6 +178,13 @@ class OfferBook:
             self._answers.settled(provider_id)
             self._reject_locked(reason)
             self._signal_first_locked()
+
+    def strategy_failed(self, error: BadStrategy) -> bool:
+        """Note that the user's functions have failed for an offer; returns whether for the first time."""
+        with self._lock:
+            is_first = self._strategy_error is None
+            self._strategy_error = self._strategy_error or error
+            return is_first
 
     def countered(self, provider_id: str, counter_id: str) -> None:
         """Note the id of the counter-proposal that a provider was sent."""
@@ -290,6 +298,7 @@ class OfferBook:
 
         Raises:
             OutOfBudget: none of those that have offered can be paid from what is left of the budget.
+            BadStrategy: the user's functions have failed, and no offer could be rated.
         """
         with self._reporting():
             if buyer is not self._queue[0]:
@@ -307,6 +316,8 @@ class OfferBook:
             objection = self._budget_objection_locked()
             if objection is not None:
                 raise OutOfBudget(f"{objection}: give Golem a larger `budget`, or top it up")
+            if self._strategy_error is not None and not (self._needs or self._unrated):
+                raise BadStrategy(str(self._strategy_error)) from self._strategy_error.__cause__
             # After this time others may have to be countered in the place of those that do not answer.
             return Pause(ANSWER_SECONDS if self._uncountered else None)
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ...background.forks import user_code
+from ...errors import BadStrategy
 from ...model.offers.offer import Offer
 from ...model.offers.prices import Prices
 from ...model.offers.strategy import ExceededLimit, Strategy
 from ...model.offers.terms import Terms
 from ...yagna.values import Proposal
 from ..payment.budget import RESERVE_SECONDS
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,9 @@ class ProposalRules:
         Args:
             proposal: an offer, or an answer to this side's counter-proposal.
             final: True for an answer, which could become an agreement: it must contain the terms.
+
+        Raises:
+            BadStrategy: the user's function has failed.
         """
         offer = Offer.of(proposal.issuer_id, proposal.properties)
         if f"golem.com.payment.platform.{self.platform}.address" not in proposal.properties:
@@ -48,9 +49,8 @@ class ProposalRules:
         try:
             with user_code():
                 objection = self.strategy.objection(offer)
-        except Exception:
-            logger.exception("the strategy's `accept` failed for %s, which is rejected", offer.provider_name)
-            return "The requestor's filter failed"
+        except Exception as error:
+            raise _strategy_failed("accept", offer, error) from error
         return objection or self.terms.objection(proposal.properties, final=final)
 
     def exceeded_limit(self, proposal: Proposal) -> ExceededLimit | None:
@@ -66,11 +66,19 @@ class ProposalRules:
         return prices.estimate(float(RESERVE_SECONDS), self.strategy.expected_load)
 
     def worth(self, proposal: Proposal) -> float | None:
-        """Return the strategy's score of a proposal; None if the strategy refuses it, or fails."""
+        """Return the strategy's score of a proposal; None if the strategy refuses it.
+
+        Raises:
+            BadStrategy: the user's function has failed.
+        """
         offer = Offer.of(proposal.issuer_id, proposal.properties)
         try:
             with user_code():
                 return self.strategy.worth(offer)
-        except Exception:
-            logger.exception("the strategy's `score` failed for %s, which is rejected", offer.provider_name)
-            return None
+        except Exception as error:
+            raise _strategy_failed("score", offer, error) from error
+
+
+def _strategy_failed(function: str, offer: Offer, error: Exception) -> BadStrategy:
+    what = str(error) if isinstance(error, BadStrategy) else f"{type(error).__name__}: {error}"
+    return BadStrategy(f"the strategy's `{function}` failed for the offer of {offer.provider_name}: {what}")

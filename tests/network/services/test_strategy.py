@@ -174,19 +174,6 @@ def test_a_filter_refuses_and_a_clusters_strategy_beats_that_of_the_golem():
         assert two.provider_name == NAMES["cheapest"]
 
 
-def test_a_filter_that_fails_takes_nobody_and_says_so(caplog):
-    def broken(offer):
-        raise ZeroDivisionError(f"no idea of {offer.provider_name}")
-
-    events = []
-    with Golem(budget=5, strategy=patient(accept=broken)) as golem:
-        golem.on_event(events.append)
-        cluster = golem.run_service(Idle)
-        eventually(lambda: "The requestor's filter failed" in reasons(events))
-        assert [one.state.value for one in cluster] == ["pending"]
-    assert "no idea of prov-" in caplog.text
-
-
 def test_a_beginner_does_not_wait_for_the_collecting():
     """All six have answered long before the half minute that they have for it."""
     with Golem(budget=5) as golem:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from simple_golem.errors import BadStrategy
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS
 from simple_golem.model.offers.strategy import Strategy
@@ -49,22 +50,28 @@ def test_an_offer_without_a_linear_price_is_not_taken_and_worth_nothing() -> Non
     assert rules_of().worth(proposal) is None
 
 
-def test_a_filter_that_fails_takes_nobody_and_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_filter_that_fails_is_the_error() -> None:
     rules = rules_of(Strategy(accept=broken))
-    said = rules.objection(proposal_of("p1", offered()), final=False)
-    assert said == "The requestor's filter failed"
-    assert "no idea of prov" in caplog.text
+    with pytest.raises(
+        BadStrategy, match=r"`accept` failed for the offer of prov: .*no idea of prov"
+    ) as error:
+        rules.objection(proposal_of("p1", offered()), final=False)
+    assert caught.value.__cause__ is not None
 
 
 @pytest.mark.parametrize(
-    "score", [broken, lambda offer: "high", lambda offer: True, lambda offer: float("nan")]
+    ("score", "what"),
+    [
+        (broken, "no idea of prov"),
+        (lambda offer: "high", "score returned 'high'"),
+        (lambda offer: True, "score returned True"),
+        (lambda offer: float("nan"), "score returned nan"),
+    ],
 )
-def test_a_score_that_fails_takes_nobody_and_is_told_of(
-    score: object, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_score_that_fails_is_the_error(score: object, what: str) -> None:
     rules = rules_of(Strategy(score=score))  # type: ignore[arg-type]
-    assert rules.worth(proposal_of("p1", offered())) is None
-    assert "`score` failed for prov" in caplog.text
+    with pytest.raises(BadStrategy, match=f"`score` failed for the offer of prov: .*{what}"):
+        rules.worth(proposal_of("p1", offered()))
 
 
 def test_an_offer_needs_its_start_price_and_what_ends_it_in_good_order() -> None:
