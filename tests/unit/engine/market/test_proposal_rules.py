@@ -54,7 +54,7 @@ def test_a_filter_that_fails_is_the_error() -> None:
     rules = rules_of(Strategy(accept=broken))
     with pytest.raises(
         BadStrategy, match=r"`accept` failed for the offer of prov: .*no idea of prov"
-    ) as error:
+    ) as caught:
         rules.objection(proposal_of("p1", offered()), final=False)
     assert caught.value.__cause__ is not None
 
