@@ -217,7 +217,7 @@ def test_a_connection_that_was_reset_is_a_lost_socket():
             connection.close()
             assert select.select([carrier], [], [], 5)[0]
             if action == "flush":
-                carrier._web_socket._unsent += b"more"
+                carrier._web_socket._socket._unsent += b"more"
             with pytest.raises(SocketLost, match=r"reset|Broken pipe"):
                 getattr(carrier, action)()
             carrier.close()
