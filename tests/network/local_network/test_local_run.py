@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 
@@ -302,26 +303,26 @@ SYSTEM_PYTHON = Path(f"/usr/bin/python3.{sys.version_info.minor}")
     os.getuid() != 0 or not SYSTEM_PYTHON.exists(),
     reason="runs as an unprivileged user anyway, or there is no Python for one",
 )
-def test_hello_world_needs_no_privilege(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    done = subprocess.run(
-        [SYSTEM_PYTHON, *TOOL[1:], "local", "run", "--providers", "1", HELLO],
-        env=environment(
-            PYTHONPATH=f"{ROOT}:{sysconfig.get_path('purelib')}",
-            PYTHONDONTWRITEBYTECODE="1",
-            HOME=str(tmp_path),
-            TMPDIR=str(tmp_path),
-        ),
-        cwd="/",
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_hello_world_needs_no_privilege() -> None:
+    # Not in the folder of pytest: another run of it takes that one from other users.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = subprocess.run(
+            [SYSTEM_PYTHON, *TOOL[1:], "local", "run", "--providers", "1", HELLO],
+            env=environment(
+                PYTHONPATH=f"{ROOT}:{sysconfig.get_path('purelib')}",
+                PYTHONDONTWRITEBYTECODE="1",
+                HOME=folder,
+                TMPDIR=folder,
+            ),
+            cwd="/",
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert done.returncode == 0, done.stderr
     assert "It cost" in done.stdout
 
