@@ -109,6 +109,9 @@ class ProviderWatch:
         """The provider has not answered for `silent` seconds; in about `left` seconds it is given up."""
         with self._lock:
             is_new, self._is_silent = not self._is_silent, True
+        # The state comes first: log handlers may take their time.
+        if self._instance.state is ServiceState.running:
+            self._instance.enter(ServiceState.unresponsive)
         if is_new:
             logger.warning(
                 "%s: %s has not answered since %s (%.0f s); if it stays silent, "
@@ -119,8 +122,6 @@ class ProviderWatch:
                 silent,
                 left,
             )
-        if self._instance.state is ServiceState.running:
-            self._instance.enter(ServiceState.unresponsive)
 
     def seems_well(self) -> None:
         """The provider answers again."""
