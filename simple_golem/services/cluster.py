@@ -18,8 +18,9 @@ from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, GolemError, NotRunning, WaitTimeout
 from ..model.base.from_yapapi import FromYapapi
 from ..model.base.table import html_table, text_table
-from ..model.commands.commands import Command, Run
+from ..model.commands.commands import Command
 from ..model.commands.results import Results
+from ..model.commands.shell_options import ShellOptions, shell_command
 from ..model.cost import Cost
 from ..model.service.service import Service, made_for
 from ..model.service.service_class import has_own_shutdown, service_factories
@@ -33,7 +34,6 @@ from .instance_lives import Member
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..model.commands.shell_options import ShellOptions
 
 logger = logging.getLogger(__name__)
 
@@ -298,7 +298,7 @@ class Cluster(NotAsync, FromYapapi):
         Raises:
             BadCommand: the script, or an option, makes no sense.
         """
-        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
+        return self.execute(shell_command(script, **options), timeout=timeout, check=check)
 
     def spawn(
         self,

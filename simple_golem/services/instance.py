@@ -38,8 +38,9 @@ from ..errors import (
 )
 from ..model.base.from_yapapi import FromYapapi
 from ..model.base.table import html_table
-from ..model.commands.commands import Command, Run, batch_of
+from ..model.commands.commands import Command, batch_of
 from ..model.commands.results import Results
+from ..model.commands.shell_options import ShellOptions, shell_command
 from ..model.cost import Cost, rounded
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
@@ -51,8 +52,6 @@ from .instance_record import InstanceRecord
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    from ..model.commands.shell_options import ShellOptions
 
 
 # The columns of tables of instances.
@@ -259,7 +258,9 @@ class Instance(NotAsync, FromYapapi):
         Args:
             script: the lines.
             timeout, check: as in `execute`.
-            options: as in `Run`.
+            options: as in `Run`. Without `keep_all` the output is whole as with `keep_all=True` if the image
+                has a volume, unless `keep_first`, `keep_last` or `stream` is given. That takes a tenth of a
+                second: `keep_all=False` leaves it out.
 
         Returns:
             The results: `stdout`, `json` and the like can be read directly, and `str` of them is stdout
@@ -269,7 +270,7 @@ class Instance(NotAsync, FromYapapi):
             BadCommand: the script, or an option, makes no sense.
             Exception: those of `execute`.
         """
-        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
+        return self.execute(shell_command(script, **options), timeout=timeout, check=check)
 
     def _submit(self, batch: tuple[Command, ...], timeout: float | None) -> Future[Results]:
         """Have the helper thread of the instance do `execute`; returns at once a Future of its results.

@@ -47,7 +47,8 @@ class CommandPolicy:
             BadPayload: a command sets an environment that the runtime loses.
         """
         by_class = self._service.keep_all and not deploying
-        whole = [isinstance(one, Run) and _is_whole(one, by_class) for one in commands]
+        by_shell = volume is not None and not deploying
+        whole = [isinstance(one, Run) and _is_whole(one, by_class, by_shell) for one in commands]
         for command, is_whole in zip(commands, whole, strict=True):
             if isinstance(command, Deploy) and self._payload is not None:
                 refuse_lost_environment(self._payload, command)
@@ -90,8 +91,10 @@ class CommandPolicy:
             )
 
 
-def _is_whole(command: Run, by_class: bool) -> bool:
-    return command.keep_all or (by_class and not command.has_own_limit)
+def _is_whole(command: Run, by_class: bool, by_shell: bool) -> bool:
+    if command.keep_all or (by_shell and command.wants_whole):
+        return True
+    return by_class and not command.has_own_limit
 
 
 def loses_output(offer: Mapping[str, Any]) -> bool:

@@ -83,6 +83,8 @@ class Run(Command):
     keep_last: int | None
     keep_all: bool
     stream: Stream = field(hash=False)
+    # Set by the methods `shell`: as keep_all, where the image has a volume. It makes no other command of it.
+    wants_whole: bool = field(compare=False)
 
     def __init__(
         self,
@@ -120,6 +122,7 @@ class Run(Command):
         object.__setattr__(self, "keep_last", _kept(keep_last, "keep_last"))
         object.__setattr__(self, "keep_all", keep_all)
         object.__setattr__(self, "stream", checked_stream(stream))
+        object.__setattr__(self, "wants_whole", False)
         self._check_capture()
 
     def __reduce__(self) -> tuple[partial[Run], tuple[str, ...]]:

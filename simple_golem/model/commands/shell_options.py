@@ -1,12 +1,16 @@
-"""The options of a shell command, for all methods that are called `shell`."""
+"""What all methods have in common that are called `shell`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
+from .commands import Run
 from .output import Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class ShellOptions(TypedDict, total=False):
@@ -19,3 +23,18 @@ class ShellOptions(TypedDict, total=False):
     keep_last: int | None
     keep_all: bool
     stream: Stream
+
+
+def shell_command(script: str, **options: Unpack[ShellOptions]) -> Run:
+    """Return `Run.shell(script, **options)`, whose output is whole where that is possible.
+
+    Without `keep_all` it goes through files as well, if the image has a volume, unless `keep_first`,
+    `keep_last` or `stream` says what is wanted. `keep_all=False` leaves that out.
+
+    Raises:
+        BadCommand: the script, or an option, makes no sense.
+    """
+    command = Run.shell(script, **options)
+    if "keep_all" not in options and not command.has_own_limit:
+        object.__setattr__(command, "wants_whole", True)
+    return command

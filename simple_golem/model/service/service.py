@@ -17,8 +17,9 @@ from ...errors import (
 )
 from ..base.from_yapapi import FromYapapi
 from ..commands.answers import Answers, answer_batch, checked_answers
-from ..commands.commands import Command, Commands, Run, batch_of
+from ..commands.commands import Command, Commands, batch_of
 from ..commands.results import Result, Results
+from ..commands.shell_options import ShellOptions, shell_command
 from ..payload import vm
 from ..payload.payload import Payload, require_payload
 from .states import ServiceState
@@ -26,7 +27,6 @@ from .states import ServiceState
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..commands.shell_options import ShellOptions
 
 METHODS = ("get_payload", "deploy", "start", "run", "shutdown")
 
@@ -214,7 +214,7 @@ class Service(FromYapapi):
             BadCommand: the script, or an option, makes no sense.
             Exception: those of `execute`.
         """
-        return self.execute(Run.shell(script, **options), timeout=timeout, check=check)
+        return self.execute(shell_command(script, **options), timeout=timeout, check=check)
 
     def wait(self, seconds: float) -> None:
         """Block for a time, as `time.sleep`; a stop ends it.

@@ -40,6 +40,7 @@ LOADED = [
     "simple_golem.model.commands.failure",
     "simple_golem.model.commands.output",
     "simple_golem.model.commands.results",
+    "simple_golem.model.commands.shell_options",
     "simple_golem.model.commands.texts",
     "simple_golem.model.commands.transfers",
     "simple_golem.model.cost",

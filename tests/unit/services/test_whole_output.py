@@ -240,3 +240,31 @@ def test_the_log_has_no_secret(real: FakeYagna, caplog: pytest.LogCaptureFixture
     assert "/bin/long" in caplog.text
     for secret in ("a-secret", real.app_key):
         assert secret not in caplog.text
+
+
+def test_the_output_of_shell_is_whole_without_asking(
+    real: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
+    for provider in real.providers:
+        provider.answers = {"/bin/sh -c long": LONG.decode(), "/bin/sh -c fail": CommandAnswer(LONG, b"", 3)}
+    with Golem(1) as golem:
+        instance = started(golem)
+        result = instance.shell("long")
+        assert (result.stdout, result.may_be_cut) == (LONG.decode(), False)
+        assert result[0].command == Run.shell("long")
+        with pytest.raises(CommandFailed) as caught:
+            instance.shell("fail")
+        assert (caught.value.stdout, caught.value.exit_code) == (LONG.decode(), 3)
+        assert files_on(real) == []
+        assert WARNING not in caplog.text
+        # Whoever says how much is to be kept gets that.
+        assert len(instance.shell("long", keep_first=100).stdout) == 100
+        assert len(instance.shell("long", keep_all=False).stdout) < len(LONG)
+
+
+def test_the_output_of_shell_in_an_image_without_a_volume_comes_as_any_other(real: FakeYagna) -> None:
+    for provider in real.providers:
+        provider.answers = {"/bin/sh -c short": "short"}
+        provider.volumes = ()
+    with Golem(1) as golem:
+        assert started(golem).shell("short").stdout == "short"

@@ -212,10 +212,7 @@ class ExeUnit:
         end_of = whole_output.ended(words)
         if end_of is not None:
             return self._exited(int(self._end_of_files(end_of)))
-        script = without_environment(words)
-        sleep = _SLEEP.fullmatch(script[2]) if script[1:2] == ("-c",) and len(script) == 3 else None
-        if sleep is not None:
-            self._pause(batch, float(sleep[1]), until_heard=sleep[2] is not None)
+        if self._has_slept(batch, words):
             return 0, None
         last = CommandAnswer()
         for last in self._pieces(command):
@@ -223,6 +220,14 @@ class ExeUnit:
             self._write(batch, index, "stderr", last.stderr)
             self._pause(batch, last.seconds)
         return self._exited(last.exit_code, last.message)
+
+    def _has_slept(self, batch: Batch, words: Sequence[str]) -> bool:
+        """Do what a shell does whose script is only a `sleep`; returns whether it is."""
+        script = without_environment(words)
+        sleep = _SLEEP.fullmatch(script[2]) if script[1:2] == ("-c",) and len(script) == 3 else None
+        if sleep is not None:
+            self._pause(batch, float(sleep[1]), until_heard=sleep[2] is not None)
+        return sleep is not None
 
     def _pieces(self, command: Command) -> Iterator[CommandAnswer]:
         """What a program puts out, as far as it is not lost; the last piece has its exit code."""
@@ -241,6 +246,8 @@ class ExeUnit:
         program = command["run"]["entry_point"]
         if program in self._habits.missing_programs:
             pieces = [CommandAnswer(stderr=f"/bin/sh: exec: {program}: not found\n", exit_code=127)]
+        elif self._has_slept(batch, [program, *command["run"]["args"]]):
+            pieces = [CommandAnswer()]
         else:
             pieces = list(pieces_of(self._habits.answers, command))
         self._pause(batch, sum(piece.seconds for piece in pieces))
