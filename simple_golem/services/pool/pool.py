@@ -109,7 +109,7 @@ class Pool(NotAsync, Executor):
             NotRunning: the pool is closed (a RuntimeError, as of any executor).
             BrokenPool: it has no machine and gets none.
         """
-        check_work(work)
+        check_work(work, len(args), tuple(kwargs))
         return self._put(work, args, kwargs).future
 
     def map(
@@ -145,7 +145,7 @@ class Pool(NotAsync, Executor):
             TimeoutError: a result is not there in time; raised by the iterator, as what an item failed of is.
             BadWork, NotRunning, BrokenPool: as of `submit`.
         """
-        check_work(work)
+        check_work(work, len(iterables))
         limit = checked_seconds(timeout, "timeout")
         most = _BUFFERED_PER_MACHINE * self._max_machines if buffersize is None else buffersize
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:

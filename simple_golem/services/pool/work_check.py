@@ -10,8 +10,13 @@ from ...model.service.service import Service
 from ...model.service.service_class import check_service_class, has_own_run
 
 
-def check_work(work: object) -> None:
+def check_work(work: object, arguments: int, names: tuple[str, ...] = ()) -> None:
     """Check that a pool can call `work(machine, …)` and use what it returns.
+
+    Args:
+        work: what the user has given.
+        arguments: how many arguments follow the machine.
+        names: the names of further arguments.
 
     Raises:
         BadWork: it can't; the message says why.
@@ -27,9 +32,16 @@ def check_work(work: object) -> None:
         raise BadWork(f"{name} is a generator: strike out `yield`, return one result")
     if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
         raise BadWork(f"{name} is async: strike out `async` and `await`, the pool calls it on a thread")
-    if not _takes_an_argument(work):
+    if not _accepts(work, 1):
         raise BadWork(
             f"{name} takes no machine: its first argument is the machine, e.g. def {name}(machine, …)"
+        )
+    if not _accepts(work, 1 + arguments, names):
+        items = () if arguments == 0 else ("an item",) if arguments == 1 else (f"{arguments} arguments",)
+        given = " and ".join(("the machine", *items, *(f"{one}=…" for one in names)))
+        raise BadWork(
+            f"{name} can't be called with {given}: its first argument is the machine, e.g. "
+            "def work(machine, item)"
         )
 
 
@@ -48,25 +60,26 @@ def check_pool_service(service: object) -> type[Service]:
     return checked
 
 
-@functools.lru_cache(maxsize=64)
-def _takes_an_argument_cached(work: object) -> bool:
-    return _has_room_for_one(work)
-
-
-def _takes_an_argument(work: object) -> bool:
+def _accepts(work: object, arguments: int, names: tuple[str, ...] = ()) -> bool:
+    """Whether a function can be called with so many arguments, or may be, and with some more by name."""
     try:
-        return _takes_an_argument_cached(work)
+        return _accepts_cached(work, arguments, names)
     except TypeError:  # it has no hash
-        return _has_room_for_one(work)
+        return _has_room(work, arguments, names)
 
 
-def _has_room_for_one(work: object) -> bool:
+@functools.lru_cache(maxsize=64)
+def _accepts_cached(work: object, arguments: int, names: tuple[str, ...]) -> bool:
+    return _has_room(work, arguments, names)
+
+
+def _has_room(work: object, arguments: int, names: tuple[str, ...]) -> bool:
     try:
-        parameters = inspect.signature(work).parameters.values()  # type: ignore[arg-type]
+        signature = inspect.signature(work)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return True  # a function in C need not say what it takes
-    kinds = inspect.Parameter
-    return any(
-        one.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL)
-        for one in parameters
-    )
+    try:
+        signature.bind_partial(*[None] * arguments, **dict.fromkeys(names))
+    except TypeError:
+        return False
+    return True

@@ -166,6 +166,24 @@ def test_work_that_no_machine_can_do_is_refused_at_the_call(fake: FakeYagna, wor
         assert pool.stats == PoolStats()
 
 
+def test_work_without_room_for_the_machine_and_the_item_is_refused_at_the_call(fake: FakeYagna) -> None:
+    def square(number: int) -> int:
+        return number * number
+
+    def named(machine: Instance, *, by: int) -> int:
+        return by
+
+    with Golem(1) as golem, golem.pool(1) as pool:
+        for call in (lambda: pool.map(square, [1]), lambda: pool.submit(square, 1)):
+            with pytest.raises(BadWork, match="square can't be called with the machine and an item: its"):
+                call()
+        with pytest.raises(BadWork, match="with the machine and 2 arguments: its first argument is"):
+            pool.map(named, [1], [2])
+        with pytest.raises(BadWork, match="with the machine and size=…: its first argument is"):
+            pool.submit(named, size=1)  # type: ignore[call-arg]
+        assert pool.stats == PoolStats()
+
+
 class Callable_:
     def __call__(self, machine: Instance) -> str:
         return "called"
