@@ -57,6 +57,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         coverage.switch_context(part)
 
 
+def pytest_sessionfinish() -> None:
+    """Save what coverage has counted: a worker of xdist may be ended without the usual exit."""
+    coverage = Coverage.current()
+    if coverage is not None:
+        coverage.save()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_running() -> Iterator[None]:
     """Fail a test after which a thread or a child process still runs that did not run before it."""

@@ -104,12 +104,12 @@ class Requestor:
                 self._try(demand, proposal)
         raise AssertionError("no provider has answered back")
 
-    def rejection(self, demand: Demand, proposal_id: str) -> str:
-        """Wait until a provider has turned an answer down; returns why."""
+    def rejection(self, demand: Demand, *proposal_ids: str) -> str:
+        """Wait until a provider has turned one of these answers down; returns why."""
         deadline = Deadline(WAIT_SECONDS)
         while not deadline.passed:
             for event in self.yagna.market.demand_events(demand.demand_id, timeout=1.0):
-                if isinstance(event, ProposalRejected) and event.proposal_id == proposal_id:
+                if isinstance(event, ProposalRejected) and event.proposal_id in proposal_ids:
                     return event.reason
         raise AssertionError("the answer was not turned down")
 

@@ -85,7 +85,7 @@ def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
         instances = [instance for _, instance, _ in started]
         for instance in instances:
             instance.wait_for("running", timeout=30)
-        future = instances[-1].submit((Run("/bin/sleep", "600"),), None)
+        future = instances[-1]._submit((Run("/bin/sleep", "600"),), None)
         started[0][0].wait(0.5)
         for instance in instances:
             network.provider(instance.provider_name).die()

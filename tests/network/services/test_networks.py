@@ -117,7 +117,7 @@ def test_the_machines_of_a_pool_reach_a_rented_machine_by_its_name(golem):
     def ask(machine: Instance, _: int) -> str:
         return machine.shell(ASK.format(server.host_name)).stdout
 
-    with golem.pool(2, network=True) as pool:
+    with golem.pool(2, payload=WITH_PYTHON, network=True) as pool:
         assert list(pool.map(ask, range(4), timeout=60)) == ["hello\n"] * 4
 
 

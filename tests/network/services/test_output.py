@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -414,4 +415,4 @@ def test_the_progress_of_a_start_is_told(golem_environment):
     steps = [(event.cluster, event.running, event.total) for event in told]
     assert steps[0] == ("Shell", 0, 2)
     assert ("Shell", 2, 2) in steps
-    assert str(told[0]) == "Shell: 0 of 2 running"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d Shell: 0 of 2 running", str(told[0]))

@@ -134,7 +134,7 @@ def test_a_provider_whose_invoice_has_not_come_is_named(
     market.agreement("a1", "Terminated")
     (creditor,) = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0).creditors
     assert creditor == record_of("dead").accounts["a1"].provider
-    market.invoice("i1", "a1", "0.04")
+    market.invoice("i1", "a1", "0.04", status="SETTLED")
     assert clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0).creditors == []
 
 
