@@ -20,7 +20,7 @@ with Golem(budget=1) as golem:
 """
 # The line that breaks the rule, the rule with its number, and how the run ends.
 BROKEN = {
-    "lost-tail (1)": ('print(machine.shell("head -c 204800 /dev/zero")[:1])', "succeeded"),
+    "lost-tail (1)": ('print(machine.shell("head -c 204800 /dev/zero", keep_all=False)[:1])', "succeeded"),
     "not-started (2)": ('machine.execute(Run("/no/such/program"))', "failed with status 1"),
     "volumes-only (28)": ('machine.execute(UploadBytes(b"1", "/tmp/one"))', "failed with status 1"),
     "own-loopback (34)": (
