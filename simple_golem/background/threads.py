@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from .cancellation import Deadline
+from .cancellation import Deadline, longest_slice
 from .forks import in_child
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,10 @@ class EngineThread:
             return True
         # Thread.join alone is not enough: where Ctrl-C interrupts it, Python 3.10 to 3.12 take the thread for
         # ended, although it still runs (bpo-45274).
-        if not self._ended.wait(timeout):
-            return False
+        left = Deadline(timeout)
+        while not self._ended.wait(min(left.remaining(), longest_slice())):
+            if left.passed:
+                return False
         self._thread.join()
         return True
 

@@ -18,8 +18,6 @@ logger = logging.getLogger(__name__)
 _JOIN_INSTANCE_SECONDS = 2.0
 # How long a closed Golem waits for log handlers that are slow: they can't go on when the program ends.
 _SLOW_LOG_SECONDS = 1.0
-# On some platforms Ctrl-C can't interrupt a wait of the main thread: it waits in slices of this length.
-_WAIT_SLICE_SECONDS = 0.5
 
 
 class Closing:
@@ -55,12 +53,12 @@ class Closing:
         try:
             thread = self._begin(times)
             if not on_engine_thread():
-                _join(thread)
+                thread.join()
         except BaseException:
             # Ctrl-C may come as soon as the closing thread has started.
             if self._thread is not None and not on_engine_thread():
                 self._shorten(ShutdownTimes.interrupted())
-                _join(self._thread)
+                self._thread.join()
             raise
 
     def _begin(self, times: ShutdownTimes) -> EngineThread:
@@ -136,8 +134,3 @@ class Closing:
                     cluster,
                     cluster.market_report(),
                 )
-
-
-def _join(thread: EngineThread) -> None:
-    while not thread.join(_WAIT_SLICE_SECONDS):
-        pass
