@@ -85,7 +85,7 @@ class MessageOrder:
         self._ask_next()
 
     def close(self) -> None:
-        """Close the connection to the daemon; nobody is told any more."""
+        """Close the connection to the daemon; after that, no callback is called."""
         self._waiting.clear()
         self._asking.clear()
         self._questions.close()

@@ -133,15 +133,15 @@ class OwnRuntime:
             options += ["--volume-override", json.dumps(_kinds(details["volumes"]))]
         if details.get("hostname"):
             options += ["--hostname", details["hostname"]]
-        told = bytearray()
+        printed = bytearray()
 
         def keep(kind: str, data: bytes) -> None:
             if kind == "stdout":
-                told.extend(data)
+                printed.extend(data)
             output(kind, data)
 
         self._call([*options, "deploy", "--"], keep)
-        self._files.volumes_of(_deployment(bytes(told)))
+        self._files.volumes_of(_deployment(bytes(printed)))
 
     def _call(self, command: Sequence[str], output: Output) -> None:
         arguments = [str(self._program), "--workdir", str(self._folder), *self._package, *command]
@@ -220,17 +220,17 @@ def _paths(volumes: object) -> Sequence[str]:
     return [str(path) for path in volumes] if isinstance(volumes, (list, tuple)) else []
 
 
-def _deployment(told: bytes) -> Mapping[str, Any]:
+def _deployment(printed: bytes) -> Mapping[str, Any]:
     """Read what `deploy` has printed: a JSON object, or nothing.
 
     Raises:
         CommandError: it is something else, or asks for what a local provider does not have.
     """
-    start = told.find(b"{")
+    start = printed.find(b"{")
     if start < 0:
         return {}
     try:
-        deployment = json.loads(told[start:])
+        deployment = json.loads(printed[start:])
     except ValueError as error:
         raise CommandError(f"Deserialization failed: {error}") from error
     if deployment.get("startMode", "empty") != "empty":
