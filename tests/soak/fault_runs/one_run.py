@@ -110,19 +110,24 @@ def run_seed(seed: int) -> RunOutcome:
     outcome = RunOutcome(seed, kind, jobs)
     with FakeYagna(providers(), seed=f"soak {seed}") as fake, FaultProxy(fake.url, plan) as proxy:
         run = Run(outcome, of_random, proxy.url, fake.app_key)
-        thread = threading.Thread(target=run.go, name=f"run-{seed}", daemon=True)
-        began = time.monotonic()
-        thread.start()
-        thread.join(HANGS_SECONDS)
-        outcome.seconds = time.monotonic() - began
-        plan.stop()
-        outcome.hits = list(plan.done)
+        go_through(run, outcome, plan)
         outcome.left = fake.leftovers()
         if outcome.ended != "hung":
             outcome.broken += [f"cleanup: {one}" for one in clean_up_after(proxy.url, fake.app_key)]
             outcome.broken += [f"left after cleanup: {one}" for one in fake.leftovers()]
         outcome.broken += run.what_must_not_be(fake)
     return outcome
+
+
+def go_through(run: Run, outcome: RunOutcome, plan: RunPlan) -> None:
+    """Have a run do its jobs, and note its time and what was hit; blocks until it ends, or hangs."""
+    thread = threading.Thread(target=run.go, name=f"run-{outcome.seed}", daemon=True)
+    began = time.monotonic()
+    thread.start()
+    thread.join(HANGS_SECONDS)
+    outcome.seconds = time.monotonic() - began
+    plan.stop()
+    outcome.hits = list(plan.done)
 
 
 class Run:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from simple_golem.local import LocalGolem
 from tests.faults.proxy import FaultProxy
 from tests.soak.fault_runs.jobs import JOBS
-from tests.soak.fault_runs.one_run import HANGS_SECONDS, Run, RunOutcome, clean_up_after, plan_of
+from tests.soak.fault_runs.one_run import Run, RunOutcome, clean_up_after, go_through, plan_of
 
 # No server that echoes is in the image.
 REAL_JOBS = sorted(JOBS.keys() - {"network"})
@@ -38,13 +36,7 @@ def run_real_seed(network: LocalGolem, seed: int) -> RunOutcome:
     app_key = network.near.app_key
     with FaultProxy(network.near.api_url, plan) as proxy:
         run = Run(outcome, of_random, proxy.url, app_key)
-        thread = threading.Thread(target=run.go, name=f"run-{seed}", daemon=True)
-        began = time.monotonic()
-        thread.start()
-        thread.join(HANGS_SECONDS)
-        outcome.seconds = time.monotonic() - began
-        plan.stop()
-        outcome.hits = list(plan.done)
+        go_through(run, outcome, plan)
         if outcome.ended != "hung":
             outcome.broken += [f"cleanup: {one}" for one in clean_up_after(proxy.url, app_key)]
     return outcome
