@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from simple_golem import Golem, Run, Service, UploadBytes
-from simple_golem.events import ActivityCreated, AgreementMade, DemandPublished
+from simple_golem.events import ActivityCreated, AgreementMade, DebitNoteAccepted, DemandPublished
 
 HELLO = ("/bin/echo", "hello")
+_NOTE_SECONDS = 30.0
 
 
 class Worker(Service):
-    """Gets a file and runs one command."""
+    """Gets a file and runs one command; with `note` it ends only after that is set."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, said: list[str], note: threading.Event | None) -> None:
         self.said = said
+        self.note = note
 
     def start(self) -> Any:
         return [UploadBytes(b"some data", "/golem/work/data")]
 
     def run(self) -> Any:
         self.said.append(self.execute(Run(*HELLO)).stdout.strip())
+        if self.note is not None:
+            self.note.wait(_NOTE_SECONDS)
 
 
 @dataclass
@@ -48,11 +53,12 @@ class Outcome:
         return self.error is None and self.said == ["hello"]
 
 
-def run_once(patience: float = 60.0, **options: Any) -> Outcome:
+def run_once(patience: float = 60.0, *, with_note: bool = False, **options: Any) -> Outcome:
     """Run a worker on one provider, to its end.
 
     Args:
         patience: seconds until the run counts as hanging, and is stopped.
+        with_note: True: the worker ends only after a debit note was accepted. A quick one may end before.
         options: for `run_service`.
     """
     outcome = Outcome()
@@ -64,11 +70,13 @@ def run_once(patience: float = 60.0, **options: Any) -> Outcome:
         outcome.agreements += isinstance(event, AgreementMade)
         outcome.activities += isinstance(event, ActivityCreated)
 
+    accepted = threading.Event()
     golem.on_event(count)
+    golem.on_event(lambda event: accepted.set(), only=DebitNoteAccepted)
     try:
         with golem:
-            parameters = {"instance_params": [{"said": outcome.said}]}
-            cluster = golem.run_service(Worker, **parameters, **options)
+            params: dict[str, Any] = {"said": outcome.said, "note": accepted if with_note else None}
+            cluster = golem.run_service(Worker, instance_params=[params], **options)
             if not cluster.wait(patience):
                 raise TimeoutError(f"the run has not ended after {patience:g} s")
     except Exception as error:  # noqa: BLE001 - the outcome has it

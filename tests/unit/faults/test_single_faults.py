@@ -85,7 +85,7 @@ def test_a_run_without_faults_asks_for_these_endpoints(
     fake: FakeYagna, between: Callable[..., OnceEach]
 ) -> None:
     plan = between()
-    outcome = run_once()
+    outcome = run_once(with_note=True)
     assert outcome.went_well, outcome
     assert (outcome.demands, outcome.agreements, outcome.activities) == (1, 1, 1)
     assert plan.seen.keys() - {NOTES} == ENDPOINTS.keys()
@@ -98,7 +98,7 @@ def test_a_run_ends_well_though_one_request_fails(
     fake: FakeYagna, between: Callable[..., OnceEach], endpoint: str, fault: Fault
 ) -> None:
     plan = between(hit := Hit(fault, endpoint, ENDPOINTS[endpoint]))
-    outcome = run_once(respawn_wait=tenacity.wait_none())
+    outcome = run_once(with_note="debitNote" in endpoint, respawn_wait=tenacity.wait_none())
     assert plan.done == [hit]
     assert outcome.went_well, outcome
     assert fake.leftovers() == []
