@@ -20,6 +20,8 @@ from .buyer import Buyer
 SERVICES = "/gsb-api/v1/services"
 COMPONENTS = ["GetMetadata", "GetChunk", "UploadChunk", "UploadFinished"]
 FAILED = "Local service error: Transfer error:"
+# The real daemon never answers the close of a service that was deleted.
+_CLOSE_SECONDS = 0.2
 
 
 def id_of(address: str) -> str:
@@ -75,6 +77,7 @@ class PublishedFile:
             f"ws{self._buyer.url.removeprefix('http')}{self._path}",
             subprotocols=["gsb+flexbuffers"],  # type: ignore[list-item]
             additional_headers={"Authorization": str(self._buyer.session.headers["Authorization"])},
+            close_timeout=_CLOSE_SECONDS,
         )
         connection = self._open.enter_context(opening)
         self._thread = threading.Thread(target=self._serve, args=(connection,))

@@ -25,6 +25,8 @@ from tests.soak.fault_runs.providers import providers
 
 # A run that has not ended after so many seconds hangs.
 HANGS_SECONDS = 150.0
+# How long the clean-up after a run waits for invoices.
+_CLEANUP_SECONDS = 5.0
 SHARE = 0.05
 MIXED = "5 %"
 PLATFORM = "erc20-hoodi-tglm"
@@ -203,7 +205,7 @@ def clean_up_after(url: str, app_key: str) -> list[str]:
     yagna = Yagna(url, app_key)
     try:
         owner = JournalOwner(url, yagna.identity.me().node_id, PLATFORM)
-        return clean_up(yagna, owner, Scope(), _ignore, wait=5.0, end_suspended=True).problems
+        return clean_up(yagna, owner, Scope(), _ignore, wait=_CLEANUP_SECONDS, end_suspended=True).problems
     finally:
         yagna.close()
 

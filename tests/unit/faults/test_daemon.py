@@ -21,6 +21,8 @@ from tests.soak.fault_runs.providers import providers
 AWAY_SECONDS = 0.3
 # What Ctrl-C takes at most.
 INTERRUPT_SECONDS = 5.0
+# Longer than anything has time after Ctrl-C.
+SLOW_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -131,10 +133,10 @@ def test_a_slow_daemon_piles_up_no_threads_and_an_interruption_stays_quick(fake:
     golem = golem_with_instances()
 
     def slow(request: FakeRequest) -> None:
-        time.sleep(5.0)
+        time.sleep(SLOW_SECONDS)
 
     end = fake.intercept(slow)
-    time.sleep(7.0)
+    time.sleep(SLOW_SECONDS)
     assert len(threads_of_golem()) < 60
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), golem:
@@ -142,6 +144,6 @@ def test_a_slow_daemon_piles_up_no_threads_and_an_interruption_stays_quick(fake:
     assert time.monotonic() - began < 3 * INTERRUPT_SECONDS
     end()
     assert threads_left() == []
-    time.sleep(5.0)  # the slow requests end, which the daemon carries out all the same
+    time.sleep(SLOW_SECONDS)  # the slow requests end, which the daemon carries out all the same
     assert main(["cleanup", "--wait", "5"]) == 0
     assert fake.leftovers() == []

@@ -53,8 +53,10 @@ def dead_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_answer_that_makes_no_sense_once_ends_no_thread(
-    fake: FakeYagna, endpoint: str, body: str, dead_threads: list[str]
+    fake: FakeYagna, endpoint: str, body: str, dead_threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Where an agreement was not ended there is nothing to wait for.
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 1.0)
     left = [FakeAnswer(200, body.encode(), "application/json")]
 
     def answer(request: FakeRequest) -> FakeAnswer | None:

@@ -23,6 +23,9 @@ def test_runs_end_well_and_leave_nothing_though_requests_fail(first: int) -> Non
 def test_an_agreement_that_is_never_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AgreementMaker, "terminate", lambda *_: True)
     monkeypatch.setattr("simple_golem.engine.cleanup.dead_session.DeadSession.end", lambda _: [])
+    # Nobody sends an invoice before the end of an agreement.
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 0.5)
+    monkeypatch.setattr("tests.soak.fault_runs.one_run._CLEANUP_SECONDS", 0.5)
     (outcome,) = run_seeds([1])
     assert any("left after cleanup: agreement" in problem for problem in outcome.broken)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.helpers.recorded_services import (
     seconds_of,
     states,
 )
+from tests.helpers.side_by_side import side_by_side
 from tests.unit.conftest import eventually
 
 QUICK: dict[str, Any] = {"health_interval": 0.1, "health_misses": 2, "stop_grace": 0.05}
@@ -33,13 +35,13 @@ CLOSED = 5.0
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(littered: FakeYagna, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds with a real provider takes a part of one here."""
     activity = "simple_golem.engine.activity.activity"
     for name, seconds in {
         f"{activity}._ALIVE_SECONDS": 1.0,
-        f"{activity}._BATCH_RETRY_SECONDS": 0.4,
-        f"{activity}._SEND_SECONDS": 0.4,
+        f"{activity}._BATCH_RETRY_SECONDS": 0.8,
+        f"{activity}._SEND_SECONDS": 0.8,
         f"{activity}._RESULT_POLL_SECONDS": 0.3,
         # Long enough for a busy machine: a late answer must not count as none.
         "simple_golem.engine.activity.health_check._STATE_TIMEOUT_SECONDS": 0.6,
@@ -49,13 +51,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(name, seconds)
 
 
-@pytest.fixture
-def honest(littered: FakeYagna) -> FakeYagna:
-    """A daemon that finds out soon that a provider has died; something may be left on it."""
-    for provider in littered.providers:
+def finding_out_soon(fake: FakeYagna) -> FakeYagna:
+    """A daemon that finds out soon that a provider has died."""
+    for provider in fake.providers:
         provider.unresponsive_after = 0.1
         provider.times_out_after = 0.1
-    return littered
+    return fake
+
+
+@pytest.fixture
+def honest(littered: FakeYagna) -> FakeYagna:
+    """The same; something may be left on it."""
+    return finding_out_soon(littered)
+
+
+def golem_on(fake: FakeYagna, **options: Any) -> Golem:
+    """An open Golem on this daemon, whichever one the environment names."""
+    options = {**QUICK, **options}
+    return Golem(1, api_url=fake.url, app_key=fake.app_key, **options).open()
 
 
 class Shared(Idle):
@@ -140,12 +153,17 @@ REASONS: dict[Going, str] = {
     loses_its_exe_unit: "is gone: exit code None",
     is_shut_down: "is gone: its provider has ended it",
 }
-GOING = pytest.mark.parametrize("going", REASONS, ids=lambda going: going.__name__)
-SOON = [
-    pytest.param(going, id=going.__name__)
-    for going in REASONS
-    if going is not dies_and_its_daemon_does_not_know
-]
+Case = Callable[[FakeYagna, Going], None]
+
+
+def each_way_to_go(case: Case) -> None:
+    """Run a case for each way to go away, on a daemon of its own, all at the same time: they mostly wait."""
+
+    def run(going: Going) -> None:
+        with FakeYagna(3) as fake:
+            case(finding_out_soon(fake), going)
+
+    side_by_side({going.__name__: partial(run, going) for going in REASONS})
 
 
 def at_work(fake: FakeYagna) -> FakeProvider:
@@ -178,90 +196,95 @@ WORK = pytest.mark.parametrize("service", [WithoutRun, LongCommand, ReturnedComm
 
 
 @WORK
-@GOING
-def test_a_running_instance_ends_without_shutdown(honest: FakeYagna, going: Going, service: Any) -> None:
-    if going is dies_and_its_daemon_does_not_know and service is WithoutRun:
-        going = dies  # its daemon says Ready for ever, and nobody asks the exe-unit
-    golem = Golem(1, raise_failures=False, **QUICK).open()
-    instance, calls, provider = begun_on(honest, golem, service)
-    going(provider)
-    assert golem.clusters[0].wait(SECONDS)
-    assert seconds_of(golem.close) < 3 * CLOSED
-    assert states(instance)[:3] == RUNNING
-    assert states(instance)[3:] in (["terminated"], ["unresponsive", "terminated"])
-    assert calls == [f"start on {provider.name}"]
-    assert reason_is(instance.failure, going), instance.failure
+def test_a_running_instance_ends_without_shutdown(service: Any) -> None:
+    def case(honest: FakeYagna, going: Going) -> None:
+        if going is dies_and_its_daemon_does_not_know and service is WithoutRun:
+            going = dies  # its daemon says Ready for ever, and nobody asks the exe-unit
+        golem = golem_on(honest, raise_failures=False)
+        instance, calls, provider = begun_on(honest, golem, service)
+        going(provider)
+        assert golem.clusters[0].wait(SECONDS)
+        assert seconds_of(golem.close) < 3 * CLOSED
+        assert states(instance)[:3] == RUNNING
+        assert states(instance)[3:] in (["terminated"], ["unresponsive", "terminated"])
+        assert calls == [f"start on {provider.name}"]
+        assert reason_is(instance.failure, going), instance.failure
+
+    each_way_to_go(case)
 
 
-@GOING
-def test_nobody_waits_for_what_a_lost_provider_can_not_do(
-    honest: FakeYagna, going: Going, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_waits_for_what_a_lost_provider_can_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its activity is destroyed by one request at most, and its invoice is left to the journal."""
     monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 600.0)
-    golem = Golem(1, raise_failures=False, **QUICK).open()
-    instance, _, provider = begun_on(honest, golem, LongCommand)
-    provider.sends_invoice = False
-    activity = instance.activity_id
-    going(provider)
-    assert golem.clusters[0].wait(SECONDS)
-    assert seconds_of(golem.close) < 3 * CLOSED
-    paths = [one.path for one in list(honest.requests) if one.method == "DELETE"]
-    assert sum(path.endswith(f"/activity/{activity}") for path in paths) <= 1
+
+    def case(honest: FakeYagna, going: Going) -> None:
+        golem = golem_on(honest, raise_failures=False)
+        instance, _, provider = begun_on(honest, golem, LongCommand)
+        provider.sends_invoice = False
+        activity = instance.activity_id
+        going(provider)
+        assert golem.clusters[0].wait(SECONDS)
+        assert seconds_of(golem.close) < 3 * CLOSED
+        paths = [one.path for one in list(honest.requests) if one.method == "DELETE"]
+        assert sum(path.endswith(f"/activity/{activity}") for path in paths) <= 1
+
+    each_way_to_go(case)
 
 
 @WORK
-@GOING
-def test_a_running_instance_is_started_again_where_that_was_asked_for(
-    honest: FakeYagna, going: Going, service: Any
-) -> None:
-    if going is dies_and_its_daemon_does_not_know and service is WithoutRun:
-        going = dies
-    failures: list[str] = []
-    golem = Golem(1, **QUICK).open()
-    golem.on_event(
-        lambda event: failures.append(getattr(event, "failure", "")) if _is_failure(event) else None
-    )
-    instance, calls, provider = begun_on(honest, golem, service, respawn_running=True)
-    going(provider)
-    eventually(lambda: states(instance).count("running") == 2, SECONDS)
-    another = instance.provider_name
-    assert another != provider.name
-    assert [one for one in states(instance) if one != "unresponsive"] == RUNNING * 2
-    assert calls == [f"start on {provider.name}", f"start on {another}"]
-    golem.close()
-    assert instance.failure is None
-    assert len(failures) == 1
-    assert REASONS[going] in failures[0]
+def test_a_running_instance_is_started_again_where_that_was_asked_for(service: Any) -> None:
+    def case(honest: FakeYagna, going: Going) -> None:
+        if going is dies_and_its_daemon_does_not_know and service is WithoutRun:
+            going = dies
+        failures: list[str] = []
+        golem = golem_on(honest)
+        golem.on_event(
+            lambda event: failures.append(getattr(event, "failure", "")) if _is_failure(event) else None
+        )
+        instance, calls, provider = begun_on(honest, golem, service, respawn_running=True)
+        going(provider)
+        eventually(lambda: states(instance).count("running") == 2, SECONDS)
+        another = instance.provider_name
+        assert another != provider.name
+        assert [one for one in states(instance) if one != "unresponsive"] == RUNNING * 2
+        assert calls == [f"start on {provider.name}", f"start on {another}"]
+        golem.close()
+        assert instance.failure is None
+        assert len(failures) == 1
+        assert REASONS[going] in failures[0]
+
+    each_way_to_go(case)
 
 
 def _is_failure(event: object) -> bool:
     return type(event).__name__ == "InstanceFailed"
 
 
-@GOING
 @pytest.mark.parametrize("respawn", [False, True])
-def test_a_command_from_outside_is_told_why(honest: FakeYagna, going: Going, respawn: bool) -> None:
-    golem = Golem(1, raise_failures=False, **QUICK).open()
-    instance, calls, provider = begun_on(honest, golem, OwnCode, respawn_running=respawn)
-    outside = InThread(instance.execute, LONG)
-    eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
-    going(provider)
-    error = outside.join().error
-    assert isinstance(error, BatchLost)
-    assert REASONS[going] in str(error)
-    assert isinstance(error.__cause__, ActivityLost)
-    if respawn:
-        eventually(lambda: states(instance).count("running") == 2, SECONDS)
-        assert instance.provider_name != provider.name
-        golem.close()
-        assert instance.failure is None
-    else:
-        assert golem.clusters[0].wait(SECONDS)
-        golem.close()
-        assert reason_is(instance.failure, going)
-    assert calls[:1] == [f"start on {provider.name}"]
-    assert f"shutdown on {provider.name}" not in calls
+def test_a_command_from_outside_is_told_why(respawn: bool) -> None:
+    def case(honest: FakeYagna, going: Going) -> None:
+        golem = golem_on(honest, raise_failures=False)
+        instance, calls, provider = begun_on(honest, golem, OwnCode, respawn_running=respawn)
+        outside = InThread(instance.execute, LONG)
+        eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
+        going(provider)
+        error = outside.join().error
+        assert isinstance(error, BatchLost)
+        assert REASONS[going] in str(error)
+        assert isinstance(error.__cause__, ActivityLost)
+        if respawn:
+            eventually(lambda: states(instance).count("running") == 2, SECONDS)
+            assert instance.provider_name != provider.name
+            golem.close()
+            assert instance.failure is None
+        else:
+            assert golem.clusters[0].wait(SECONDS)
+            golem.close()
+            assert reason_is(instance.failure, going)
+        assert calls[:1] == [f"start on {provider.name}"]
+        assert f"shutdown on {provider.name}" not in calls
+
+    each_way_to_go(case)
 
 
 # --- while it starts ----------------------------------------------------------------------------------------
@@ -284,34 +307,34 @@ class ReturnedStart(Shared):
         return LONG if len(self.calls) == 1 else None
 
 
-@GOING
 @pytest.mark.parametrize("service", [SlowStart, ReturnedStart])
 @pytest.mark.parametrize("respawn", [False, True])
-def test_an_instance_that_is_starting(
-    honest: FakeYagna, going: Going, service: type[Shared], respawn: bool
-) -> None:
-    calls: list[str] = []
-    golem = Golem(1, raise_failures=False, **QUICK).open()
-    cluster, instance = begun(
-        golem, service, instance_params=[{"calls": calls}], respawn_unstarted_instances=respawn, **AT_ONCE
-    )
-    eventually(lambda: any("/bin/sh -c sleep 600" in programs(one) for one in honest.providers), SECONDS)
-    provider = at_work(honest)
-    going(provider)
-    if respawn:
-        instance.wait_for("running", SECONDS)
-        assert instance.provider_name != provider.name
-        assert states(instance) == ["pending", "starting", *RUNNING]
-        golem.close()
-        assert instance.failure is None
-    else:
-        assert cluster.wait(SECONDS)
-        golem.close()
-        assert states(instance) == ["pending", "starting", "terminated"]
-        assert reason_is(instance.failure, going)
-    assert f"shutdown on {provider.name}" not in calls
-    if service is SlowStart:
-        assert calls[:2] == [f"start on {provider.name}", "stopped"]
+def test_an_instance_that_is_starting(service: type[Shared], respawn: bool) -> None:
+    def case(honest: FakeYagna, going: Going) -> None:
+        calls: list[str] = []
+        golem = golem_on(honest, raise_failures=False)
+        cluster, instance = begun(
+            golem, service, instance_params=[{"calls": calls}], respawn_unstarted_instances=respawn, **AT_ONCE
+        )
+        eventually(lambda: any("/bin/sh -c sleep 600" in programs(one) for one in honest.providers), SECONDS)
+        provider = at_work(honest)
+        going(provider)
+        if respawn:
+            instance.wait_for("running", SECONDS)
+            assert instance.provider_name != provider.name
+            assert states(instance) == ["pending", "starting", *RUNNING]
+            golem.close()
+            assert instance.failure is None
+        else:
+            assert cluster.wait(SECONDS)
+            golem.close()
+            assert states(instance) == ["pending", "starting", "terminated"]
+            assert reason_is(instance.failure, going)
+        assert f"shutdown on {provider.name}" not in calls
+        if service is SlowStart:
+            assert calls[:2] == [f"start on {provider.name}", "stopped"]
+
+    each_way_to_go(case)
 
 
 # --- while it is stopped -----------------------------------------------------------------------------
@@ -339,24 +362,24 @@ class ReturnedShutdown(Shared):
         return LONG
 
 
-@GOING
 @pytest.mark.parametrize("service", [SlowShutdown, ReturnedShutdown])
 @pytest.mark.parametrize("respawn", [False, True])
-def test_an_instance_in_its_shutdown_ends(
-    honest: FakeYagna, going: Going, service: type[Shared], respawn: bool
-) -> None:
-    golem = Golem(1, raise_failures=False, **QUICK).open()
-    instance, calls, provider = begun_on(honest, golem, service, respawn_running=respawn)
-    instance.stop(wait=False)
-    eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
-    going(provider)
-    assert golem.clusters[0].wait(SECONDS)
-    golem.close()
-    assert states(instance) == NORMAL_LIFE
-    assert calls == [f"start on {provider.name}", f"shutdown on {provider.name}"]
-    assert reason_is(instance.failure, going)
-    if isinstance(instance.service, SlowShutdown):
-        assert isinstance(instance.service.caught, ActivityLost)
+def test_an_instance_in_its_shutdown_ends(service: type[Shared], respawn: bool) -> None:
+    def case(honest: FakeYagna, going: Going) -> None:
+        golem = golem_on(honest, raise_failures=False)
+        instance, calls, provider = begun_on(honest, golem, service, respawn_running=respawn)
+        instance.stop(wait=False)
+        eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
+        going(provider)
+        assert golem.clusters[0].wait(SECONDS)
+        golem.close()
+        assert states(instance) == NORMAL_LIFE
+        assert calls == [f"start on {provider.name}", f"shutdown on {provider.name}"]
+        assert reason_is(instance.failure, going)
+        if isinstance(instance.service, SlowShutdown):
+            assert isinstance(instance.service.caught, ActivityLost)
+
+    each_way_to_go(case)
 
 
 # --- an activity that answers ------------------------------------------------------------------------
@@ -367,7 +390,7 @@ def test_an_instance_in_its_shutdown_ends(
 def test_an_activity_that_outlives_its_agreement_is_shut_down_first(
     honest: FakeYagna, service: type[Shared], respawn: bool
 ) -> None:
-    golem = Golem(1, raise_failures=False, **QUICK).open()
+    golem = golem_on(honest, raise_failures=False)
     instance, calls, provider = begun_on(honest, golem, service, respawn_running=respawn)
     provider.terminate_agreement("I need it myself", keep_activity=True)
     if respawn:
