@@ -28,6 +28,7 @@ from ..yagna.client import Yagna
 from .control.as_real import AsReal
 from .control.chain_control import ChainControl
 from .control.habits import ProviderHabits, habits_of
+from .control.leftovers import Leftovers
 from .control.messages import (
     DEFAULT_PAYMENT_NETWORKS,
     DaemonAddress,
@@ -67,6 +68,10 @@ class LocalGolem:
 
     Use it in a `with` statement, or call `start` and `stop`. The network never outlives the process that
     started it: a supervisor process ends the network when that process ends, also when it is killed.
+
+    A `Golem` finds it by environment variables: after `with LocalGolem() as network:` put
+    `network.environment` into `os.environ`, or give it to a script. With pytest, the fixtures `golem_network`
+    and `golem` do all that.
 
     Attributes:
         near: the URL and app key of the requestor's daemon.
@@ -122,6 +127,7 @@ class LocalGolem:
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
         self._strikes: StrikeLog | None = None
+        self._leftovers: Leftovers | None = None
         self._asking = threading.Lock()
 
     def start(self) -> LocalGolem:
@@ -164,6 +170,7 @@ class LocalGolem:
             )
             self._report = Report.from_wire(self._ask(plan.to_wire())["report"])
             self._strikes = StrikeLog(Path(self._report.strikes))
+            self._leftovers = Leftovers(self._report.near)
         except BaseException:
             self.stop()
             raise
@@ -256,6 +263,18 @@ class LocalGolem:
         They can be read after the end of the network, too.
         """
         return () if self._strikes is None else self._strikes.read()
+
+    def leftovers(self) -> list[str]:
+        """List what the requestor has not ended; an empty list is as it should be.
+
+        These are demands, allocations, agreements, activities, and invoices that were not accepted. An
+        invoice may come a second after the end of its agreement. Blocks for a few requests to the daemon.
+
+        Raises:
+            LocalNetworkError: the network is not up.
+        """
+        self._report_if_up()
+        return [] if self._leftovers is None else self._leftovers.read()
 
     @property
     def chain(self) -> ChainControl:

@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("simple_golem", "simple_golem.errors", "simple_golem.events", "simple_golem.local")
 # Their snippets need files or a server on a provider, which no provider in memory has.
 ON_THE_LOCAL_NETWORK = {"how-to/files.md", "how-to/web-server.md", "guide/private-networks.md"}
-# It has two files; tests/network/local_network/test_tutorials.py runs them.
-RUN_ELSEWHERE = {"how-to/python-script.md"}
+# One has two files; tests/network/local_network/test_tutorials.py runs them. The other has tests for pytest;
+# tests/network/local_network/test_pytest_plugin.py runs them.
+RUN_ELSEWHERE = {"how-to/python-script.md", "how-to/tests.md"}
 # A page is one script: the same names go on from snippet to snippet.
 Names = dict[str, Any]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)

@@ -1,0 +1,55 @@
+"""What a requestor has left on its daemon: demands, allocations, agreements, activities, unpaid invoices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...yagna.client import Yagna
+from .messages import DaemonAddress
+
+_PAID = ("ACCEPTED", "SETTLED")
+
+
+class Leftovers:
+    """Lists what is left on a daemon; it remembers which agreements have ended for good."""
+
+    def __init__(self, daemon: DaemonAddress) -> None:
+        self._daemon = daemon
+        # An agreement that has ended, with all its activities, needs no second look.
+        self._ended: set[str] = set()
+
+    def read(self) -> list[str]:
+        """Return a line for each thing that is left; blocks for a few requests to the daemon."""
+        yagna = Yagna(self._daemon.api_url, self._daemon.app_key)
+        try:
+            return [
+                *(f"demand {demand['demandId']}" for demand in yagna.market.demands()),
+                *(f"allocation {one.allocation_id}" for one in yagna.payment.allocations()),
+                *self._agreements(yagna),
+                *(
+                    f"invoice {invoice.invoice_id} {invoice.status}"
+                    for invoice in yagna.payment.invoices()
+                    if invoice.status not in _PAID
+                ),
+            ]
+        finally:
+            yagna.close()
+
+    def _agreements(self, yagna: Yagna) -> list[str]:
+        left: list[str] = []
+        for row in yagna.market.agreements():
+            if row["id"] not in self._ended:
+                remains = list(_remains(yagna, row["id"]))
+                left += remains
+                if not remains:
+                    self._ended.add(row["id"])
+        return left
+
+
+def _remains(yagna: Yagna, agreement_id: str) -> Iterator[str]:
+    state = yagna.market.agreement(agreement_id).state.value
+    if state in ("Approved", "Pending"):
+        yield f"agreement {agreement_id} {state}"
+    for activity in yagna.activity.of_agreement(agreement_id):
+        if yagna.activity.state(activity).alive:
+            yield f"activity {activity}"

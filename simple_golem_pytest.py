@@ -1,0 +1,163 @@
+"""The pytest plugin of simple_golem: fixtures for tests on a Golem network of this machine.
+
+pytest loads this module in each run, also where no test needs a network. So it stands outside the package,
+and nothing of the package is imported before a fixture is used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from simple_golem import Golem
+    from simple_golem.local import LocalGolem
+
+_NETWORK_MARK = (
+    "golem_network(providers, habits, images, **others): the local network of the test. providers is their "
+    "number, or a list of ProviderHabits; habits is a list such as ['prov-2=dies-after:5']; the others are "
+    "arguments of simple_golem.local.LocalGolem"
+)
+_GOLEM_MARK = "golem(**arguments): the arguments of the test's Golem, such as budget=5"
+_DESCRIPTIONS = pytest.StashKey[list[dict[str, Any]]]()
+_BUDGET = 1
+# The invoices of agreements that have ended come within this time.
+_SETTLE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("golem_providers", "the number of providers of the local Golem network", default="4")
+    parser.addini(
+        "golem_habits", "what its providers do wrong: PROVIDER=HABIT, one a line", type="linelist", default=[]
+    )
+    parser.addini(
+        "golem_images", "its additional images: TAG_OR_HASH=PATH, one a line", type="linelist", default=[]
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _NETWORK_MARK)
+    config.addinivalue_line("markers", _GOLEM_MARK)
+    config.stash[_DESCRIPTIONS] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test with a mark its own network; pytest runs tests with the same network side by side."""
+    if "golem_network" not in metafunc.fixturenames:
+        return
+    description = _marked(metafunc.definition, "golem_network")
+    if description:
+        known = metafunc.config.stash[_DESCRIPTIONS]
+        # pytest keeps a fixture for the next test only if its parameter is the same object.
+        same = next((one for one in known if one == description), description)
+        if same is description:
+            known.append(description)
+        hidden = getattr(pytest, "HIDDEN_PARAM", "golem_network")
+        metafunc.parametrize("golem_network", [same], indirect=True, ids=[hidden], scope="session")
+
+
+@pytest.fixture(scope="session")
+def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
+    """A Golem network on this machine for all tests: a `LocalGolem` with the real daemon."""
+    options = _network_options(request.config, getattr(request, "param", {}))
+    from simple_golem.errors import LocalNetworkError, NamespacesForbidden
+    from simple_golem.local import LocalGolem
+    from simple_golem.local.local_golem import check_chain, check_machine
+
+    network = LocalGolem(**options)
+    try:
+        check_machine()
+        check_chain()
+    except LocalNetworkError as error:
+        pytest.skip(f"no Golem network can run here: {error}")
+    try:
+        network.start()
+    except NamespacesForbidden as error:
+        pytest.skip(f"no Golem network can run here: {error}")
+    yield network
+    network.stop()
+
+
+@pytest.fixture
+def golem_environment(golem_network: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """Sets, for one test, the environment variables by which a script finds the network; returns them."""
+    environment = golem_network.environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+def golem(
+    request: pytest.FixtureRequest, golem_network: LocalGolem, golem_environment: Mapping[str, str]
+) -> Iterator[Golem]:
+    """An open `Golem` on the network, closed after the test; a test that leaves something fails."""
+    from simple_golem import Golem
+
+    before = set(golem_network.leftovers())
+    with Golem(**{"budget": _BUDGET, **_marked(request.node, "golem")}) as golem:
+        yield golem
+    until = time.monotonic() + _SETTLE_SECONDS
+    while (left := set(golem_network.leftovers()) - before) and time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+    if left:
+        pytest.fail(
+            f"the test has left on the network: {', '.join(sorted(left))}. If it has opened a Golem "
+            "of its own, it has to close it: use it in a `with` statement",
+            pytrace=False,
+        )
+
+
+def _marked(node: pytest.Item | Any, name: str) -> dict[str, Any]:
+    """The arguments of all marks of a test; those of the function win over those of its class and module."""
+    options: dict[str, Any] = {}
+    for mark in reversed(list(node.iter_markers(name))):
+        if mark.args:
+            raise pytest.UsageError(
+                f"{node.nodeid}: write the arguments of the mark {name} with their names, such as "
+                + ("golem_network(providers=2)" if name == "golem_network" else "golem(budget=5)")
+            )
+        options |= mark.kwargs
+    return options
+
+
+def _network_options(config: pytest.Config, marked: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `LocalGolem`: those of the ini file, and those of marks, which win."""
+    options = {
+        "providers": _number(config.getini("golem_providers")),
+        "habits": config.getini("golem_habits"),
+        "images": _images(config),
+        "chain": True,
+        **marked,
+    }
+    habits = options.pop("habits")
+    if not habits:
+        return options
+    if not isinstance(options["providers"], int):
+        raise pytest.UsageError("golem_network: give habits, or a list of ProviderHabits, but not both")
+    # Their words are those of the command line.
+    from simple_golem.command_line.habit_options import spelled_habits
+
+    return {**options, "providers": spelled_habits(habits, options["providers"])}
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"golem_providers is {text!r}: give a whole number") from error
+
+
+def _images(config: pytest.Config) -> dict[str, Any]:
+    """The images of the ini file; a path is taken from the folder of that file."""
+    images = {}
+    for line in config.getini("golem_images"):
+        name, equals, path = line.partition("=")
+        if not equals:
+            raise pytest.UsageError(f"golem_images has {line!r}: write TAG_OR_HASH=PATH")
+        images[name.strip()] = config.rootpath / path.strip()
+    return images
