@@ -11,6 +11,7 @@ from tests.soak.figures import Figures
 from tests.soak.kills import part as kills
 from tests.soak.money import part as money
 from tests.soak.rounds import part as rounds
+from tests.soak.scale import part as scale
 
 PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "money": money.run,
@@ -18,6 +19,7 @@ PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "real-faults": fault_runs.run_real,
     "kills": kills.run,
     "rounds": rounds.run,
+    "scale": scale.run,
 }
 
 

@@ -39,11 +39,11 @@ def _surroundings() -> Iterator[None]:
             yield
 
 
-def failures_of(outcomes: Sequence[RunOutcome]) -> list[str]:
-    """What must not have happened, in words."""
+def failures_of(outcomes: Sequence[RunOutcome], part: str = "faults") -> list[str]:
+    """What must not have happened, in words, each with a command of `part` that repeats it."""
     told = [
         f"seed {one.seed} ({one.kind}; {', '.join(one.jobs)}): {problem}; hits: {_hits(one)}; "
-        f"`python -m tests.soak faults --only {one.seed}`"
+        f"`python -m tests.soak {part} --only {one.seed}`"
         for one in outcomes
         for problem in _problems(one)
     ]
@@ -133,8 +133,8 @@ def run_real(runs: int | None, seed: int, only: int | None) -> Figures:
         with mock.patch.dict(os.environ, {**network.environment, "SIMPLE_GOLEM_STATE": folder}):
             for outcome in run_real_seeds(network, seeds):
                 outcomes.append(outcome)
-                sys.stderr.write("".join(f"{one}\n" for one in failures_of([outcome])))
+                sys.stderr.write("".join(f"{one}\n" for one in failures_of([outcome], "real-faults")))
         left = left_on(network)
-    failures = [*failures_of(outcomes), *(f"left after all: {one}" for one in left)]
+    failures = [*failures_of(outcomes, "real-faults"), *(f"left after all: {one}" for one in left)]
     command = f"python -m tests.soak real-faults --runs {len(seeds)} --seed {seeds[0]}"
     return Figures(command, table(outcomes), failures, watch.seconds)

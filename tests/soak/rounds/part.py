@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.soak.daemon_process import CHECKOUT, daemon_process, own_environment
 from tests.soak.figures import Figures, Watch
 
 INSTANCES = 200
-_CHECKOUT = Path(__file__).resolve().parents[3]
 # The first rounds import modules, and make the pools that Python keeps for later objects.
 WARM_ROUNDS = 3
 # After that the memory may differ by what the allocator makes of it.
@@ -25,14 +22,14 @@ _TIMEOUT = 3600.0
 
 def measured(instances: int, rounds: int, timeout: float = _TIMEOUT) -> list[Mapping[str, Any]]:
     """Run the subject; returns a row for the beginning and one for each round."""
-    with tempfile.TemporaryDirectory() as folder, _daemon(instances) as found:
+    with tempfile.TemporaryDirectory() as folder, daemon_process(instances) as found:
         # Otherwise the C library keeps memory apart for threads that have ended, and its size says little.
         one_heap = {"MALLOC_ARENA_MAX": "1"}
-        environment = {**_own_environment(), **found, **one_heap, "SIMPLE_GOLEM_STATE": folder}
+        environment = {**own_environment(), **found, **one_heap, "SIMPLE_GOLEM_STATE": folder}
         ran = subprocess.run(
             [sys.executable, "-m", "tests.soak.rounds.subject", str(instances), str(rounds)],
             env=environment,
-            cwd=_CHECKOUT,
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -41,31 +38,6 @@ def measured(instances: int, rounds: int, timeout: float = _TIMEOUT) -> list[Map
     if ran.returncode:
         raise RuntimeError(f"the subject has ended with {ran.returncode}: {ran.stderr}")
     return [json.loads(line) for line in ran.stdout.splitlines()]
-
-
-@contextmanager
-def _daemon(providers: int) -> Iterator[Mapping[str, str]]:
-    """A daemon in memory, in a process of its own; yields the variables by which it is found."""
-    command = [sys.executable, "-m", "simple_golem.testing", "--providers", str(providers)]
-    with subprocess.Popen(
-        command,
-        env=_own_environment(),
-        cwd=_CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            lines = [process.stdout.readline().strip() for _ in range(3)]
-            yield dict(line.split("=", 1) for line in lines)
-        finally:
-            process.stdin.close()
-
-
-def _own_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def failures_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
