@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from tests.soak.day import part as day
 from tests.soak.fault_runs import part as fault_runs
 from tests.soak.figures import Figures
 from tests.soak.kills import part as kills
@@ -20,6 +21,7 @@ PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "kills": kills.run,
     "rounds": rounds.run,
     "scale": scale.run,
+    "day": day.run,
 }
 
 
