@@ -105,8 +105,8 @@ def failures_of(day: Lived, tolerance: float = TOLERANCE) -> list[str]:
     """What must not have happened, in words.
 
     Args:
-        tolerance: the share of the notes and demands that are due that must have come. What a request takes makes
-            each a little later, as often as the clock is faster.
+        tolerance: the share of the notes and demands that are due that must have come. What a request takes
+            makes each a little later, as often as the clock is faster.
     """
     last = day.hours[-1]
     hours = last["hour"]

@@ -1,7 +1,7 @@
 """Two sessions that are left alone: `subject CLOCK HOURS SPEED`.
 
 The first one has two instances, and waits for a provider for a third one; the second one has none. A line of
-JSON is printed for each hour. After the last one the third instance, and one of the second session, have to run.
+JSON is printed for each hour. Then the third instance has to run, and one of the second session.
 """
 
 from __future__ import annotations
