@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from tests.soak.beside import part as beside
 from tests.soak.day import part as day
 from tests.soak.fault_runs import part as fault_runs
 from tests.soak.figures import Figures
@@ -22,6 +23,7 @@ PARTS: dict[str, Callable[[int | None, int, int | None], Figures]] = {
     "rounds": rounds.run,
     "scale": scale.run,
     "day": day.run,
+    "peer": beside.run,
 }
 
 

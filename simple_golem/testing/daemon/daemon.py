@@ -34,6 +34,8 @@ _VERSION = {
 }
 _OPEN_TO_ALL = ("/version/get", "/metrics-api", "/dashboard", "/registry/")
 _JOIN_SECONDS = 5.0
+# What the registry says of each image, as other requestors ask for it.
+_IMAGE_BYTES = 1_000_000
 
 
 class Daemon:
@@ -191,4 +193,4 @@ class Daemon:
         if name in self.unknown_images:
             return FakeAnswer.of_message(f"image {name} not found", 404)
         sha3 = request.query.get("hash") or hashlib.sha3_224(name.encode()).hexdigest()
-        return FakeAnswer.of_json({"sha3": sha3, "http": f"http://127.0.0.1:1/{sha3}"})
+        return FakeAnswer.of_json({"sha3": sha3, "http": f"http://127.0.0.1:1/{sha3}", "size": _IMAGE_BYTES})
