@@ -108,9 +108,11 @@ def _daemons(api_url: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 def test_a_key_that_is_revoked_midway(fresh_network, threads, monkeypatch):
     yagna = Yagna(fresh_network)
+    first = fresh_network.near.app_key
+    monkeypatch.setenv("YAGNA_APPKEY", yagna("app-key", "create", "another").strip())
     golem = golem_with_instances()
     (instance, _) = golem.instances
-    yagna("app-key", "drop", "autoconfigured")
+    yagna("app-key", "drop", "another")
     with pytest.raises(GolemError, match="key"):
         instance.execute(Run("/bin/echo", "hello"))
     began = time.monotonic()
@@ -118,11 +120,8 @@ def test_a_key_that_is_revoked_midway(fresh_network, threads, monkeypatch):
     assert time.monotonic() - began < 3 * CLOSE_SECONDS
     assert_all_end(threads)
     # Another key of the same identity finds all that the session has left.
-    monkeypatch.setenv("YAGNA_APPKEY", yagna("app-key", "create", "another").strip())
-    assert main(["cleanup", "--wait", "10"]) == 0
-    fresh_network.kill_requestor_daemon()
-    fresh_network.restart_requestor_daemon()  # which knows its first key again
-    assert left_on(fresh_network) == []
+    monkeypatch.setenv("YAGNA_APPKEY", first)
+    assert_cleaned_up(fresh_network)
 
 
 class Always:
