@@ -19,6 +19,8 @@ from tests.soak.fault_runs.one_run import MIXED, RunOutcome, run_seed
 from tests.soak.fault_runs.real_run import PROVIDERS, run_real_seeds
 from tests.soak.figures import Figures, Watch
 
+# What says that a cleanup has not ended everything.
+_LEFT = ("cleanup", "left after cleanup")
 # At 5 % of all requests, so many percent of the runs have to end well.
 LEAST_WELL = 95
 # Runs mostly wait, so that many go at the same time.
@@ -95,7 +97,7 @@ def _row(name: str, chosen: Sequence[RunOutcome]) -> Mapping[str, object]:
         "clear error": ended.count("error"),
         "other error": ended.count("wrong"),
         "hung": ended.count("hung"),
-        "left after cleanup": sum(any(text.startswith("left") for text in one.broken) for one in chosen),
+        "left after cleanup": sum(any(text.startswith(_LEFT) for text in one.broken) for one in chosen),
         "longest (s)": f"{max(one.seconds for one in chosen):.1f}",
     }
 

@@ -49,5 +49,8 @@ def test_at_five_percent_one_of_twenty_runs_may_fail_with_a_clear_error_and_no_m
 
 
 def test_the_table_has_a_row_for_each_kind_of_fault() -> None:
-    rows = table([outcome(1, "CUT"), outcome(2, "CUT", "batch lost"), outcome(3, MIXED)])
-    assert [(row["fault"], row["runs"], row["ended well"]) for row in rows] == [("CUT", 2, 1), (MIXED, 1, 1)]
+    left = outcome(4, MIXED)
+    left.broken = ["cleanup: the daemon did not end an agreement"]
+    rows = table([outcome(1, "CUT"), outcome(2, "CUT", "batch lost"), outcome(3, MIXED), left])
+    told = [(row["fault"], row["runs"], row["ended well"], row["left after cleanup"]) for row in rows]
+    assert told == [("CUT", 2, 1, 0), (MIXED, 2, 2, 1)]

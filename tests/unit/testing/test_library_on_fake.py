@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from simple_golem import (
     CommandFailed,
@@ -116,3 +117,11 @@ class Quiet(Echo):
     def start(self) -> None:
         with pytest.raises(CommandFailed):
             self.execute(DownloadBytes("/golem/not-there"))
+
+
+def test_the_registry_says_of_an_image_what_other_requestors_ask_for(fake: FakeYagna) -> None:
+    url = f"{fake.environment['GOLEM_REGISTRY_URL']}/v1/image/info"
+    image = requests.get(url, params={"tag": "golem/any-tag", "count": "true"}, timeout=10).json()
+    assert len(image["sha3"]) == 56
+    assert image["http"].endswith(image["sha3"])
+    assert image["size"] > 0
