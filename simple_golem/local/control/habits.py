@@ -89,8 +89,9 @@ class ProviderHabits:
         reason: the reason that it gives with every NO, and when it terminates an agreement.
         deploy_error: the message with which every deploy fails; None: deploy works.
         failing_commands: the `run` commands that fail; None: no command fails.
-        hanging_commands: the text in `run` commands whose end is never told, as it can happen where many
-            programs in the background end with them; `""`: all commands; None: none.
+        hanging_commands: a text; the provider never says that a `run` command has ended that contains it. On a
+            real provider this can happen if many background programs end with a command. `""`: this holds
+            for all commands; None: for none.
         command_delay: seconds before each command, also before deploy and start.
         disk_mib: the room of an activity's volumes in MiB, and at most that of its root; None: no limit.
         transfer_speed: the highest speed of transfers in KiB per second; None: no limit.
