@@ -86,7 +86,7 @@ class LocalGolem:
         subnet: str | Sequence[str] = DEFAULT_SUBNET,
         images: Mapping[str, str | os.PathLike[str]] | None = None,
         daemon_settings: Mapping[str, str] | None = None,
-        chain: bool = False,
+        chain: bool | None = None,
         funds: Decimal | int | str | None = None,
         payment_networks: Sequence[str] = (),
         as_real: AsReal | None = None,
@@ -101,8 +101,9 @@ class LocalGolem:
                 archive by `docker save` or OCI, of a root file system as `.tar` or folder, or of a folder
                 whose files are for `/golem`.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
-            chain: True: the network has a chain, on which invoices are paid. False: a budget of any size is
-                accepted, and an accepted invoice is never settled.
+            chain: True: the network has a chain, on which budgets are compared with the funds, and invoices
+                are paid. False: a budget of any size is accepted, and an accepted invoice is never settled.
+                None: a chain, if its packages are installed, as they are with the extra `local`.
             funds: the requestor's GLM on the chain; 1000 by default.
             payment_networks: additional networks on which the providers are paid; hoodi and holesky are there
                 always. Scripts use the first additional one, else hoodi.
@@ -425,12 +426,20 @@ def _checked_networks(additional: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*additional, *DEFAULT_PAYMENT_NETWORKS]))
 
 
-def _funds(chain: bool, funds: object) -> str | None:
+def _funds(chain: bool | None, funds: object) -> str | None:
+    """The funds on the chain; None: there is none. Whoever names funds wants a chain."""
+    if chain is None:
+        chain = funds is not None or not missing_chain_packages()
     if not chain and funds is None:
         return None
     if not chain:
-        raise BadSetting("funds need a chain, and this network has none: make it with LocalGolem(chain=True)")
+        raise BadSetting("funds need a chain, and this network has none: leave out chain=False")
     return str(parse_amount(DEFAULT_FUNDS if funds is None else funds, "funds", BadSetting, zero=True))
+
+
+def missing_chain_packages() -> list[str]:
+    """The packages of the chain that are not installed, by their names on PyPI."""
+    return [name for module, name in _CHAIN_PACKAGES.items() if importlib.util.find_spec(module) is None]
 
 
 def check_chain() -> None:
@@ -439,8 +448,7 @@ def check_chain() -> None:
     Raises:
         LocalNetworkError: a package is missing; the message says what to install.
     """
-    missing = [name for module, name in _CHAIN_PACKAGES.items() if importlib.util.find_spec(module) is None]
-    if missing:
+    if missing := missing_chain_packages():
         raise LocalNetworkError(
             f"a chain needs packages that are not installed ({', '.join(missing)}): "
             "pip install 'simple_golem[local]'"

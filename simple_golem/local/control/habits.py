@@ -89,7 +89,7 @@ class ProviderHabits:
         reason: the reason that it gives with every NO, and when it terminates an agreement.
         deploy_error: the message with which every deploy fails; None: deploy works.
         failing_commands: the `run` commands that fail; None: no command fails.
-        hanging_commands: a text; the provider never says that a `run` command has ended that contains it. On a
+        hanging_commands: a text; the provider never says that a `run` command with this text has ended. On a
             real provider this can happen if many background programs end with a command. `""`: this holds
             for all commands; None: for none.
         command_delay: seconds before each command, also before deploy and start.

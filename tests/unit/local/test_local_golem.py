@@ -22,21 +22,25 @@ URL = "http://127.0.0.1:4567"
 @pytest.mark.parametrize(
     ("arguments", "funds"),
     [
-        ({}, None),
+        ({}, "1000"),
+        ({"chain": None, "funds": 7}, "7"),
+        ({"chain": False}, None),
         ({"chain": True}, "1000"),
         ({"chain": True, "funds": "0.50"}, "0.5"),
         ({"chain": True, "funds": 0}, "0"),
     ],
 )
-def test_a_chain_comes_with_funds(arguments: dict[str, Any], funds: str | None) -> None:
+def test_a_network_has_a_chain_with_funds_unless_it_is_to_have_none(
+    arguments: dict[str, Any], funds: str | None
+) -> None:
     assert LocalGolem(1, **arguments)._funds == funds
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"funds": 5}, r"make it with LocalGolem\(chain=True\)"),
-        ({"funds": 0}, r"make it with LocalGolem\(chain=True\)"),
+        ({"chain": False, "funds": 5}, "leave out chain=False"),
+        ({"chain": False, "funds": 0}, "leave out chain=False"),
         ({"chain": True, "funds": -1}, "funds is -1"),
         ({"chain": True, "funds": "lots"}, "funds is 'lots'"),
     ],
@@ -47,7 +51,7 @@ def test_funds_that_can_not_be_are_told_at_once(arguments: dict[str, Any], said:
 
 
 def test_a_network_without_a_chain_says_how_to_have_one() -> None:
-    network = LocalGolem(1)
+    network = LocalGolem(1, chain=False)
     with pytest.raises(LocalNetworkError, match="not up"):
         assert network.chain
     near = far = DaemonAddress(URL, "key")
@@ -79,12 +83,23 @@ def test_without_a_chain_its_packages_are_not_needed() -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_a_package_that_a_chain_lacks_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def some_packages_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     present = importlib.util.find_spec
     missing = ("eth_keys", "Crypto")
     monkeypatch.setattr(
         network_module.importlib.util, "find_spec", lambda name: None if name in missing else present(name)
     )
+
+
+@pytest.mark.usefixtures("some_packages_missing")
+def test_where_packages_of_the_chain_are_missing_a_network_has_none() -> None:
+    assert LocalGolem(1)._funds is None
+    assert LocalGolem(1, funds=5)._funds == "5"  # its start then names the packages
+
+
+@pytest.mark.usefixtures("some_packages_missing")
+def test_a_package_that_a_chain_lacks_is_named_with_what_to_install() -> None:
     with pytest.raises(
         LocalNetworkError, match=r"eth-keys, pycryptodome.*pip install 'simple_golem\[local\]"
     ):

@@ -105,7 +105,7 @@ def test_a_folder_with_many_files_and_a_deep_one_are_unpacked(unpack: Unpack) ->
     assert contents(unpack(squashfs({**many, **deep})).roots[0]) == {**many, **deep}
 
 
-@pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="there is no mksquashfs: apt install squashfs-tools")
+@pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="apt install squashfs-tools")
 @pytest.mark.parametrize("compression", ["gzip", "lzo", "xz", "lz4"])
 def test_what_mksquashfs_packs_is_unpacked(unpack: Unpack, tmp_path: Path, compression: str) -> None:
     folder = tmp_path / "files"

@@ -52,7 +52,7 @@ def test_without_busybox_there_are_this_machines_programs_of_its_names_and_no_ot
     )
 
 
-@pytest.mark.skipif(REAL_BUSYBOX is None, reason="there is no busybox: apt install busybox-static")
+@pytest.mark.skipif(REAL_BUSYBOX is None, reason="apt install busybox-static")
 def test_with_busybox_there_are_its_programs_and_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
