@@ -18,7 +18,7 @@ SETTLE_SECONDS = 5.0
 @pytest.fixture(scope="session")
 def network() -> Iterator[LocalGolem]:
     """A network of four providers, one for each worker process."""
-    with LocalGolem() as network:
+    with LocalGolem(chain=False) as network:
         yield network
 
 

@@ -40,7 +40,7 @@ HABITS = {
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[LocalGolem]:
-    with LocalGolem([HABITS[kind] for kind in KINDS]) as network:
+    with LocalGolem([HABITS[kind] for kind in KINDS], chain=False) as network:
         yield network
 
 

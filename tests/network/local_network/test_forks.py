@@ -64,7 +64,7 @@ def test_a_child_that_leaves_a_local_network_does_not_stop_it(network: LocalGole
         """
         import os, sys
         from simple_golem.local import LocalGolem
-        with LocalGolem(providers=1) as local:
+        with LocalGolem(providers=1, chain=False) as local:
             child = os.fork()
             if not child:
                 sys.exit(0)

@@ -29,7 +29,7 @@ ODD_PRICE = Price(start=Decimal("0.000100000000000001"))
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
-    with LocalGolem([ProviderHabits(price=ODD_PRICE)] * 4, chain=True, funds=FUNDS) as network:
+    with LocalGolem([ProviderHabits(price=ODD_PRICE)] * 4, funds=FUNDS) as network:
         yield network
 
 

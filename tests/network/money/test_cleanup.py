@@ -48,7 +48,7 @@ with Golem(budget={budget!r}) as golem:
 @pytest.fixture(scope="module")
 def late_network() -> Iterator[LocalGolem]:
     """Three providers, whose invoices come late."""
-    with LocalGolem([ProviderHabits(invoices_after=LATE_SECONDS)] * 3) as network:
+    with LocalGolem([ProviderHabits(invoices_after=LATE_SECONDS)] * 3, chain=False) as network:
         yield network
 
 

@@ -42,7 +42,7 @@ ONLY_CPU = Price(per_second=Decimal(0), per_cpu_second=Decimal("0.05"), start=De
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
     """Four providers that are dear, and honest."""
-    with LocalGolem([ProviderHabits(price=DEAR)] * 4) as network:
+    with LocalGolem([ProviderHabits(price=DEAR)] * 4, chain=False) as network:
         yield network
 
 
@@ -344,7 +344,7 @@ def cheats() -> Iterator[LocalGolem]:
         ProviderHabits(price=DEAR, overcharge=Decimal(150)),
         ProviderHabits(price=ONLY_CPU),
     ]
-    with LocalGolem(habits) as cheats:
+    with LocalGolem(habits, chain=False) as cheats:
         yield cheats
 
 

@@ -17,7 +17,7 @@ COUNT = f"echo $(( $(cat {FILE} 2>/dev/null || echo 0) + 1 )) > {FILE}; cat {FIL
 
 @pytest.fixture
 def fresh_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalGolem]:
-    with LocalGolem(providers=3) as network:
+    with LocalGolem(providers=3, chain=False) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
         yield network

@@ -53,7 +53,7 @@ class RestActivity:
 @pytest.fixture(scope="module")
 def activity() -> Iterator[RestActivity]:
     """An activity with the simple service's image, deployed and started; one for all tests here."""
-    with LocalGolem(providers=1) as network:
+    with LocalGolem(providers=1, chain=False) as network:
         requestor = Requestor(network)
         agreement = requestor.agreement(requestor.publish_demand(image=SIMPLE_SERVICE))
         activity_id = requestor.yagna.activity.create(agreement, timeout=30)

@@ -84,7 +84,7 @@ class Buyer:
 
 @pytest.fixture(scope="module")
 def buyer() -> Iterator[Buyer]:
-    with LocalGolem(providers=[ProviderHabits(), ODD_HABITS]) as network:
+    with LocalGolem(providers=[ProviderHabits(), ODD_HABITS], chain=False) as network:
         buyer = Buyer(network)
         yield buyer
         buyer.close()

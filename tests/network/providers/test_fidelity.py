@@ -162,7 +162,7 @@ def named(row: Row) -> str:
 
 @pytest.fixture(scope="module")
 def own_network() -> Iterator[LocalGolem]:
-    with LocalGolem(2) as network:
+    with LocalGolem(2, chain=False) as network:
         yield network
 
 

@@ -65,7 +65,7 @@ SLEEP = f"sleep 1{os.getpid():07}"
 
 @pytest.fixture(scope="module")
 def misbehaving() -> Iterator[LocalGolem]:
-    with LocalGolem(list(HABITS.values())) as network:
+    with LocalGolem(list(HABITS.values()), chain=False) as network:
         yield network
 
 
@@ -390,7 +390,9 @@ def test_a_dead_provider_answers_nobody_until_it_is_revived(
 
 
 def test_a_network_with_dead_providers_goes_down_in_time_and_leaves_nothing() -> None:
-    with LocalGolem([ProviderHabits(), ProviderHabits(destroys=False), ProviderHabits()]) as network:
+    with LocalGolem(
+        [ProviderHabits(), ProviderHabits(destroys=False), ProviderHabits()], chain=False
+    ) as network:
         requestor = Requestor(network)
         for name in ("prov-1", "prov-2", "prov-3"):
             _, activity = hire(network.provider(name), requestor)
@@ -409,7 +411,7 @@ def test_a_network_with_dead_providers_goes_down_in_time_and_leaves_nothing() ->
 
 
 def test_providers_whose_daemon_is_frozen_are_not_reachable_until_it_thaws() -> None:
-    with LocalGolem(1) as network:
+    with LocalGolem(1, chain=False) as network:
         requestor = Requestor(network)
         _, activity = hire(network.provider("prov-1"), requestor)
         network.freeze_providers_daemon()

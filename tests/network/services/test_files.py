@@ -282,7 +282,7 @@ def test_twenty_instances_send_and_fetch_at_the_same_time(here):
     content = os.urandom(1_000_000)
     Path("sent").write_bytes(content)
     threads = set()
-    with LocalGolem(providers=20) as network, pytest.MonkeyPatch.context() as patch:
+    with LocalGolem(providers=20, chain=False) as network, pytest.MonkeyPatch.context() as patch:
         for name, value in network.environment.items():
             patch.setenv(name, value)
         with Golem(budget=1) as golem:
@@ -300,7 +300,7 @@ def test_twenty_instances_send_and_fetch_at_the_same_time(here):
 def test_a_transfer_goes_on_when_its_websocket_is_cut(here, published):
     content = os.urandom(6_000_000)
     Path("sent").write_bytes(content)
-    with LocalGolem([SLOW]) as network, running(network) as instance:
+    with LocalGolem([SLOW], chain=False) as network, running(network) as instance:
         for command in (Upload("sent", "/golem/work/x"), Download("/golem/work/x", "back")):
             cutter = threading.Timer(1.0, lambda: cut(published[-1]))
             cutter.start()
@@ -333,7 +333,7 @@ def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):
             failures[command.local] = error
         took[command.local] = time.monotonic() - began
 
-    with LocalGolem([SLOW, SLOW]) as network, several_running(network, 2) as instances:
+    with LocalGolem([SLOW, SLOW], chain=False) as network, several_running(network, 2) as instances:
         for instance in instances:
             instance.execute(UploadBytes(content, "/golem/work/x"))
         fetchers = [
@@ -361,7 +361,10 @@ def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):
 
 def test_a_provider_that_breaks_off_leaves_nothing_here(here):
     Path("kept").write_text("the old one")
-    with LocalGolem([ProviderHabits(cuts_transfers_after=200_000)]) as network, running(network) as instance:
+    with (
+        LocalGolem([ProviderHabits(cuts_transfers_after=200_000)], chain=False) as network,
+        running(network) as instance,
+    ):
         instance.execute(Run.shell("head -c 1000000 /dev/zero > /golem/work/x"))
         with pytest.raises(CommandFailed, match=r"^Download\('/golem/work/x', 'kept'\) failed"):
             instance.execute(Download("/golem/work/x", "kept"))
@@ -370,14 +373,14 @@ def test_a_provider_that_breaks_off_leaves_nothing_here(here):
 
 
 def test_a_full_disk_of_the_provider_is_told(here):
-    with LocalGolem([ProviderHabits(disk_mib=2)]) as network, running(network) as instance:
+    with LocalGolem([ProviderHabits(disk_mib=2)], chain=False) as network, running(network) as instance:
         with pytest.raises(CommandFailed, match=r"/golem/work/x.*No space left on device"):
             instance.execute(UploadBytes(os.urandom(4_000_000), "/golem/work/x"))
         assert instance.execute(Run("/bin/echo", "alive")).stdout == "alive\n"
 
 
 def test_a_stop_in_the_middle_of_a_transfer_leaves_nothing_here(here, published):
-    with LocalGolem([SLOW]) as network, running(network, stop_grace=0.5) as instance:
+    with LocalGolem([SLOW], chain=False) as network, running(network, stop_grace=0.5) as instance:
         instance.execute(Run.shell("head -c 60000000 /dev/zero > /golem/work/x"))
         arrived = threading.Event()
         caught: list[BaseException] = []
@@ -403,7 +406,7 @@ def test_a_stop_in_the_middle_of_a_transfer_leaves_nothing_here(here, published)
 
 def test_a_transfer_that_takes_too_long_is_given_up_and_the_next_batch_runs(here):
     Path("sent").write_bytes(bytes(60_000_000))
-    with LocalGolem([SLOW]) as network, running(network) as instance:
+    with LocalGolem([SLOW], chain=False) as network, running(network) as instance:
         instance.execute(Run.shell("head -c 60000000 /dev/zero > /golem/work/big"))
         for command in (Upload("sent", "/golem/work/x"), Download("/golem/work/big", "x")):
             with pytest.raises(BatchTimeout, match="^" + re.escape(repr(command))):

@@ -29,7 +29,7 @@ def network_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LocalG
     with ExitStack() as stack:
 
         def start(*habits: ProviderHabits) -> LocalGolem:
-            network = stack.enter_context(LocalGolem(providers=habits))
+            network = stack.enter_context(LocalGolem(providers=habits, chain=False))
             for name, value in network.environment.items():
                 monkeypatch.setenv(name, value)
             return network

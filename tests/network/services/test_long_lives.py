@@ -23,7 +23,7 @@ def test_an_instance_started_after_the_demand_has_expired_finds_a_provider(monke
     monkeypatch.setattr("simple_golem.engine.market.demand._OFFER_POLL_SECONDS", 2.0)
     settings = {"DEFAULT_SUBSCRIPTION_TTL": f"{DEMAND_SECONDS}s"}
     published, renewed = [], threading.Event()
-    with LocalGolem(providers=2, daemon_settings=settings) as network:
+    with LocalGolem(providers=2, daemon_settings=settings, chain=False) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
         golem = Golem(1)

@@ -193,7 +193,7 @@ def test_an_http_client_and_a_web_server(golem):
 
 @pytest.fixture
 def fresh_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalGolem]:
-    with LocalGolem(providers=2) as network:
+    with LocalGolem(providers=2, chain=False) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
         yield network

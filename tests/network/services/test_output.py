@@ -351,7 +351,7 @@ def test_lines_missed_while_a_stream_was_cut_come_at_the_end(gate, talker):
 
 def test_a_provider_that_can_not_stream_is_polled(caplog, monkeypatch):
     caplog.set_level(logging.INFO, "simple_golem.engine")
-    with LocalGolem([ProviderHabits(streams=False)]) as network:
+    with LocalGolem([ProviderHabits(streams=False)], chain=False) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
         heard = Heard()

@@ -30,7 +30,7 @@ NAMES = {name: f"prov-{number}" for number, name in enumerate(HABITS, 1)}
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
     """A network with one provider of each kind, in place of the usual one."""
-    with LocalGolem(providers=list(HABITS.values())) as network:
+    with LocalGolem(providers=list(HABITS.values()), chain=False) as network:
         yield network
 
 

@@ -57,7 +57,7 @@ def number(machine: Instance, item: int) -> int:
 
 @pytest.fixture
 def failing_network(monkeypatch: pytest.MonkeyPatch, seed: int) -> Iterator[LocalGolem]:
-    with LocalGolem(habits(seed)) as network:
+    with LocalGolem(habits(seed), chain=False) as network:
         for name, value in network.environment.items():
             monkeypatch.setenv(name, value)
         yield network
@@ -135,7 +135,7 @@ def answered_in(path: Path) -> list[str]:
 @pytest.mark.timeout(350)
 def test_a_script_that_is_killed_three_times_asks_for_no_answered_item_again(tmp_path: Path) -> None:
     answers, asked = tmp_path / "work.jsonl", tmp_path / "work.jsonl.asked"
-    with LocalGolem(providers=PROVIDERS) as network:
+    with LocalGolem(providers=PROVIDERS, chain=False) as network:
         environment = {**os.environ, **network.environment}
         command = [sys.executable, "-c", SCRIPT, str(answers), str(MANY)]
         for run_number in range(1, 4):

@@ -38,7 +38,7 @@ NAMES = {habit: f"prov-{number}" for number, habit in enumerate(HABITS, 1)}
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
     """Six providers of different prices, of which one insists on terms of its own."""
-    with LocalGolem(list(HABITS.values())) as network:
+    with LocalGolem(list(HABITS.values()), chain=False) as network:
         yield network
 
 

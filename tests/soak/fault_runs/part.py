@@ -131,7 +131,7 @@ def run_real(runs: int | None, seed: int, only: int | None) -> Figures:
     number, watch = runs or 200, Watch()
     seeds = [only] if only is not None else range(seed, seed + number)
     outcomes = []
-    with tempfile.TemporaryDirectory() as folder, LocalGolem(providers=PROVIDERS) as network:
+    with tempfile.TemporaryDirectory() as folder, LocalGolem(providers=PROVIDERS, chain=False) as network:
         with mock.patch.dict(os.environ, {**network.environment, "SIMPLE_GOLEM_STATE": folder}):
             for outcome in run_real_seeds(network, seeds):
                 outcomes.append(outcome)
