@@ -114,7 +114,7 @@ _PACKETS: dict[int, type[Packet]] = {
 
 def to_frame(packet: Packet) -> bytes:
     """Encode a packet, with its length first."""
-    body = _field(packet.number, _message(packet))
+    body = field_of(packet.number, _message(packet))
     return _LENGTH.pack(len(body)) + body
 
 
@@ -132,7 +132,7 @@ def from_frame(body: bytes) -> Packet | None:
     Raises:
         ValueError: the bytes are not a packet.
     """
-    for number, value in _fields(body):
+    for number, value in fields_of(body):
         kind = _PACKETS.get(number)
         if kind is not None and isinstance(value, bytes):
             return _parsed(kind, value)
@@ -167,20 +167,21 @@ def _message(packet: Packet) -> bytes:
     for number, field in enumerate(fields(packet), start=1):  # type: ignore[arg-type]
         value = getattr(packet, field.name)
         if value:  # protobuf leaves out fields with their default value
-            parts.append(_field(number, value.encode() if isinstance(value, str) else value))
+            parts.append(field_of(number, value.encode() if isinstance(value, str) else value))
     return b"".join(parts)
 
 
-def _field(number: int, value: bytes | int) -> bytes:
+def field_of(number: int, value: bytes | int) -> bytes:
+    """Encode a field of a protobuf message."""
     if isinstance(value, int):
-        return _varint(number << 3 | _VARINT) + _varint(int(value))
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(value)) + value
+        return varint(number << 3 | _VARINT) + varint(int(value))
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(value)) + value
 
 
 def _parsed(kind: type[Packet], body: bytes) -> Packet:
     known = dict(enumerate(fields(kind), start=1))  # type: ignore[arg-type]
     values: dict[str, object] = {}
-    for number, value in _fields(body):
+    for number, value in fields_of(body):
         if number in known:
             values[known[number].name] = _like(known[number].default, value)
     return kind(**values)
@@ -195,7 +196,12 @@ def _like(default: object, value: bytes | int) -> bytes | int | str:
     raise ValueError("a field has the wrong type")
 
 
-def _fields(body: bytes) -> Iterator[tuple[int, bytes | int]]:
+def fields_of(body: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Decode the fields of a protobuf message: the number and the value of each.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
     at = 0
     while at < len(body):
         key, at = _read_varint(body, at)
@@ -212,7 +218,8 @@ def _fields(body: bytes) -> Iterator[tuple[int, bytes | int]]:
             raise ValueError(f"wire type {key & 7} is not supported")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Encode a number as protobuf does."""
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,20 +16,17 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ...background.threads import EngineThread
-from ..machine.processes import has_ended
+from ..machine.processes import bound_to_parent, has_ended
 from ..transfer.progress import Report
 from ..transfer.transfer import TransferFailed, Transfers
 from .runtime import CommandError
+from .staying_runtime import StayingRuntime
 
 Output = Callable[[str, bytes], object]
 
 _END_SECONDS = 2.0
 _PIECE_BYTES = 65536
-# Ends the program with the process that started it, also when that one is killed.
-_BOUND_TO_PARENT = (
-    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
+_START_MODES = ("empty", "blocking")
 
 
 class HostFiles:
@@ -77,7 +73,8 @@ class OwnRuntime:
     The program runs on this machine, as this user, in a folder of the activity. It is called as
     `PROGRAM --workdir FOLDER [--task-package FILE] COMMAND`, once for each command:
     `[--volume-override JSON] [--hostname NAME] deploy --`, `start -- ARGUMENTS…` or
-    `run --entrypoint PROGRAM -- ARGUMENTS…`.
+    `run --entrypoint PROGRAM -- ARGUMENTS…`. If its `deploy` says so, it is called as `start ARGUMENTS…` only
+    once after that, and stays.
     """
 
     def __init__(
@@ -99,6 +96,8 @@ class OwnRuntime:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._cpu = 0.0
         self._stops = 0
+        self._stays = False
+        self._staying: StayingRuntime | None = None
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Execute a command; blocks until it has ended.
@@ -120,10 +119,33 @@ class OwnRuntime:
         elif name == "deploy":
             self._deploy(details, output)
         elif name == "start":
-            self._call(["start", "--", *(details.get("args") or ())], output)
+            self._start(list(details.get("args") or ()), output)
         else:
-            arguments = details.get("args") or ()
-            self._call(["run", "--entrypoint", details["entry_point"], "--", *arguments], output)
+            self._run(details["entry_point"], list(details.get("args") or ()), output)
+
+    def _start(self, arguments: Sequence[str], output: Output) -> None:
+        if not self._stays:
+            self._call(["start", "--", *arguments], output)
+            return
+        stops_before = self._stops
+        runtime = StayingRuntime([*self._begin(), "start", *arguments], self._folder, output)
+        with self._lock:
+            self._staying = runtime
+        if self._stops != stops_before:
+            runtime.stop()
+        runtime.start()
+
+    def _run(self, program: str, arguments: Sequence[str], output: Output) -> None:
+        if not self._stays:
+            self._call(["run", "--entrypoint", program, "--", *arguments], output)
+            return
+        staying = self._staying
+        if staying is None:
+            raise CommandError("Runtime error: START command not run")
+        staying.run(program, arguments, output)
+
+    def _begin(self) -> list[str]:
+        return [str(self._program), "--workdir", str(self._folder), *self._package]
 
     def _deploy(self, details: Mapping[str, Any], output: Output) -> None:
         package = self._task_package()
@@ -141,13 +163,15 @@ class OwnRuntime:
             output(kind, data)
 
         self._call([*options, "deploy", "--"], keep)
-        self._files.volumes_of(_deployment(bytes(printed)))
+        deployment = _deployment(bytes(printed))
+        self._files.volumes_of(deployment)
+        self._stays = deployment.get("startMode") == "blocking"
 
     def _call(self, command: Sequence[str], output: Output) -> None:
-        arguments = [str(self._program), "--workdir", str(self._folder), *self._package, *command]
+        arguments = [*self._begin(), *command]
         stops_before = self._stops
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOUND_TO_PARENT, *arguments],
+            bound_to_parent(arguments),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -175,14 +199,21 @@ class OwnRuntime:
             raise CommandError.exited(code)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time in seconds of all commands that have ended."""
-        return self._cpu
+        """Return the processor time in seconds of commands that have ended, and of a runtime that stays."""
+        staying = self._staying
+        return self._cpu + (0.0 if staying is None else staying.cpu_seconds())
 
     def stop(self) -> None:
         """End all programs; may be called from any thread. Blocks for 2 seconds at most."""
         with self._lock:
             self._stops += 1
-            processes = list(self._processes)
+            processes, staying = list(self._processes), self._staying
+        if staying is not None:
+            staying.stop()
+            with self._lock:
+                if self._staying is staying:
+                    self._cpu += staying.cpu_seconds()
+                    self._staying = None
         for process in processes:
             self._end(process)
 
@@ -221,22 +252,26 @@ def _paths(volumes: object) -> Sequence[str]:
 
 
 def _deployment(printed: bytes) -> Mapping[str, Any]:
-    """Read what `deploy` has printed: a JSON object, or nothing.
+    """Read what `deploy` has printed: nothing, or a JSON object, perhaps behind other text.
 
     Raises:
-        CommandError: it is something else, or asks for what a local provider does not have.
+        CommandError: it is something else.
     """
+    if not printed:
+        return {}
     start = printed.find(b"{")
     if start < 0:
-        return {}
+        text = printed.decode(errors="replace")
+        raise CommandError(f"ExeScript command error: invalid deploy response: {text}")
     try:
         deployment = json.loads(printed[start:])
     except ValueError as error:
-        raise CommandError(f"Deserialization failed: {error}") from error
-    if deployment.get("startMode", "empty") != "empty":
-        raise CommandError(
-            "Runtime error: this runtime wants to stay after its start (startMode blocking); local providers "
-            "run only those that are called for each command (startMode empty)"
-        )
+        raise CommandError(f"ExeScript command error: {error}") from error
+    if "valid" not in deployment:
+        raise CommandError("ExeScript command error: missing field `valid`")
+    if deployment.get("startMode", "empty") not in _START_MODES:
+        modes = " or ".join(f"`{mode}`" for mode in _START_MODES)
+        mode = deployment["startMode"]
+        raise CommandError(f"ExeScript command error: unknown variant `{mode}`, expected {modes}")
     parsed: Mapping[str, Any] = deployment
     return parsed

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import select
 import subprocess
+import sys
+from collections.abc import Sequence
+
+_BOUND = (
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def bound_to_parent(command: Sequence[str]) -> list[str]:
+    """A command line that runs a program which is killed when the thread ends that has started it."""
+    return [sys.executable, "-I", "-S", "-c", _BOUND, *command]
 
 
 def has_ended(handle: int, seconds: float) -> bool:

@@ -164,11 +164,16 @@ def test_the_processor_time_of_its_commands_is_counted(runtime: OwnRuntime) -> N
 @pytest.mark.parametrize(
     ("printed", "message"),
     [
-        ('{"startMode": "blocking", "vols": []}', "startMode blocking"),
-        ("{no json", "Deserialization failed"),
+        ("hello", "ExeScript command error: invalid deploy response: hello\n"),
+        ("{no json", "ExeScript command error: Expecting property name"),
+        ('{"vols": []}', "ExeScript command error: missing field `valid`"),
+        (
+            '{"valid": {"Ok": ""}, "startMode": "never"}',
+            "ExeScript command error: unknown variant `never`, expected `empty` or `blocking`",
+        ),
     ],
 )
-def test_a_deploy_that_asks_for_what_is_not_there_fails(tmp_path: Path, printed: str, message: str) -> None:
+def test_a_deploy_that_prints_something_else_fails(tmp_path: Path, printed: str, message: str) -> None:
     unused: Any = None
     path = written(tmp_path / "odd", f"#!/bin/sh\necho '{printed}'\n")
     runtime = OwnRuntime(path, unused, lambda: None, tmp_path)
