@@ -17,7 +17,7 @@ from .._version import __version__
 from ..errors import GolemError, LocalNetworkError
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_SUBNET, LocalGolem
 from ..model.cost import plain
-from .daemon_commands import add_daemon_commands
+from .daemon.commands import add_daemon_commands
 from .image_commands import add_image_commands, advice_about_busybox
 from .network_options import (
     add_fortune_options,

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from ..errors import BadBudget, BadSetting, GolemError, NoAppKey, UnknownNetwork
 from .cost import plain
 
-TEST_NETWORKS = ("amoy", "goerli", "holesky", "hoodi", "mumbai", "sepolia")
+TEST_NETWORKS = ("amoy", "holesky", "hoodi", "sepolia")
 REAL_NETWORKS = ("mainnet", "polygon")
+# Test networks that were shut down; the daemon still knows their names.
+_GONE_NETWORKS = ("goerli", "mumbai", "rinkeby", "ropsten")
 
 DEFAULT_API_URL = "http://127.0.0.1:7465"
 DEFAULT_SUBNET = "public"
@@ -195,8 +197,9 @@ def _driver(driver: str, source: str) -> str:
 
 def _network(network: str, source: str) -> str:
     if network.lower() not in TEST_NETWORKS + REAL_NETWORKS:
+        what = "was shut down" if network.lower() in _GONE_NETWORKS else "is not known"
         raise UnknownNetwork(
-            f"{source}: the payment network {network!r} is not known; "
+            f"{source}: the payment network {network!r} {what}; "
             f"with test money: {', '.join(TEST_NETWORKS)}; with real money: {', '.join(REAL_NETWORKS)}"
         )
     return network.lower()

@@ -13,6 +13,7 @@ from .api.market import MarketApi
 from .api.network import NetworkApi
 from .api.payment import PaymentApi
 from .api.provider import ProviderApi
+from .api.status import StatusApi
 from .transport.http import Http
 
 
@@ -44,6 +45,7 @@ class Yagna:
         self.http = Http(api_url, app_key, adapter)
         self.clock = self.http.clock
         self.identity = IdentityApi(self.http)
+        self.status = StatusApi(self.http)
         self.market = MarketApi(self.http, market_url or "/market-api/v1")
         self.activity = ActivityApi(self.http, activity_url or "/activity-api/v1")
         self.payment = PaymentApi(self.http, payment_url or "/payment-api/v1")

@@ -64,6 +64,51 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class DaemonVersion:
+    """The version of the daemon, such as `0.17.6`, and a newer one if the daemon knows of it."""
+
+    current: str
+    newer: str | None
+
+    @classmethod
+    @_checked
+    def from_wire(cls, wire: Mapping[str, Any]) -> DaemonVersion:
+        pending = wire.get("pending")
+        return cls(str(wire["current"]["version"]), str(pending["version"]) if pending else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """What an identity has on a payment network.
+
+    Attributes:
+        amount: all its GLM.
+        reserved: GLM of them that are in allocations.
+        token: `GLM` or `tGLM`.
+        gas: what pays for transactions; None if the daemon does not say.
+        gas_token: its name, such as `ETH`.
+    """
+
+    amount: Decimal
+    reserved: Decimal
+    token: str
+    gas: Decimal | None
+    gas_token: str
+
+    @classmethod
+    @_checked
+    def from_wire(cls, wire: Mapping[str, Any]) -> Funds:
+        gas = wire.get("gas")
+        return cls(
+            amount=_glm(wire["amount"]),
+            reserved=_glm(wire["reserved"]),
+            token=str(wire["token"]),
+            gas=_glm(gas["balance"]) if gas else None,
+            gas_token=str(gas["currency_short_name"]) if gas else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateNetworkInfo:
     """A private network of the daemon.
 

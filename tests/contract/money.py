@@ -57,6 +57,13 @@ class IdentityContract:
         answer = buyer.ask("GET", "/version/get", headers={"Authorization": None})
         assert said(answer)[1].keys() == {"current", "pending"}
 
+    def test_the_payment_networks_of_the_daemon(self, buyer: Buyer) -> None:
+        status, answer = buyer.say("POST", "/_gsb/local/payment/GetDrivers", {"ignore_legacy_networks": True})
+        networks = answer["Ok"]["erc20"]["networks"]
+        assert status == 200
+        assert networks.keys() == {"amoy", "holesky", "hoodi", "mainnet", "polygon", "sepolia"}
+        assert networks["hoodi"] == {"default_token": "tGLM", "tokens": {"tGLM": "erc20-hoodi-tglm"}}
+
     @pytest.mark.parametrize(
         ("method", "path"),
         [("GET", "/nothing"), ("POST", "/me"), ("PUT", "/market-api/v1/demands"), ("GET", f"{PAYMENT}/none")],

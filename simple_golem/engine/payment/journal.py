@@ -51,7 +51,7 @@ class Journal:
             folder = state_folder()
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = journal_path(session_id)
-            journal = cls(path, FileLock(_lock_path(path), wait=False), Record(owner, session_id))
+            journal = cls(path, FileLock(lock_path(path), wait=False), Record(owner, session_id))
         except OSError as error:
             logger.warning(
                 "no journal can be kept (%s): if this script is killed, nothing can clean up after it; "
@@ -82,7 +82,7 @@ class Journal:
         if not path.exists():  # locking it would create a file
             return None
         try:
-            lock = FileLock(_lock_path(path), wait=False)
+            lock = FileLock(lock_path(path), wait=False)
         except OSError:
             return None
         record = read_journal(path)
@@ -131,7 +131,7 @@ class Journal:
         try:
             if self.record.is_settled:
                 self.path.unlink(missing_ok=True)
-                _lock_path(self.path).unlink(missing_ok=True)
+                lock_path(self.path).unlink(missing_ok=True)
         except OSError as error:
             logger.warning("the journal %s can't be deleted: %s", self.path, error)
         self._lock.release()
@@ -153,14 +153,18 @@ def journal_path(session_id: str) -> Path:
     return state_folder() / f"{session_id}{_SUFFIX}"
 
 
-def journals_of(owner: JournalOwner) -> Iterator[Path]:
-    """Yield the paths of all journals of an owner, those of living sessions included."""
+def journals() -> list[Path]:
+    """Return the paths of all journals, of any owner, those of living sessions included."""
     try:
-        paths = sorted(state_folder().glob(f"*{_SUFFIX}"))
+        return sorted(state_folder().glob(f"*{_SUFFIX}"))
     except OSError as error:
         logger.warning("the journals of earlier sessions can't be listed: %s", error)
-        return
-    for path in paths:
+        return []
+
+
+def journals_of(owner: JournalOwner) -> Iterator[Path]:
+    """Yield the paths of all journals of an owner, those of living sessions included."""
+    for path in journals():
         record = read_journal(path)
         if record is not None and record.owner == owner:
             yield path
@@ -199,5 +203,6 @@ def _ends_with_newline(path: Path) -> bool:
         return True
 
 
-def _lock_path(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
+    """Return the path of the lock of a journal; the process that writes the journal holds it."""
     return path.with_suffix(_LOCK_SUFFIX)

@@ -17,6 +17,7 @@ from .market.agreements import Agreements
 from .market.demands import Market
 from .money.allocations import Allocations
 from .money.documents import Document, Payments
+from .money.wallet import Wallet
 from .network import PrivateNetworks
 from .provider.desk import ProviderDesk, Providers, Trade
 from .routes import Handler, Routes, daemon_routes
@@ -82,10 +83,14 @@ class Daemon:
         self.networks.hosts = self.providers
         for provider in providers:
             self.add(provider)
+        wallet = Wallet(self.allocations)
         own: dict[str, Handler] = {
             "GET /me": self._get_me,
             "GET /version/get": lambda *_: FakeAnswer.of_json({"current": _VERSION, "pending": None}),
             "POST /_gsb/local/identity/List": self._list_identities,
+            "POST /_gsb/local/net/Status": self._get_connections,
+            "POST /_gsb/local/payment/GetDrivers": wallet.get_drivers,
+            "POST /_gsb/local/payment/GetStatus": wallet.get_status,
             "GET /registry/v1/image/info": self._get_image,
         }
         parts = (
@@ -187,6 +192,11 @@ class Daemon:
     def _list_identities(self, request: FakeRequest, call: Call) -> FakeAnswer:
         own = {"alias": "requestor", "deleted": False, "isDefault": True, "isLocked": False}
         return FakeAnswer.of_json({"Ok": [{**own, "nodeId": self.node_id}]})
+
+    def _get_connections(self, request: FakeRequest, call: Call) -> FakeAnswer:
+        metrics = dict.fromkeys(("txTotal", "txCurrent", "txAvg", "rxTotal", "rxCurrent", "rxAvg"), 0)
+        answer = {"nodeId": self.node_id, "listenAddress": None, "publicAddress": None, "metrics": metrics}
+        return FakeAnswer.of_json({"Ok": {**answer, "sessions": len(list(self.providers)) + 1}})
 
     def _get_image(self, request: FakeRequest, call: Call) -> FakeAnswer:
         name = request.query.get("hash") or request.query.get("tag") or ""

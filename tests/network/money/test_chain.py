@@ -14,6 +14,7 @@ import pytest
 
 from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
+from simple_golem.command_line.main import main
 from simple_golem.errors import AllocationRefused
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
@@ -251,3 +252,23 @@ def test_a_network_pays_what_a_script_has_spent_before_it_ends(tmp_path: Path) -
     assert len({transaction for _, _, transaction in paid}) == 2
     spent = tool.text.partition("spent [")[2].partition("]")[0]
     assert sum(Decimal(amount) for amount, _, _ in paid) == Decimal(spent)
+
+
+def test_the_doctor_finds_the_network_well_and_a_wrong_key_wrong(
+    golem_environment: None,
+    network: LocalGolem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    status = main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    assert (status, lines[-1]) == (0, "all is well")
+    assert any(
+        re.fullmatch(rf"✓ funds on hoodi +{FUNDS} tGLM, and \S+ tETH for gas.*", line) for line in lines
+    )
+    assert any(re.fullmatch(rf"✓ other funds +{FUNDS} tGLM on holesky", line) for line in lines)
+    monkeypatch.setenv("YAGNA_APPKEY", "nobody-has-it")
+    assert main(["doctor"]) == 1
+    assert "yagna app-key list" in capsys.readouterr().out

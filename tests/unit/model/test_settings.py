@@ -192,3 +192,13 @@ def test_a_budget_is_read_exactly(value: object, amount: str) -> None:
 def test_a_budget_that_is_no_positive_amount_is_refused(value: object) -> None:
     with pytest.raises(BadBudget, match="budget is"):
         parse_budget(value)
+
+
+@pytest.mark.parametrize("gone", ["goerli", "Mumbai"])
+def test_a_payment_network_that_was_shut_down_is_refused_with_those_that_exist(gone: str) -> None:
+    with pytest.raises(UnknownNetwork) as caught:
+        Settings.resolve(app_key="k", payment_network=gone, environ={})
+    assert str(caught.value) == (
+        f"payment_network: the payment network {gone!r} was shut down; "
+        "with test money: amoy, holesky, hoodi, sepolia; with real money: mainnet, polygon"
+    )
