@@ -156,8 +156,14 @@ class AgreementMade(InstanceEvent):
 
 @dataclass(frozen=True, slots=True)
 class AgreementNotMade(InstanceEvent):
-    """A provider did not approve an agreement."""
+    """A provider did not approve an agreement, or the instance was stopped before that.
 
+    Attributes:
+        agreement_id: of the agreement; it is ended if its provider approves it after all.
+        reason: why it is not made.
+    """
+
+    agreement_id: str
     provider_id: str
     provider_name: str
     reason: str

@@ -12,6 +12,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
 from ...model.events import AgreementMade, AgreementNotMade
 from ...model.offers.offer import provider_name
+from ...yagna.api.market import MOST_AGREEMENT_EVENTS
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat, made_once
 from ...yagna.values import AgreementState, Approval, Proposal
@@ -102,6 +103,9 @@ class AgreementMaker:
             objection = self._confirm(agreement_id, stop)
         except ScopeEnded:
             self._cancel_or_terminate(agreement_id, release)
+            self._emit(
+                AgreementNotMade(instance, agreement_id, proposal.issuer_id, name, _NOT_NEEDED.lower())
+            )
             raise
         except GolemError as error:
             # An error of the daemon is no failure of the instance: it asks another provider.
@@ -110,7 +114,7 @@ class AgreementMaker:
             objection = str(error)
         if objection is not None:
             on_objection(objection)
-            self._emit(AgreementNotMade(instance, proposal.issuer_id, name, objection))
+            self._emit(AgreementNotMade(instance, agreement_id, proposal.issuer_id, name, objection))
             return None
         self._emit(AgreementMade(instance, agreement_id, proposal.issuer_id, name))
         return Agreement(agreement_id, proposal.issuer_id, name, proposal.properties)
@@ -161,16 +165,21 @@ class AgreementMaker:
 
     def _reason_of_provider(self, agreement_id: str, stop: Scope) -> str:
         """Return why the provider has rejected an agreement; "" if it did not say, or has not rejected it."""
-        since = self._yagna.clock.now() - _APPROVAL_VALID_FOR
+        after = self._yagna.clock.now() - _APPROVAL_VALID_FOR
         try:
-            events = self._yagna.market.agreement_events(
-                since, timeout=0.0, app_session_id=self._app_session_id, scope=stop
-            )
+            while True:
+                events = self._yagna.market.agreement_events(
+                    after, timeout=0.0, app_session_id=self._app_session_id, scope=stop
+                )
+                for one in events:
+                    if one.agreement_id == agreement_id and one.reason:
+                        return f"rejected by the provider: {one.reason}"
+                if len(events) < MOST_AGREEMENT_EVENTS or events[-1].date <= after:
+                    return ""
+                after = events[-1].date
         except GolemError as error:
             logger.debug("why %s was rejected is not known: %s", agreement_id, error)
             return ""
-        reasons = [one.reason for one in events if one.agreement_id == agreement_id and one.reason]
-        return f"rejected by the provider: {reasons[-1]}" if reasons else ""
 
     def _cancel_or_terminate(self, agreement_id: str, scope: Scope) -> None:
         """End an agreement that may be approved or not; where that fails there is a warning."""

@@ -23,6 +23,8 @@ from ..values import (
 )
 
 _GONE = (404, 410)
+# The daemon gives no more at once.
+MOST_AGREEMENT_EVENTS = 100
 
 
 class MarketApi:
@@ -211,7 +213,7 @@ class MarketApi:
         *,
         timeout: float,
         app_session_id: str | None = None,
-        max_events: int = 100,
+        max_events: int = MOST_AGREEMENT_EVENTS,
         scope: Scope | None = None,
     ) -> list[AgreementEvent]:
         """`GET /agreementEvents`: those after `after`, oldest first; blocks up to `timeout` seconds."""

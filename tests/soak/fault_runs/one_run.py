@@ -8,18 +8,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from simple_golem import Golem
 from simple_golem.background.cancellation import Scope
 from simple_golem.engine.cleanup.clean_up import clean_up
 from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.errors import GolemError
-from simple_golem.events import ActivityCreated, AgreementMade
 from simple_golem.testing import FakeYagna
 from simple_golem.yagna.client import Yagna
 from tests.faults.plan import Fault
 from tests.faults.proxy import FaultProxy
 from tests.soak.fault_runs.jobs import JOBS, Setting
+from tests.soak.fault_runs.lives import AskedAgreements
 from tests.soak.fault_runs.plans import RunPlan
 from tests.soak.fault_runs.providers import providers
 
@@ -133,15 +134,14 @@ def go_through(run: Run, outcome: RunOutcome, plan: RunPlan) -> None:
 
 
 class Run:
-    """Does the jobs of a run, and counts its lives."""
+    """Does the jobs of a run, and notes the agreements of its lives."""
 
     def __init__(self, outcome: RunOutcome, of_random: random.Random, url: str, app_key: str) -> None:
         self._outcome = outcome
         self._random = of_random
         self._url = url
         self._app_key = app_key
-        self._agreements: set[str] = set()
-        self._activities: set[str] = set()
+        self._asked = AskedAgreements()
         self._golems: list[Golem] = []
         self._job = ""
 
@@ -163,21 +163,17 @@ class Run:
             outcome.ended, outcome.told = "wrong", f"{type(error).__name__}: {error}"
 
     def _open_golem(self) -> Golem:
-        golem = Golem(2, api_url=self._url, app_key=self._app_key, progress=False, on_event=self._count)
+        note = partial(self._asked.note, len(self._golems))
+        golem = Golem(2, api_url=self._url, app_key=self._app_key, progress=False, on_event=note)
         self._golems.append(golem)
         return golem
-
-    def _count(self, event: object) -> None:
-        if isinstance(event, AgreementMade):
-            self._agreements.add(event.agreement_id)
-        if isinstance(event, ActivityCreated):
-            self._activities.add(event.activity_id)
 
     def what_must_not_be(self, fake: FakeYagna) -> list[str]:
         """What has happened on the daemon that must never happen, in words."""
         daemon = fake._daemon
         with daemon.world.lock:
             activities = list(daemon.activities.all())
+            approved = {one.agreement_id: one for one in daemon.agreements.all() if one.approved is not None}
             spent = sum((one.spent for one in daemon.allocations._allocations.values()), Decimal(0))
         told = []
         per_agreement = [one.agreement.agreement_id for one in activities]
@@ -186,9 +182,10 @@ class Run:
             told.append(f"two activities in the agreements {doubled}")
         # An agreement whose approval came too late, or whose answer was lost, belongs to no life: it has
         # to be ended, without an activity.
-        stray = {one.agreement.agreement_id for one in activities} - self._agreements
+        stray = {one.agreement.agreement_id for one in activities} - self._asked.made
         if stray:
             told.append(f"activities in agreements of no life: {stray}")
+        told += self._asked.what_must_not_be(approved)
         if self._outcome.ended == "well":
             # What was resumed is in two reports, and the later one contains the earlier one.
             costs: dict[str, Decimal] = {}

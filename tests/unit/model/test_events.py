@@ -36,7 +36,7 @@ LINES: list[tuple[events.Event, str]] = [
     (events.ProposalRejected("Service", "too expensive"), "Service: a proposal was rejected: too expensive"),
     (events.AgreementMade("Service-1", "a1", "0x1", "prov"), "Service-1: agreement with prov"),
     (
-        events.AgreementNotMade("Service-1", "0x1", "prov", "busy"),
+        events.AgreementNotMade("Service-1", "a1", "0x1", "prov", "busy"),
         "Service-1: no agreement with prov: busy",
     ),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import requests
@@ -61,13 +62,17 @@ def state_is(daemon: responses.RequestsMock, state: str) -> None:
     daemon.get(f"{API}{AGREEMENTS}/a1", json=wire)
 
 
-def rejected(daemon: responses.RequestsMock, *reasons: tuple[str, str]) -> None:
+def rejected(
+    daemon: responses.RequestsMock,
+    *reasons: tuple[str, str],
+    date: datetime = datetime(2026, 1, 31, 11, tzinfo=timezone.utc),
+) -> None:
     """The daemon has these events: ids of agreements, and the reasons for their rejections."""
     wire = [
         {
             "eventType": "AgreementRejectedEvent",
             "agreementId": agreement_id,
-            "eventDate": "2026-01-31T11:00:00Z",
+            "eventDate": date.isoformat(),
             "reason": {"message": reason},
         }
         for agreement_id, reason in reasons
@@ -118,6 +123,20 @@ def test_a_rejected_agreement_is_none_and_its_reason_is_told(
     assert maker.make(draft("p1"), "Hello-1", scope, release, objections.append) is None
     assert objections == [told]
     assert calls(daemon) == ["agreements", "confirm", "wait", "agreementEvents"]
+
+
+def test_the_reason_of_a_rejection_is_found_behind_a_hundred_other_events(
+    daemon: responses.RequestsMock, maker: AgreementMaker, scope: Scope, release: Scope
+) -> None:
+    said(daemon, "confirm", 204)
+    said(daemon, "wait", 410, "Rejected")
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    others = [(f"b{number}", "busy") for number in range(100)]
+    rejected(daemon, *others, date=later)
+    rejected(daemon, ("a1", "no room left"), date=later + timedelta(seconds=1))
+    objections: list[str] = []
+    assert maker.make(draft("p1"), "Hello-1", scope, release, objections.append) is None
+    assert objections == ["rejected by the provider: no room left"]
 
 
 def test_a_rejection_whose_reason_can_not_be_read_is_a_rejection(
@@ -189,9 +208,10 @@ def test_an_agreement_that_was_not_confirmed_is_cancelled(
 
 @pytest.mark.parametrize(("status", "ended"), [(200, ["cancel"]), (410, ["cancel", "terminate"])])
 def test_an_agreement_given_up_half_way_is_cancelled_or_terminated(
-    daemon: responses.RequestsMock, maker: AgreementMaker, release: Scope, status: int, ended: list[str]
+    daemon: responses.RequestsMock, yagna: Yagna, release: Scope, status: int, ended: list[str]
 ) -> None:
-    stop = Scope()
+    stop, events = Scope(), list[Event]()
+    daemon.post(f"{API}{AGREEMENTS}", json="a1")
 
     def stopped(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
         stop.cancel("stop")
@@ -201,9 +221,14 @@ def test_an_agreement_given_up_half_way_is_cancelled_or_terminated(
     daemon.add_callback(responses.POST, f"{API}{AGREEMENTS}/a1/wait", stopped)
     said(daemon, "cancel", status)
     said(daemon, "terminate", 200)
+    maker = AgreementMaker(yagna, "s1", events.append)
     with pytest.raises(ScopeEnded):
         maker.make(draft("p1"), "Hello-1", stop, release, ignored)
     assert calls(daemon)[3:] == ended
+    (event,) = events
+    assert isinstance(event, AgreementNotMade)
+    assert (event.instance, event.agreement_id, event.provider_id) == ("Hello-1", "a1", "p1")
+    assert str(event).endswith("Hello-1: no agreement with the p1: not needed any more")
 
 
 def test_an_agreement_is_given_up_also_where_the_daemon_fails(
