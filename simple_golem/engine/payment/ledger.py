@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -11,6 +12,10 @@ from decimal import Decimal
 from ...yagna.values import DebitNote
 from .account import Account, ActivityAccount, total
 from .session_journals import SessionJournals
+
+# A debit note is received twice within the minutes that are looked at again, and of no agreement come so many
+# in these. All that ever came would fill the memory of a program that runs for months.
+_LATEST_NOTES = 64
 
 
 class Ledger:
@@ -25,7 +30,7 @@ class Ledger:
         self.journals = journals
         self.lock = threading.RLock()
         self._accounts: dict[str, Account] = {}
-        self._received_notes: set[str] = set()
+        self._received_notes: dict[str, deque[str]] = {}
 
     # --- agreements and activities --------------------------------------------------------------------
 
@@ -103,12 +108,13 @@ class Ledger:
 
     # --- debit notes and invoices ---------------------------------------------------------------------
 
-    def is_first_receipt(self, debit_note_id: str) -> bool:
-        """Return True in the first call for a debit note, and False ever after: it is answered once."""
+    def is_first_receipt(self, note: DebitNote) -> bool:
+        """Return True in the first call for a debit note, and False after that: it is answered once."""
         with self.lock:
-            if debit_note_id in self._received_notes:
+            received = self._received_notes.setdefault(note.agreement_id, deque(maxlen=_LATEST_NOTES))
+            if note.debit_note_id in received:
                 return False
-            self._received_notes.add(debit_note_id)
+            received.append(note.debit_note_id)
             return True
 
     def objection_to_note(self, account: Account, note: DebitNote) -> str | None:

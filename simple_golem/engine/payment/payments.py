@@ -142,7 +142,7 @@ class Payments:
     def _answer_debit_note(self, note: DebitNote) -> None:
         account = self._ledger.find(note.agreement_id)
         # Another session of the same identity answers the documents of its own agreements.
-        if account is None or not self._ledger.is_first_receipt(note.debit_note_id):
+        if account is None or not self._ledger.is_first_receipt(note):
             return
         objection = self._ledger.objection_to_note(account, note)
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -268,3 +270,24 @@ def test_an_activity_that_was_suspended_without_a_journal_may_cost_something(led
 def test_an_account_is_made_of_what_the_daemon_knows_where_there_is_no_journal() -> None:
     wire = Agreement("a1", AgreementState.APPROVED, "0xp", "0xreq", offered(), {}, NOON, NOON, None, "before")
     assert Account.of_wire(wire, "Hello", "Hello-1", DaemonClock()) == account("a1")
+
+
+class Name(str):
+    """An id that tells when nobody has it any more."""
+
+
+def test_a_note_is_answered_once_and_the_ids_of_a_long_life_do_not_pile_up(ledger: Ledger) -> None:
+    alive: weakref.WeakSet[Name] = weakref.WeakSet()
+
+    def is_first(number: int) -> bool:
+        name = Name(f"note-{number}")
+        alive.add(name)
+        return ledger.is_first_receipt(replace(note("a1", "act1", "0.1"), debit_note_id=name))
+
+    assert all(is_first(number) for number in range(1000))
+    assert not any(is_first(number) for number in range(980, 1000))
+    gc.collect()
+    assert len(alive) < 100
+    # Another agreement with as many notes has ids of its own.
+    assert ledger.is_first_receipt(replace(note("a2", "act2", "0.1"), debit_note_id="note-999"))
+    assert not is_first(999)
