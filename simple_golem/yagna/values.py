@@ -392,9 +392,11 @@ class Invoice:
     activity_ids: tuple[str, ...] = field(default=())
 
     @property
-    def is_accepted(self) -> bool:
-        """Whether it was accepted, and is paid or will be."""
-        return self.status in ("ACCEPTED", "SETTLED")
+    def answer(self) -> Decimal | None:
+        """The GLM that were accepted; 0 if it was rejected, or cancelled; None if it is not answered."""
+        if self.status in ("ACCEPTED", "SETTLED"):
+            return self.amount
+        return Decimal(0) if self.status in ("REJECTED", "CANCELLED") else None
 
     @classmethod
     @_checked

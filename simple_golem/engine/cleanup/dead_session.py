@@ -16,15 +16,12 @@ from ...yagna.values import AgreementState, Invoice
 from ..event_dispatcher import Emit
 from ..payment.account import Account
 from ..payment.allocation import allocate, allocations_until
+from ..payment.documents import invoices_of
 from ..payment.journal import Journal
 from ..published_demands import withdraw_demands_of
 
-_PAID = ("ACCEPTED", "SETTLED")
-_ANSWERED = (*_PAID, "REJECTED", "CANCELLED")
 # No provider sends an invoice later than that.
 _LATEST_INVOICE = timedelta(days=30)
-# An invoice has the time of its provider's clock, which may be wrong.
-_CLOCK_ERROR = timedelta(days=1)
 _ALLOCATION_TIMEOUT = timedelta(minutes=10)
 _REASON = "The requestor is gone"
 
@@ -113,17 +110,14 @@ class DeadSession:
         owed = self._record.owed - self._record.suspended.keys()
         if not owed:
             return []
-        # Else the daemon would list all invoices that the identity ever got.
-        since = min(self._record.accounts[one].agreed for one in owed) - _CLOCK_ERROR
         try:
-            invoices = self._yagna.payment.invoices(since, scope=self._scope)
+            invoices = invoices_of(self._yagna, [self._record.accounts[one] for one in owed], self._scope)
         except GolemError as error:
             return [str(error)]
         problems: list[str] = []
         for invoice in invoices:
-            if invoice.agreement_id in owed:
-                owed.discard(invoice.agreement_id)
-                problems += _tried(self._answer, self._record.accounts[invoice.agreement_id], invoice)
+            owed.discard(invoice.agreement_id)
+            problems += _tried(self._answer, self._record.accounts[invoice.agreement_id], invoice)
         self.creditors = sorted(self._record.accounts[one].provider for one in owed)
         for agreement_id in self._record.owed - self._record.suspended.keys():
             problems += _tried(self._forget_if_old, agreement_id, agreement_id in owed)
@@ -242,8 +236,8 @@ class DeadSession:
             self._forget(agreement_id)
 
     def _answer(self, account: Account, invoice: Invoice) -> None:
-        if invoice.status in _ANSWERED:
-            paid = str(invoice.amount) if invoice.status in _PAID else "0"
+        if invoice.answer is not None:
+            paid = str(invoice.answer)
             self._journal.write("invoice answered", agreement=account.agreement_id, paid=paid)
             return
         objection = account.objection_to_invoice(invoice.amount)

@@ -133,8 +133,10 @@ class ProviderLease:
         activity.loses_output = loses_output(agreement.offer_properties)
         activity.volume = suspended.volume or None
         self._begin_agreement(agreement)
-        session.agreements.begin_activity(agreement, activity)
         is_in_force = kept.state is AgreementState.APPROVED
+        if not is_in_force:
+            session.agreements.resume_ended(agreement)
+        session.agreements.begin_activity(agreement, activity)
         if not is_in_force or activity.vitality(life.stop)[0] is Vitality.GONE:
             raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")
         life.stop.check()

@@ -19,6 +19,7 @@ from ...yagna.transport.retry import Repeat, is_unsure
 from ...yagna.values import AgreementState, Allocation, Decorations
 from ..event_dispatcher import Emit
 from .allocation import allocate, allocations_until
+from .documents import invoices_of
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,6 @@ class Budget:
 
     Attributes:
         total: GLM that may be spent.
-        opened: when the allocation was made (UTC), by the daemon's clock; None before that.
     """
 
     def __init__(
@@ -72,7 +72,6 @@ class Budget:
         self._reserved: dict[str, Decimal] = {}
         self._outlook: tuple[float, Decimal] | None = None
         self.total = Decimal(0)
-        self.opened: datetime | None = None
 
     # --- the allocation -------------------------------------------------------------------------------
 
@@ -107,7 +106,6 @@ class Budget:
         journals.write("allocation", id=allocation.allocation_id)
         self._allocation = allocation
         self.total = amount
-        self.opened = allocation.timestamp
         self._emit(BudgetAllocated(allocation.allocation_id, amount, self._platform))
 
     def top_up(self, amount: Decimal) -> Decimal:
@@ -268,15 +266,17 @@ class Budget:
 
         The reader of this session may not have seen it yet. Without this the next session would ask for it.
         """
-        try:
-            invoices = self._yagna.payment.invoices(self.opened, scope=scope, repeat=Repeat.NEVER)
-        except (GolemError, ScopeEnded) as error:
-            logger.debug("no invoice of the agreement %s: %s", agreement_id, error)
-            return
         account = self._ledger.find(agreement_id)
+        if account is None:
+            return
+        try:
+            invoices = invoices_of(self._yagna, [account], scope, Repeat.NEVER)
+        except (GolemError, ScopeEnded) as error:
+            logger.debug("the invoice of the agreement %s could not be read: %s", agreement_id, error)
+            return
         for one in invoices:
-            if account is not None and one.agreement_id == agreement_id and one.is_accepted:
-                self._ledger.invoice_was_answered(account, one.amount)
+            if one.answer is not None:
+                self._ledger.invoice_was_answered(account, one.answer)
 
     def replace_allocation_of(self, suspended: SuspendedInstance) -> None:
         """Pay for a resumed agreement from now on, and release the allocation of the earlier session."""

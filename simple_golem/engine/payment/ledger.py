@@ -31,6 +31,7 @@ class Ledger:
         self.lock = threading.RLock()
         self._accounts: dict[str, Account] = {}
         self._received_notes: dict[str, deque[str]] = {}
+        self._answered_before: set[str] = set()
 
     # --- agreements and activities --------------------------------------------------------------------
 
@@ -152,8 +153,17 @@ class Ledger:
         self._write_answer(account, Decimal(0))
 
     def invoice_was_answered(self, account: Account, amount: Decimal) -> None:
-        """Note that another session has accepted an invoice, which is a cost of that one."""
-        self._write_answer(account, amount)
+        """Note that another session has answered an invoice; what it has accepted is a cost of that one.
+
+        Args:
+            account: of the agreement.
+            amount: GLM that were accepted; 0 if it was rejected.
+        """
+        with self.lock:
+            is_noted = account.agreement_id in self._answered_before
+            self._answered_before.add(account.agreement_id)
+        if not is_noted:
+            self._write_answer(account, amount)
 
     def _write_answer(self, account: Account, paid: Decimal) -> None:
         agreement_id = account.agreement_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from decimal import Decimal
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.serial_queue import SerialQueue
@@ -25,13 +25,12 @@ from ..event_dispatcher import Emit
 from .account import Account
 from .budget import Budget
 from .budget_watch import BudgetWatch
+from .documents import debit_notes_before, invoices_of
 from .expected_invoices import ExpectedInvoices
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-# The debit notes that an invoice follows are not older: their events may come after that of the invoice.
-_RECENT = timedelta(seconds=120)
 _ANSWERED = ("ACCEPTED", "SETTLED")
 _NO_FUNDS = "Not enough funds"
 
@@ -72,6 +71,7 @@ class Payments:
         self._stop = stop
         self._emit = emit
         self._on_overcharge = on_overcharge
+        self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._unpaid: dict[str, Invoice] = {}
 
@@ -106,26 +106,52 @@ class Payments:
         self._receive_invoices([self._yagna.payment.invoice(invoice_id, scope=self._stop)])
 
     def _fetch_expected_invoices(self) -> None:
+        if not self._looking.acquire(blocking=False):
+            return  # another worker looks: the list may be long
         try:
-            invoices = self._yagna.payment.invoices(
-                self._budget.opened, scope=self._stop, repeat=Repeat.NEVER
-            )
-            self._receive_invoices([one for one in invoices if self._expected.is_expected(one.agreement_id)])
+            accounts = [
+                one for one in self._ledger.accounts() if self._expected.is_expected(one.agreement_id)
+            ]
+            self._receive_invoices(invoices_of(self._yagna, accounts, self._stop, Repeat.NEVER))
         except (GolemError, ScopeEnded) as error:
             logger.debug("the invoices could not be listed: %s", error)
+        finally:
+            self._looking.release()
+
+    def look_for_earlier_answer(self, agreement_id: str) -> None:
+        """Note what another session has answered to the invoice of an agreement; blocks for one request.
+
+        The events say so, too, but later.
+
+        Args:
+            agreement_id: of an agreement that goes on from an earlier session, and has ended meanwhile.
+
+        Raises:
+            ScopeEnded: the session is being closed.
+        """
+        account = self._ledger.find(agreement_id)
+        if account is None:
+            return
+        try:
+            invoices = invoices_of(self._yagna, [account], self._stop)
+        except GolemError as error:
+            logger.debug("the invoice of the agreement %s could not be read: %s", agreement_id, error)
+            return
+        for invoice in invoices:
+            if invoice.answer is not None:
+                self._note_earlier_answer(account, invoice, invoice.answer)
 
     def _receive_invoices(self, invoices: Sequence[Invoice]) -> None:
-        if any(self._is_ahead_of_debit_notes(invoice) for invoice in invoices):
-            since = self._yagna.clock.now() - _RECENT
-            for note in self._yagna.payment.debit_notes(since, scope=self._stop):
-                self._receive_debit_note(note)
+        # Debit notes that these follow may not have been read yet: their events may come later.
+        ahead = [
+            (account, invoice)
+            for invoice in invoices
+            if (account := self._ledger.find(invoice.agreement_id)) and account.cost() != invoice.amount
+        ]
+        for note in debit_notes_before(self._yagna, ahead, self._stop):
+            self._receive_debit_note(note)
         for invoice in invoices:
             self._answers.post(invoice.agreement_id, self._answer_invoice, invoice)
-
-    def _is_ahead_of_debit_notes(self, invoice: Invoice) -> bool:
-        """Return whether debit notes may not have been read yet that this invoice follows."""
-        account = self._ledger.find(invoice.agreement_id)
-        return account is not None and account.cost() != invoice.amount
 
     def _receive_debit_note(self, note: DebitNote) -> None:
         self._answers.post(note.agreement_id, self._answer_debit_note, note)
@@ -199,9 +225,8 @@ class Payments:
         # Another session of the same identity answers the documents of its own agreements.
         if account is None or account.invoice is not None or account.refused is not None:
             return
-        if invoice.is_accepted:  # by another session, which has paid it
-            self._ledger.invoice_was_answered(account, invoice.amount)
-            self._expected.answered(invoice.agreement_id)
+        if invoice.answer is not None:
+            self._note_earlier_answer(account, invoice, invoice.answer)
             return
         objection = self._ledger.objection_to_invoice(account, invoice.amount)
         try:
@@ -213,6 +238,10 @@ class Payments:
             return
         except GolemError as error:
             self._answer_failed(account, invoice, error)
+
+    def _note_earlier_answer(self, account: Account, invoice: Invoice, accepted: Decimal) -> None:
+        self._ledger.invoice_was_answered(account, accepted)
+        self._expected.answered(invoice.agreement_id)
 
     def _accept_invoice(self, account: Account, invoice: Invoice) -> None:
         self._yagna.payment.accept_invoice(invoice, self._budget.allocation_id, scope=self._stop)

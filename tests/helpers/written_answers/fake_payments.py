@@ -6,11 +6,14 @@ import json
 import re
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import responses
 from requests import PreparedRequest
 
+from simple_golem.model.base.wire_time import format_time, parse_time
 from tests.unit.conftest import API, posted
 
 PAYMENT = "/payment-api/v1"
@@ -64,7 +67,9 @@ class Desk:
             self._closed = True
             self.changed.notify_all()
 
-    def invoice(self, name: str, agreement: str, amount: str, status: str = "RECEIVED") -> None:
+    def invoice(
+        self, name: str, agreement: str, amount: str, status: str = "RECEIVED", made: datetime | None = None
+    ) -> None:
         wire = {
             "invoiceId": name,
             "agreementId": agreement,
@@ -72,7 +77,7 @@ class Desk:
             "activityIds": [],
             "amount": amount,
             "status": status,
-            "timestamp": "2026-01-31T12:00:00Z",
+            "timestamp": format_time(made or datetime.now(timezone.utc)),
             "paymentPlatform": PLATFORM,
         }
         self._keep("invoices", name, wire)
@@ -85,6 +90,7 @@ class Desk:
         amount: str,
         usage: Sequence[float] | None = None,
         status: str = "RECEIVED",
+        made: datetime | None = None,
     ) -> None:
         wire = {
             "debitNoteId": name,
@@ -94,7 +100,7 @@ class Desk:
             "totalAmountDue": amount,
             "usageCounterVector": usage,
             "status": status,
-            "timestamp": "2026-01-31T12:00:00Z",
+            "timestamp": format_time(made or datetime.now(timezone.utc)),
         }
         self._keep("debitNotes", name, wire)
 
@@ -125,9 +131,14 @@ class Desk:
         self.daemon.post(f"{API}{PAYMENT}/{folder}/{name}/reject", body="")
 
     def _list(self, request: PreparedRequest) -> Reply:
-        folder = (request.url or "").partition("?")[0].rpartition("/")[2]
+        """As the daemon does it: those after a time, by their own time, and all of them without one."""
+        url = urlsplit(request.url or "")
+        asked = parse_qs(url.query).get("afterTimestamp")
+        after = None if asked is None else parse_time(asked[0])
         with self.changed:
-            return 200, {}, json.dumps(list(self._documents[folder].values()))
+            documents = list(self._documents[url.path.rpartition("/")[2]].values())
+        listed = [one for one in documents if after is None or parse_time(one["timestamp"]) > after]
+        return 200, {}, json.dumps(listed)
 
     def _read(self, request: PreparedRequest) -> Reply:
         url = request.url or ""

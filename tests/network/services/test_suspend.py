@@ -89,8 +89,6 @@ def test_a_later_script_goes_on_with_the_same_activities(network, tmp_path):
     assert left_on(network) == []
 
 
-# On a daemon that many tests have used it fails: the last session waits for an invoice that was paid.
-@pytest.mark.long
 def test_resuming_an_instance_that_has_ended_says_so(network, caplog):
     with Golem(1) as golem:
         (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)

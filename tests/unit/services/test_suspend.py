@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from simple_golem import Golem, Run, SuspendedInstance, Terms
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, WaitTimeout
-from simple_golem.testing import FakeYagna
+from simple_golem.testing import FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     SECONDS,
     Idle,
@@ -181,6 +182,33 @@ def test_resuming_an_instance_that_has_ended_says_so(losing: FakeYagna) -> None:
     assert isinstance(instance.failure, ActivityLost)
     assert "has ended while Counter-1 was suspended" in str(instance.failure)
     assert calls(instance) == []
+
+
+def test_what_another_session_has_paid_is_not_waited_for_though_the_events_come_late(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    with Golem(1) as golem:
+        golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+    may_come = threading.Event()
+
+    def late(request: FakeRequest) -> None:
+        if request.path.endswith("/invoiceEvents"):
+            may_come.wait(SECONDS)
+
+    fake.intercept(late)
+    try:
+        with Golem(1, raise_failures=False) as golem:
+            (instance,) = cluster = golem.resume_service(Counter, [suspended])
+            assert cluster.wait(SECONDS)
+    finally:
+        may_come.set()
+    assert isinstance(instance.failure, ActivityLost)
+    assert "no invoice" not in caplog.text
+    # No later session asks for it.
+    assert list(tmp_path.glob("*.jsonl")) == []
 
 
 def test_a_suspended_instance_that_has_ended_starts_again_if_that_was_asked_for(losing: FakeYagna) -> None:

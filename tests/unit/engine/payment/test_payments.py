@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 
@@ -296,6 +297,38 @@ def test_an_invoice_that_came_before_it_was_expected_is_not_waited_for(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("made", [1800, 7200], ids=["before the session", "by a clock that is slow"])
+def test_an_invoice_whose_event_never_comes_is_found_whatever_time_it_has(
+    desk: Desk, till: Till, made: float
+) -> None:
+    def ago(seconds: float) -> datetime:
+        return datetime.now(timezone.utc) - timedelta(days=400, seconds=seconds)
+
+    agreed = (datetime.now(timezone.utc) - ago(3600)).total_seconds()
+    till.agreement("resumed", ago=agreed)
+    till.expected.expect("resumed", "prov-1")
+    desk.invoice("i1", "resumed", "0.25", made=ago(made))
+    # Many others came since then, for other sessions.
+    for number in range(200):
+        desk.invoice(f"i1{number:03}", f"of another session {number}", "0.1")
+    began = time.monotonic()
+    till.wait_for_invoices(began + 5)
+    assert till.spent() == Decimal("0.25")
+    assert time.monotonic() - began < 5
+
+
+def test_the_debit_notes_before_an_invoice_are_those_of_its_providers_time(desk: Desk, till: Till) -> None:
+    past = datetime.now(timezone.utc) - timedelta(hours=2)
+    till.agreement("slow", "act1", ago=3600)
+    desk.note("n1", "slow", "act1", "0.1", made=past)
+    desk.note("n2", "slow", "act1", "0.2", made=past - timedelta(hours=1))
+    desk.invoice("i1", "slow", "0.25", made=past + timedelta(seconds=1))
+    desk.announce("i1")
+    eventually(lambda: till.spent() == Decimal("0.25"))
+    assert len(desk.accepted("n1")) == 1
+    assert desk.accepted("n2") == []
+
+
 def test_waiting_can_be_hurried(till: Till, caplog: pytest.LogCaptureFixture) -> None:
     till.expected.expect("a1", "prov-1")
     waiting = EngineThread("waiting", till.wait_for_invoices, time.monotonic() + 30).start()
@@ -427,21 +460,29 @@ def test_documents_of_another_sessions_agreements_are_ignored(desk: Desk, till: 
     assert till.spent() == Decimal("0.5")
 
 
-def test_invoices_that_an_earlier_session_paid_are_not_paid_again(
-    desk: Desk, till: Till, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("status", "paid"), [("SETTLED", "0.25"), ("ACCEPTED", "0.25"), ("REJECTED", "0")])
+def test_invoices_that_an_earlier_session_answered_are_not_answered_again(
+    desk: Desk,
+    till: Till,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    paid: str,
 ) -> None:
     lines: list[tuple[str, str]] = []
     monkeypatch.setattr(
         till.ledger.journals, "write", lambda kind, **what: lines.append((kind, what.get("paid", "")))
     )
     till.expected.expect("a1", "prov-1")
-    desk.invoice("i1", "a1", "0.25", status="SETTLED")
+    desk.invoice("i1", "a1", "0.25", status=status)
     desk.announce("i1")
     till.wait_for_invoices(time.monotonic() + 5)
+    till.payments.look_for_earlier_answer("a1")
     assert desk.accepted("i1") == []
+    assert desk.rejected("i1") == []
     assert till.spent() == 0
     assert "prov-1" not in caplog.text
-    assert ("invoice answered", "0.25") in lines  # no later session asks for it
+    assert lines == [("invoice answered", paid)]  # no later session asks for it
 
 
 # the budget runs out
