@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -145,6 +146,35 @@ def test_closing_from_a_method_or_an_event_does_not_hang(fake: FakeYagna) -> Non
 
     with pytest.raises(ServiceFailed, match="no such luck"), other:
         other.run_service(Broken).wait(SECONDS)
+
+
+def test_a_stop_from_an_event_does_not_hang(fake: FakeYagna) -> None:
+    golem = Golem(1)
+
+    @golem.on_event
+    def stop_when_running(event: object) -> None:
+        if getattr(event, "new", None) == "running":
+            golem.clusters[0].stop()
+
+    with golem:
+        cluster, instance = begun(golem)
+        assert cluster.wait(SECONDS)
+    assert calls(instance) == ["start", "shutdown"]
+
+
+def test_an_invoice_that_does_not_come_is_named_in_one_warning_and_not_waited_for_long(
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 0.5)
+    for provider in fake.providers:
+        provider.sends_invoice = False
+    with Golem(1) as golem:
+        instance = started(golem)
+        instance.stop()
+        began = time.monotonic()
+    assert 0.5 <= time.monotonic() - began < 3 * 0.5
+    (warning,) = [one.getMessage() for one in caplog.records if "no invoice" in one.getMessage()]
+    assert str(instance.provider_name) in warning
 
 
 def test_nothing_is_run_while_it_is_being_closed(fake: FakeYagna) -> None:
@@ -437,6 +467,7 @@ def test_everything_is_told_in_order_and_a_bad_listener_harms_nobody(
     ]
     kinds = [type(event).__name__ for event in told]
     assert [kind for kind in dict.fromkeys(kinds) if kind in order] == order
+    assert kinds.index("AgreementEnded") < kinds.index("InvoiceAccepted") < kinds.index("BudgetReleased")
     assert kinds.count("InvoiceAccepted") == 1
     assert [event.method for event in told if hasattr(event, "method")] == ["deploy", "start", "shutdown"]
     assert [str(event.new) for event in told if hasattr(event, "new")] == NORMAL_LIFE[1:]

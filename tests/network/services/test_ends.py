@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from simple_golem import Golem, Run, Service, ServiceStopped
+from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
-from simple_golem.errors import BatchTimeout, GolemError, MethodStuck, NotRunning
 from tests.network.helpers.leftovers import invoices_on, left_on, pay_late_invoices
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -28,37 +27,6 @@ class Recording(Service):
 
     def shutdown(self):
         self.calls.append("shutdown")
-
-
-def test_a_stop_in_the_wait_between_two_runs_is_felt_at_once():
-    class Patient(Recording):
-        run_interval = 600
-
-        def run(self):
-            self.calls.append("run")
-
-    with Golem(1) as golem:
-        cluster = golem.run_service(Patient)
-        cluster.wait_until_running(timeout=30)
-        assert seconds_of(cluster.stop) < 3 * 1.6  # what the provider needs to destroy an activity
-    assert cluster.instances[0].service.calls == ["run", "shutdown"]
-
-
-def test_a_shutdown_that_does_not_end_is_cut_with_a_warning():
-    class Clinging(Service):
-        def shutdown(self):
-            try:
-                self.execute(Run("/bin/sleep", "600"))
-            except BatchTimeout as error:
-                self.cut = error
-            with pytest.raises(NotRunning, match="time for shutdown"):
-                self.execute(Run("/bin/true"))
-
-    golem = Golem(1).open()
-    cluster = golem.run_service(Clinging)
-    cluster.wait_until_running(timeout=30)
-    assert seconds_of(golem.close, timeout=4) < 3 * 4
-    assert "shutdown()" in str(cluster.instances[0].service.cut)
 
 
 def test_closing_in_a_given_time_keeps_it_whatever_is_under_way(network):
@@ -118,68 +86,6 @@ def test_user_code_in_its_own_sleep_is_left_behind_after_five_seconds(network, c
         awake.set()
 
 
-def test_a_shutdown_that_does_not_return_is_a_failure(network):
-    awake = threading.Event()
-
-    class Sleeper(Recording):
-        def shutdown(self):
-            awake.wait(600)
-
-    try:
-        golem = Golem(1, raise_failures=False).open()
-        cluster = golem.run_service(Sleeper)
-        (instance,) = cluster.wait_until_running(timeout=30)
-        assert seconds_of(golem.close, timeout=4) < 3 * 4
-        assert isinstance(instance.failure, MethodStuck)
-        pay_late_invoices(network)
-        assert left_on(network) == []
-    finally:
-        awake.set()
-
-
-def test_a_stop_from_inside_run_does_not_hang_and_the_next_wait_raises():
-    class Leaving(Recording):
-        def run(self):
-            self.stop()
-            assert self.stopping
-            try:
-                self.wait(600)
-            except ServiceStopped:
-                self.calls.append("stopped")
-                raise
-
-    with Golem(1) as golem:
-        cluster = golem.run_service(Leaving)
-        assert cluster.wait(30)
-    assert cluster.instances[0].service.calls == ["stopped", "shutdown"]
-    assert cluster.instances[0].failure is None
-
-
-def test_closing_from_inside_run_does_not_hang():
-    class Closing(Recording):
-        def run(self):
-            golem.close()
-
-    golem = Golem(1)
-    with golem:
-        cluster = golem.run_service(Closing)
-        assert cluster.wait(30)
-    assert cluster.instances[0].service.calls == ["shutdown"]
-
-
-def test_an_error_in_shutdown_is_a_failure_and_everything_is_released_all_the_same(network):
-    class Clumsy(Service):
-        def shutdown(self):
-            raise LookupError("where was it")
-
-    with Golem(1, raise_failures=False) as golem:
-        cluster = golem.run_service(Clumsy)
-        cluster.wait_until_running(timeout=30)
-        cluster.stop()
-    assert isinstance(cluster.instances[0].failure, LookupError)
-    assert left_on(network) == []
-
-
 def test_shutdown_has_its_time_before_the_expiration(monkeypatch):
     """A part of it, of which a second and a half belong to the release."""
     monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.25)
@@ -189,30 +95,10 @@ def test_shutdown_has_its_time_before_the_expiration(monkeypatch):
             self.calls.append(self.execute(Run.shell("sleep 0.2; echo saved")).stdout)
 
     with Golem(1) as golem:
-        cluster = golem.run_service(Careful, expiration=timedelta(seconds=12))
-        cluster.wait_until_running(timeout=9)
+        cluster = golem.run_service(Careful, expiration=timedelta(seconds=8))
+        cluster.wait_until_running(timeout=6)
         assert cluster.wait(30)
         instance = cluster.instances[0]
         assert instance.history[-1][1] < cluster.expiration
     assert instance.service.calls == ["saved\n"]
     assert instance.failure is None
-
-
-def test_commands_before_and_after_running_are_refused_with_the_state():
-    class Early(Recording):
-        def start(self):
-            return Run("/bin/sleep", "2")
-
-    with Golem(1) as golem:
-        cluster = golem.run_service(Early)
-        (instance,) = cluster.instances
-        with pytest.raises(NotRunning, match=r"pending|starting"):
-            instance.execute(Run("/bin/true"))
-        instance.wait_for("running", timeout=30)
-        assert instance.execute(Run("/bin/echo", "now")).stdout == "now\n"
-        service = instance.service
-        cluster.stop()
-        with pytest.raises(NotRunning, match="terminated"):
-            instance.execute(Run("/bin/true"))
-        with pytest.raises(GolemError):
-            service.execute(Run("/bin/true"))

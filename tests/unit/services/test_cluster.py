@@ -119,7 +119,7 @@ def test_a_size_that_makes_no_sense_is_refused(fake: FakeYagna, number: Any) -> 
         assert len(cluster) == len(golem.instances) == 1
 
 
-@pytest.mark.parametrize("params", [[], [{}, {}], {"word": 1}, "ab", [1], [{1: 2}]])
+@pytest.mark.parametrize("params", [[], [{}, {}], {"word": 1}, "ab", 5, [1], [{1: 2}]])
 def test_parameters_that_make_no_sense_are_refused(fake: FakeYagna, params: Any) -> None:
     with Golem(1) as golem:
         with pytest.raises(BadInstanceCount, match="instance_params"):

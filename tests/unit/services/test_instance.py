@@ -20,6 +20,7 @@ from simple_golem import (
     ServiceStopped,
 )
 from simple_golem.errors import (
+    BadCommandList,
     BadState,
     BadWaitTime,
     BatchLost,
@@ -740,7 +741,9 @@ def test_a_wrong_return_value_is_named_with_its_method(fake: FakeYagna) -> None:
     with Golem(1, raise_failures=False) as golem:
         cluster, instance = begun(golem, Wrong)
         assert cluster.wait(SECONDS)
-    assert "Wrong.run() returned" in str(instance.failure)
+    assert isinstance(instance.failure, BadCommandList)
+    for part in ("Wrong.run() returned", "ls -l"):
+        assert part in str(instance.failure)
     assert calls(instance) == ["start", "shutdown"]
 
 

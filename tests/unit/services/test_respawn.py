@@ -82,12 +82,15 @@ def test_a_start_that_fails_by_a_command_runs_on_another_provider(fake: FakeYagn
 
 
 def test_rejections_are_no_attempts(fake: FakeYagna) -> None:
-    fake.providers[0].agreements_wanted = "no"
-    fake.providers[1].agreements_wanted = "no"
+    for provider in fake.providers[:2]:
+        provider.agreements_wanted, provider.reason = "no", "no room left"
+    only_one = {**AT_ONCE, "respawn_stop": tenacity.stop_after_attempt(1), "strategy": in_order}
     with Golem(1) as golem:
-        cluster, instance = begun(golem, **{**AT_ONCE, "respawn_stop": tenacity.stop_after_attempt(1)})
+        cluster, instance = begun(golem, **only_one)
         instance.wait_for("running", SECONDS)
         assert instance.provider_name == "prov-3"
+        reason = "no agreement was made: rejected by the provider: no room left"
+        assert f"2 rejected because: {reason}" in cluster.market_report()
         cluster.stop()
     assert states(instance) == NORMAL_LIFE
 
