@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 
-def side_by_side(cases: Mapping[str, Callable[[], object]]) -> None:
+def side_by_side(cases: Mapping[str, Callable[[], object]], at_once: int | None = None) -> None:
     """Run all cases, each in a thread of its own; blocks until all have ended.
+
+    Args:
+        at_once: how many run at the same time; None: all.
 
     Raises:
         AssertionError: with the names of those that failed, and with their tracebacks.
     """
-    with ThreadPoolExecutor(len(cases), "case") as pool:
+    with ThreadPoolExecutor(at_once or len(cases), "case") as pool:
         futures = {name: pool.submit(case) for name, case in cases.items()}
     errors = {name: error for name, future in futures.items() if (error := future.exception())}
     told = "".join(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import LocalNetworkError, YagnaError
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.values import Approval, ProposalState
+from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.requestor import DEPLOY, READY, Requestor, shell
 
 NAMES = ["prov-1", "prov-2", "prov-3", "prov-4"]
@@ -92,9 +96,9 @@ def test_negotiable_terms_are_as_the_demand_has_them(requestor: Requestor) -> No
     assert "golem.com.scheme.payu.payment-timeout-sec?" not in draft.properties
 
 
-def test_debit_notes_come_at_the_interval_that_was_agreed(requestor: Requestor) -> None:
+def debit_notes_come_at_the_interval_that_was_agreed(requestor: Requestor, provider_id: str) -> None:
     interval = {"golem.com.scheme.payu.debit-note.interval-sec?": 1}
-    agreement = requestor.agreement(requestor.publish_demand(**interval))
+    agreement = requestor.agreement(requestor.publish_demand(**interval), provider_id)
     activity = requestor.yagna.activity.create(agreement, timeout=20)
     deadline, notes = Deadline(10.0), []
     while len(notes) < 2:
@@ -106,12 +110,12 @@ def test_debit_notes_come_at_the_interval_that_was_agreed(requestor: Requestor) 
     assert all("paymentDueDate" not in note for note in notes)
 
 
-def test_an_agreement_ends_when_its_debit_notes_are_not_accepted(requestor: Requestor) -> None:
+def an_agreement_ends_when_its_debit_notes_are_not_accepted(requestor: Requestor, provider_id: str) -> None:
     terms = {
         "golem.com.scheme.payu.debit-note.interval-sec?": 1,
         "golem.com.payment.debit-notes.accept-timeout?": 5,
     }
-    agreement = requestor.agreement(requestor.publish_demand(**terms))
+    agreement = requestor.agreement(requestor.publish_demand(**terms), provider_id)
     requestor.yagna.activity.create(agreement, timeout=20)
     deadline, scope = Deadline(30.0), Scope()
     while requestor.yagna.market.agreement(agreement).state.value != "Terminated":
@@ -173,8 +177,8 @@ def test_a_demand_that_real_providers_refuse_is_refused_in_their_words(requestor
     assert reason.endswith(" UTC which is less than 5m or more than 100years from now")
 
 
-def test_usage_is_reported_while_an_activity_lives(requestor: Requestor) -> None:
-    agreement = requestor.agreement(requestor.publish_demand())
+def usage_is_reported_while_an_activity_lives(requestor: Requestor, provider_id: str) -> None:
+    agreement = requestor.agreement(requestor.publish_demand(), provider_id)
     activity = requestor.yagna.activity.create(agreement, timeout=20)
     deadline, usage = Deadline(15.0), ()
     # Longer than the five seconds after which the daemon takes a silent activity for unresponsive.
@@ -182,6 +186,26 @@ def test_usage_is_reported_while_an_activity_lives(requestor: Requestor) -> None
         assert not deadline.passed, f"usage after 15 s: {usage}"
         usage = requestor.yagna.activity.usage(activity)
     assert requestor.yagna.activity.state(activity).state == "Initialized"
+
+
+def test_what_a_provider_tells_while_time_passes(network: LocalGolem) -> None:
+    """Each on a provider of its own, at the same time."""
+    cases = (
+        debit_notes_come_at_the_interval_that_was_agreed,
+        an_agreement_ends_when_its_debit_notes_are_not_accepted,
+        usage_is_reported_while_an_activity_lives,
+    )
+
+    def tried(case: Callable[[Requestor, str], None], provider_id: str) -> None:
+        with closing(Requestor(network)) as requestor:
+            case(requestor, provider_id)
+
+    side_by_side(
+        {
+            case.__name__: partial(tried, case, provider.node_id)
+            for case, provider in zip(cases, network.providers, strict=False)
+        }
+    )
 
 
 def test_an_image_nobody_has_fails_the_deploy(requestor: Requestor) -> None:

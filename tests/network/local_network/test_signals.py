@@ -6,18 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from simple_golem.local.local_golem import LocalGolem
+from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.leftovers import left_on, pay_late_invoices
 
 PROMISED_SECONDS = 5.0
+# So many scripts, each with two instances.
+AT_ONCE = 4
 ROOT = Path(__file__).resolve().parents[3]
 
 # Says where it is on standard output, a line for each moment that a test may want to interrupt.
@@ -110,7 +115,9 @@ class Script:
     """A script under way, whose lines can be waited for."""
 
     def __init__(self, text: str, network: LocalGolem, folder: Path) -> None:
-        path = folder / "script.py"
+        descriptor, name = tempfile.mkstemp(".py", dir=folder, text=True)
+        os.close(descriptor)
+        path = Path(name)
         path.write_text(textwrap.dedent(text))
         environment = {**os.environ, **network.environment, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
@@ -175,14 +182,22 @@ class Script:
                 pipe.close()
 
 
+@pytest.fixture(scope="module")
+def network() -> Iterator[LocalGolem]:
+    """Enough providers for the scripts that run at the same time."""
+    with LocalGolem(2 * AT_ONCE + 2) as network:
+        yield network
+
+
 @pytest.fixture
 def run(network: LocalGolem, tmp_path: Path) -> Iterator[object]:
     scripts: list[Script] = []
 
     def start(text: str = SCRIPT, **words: object) -> Script:
         values: Mapping[str, object] = {"shutdown_seconds": 0, "payload": None, **words}
-        scripts.append(Script(text.format(**values), network, tmp_path))
-        return scripts[-1]
+        script = Script(text.format(**values), network, tmp_path)
+        scripts.append(script)
+        return script
 
     yield start
     for script in scripts:
@@ -204,8 +219,7 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_ctrl_c_releases_everything_within_seconds_and_shows_only_the_users_traceback(network, run, moment):
+def ctrl_c_shows_only_the_users_traceback(run, moment):
     script = run()
     script.wait_for(moment)
     seconds = script.interrupt(signal.SIGINT)
@@ -213,20 +227,26 @@ def test_ctrl_c_releases_everything_within_seconds_and_shows_only_the_users_trac
     assert seconds < 3 * PROMISED_SECONDS
     assert script.errors.count("Traceback") == 1
     assert script.errors.rstrip().endswith("KeyboardInterrupt")
-    assert left_on(network) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
-@pytest.mark.parametrize("moment", ["opened", "run"])
-def test_a_kill_and_a_closed_terminal_do_the_same_and_tell_the_signal_by_the_status(
-    network, run, moment, number
-):
+def a_kill_and_a_closed_terminal_tell_the_signal_by_the_status(run, moment, number):
     script = run()
     script.wait_for(moment)
     seconds = script.interrupt(number)
     assert script.process.returncode == 128 + number, script.errors
     assert seconds < 3 * PROMISED_SECONDS
     assert "Traceback" not in script.errors
+
+
+def test_a_signal_at_any_moment_releases_everything_within_seconds(network, run):
+    """Each script has its own moment, and several run at the same time."""
+    cases = {moment: partial(ctrl_c_shows_only_the_users_traceback, run, moment) for moment in MOMENTS}
+    for moment in ("opened", "run"):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            cases[f"{number.name} at {moment}"] = partial(
+                a_kill_and_a_closed_terminal_tell_the_signal_by_the_status, run, moment, number
+            )
+    side_by_side(cases, AT_ONCE)
     assert left_on(network) == []
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from simple_golem.model.events import (
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import Terms
 from simple_golem.yagna.client import Yagna
+from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.gate import Gate
 from tests.network.helpers.leftovers import left_on
 
@@ -41,8 +43,8 @@ ONLY_CPU = Price(per_second=Decimal(0), per_cpu_second=Decimal("0.05"), start=De
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[LocalGolem]:
-    """Four providers that are dear, and honest."""
-    with LocalGolem([ProviderHabits(price=DEAR)] * 4, chain=False) as network:
+    """Six providers that are dear, and honest."""
+    with LocalGolem([ProviderHabits(price=DEAR)] * 6, chain=False) as network:
         yield network
 
 
@@ -80,7 +82,7 @@ def eventually(fulfilled, seconds: float = 20.0) -> None:
 # what it cost
 
 
-def test_debit_notes_come_as_agreed_and_the_invoice_is_their_sum(yagna):
+def debit_notes_come_as_agreed_and_the_invoice_is_their_sum(yagna):
     class Long(Service):
         def run(self):
             # One batch that lasts as long as all of it.
@@ -255,7 +257,7 @@ def test_nothing_is_started_that_the_budget_can_not_end(yagna, network):
     assert len(yagna.market.agreements()) == before + 2
 
 
-def test_a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut(yagna):
+def a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut():
     class Slow(Service):
         def shutdown(self):
             self.wait(25)
@@ -268,7 +270,7 @@ def test_a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut(yagna)
     assert Decimal("0.1") < golem.cost.amount <= Decimal("0.2")
 
 
-def test_a_used_up_budget_is_a_failure_at_the_end_of_with():
+def a_used_up_budget_is_a_failure_at_the_end_of_with():
     def script() -> None:
         with Golem(budget="0.18") as golem:
             assert golem.run_service(Idle).wait(60)
@@ -295,7 +297,7 @@ def test_an_invoice_above_the_budget_is_paid_once_there_is_more(yagna, caplog, m
         assert allocation.spent_amount == invoice.amount
 
 
-def test_a_top_up_in_time_lets_everything_go_on(yagna):
+def a_top_up_in_time_lets_everything_go_on():
     with Golem(budget="0.25", terms=Terms(debit_note_interval=2)) as golem:
         events = watched(golem)
         cluster = golem.run_service(Idle)
@@ -306,6 +308,18 @@ def test_a_top_up_in_time_lets_everything_go_on(yagna):
         assert [one.state.value for one in cluster] == ["running"]
     assert events.of(BudgetUsedUp) == []
     assert golem.budget == Decimal(1)
+
+
+def test_notes_and_budgets_over_some_time(yagna):
+    """All at the same time: what is waited for is that time passes, or money is used up."""
+    side_by_side(
+        {
+            "notes": partial(debit_notes_come_as_agreed_and_the_invoice_is_their_sum, yagna),
+            "shutdown": a_shutdown_that_takes_too_long_for_the_rest_of_the_budget_is_cut,
+            "used up": a_used_up_budget_is_a_failure_at_the_end_of_with,
+            "top-up": a_top_up_in_time_lets_everything_go_on,
+        }
+    )
 
 
 @pytest.mark.parametrize("amount", [0, -1, True, "much", float("nan"), None])

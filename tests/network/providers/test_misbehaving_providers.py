@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from simple_golem.local.control.provider_control import ProviderControl
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.transport.retry import Repeat
 from simple_golem.yagna.values import ActivityStatus, Approval, Proposal, ProposalRejected, ProposalState
+from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.processes import ROOT, TOOL, Family, environment
 from tests.network.helpers.requestor import READY, Requestor, shell
 
@@ -53,6 +56,7 @@ HABITS = {
     "mortal": ProviderHabits(),
     "immortal": ProviderHabits(),
     "mute": ProviderHabits(),
+    "quiet": ProviderHabits(),
     "fickle": ProviderHabits(),
 }
 UNRESPONSIVE_SECONDS = 5.0
@@ -249,7 +253,7 @@ def test_a_provider_delays_every_command(misbehaving: LocalGolem, buyer: Request
 # --- silence ---------------------------------------------------------------------------------------
 
 
-def test_a_provider_that_is_silent_for_a_while_is_unresponsive_meanwhile(
+def a_provider_that_is_silent_for_a_while_is_unresponsive_meanwhile(
     misbehaving: LocalGolem, buyer: Requestor
 ) -> None:
     _, activity = hire(the(misbehaving, "silent for a while"), buyer)
@@ -258,7 +262,7 @@ def test_a_provider_that_is_silent_for_a_while_is_unresponsive_meanwhile(
     state_when(buyer, activity, "Ready", seconds=MARGIN_SECONDS)
 
 
-def test_a_provider_that_reports_no_more_is_made_to_destroy_its_activity(
+def a_provider_that_reports_no_more_is_made_to_destroy_its_activity(
     misbehaving: LocalGolem, buyer: Requestor
 ) -> None:
     provider = the(misbehaving, "mute")
@@ -271,10 +275,10 @@ def test_a_provider_that_reports_no_more_is_made_to_destroy_its_activity(
     provider.report_again()
 
 
-def test_a_provider_that_reports_again_in_time_is_responsive_again(
+def a_provider_that_reports_again_in_time_is_responsive_again(
     misbehaving: LocalGolem, buyer: Requestor
 ) -> None:
-    provider = the(misbehaving, "honest")
+    provider = the(misbehaving, "quiet")
     _, activity = hire(provider, buyer)
     provider.stop_reporting()
     state_when(buyer, activity, "Unresponsive", seconds=UNRESPONSIVE_SECONDS + MARGIN_SECONDS)
@@ -351,7 +355,7 @@ def test_a_provider_dies_and_nothing_of_it_answers(misbehaving: LocalGolem, buye
     buyer.abandon(agreement)
 
 
-def test_a_provider_that_dies_takes_its_processes_and_its_answers_with_it(
+def a_provider_that_dies_takes_its_processes_and_its_answers_with_it(
     misbehaving: LocalGolem, buyer: Requestor
 ) -> None:
     provider = the(misbehaving, "mortal")
@@ -367,6 +371,22 @@ def test_a_provider_that_dies_takes_its_processes_and_its_answers_with_it(
     assert asking.result in (None, 500)
     state_when(buyer, activity, "Unresponsive", seconds=UNRESPONSIVE_SECONDS + MARGIN_SECONDS)
     buyer.abandon(agreement)
+
+
+def test_providers_fall_silent_and_die(misbehaving: LocalGolem) -> None:
+    """All at the same time: most of it is waiting for the daemon to notice."""
+
+    def tried(case: Callable[[LocalGolem, Requestor], None]) -> None:
+        with closing(Requestor(misbehaving)) as buyer:
+            case(misbehaving, buyer)
+
+    cases = (
+        a_provider_that_is_silent_for_a_while_is_unresponsive_meanwhile,
+        a_provider_that_reports_no_more_is_made_to_destroy_its_activity,
+        a_provider_that_reports_again_in_time_is_responsive_again,
+        a_provider_that_dies_takes_its_processes_and_its_answers_with_it,
+    )
+    side_by_side({case.__name__: partial(tried, case) for case in cases})
 
 
 def result_of(buyer: Requestor, activity: str, batch: str) -> object:
