@@ -88,15 +88,15 @@ def test_user_code_in_its_own_sleep_is_left_behind_after_five_seconds(network, c
 
 def test_shutdown_has_its_time_before_the_expiration(monkeypatch):
     """A part of it, of which a second and a half belong to the release."""
-    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.25)
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.3)
 
     class Careful(Recording):
         def shutdown(self):
             self.calls.append(self.execute(Run.shell("sleep 0.2; echo saved")).stdout)
 
     with Golem(1) as golem:
-        cluster = golem.run_service(Careful, expiration=timedelta(seconds=8))
-        cluster.wait_until_running(timeout=6)
+        cluster = golem.run_service(Careful, expiration=timedelta(seconds=10))
+        cluster.wait_until_running(timeout=7)
         assert cluster.wait(30)
         instance = cluster.instances[0]
         assert instance.history[-1][1] < cluster.expiration
