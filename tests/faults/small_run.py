@@ -53,17 +53,20 @@ class Outcome:
         return self.error is None and self.said == ["hello"]
 
 
-def run_once(patience: float = 60.0, *, with_note: bool = False, **options: Any) -> Outcome:
+def run_once(
+    patience: float = 60.0, *, golem: Golem | None = None, with_note: bool = False, **options: Any
+) -> Outcome:
     """Run a worker on one provider, to its end.
 
     Args:
         patience: seconds until the run counts as hanging, and is stopped.
+        golem: not open yet; None: one with the daemon of the environment.
         with_note: True: the worker ends only after a debit note was accepted. A quick one may end before.
         options: for `run_service`.
     """
     outcome = Outcome()
     began = time.monotonic()
-    golem = Golem(1)
+    golem = golem or Golem(1)
 
     def count(event: object) -> None:
         outcome.demands += isinstance(event, DemandPublished)

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,20 @@ from simple_golem.yagna.transport.event_stream import runtime_events
 from simple_golem.yagna.values import DebitNote
 from tests.faults.plan import endpoint_of
 from tests.faults.small_run import run_once
-from tests.unit.faults.test_single_faults import ENDPOINTS
+from tests.helpers.side_by_side import side_by_side
+from tests.unit.faults.test_single_faults import AT_ONCE, ENDPOINTS
 
 DEEP = "[" * 100_000 + "]" * 100_000
 BODIES = {"null": "null", "an object": '{"a": 1}', "deep": DEEP}
 
 
+def with_two_providers() -> FakeYagna:
+    return FakeYagna([FakeProvider(answers=lambda _: "hello\n", debit_note_interval=0.03) for _ in range(2)])
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYagna]:
-    providers = [FakeProvider(answers=lambda _: "hello\n", debit_note_interval=0.03) for _ in range(2)]
-    with FakeYagna(providers) as fake:
+    with with_two_providers() as fake:
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
@@ -50,23 +55,29 @@ def dead_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return dead
 
 
+@pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_answer_that_makes_no_sense_once_ends_no_thread(
-    fake: FakeYagna, endpoint: str, body: str, dead_threads: list[str], monkeypatch: pytest.MonkeyPatch
+    body: str, dead_threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Where an agreement was not ended there is nothing to wait for.
     monkeypatch.setattr("simple_golem.engine.shutdown_times._INVOICE_SECONDS", 1.0)
-    left = [FakeAnswer(200, body.encode(), "application/json")]
 
-    def answer(request: FakeRequest) -> FakeAnswer | None:
-        return left.pop() if left and endpoint_of(request.method, request.path) == endpoint else None
+    def case(endpoint: str) -> None:
+        left = [FakeAnswer(200, body.encode(), "application/json")]
 
-    fake.intercept(answer)
-    outcome = run_once(patience=20.0, respawn_wait=tenacity.wait_none())
-    assert left == []
-    assert not isinstance(outcome.error, TimeoutError)
-    assert outcome.error is None or isinstance(outcome.error, GolemError), repr(outcome.error)
+        def answer(request: FakeRequest) -> FakeAnswer | None:
+            return left.pop() if left and endpoint_of(request.method, request.path) == endpoint else None
+
+        with with_two_providers() as daemon:
+            daemon.intercept(answer)
+            golem = Golem(1, api_url=daemon.url, app_key=daemon.app_key)
+            outcome = run_once(20.0, golem=golem, respawn_wait=tenacity.wait_none())
+        assert left == []
+        assert not isinstance(outcome.error, TimeoutError)
+        assert outcome.error is None or isinstance(outcome.error, GolemError), repr(outcome.error)
+
+    side_by_side({endpoint: partial(case, endpoint) for endpoint in ENDPOINTS}, AT_ONCE)
     assert dead_threads == []
 
 

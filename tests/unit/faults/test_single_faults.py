@@ -5,7 +5,9 @@ There is only one provider: no other one helps out when it is lost.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from simple_golem.yagna.transport.retry import made_once
 from tests.faults.adapter import FaultyAdapter
 from tests.faults.plan import NOT_BEGUN, Fault, Hit, OnceEach, Plan
 from tests.faults.small_run import run_once
+from tests.helpers.side_by_side import side_by_side
 
 # Those of a run without faults, and the nth request of it that is hit.
 ENDPOINTS = {
@@ -57,12 +60,19 @@ EVENTS = "GET /market-api/v1/demands/*/events"
 # Asked for where an invoice comes before the debit notes that it follows, as it sometimes does.
 NOTES = "GET /payment-api/v1/debitNotes"
 ALLOCATIONS = "POST /payment-api/v1/allocations"
+# Runs mostly wait, so that many go at the same time.
+AT_ONCE = 5
+
+
+def with_one_provider() -> FakeYagna:
+    """A daemon with one provider."""
+    return FakeYagna([FakeProvider(answers=lambda command: "hello\n", debit_note_interval=0.03)])
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYagna]:
     """A daemon with one provider, and a folder of journals of its own."""
-    with FakeYagna([FakeProvider(answers=lambda command: "hello\n", debit_note_interval=0.03)]) as fake:
+    with with_one_provider() as fake:
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
@@ -71,12 +81,17 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeYagna]
 
 @pytest.fixture
 def between(fake: FakeYagna, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OnceEach]:
-    """Puts faults between the library and the daemon."""
+    """Puts faults between the daemon, or another one, and the clients that the calling thread makes."""
+    chosen = threading.local()
+    monkeypatch.setattr(
+        http,
+        "AbandonableAdapter",
+        lambda most_idle: FaultyAdapter(chosen.daemon.adapter(), chosen.plan),
+    )
 
-    def put(*hits: Hit) -> OnceEach:
-        plan = OnceEach(*hits)
-        monkeypatch.setattr(http, "AbandonableAdapter", lambda most_idle: FaultyAdapter(fake.adapter(), plan))
-        return plan
+    def put(*hits: Hit, on: FakeYagna = fake) -> OnceEach:
+        chosen.daemon, chosen.plan = on, OnceEach(*hits)
+        return chosen.plan
 
     return put
 
@@ -92,22 +107,25 @@ def test_a_run_without_faults_asks_for_these_endpoints(
     assert all(plan.seen[endpoint] >= nth for endpoint, nth in ENDPOINTS.items())
 
 
-@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_run_ends_well_though_one_request_fails(
-    fake: FakeYagna, between: Callable[..., OnceEach], endpoint: str, fault: Fault
-) -> None:
-    plan = between(hit := Hit(fault, endpoint, ENDPOINTS[endpoint]))
-    outcome = run_once(with_note="debitNote" in endpoint, respawn_wait=tenacity.wait_none())
-    assert plan.done == [hit]
-    assert outcome.went_well, outcome
-    assert fake.leftovers() == []
-    # Only an activity or a batch that may have begun needs another agreement.
-    unsure = fault not in NOT_BEGUN
-    assert outcome.agreements <= (2 if unsure and "/activity" in endpoint else 1)
-    # An error of the daemon uses the proposal up that was to be answered.
-    renewing = (EVENTS, COUNTERS) if fault is Fault.FAILED else (EVENTS,)
-    assert outcome.demands <= (2 if unsure and endpoint in renewing else 1)
+def test_a_run_ends_well_though_one_request_fails(between: Callable[..., OnceEach], endpoint: str) -> None:
+    def case(fault: Fault) -> None:
+        with with_one_provider() as daemon:
+            plan = between(hit := Hit(fault, endpoint, ENDPOINTS[endpoint]), on=daemon)
+            golem = Golem(1, api_url=daemon.url, app_key=daemon.app_key)
+            with_note = "debitNote" in endpoint
+            outcome = run_once(golem=golem, with_note=with_note, respawn_wait=tenacity.wait_none())
+            assert plan.done == [hit]
+            assert outcome.went_well, outcome
+            assert daemon.leftovers() == []
+        # Only an activity or a batch that may have begun needs another agreement.
+        unsure = fault not in NOT_BEGUN
+        assert outcome.agreements <= (2 if unsure and "/activity" in endpoint else 1)
+        # An error of the daemon uses the proposal up that was to be answered.
+        renewing = (EVENTS, COUNTERS) if fault is Fault.FAILED else (EVENTS,)
+        assert outcome.demands <= (2 if unsure and endpoint in renewing else 1)
+
+    side_by_side({fault.name: partial(case, fault) for fault in Fault}, AT_ONCE)
 
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
