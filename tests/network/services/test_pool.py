@@ -14,7 +14,6 @@ import pytest
 
 from simple_golem import Golem, Instance, Pool
 from simple_golem.background.cancellation import Deadline, Scope
-from simple_golem.background.threads import EngineThread
 from simple_golem.local.control.habits import FailingCommands, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from tests.network.helpers.leftovers import left_on
@@ -35,7 +34,7 @@ def habits(seed: int) -> list[ProviderHabits]:
 
 
 def moments(seed: int, items: int) -> dict[int, str]:
-    """After how many results something happens to the network."""
+    """After which results something happens to the network."""
     chosen = random.Random(seed).sample(range(items // 10, items - items // 10), 5)
     return dict(zip(chosen, ["dies"] * 3 + ["ends its agreement"] * 2, strict=True))
 
@@ -80,28 +79,16 @@ def all_items_are_answered(network: LocalGolem, seed: int, items: int, *, kill_d
     events = moments(seed, items)
     if kill_daemon:
         events[random_order.choice([n for n in range(items // 2) if n not in events])] = "daemon"
-
-    def let_them_happen(pool: Pool, scope: Scope) -> None:
-        for moment, what in sorted(events.items()):
-            while pool.stats.done <= moment:
-                scope.wait(0.01)
+    results = []
+    with Golem(budget=10, **HEALTH) as golem, golem.pool(PROVIDERS) as pool:
+        for result in pool.map(number, range(items)):
+            results.append(result)
+            what = events.get(result)
             if what == "daemon":
                 network.kill_requestor_daemon()
                 network.restart_requestor_daemon()
-            else:
+            elif what is not None:
                 happens(network, pool, what, victims)
-
-    scope = Scope()
-    with Golem(budget=10, **HEALTH) as golem, golem.pool(PROVIDERS) as pool:
-        happening = EngineThread("events", let_them_happen, pool, scope).start()
-        try:
-            results = list(pool.map(number, range(items)))
-        except BaseException:
-            scope.cancel("the items have failed")
-            raise
-        finally:
-            assert happening.join(60.0)
-        assert happening.exception is None
         assert (pool.stats.done, pool.stats.failed) == (items, 0)
         assert pool.stats.repeated > 0
     assert results == list(range(items))
