@@ -9,17 +9,13 @@ import sys
 import sysconfig
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
-from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.processes import ROOT, TOOL, Family, Tool, environment
 
-# So many networks start and end at the same time.
-AT_ONCE = 3
 HELLO = ROOT / "tutorials" / "01_hello_world.py"
 
 # Has an activity, says so, and tells how it was ended.
@@ -147,7 +143,7 @@ def test_all_of_a_second_network_takes_no_more_than_seconds() -> None:
     assert time.monotonic() - began < 8
 
 
-def nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
+def test_nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "2", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -158,7 +154,7 @@ def nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
     assert "I am released" in tool.text
 
 
-def nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
+def test_nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -175,7 +171,7 @@ def nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
     assert family.survivors() == []
 
 
-def ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it(busy_script: str) -> None:
+def test_ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it() -> None:
     tool = Tool("local", "run", "--providers", "1", "-c", NEEDS_NETWORK)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -185,7 +181,7 @@ def ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it(busy_sc
     assert family.survivors() == []
 
 
-def a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> None:
+def test_a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -197,7 +193,8 @@ def a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> Non
     assert family.survivors() == []
 
 
-def ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.6, 0.9])
+def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     tool = Tool("local", "run", "-c", "import time; time.sleep(600)")
     tool.wait_for("starting")
     time.sleep(moment)
@@ -207,13 +204,6 @@ def ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     # On a fast machine the script may have started, and has a traceback of its own; the tool has none.
     assert "/simple_golem/" not in tool.text
     assert family.survivors() == []
-
-
-def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing() -> None:
-    moments = (0.0, 0.3, 0.6, 0.9)
-    side_by_side(
-        {f"{one} s": partial(ctrl_c_while_the_network_starts_leaves_nothing, one) for one in moments}, AT_ONCE
-    )
 
 
 def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
@@ -233,7 +223,7 @@ def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
     assert not list((cache / "images").glob("unpacking-*"))
 
 
-def sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
+def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -243,26 +233,12 @@ def sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
     assert family.survivors() == []
 
 
-def nothing_is_left_when_the_terminal_is_closed(busy_script: str) -> None:
+def test_nothing_is_left_when_the_terminal_is_closed(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
     tool.hang_up()
     assert family.survivors() == []
-
-
-ENDS = (
-    nothing_is_left_after_kill_9_of_the_tool,
-    nothing_is_left_after_kill_9_of_the_supervisor,
-    ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it,
-    a_script_that_dies_of_ctrl_c_takes_the_tool_with_it,
-    sigterm_reaches_the_script_and_leaves_nothing,
-    nothing_is_left_when_the_terminal_is_closed,
-)
-
-
-def test_nothing_is_left_however_it_ends(busy_script: str) -> None:
-    side_by_side({one.__name__: partial(one, busy_script) for one in ENDS}, AT_ONCE)
 
 
 def test_up_prints_what_to_export_and_ends_on_sigterm() -> None:
