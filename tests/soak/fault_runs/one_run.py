@@ -20,7 +20,7 @@ from simple_golem.yagna.client import Yagna
 from tests.faults.plan import Fault
 from tests.faults.proxy import FaultProxy
 from tests.soak.fault_runs.jobs import JOBS, Setting
-from tests.soak.fault_runs.lives import AskedAgreements
+from tests.soak.fault_runs.lives import AskedAgreements, InForce, approved_in_memory, approved_of_session
 from tests.soak.fault_runs.plans import RunPlan
 from tests.soak.fault_runs.providers import providers
 
@@ -168,12 +168,20 @@ class Run:
         self._golems.append(golem)
         return golem
 
+    def wrong_agreements(self, yagna: Yagna) -> list[str]:
+        """What is wrong with the agreements of the lives, in words, by what the real daemon says."""
+        approved: dict[str, InForce] = {}
+        for golem in self._golems:
+            if (opened := golem._lifecycle.opened) is not None:
+                approved |= approved_of_session(yagna, opened.session.app_session_id)
+        return self._asked.what_must_not_be(approved)
+
     def what_must_not_be(self, fake: FakeYagna) -> list[str]:
         """What has happened on the daemon that must never happen, in words."""
         daemon = fake._daemon
         with daemon.world.lock:
             activities = list(daemon.activities.all())
-            approved = {one.agreement_id: one for one in daemon.agreements.all() if one.approved is not None}
+            approved = approved_in_memory(daemon.agreements.all())
             spent = sum((one.spent for one in daemon.allocations._allocations.values()), Decimal(0))
         told = []
         per_agreement = [one.agreement.agreement_id for one in activities]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from simple_golem.local import LocalGolem
+from simple_golem.yagna.client import Yagna
 from tests.faults.proxy import FaultProxy
 from tests.soak.fault_runs.jobs import JOBS
 from tests.soak.fault_runs.one_run import Run, RunOutcome, clean_up_after, go_through, plan_of
@@ -39,4 +41,6 @@ def run_real_seed(network: LocalGolem, seed: int) -> RunOutcome:
         go_through(run, outcome, plan)
         if outcome.ended != "hung":
             outcome.broken += [f"cleanup: {one}" for one in clean_up_after(proxy.url, app_key)]
+            with contextlib.closing(Yagna(network.near.api_url, app_key)) as yagna:
+                outcome.broken += run.wrong_agreements(yagna)
     return outcome
