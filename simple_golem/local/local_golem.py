@@ -268,8 +268,9 @@ class LocalGolem:
     def leftovers(self) -> list[str]:
         """List what the requestor has not ended; an empty list is as it should be.
 
-        These are demands, allocations, agreements, activities, and invoices that were not accepted. An
-        invoice may come a second after the end of its agreement. Blocks for a few requests to the daemon.
+        These are demands, allocations, agreements, activities, private networks, and invoices that were not
+        accepted. An invoice may come a second after the end of its agreement. Blocks for a few requests to
+        the daemon.
 
         Raises:
             LocalNetworkError: the network is not up.

@@ -248,7 +248,8 @@ class Budget:
     def _is_suspended(self, agreement_id: str, scope: Scope) -> bool:
         """Whether an agreement is still suspended: another session may have resumed it, or it has ended."""
         journals = self._ledger.journals
-        if journals.went_to_another(agreement_id):
+        if self._ledger.is_with_another(agreement_id):
+            journals.leave_to_another(agreement_id)
             return False
         try:
             state = self._yagna.market.agreement(agreement_id, scope=scope).state

@@ -32,6 +32,7 @@ class Ledger:
         self._accounts: dict[str, Account] = {}
         self._received_notes: dict[str, deque[str]] = {}
         self._answered_before: set[str] = set()
+        self._with_another: set[str] = set()
 
     # --- agreements and activities --------------------------------------------------------------------
 
@@ -39,12 +40,14 @@ class Ledger:
         """Add an agreement that was made now."""
         with self.lock:
             self._accounts[account.agreement_id] = account
+            self._with_another.discard(account.agreement_id)
         self.journals.write("agreement", about=account.agreement_id, **account.to_json())
 
     def add_resumed(self, account: Account) -> None:
         """Add an agreement that goes on from an earlier session, and is in a journal already."""
         with self.lock:
             self._accounts.setdefault(account.agreement_id, account)
+            self._with_another.discard(account.agreement_id)
 
     def find(self, agreement_id: str) -> Account | None:
         """Return the account of an agreement; None if it is not one of this session's."""
@@ -106,6 +109,21 @@ class Ledger:
             )
         if certain:
             self.journals.write("agreement ended", about=agreement_id, id=agreement_id)
+
+    def is_with_another(self, agreement_id: str) -> bool:
+        """Return whether another session has resumed what this one has suspended, and pays from then on.
+
+        Blocks for reading journals, if this session has suspended the agreement.
+        """
+        with self.lock:
+            if agreement_id in self._with_another:
+                return True
+        if not self.journals.is_with_another(agreement_id):
+            return False
+        with self.lock:
+            # The journal of the other session is gone when that has ended.
+            self._with_another.add(agreement_id)
+        return True
 
     # --- debit notes and invoices ---------------------------------------------------------------------
 

@@ -163,11 +163,17 @@ class Payments:
         for invoice in unpaid.values():
             self._answers.post(invoice.agreement_id, self._answer_invoice, invoice)
 
+    def _account_to_pay(self, agreement_id: str) -> Account | None:
+        """Return the account of an agreement; None if another session of the same identity pays for it."""
+        account = self._ledger.find(agreement_id)
+        if account is None or self._ledger.is_with_another(agreement_id):
+            return None
+        return account
+
     # --- debit notes, on the workers ------------------------------------------------------------------
 
     def _answer_debit_note(self, note: DebitNote) -> None:
-        account = self._ledger.find(note.agreement_id)
-        # Another session of the same identity answers the documents of its own agreements.
+        account = self._account_to_pay(note.agreement_id)
         if account is None or not self._ledger.is_first_receipt(note):
             return
         objection = self._ledger.objection_to_note(account, note)
@@ -221,8 +227,7 @@ class Payments:
     # --- invoices, on the workers ---------------------------------------------------------------------
 
     def _answer_invoice(self, invoice: Invoice) -> None:
-        account = self._ledger.find(invoice.agreement_id)
-        # Another session of the same identity answers the documents of its own agreements.
+        account = self._account_to_pay(invoice.agreement_id)
         if account is None or account.invoice is not None or account.refused is not None:
             return
         if invoice.answer is not None:

@@ -123,21 +123,20 @@ class SessionJournals:
         if agreement_id in self._of_agreement:
             self.write("allocation", about=agreement_id, id=allocation_id)
 
-    def went_to_another(self, agreement_id: str) -> bool:
-        """Return whether another session has resumed a suspended agreement, and pays for it from now on.
-
-        If so this is noted: this session's journals say nothing of the agreement any more.
-        """
+    def is_with_another(self, agreement_id: str) -> bool:
+        """Return whether another session has resumed what this one has suspended, and pays from then on."""
         held = self._of_agreement.get(agreement_id, self._own)
-        if held is None:
+        if held is None or agreement_id not in held.record.suspended:
             return False
         own = {journal.path for journal in (self._own, *self._taken_over.values()) if journal is not None}
         others = (read_journal(path) for path in journals_of(held.record.owner) if path not in own)
-        if not any(other is not None and agreement_id in other.open for other in others):
-            return False
-        held.write("agreement ended", id=agreement_id)
-        held.write("invoice answered", agreement=agreement_id, paid="0")
-        return True
+        # It may have ended there already.
+        return any(other is not None and agreement_id in other.accounts for other in others)
+
+    def leave_to_another(self, agreement_id: str) -> None:
+        """Note that another session ends an agreement and pays for it: no journal of this one does."""
+        self.write("agreement ended", about=agreement_id, id=agreement_id)
+        self.write("invoice answered", about=agreement_id, agreement=agreement_id, paid="0")
 
     def leave_allocation(self, allocation_id: str) -> None:
         """Note that this session ends and leaves its allocation to the journals that need it."""

@@ -1,4 +1,4 @@
-"""What a requestor has left on its daemon: demands, allocations, agreements, activities, unpaid invoices."""
+"""What a requestor has left on its daemon: demands, allocations, agreements, networks, unpaid invoices, …"""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Leftovers:
                 *(f"demand {demand['demandId']}" for demand in yagna.market.demands()),
                 *(f"allocation {one.allocation_id}" for one in yagna.payment.allocations()),
                 *self._agreements(yagna),
+                *(f"network {one.network_id}" for one in yagna.network.networks()),
                 *(
                     f"invoice {invoice.invoice_id} {invoice.status}"
                     for invoice in yagna.payment.invoices()

@@ -6,15 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import responses
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread, WorkerPool
+from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal
+from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.model.events import (
     BudgetUsedUp,
     DebitNoteAccepted,
@@ -23,6 +27,7 @@ from simple_golem.model.events import (
     InvoiceAccepted,
     InvoiceRefused,
 )
+from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
 from tests.helpers.written_answers.fake_payments import PAYMENT, Desk
 from tests.helpers.written_answers.money_setup import PRICES, Till
@@ -483,6 +488,41 @@ def test_invoices_that_an_earlier_session_answered_are_not_answered_again(
     assert till.spent() == 0
     assert "prov-1" not in caplog.text
     assert lines == [("invoice answered", paid)]  # no later session asks for it
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_another_session_has_resumed_is_paid_by_that_one(
+    desk: Desk, till: Till, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resumed: bool
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    owner = JournalOwner(API, "0xreq", "erc20-hoodi-tglm")
+    till.ledger.journals.create(owner, "s1")
+    account = till.agreement("suspended", "act1")
+    suspended = SuspendedInstance("Hello-1", "suspended", "act1", "s1", "al1")
+    till.ledger.journals.write("suspended", about="suspended", **asdict(suspended))
+    if resumed:
+        other = Journal.create(owner, "s2")
+        assert other is not None
+        other.write("agreement", **account.to_json())
+        other.write("agreement ended", id="suspended")
+    desk.note("n1", "suspended", "act1", "0.1")
+    desk.announce("n1")
+    desk.invoice("i1", "suspended", "0.25")
+    desk.announce("i1")
+    desk.invoice("i2", "a2", "0.5")
+    desk.announce("i2")
+    paid = Decimal("0.5") if resumed else Decimal("0.75")
+    eventually(lambda: till.spent() == paid)
+    if resumed:
+        # It stays with the other session when that has ended, and its journal is gone.
+        other.write("invoice answered", agreement="suspended", paid="0.25")
+        other.close()
+        desk.announce("i1", at="2026-01-31T12:00:01Z")
+    desk.invoice("i3", "a3", "1")
+    desk.announce("i3", at="2026-01-31T12:00:02Z")
+    eventually(lambda: till.spent() == paid + 1)
+    assert (desk.accepted("i1") == []) is resumed
+    assert (desk.accepted("n1") == []) is resumed
 
 
 # the budget runs out
