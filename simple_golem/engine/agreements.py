@@ -108,14 +108,18 @@ class Agreements:
         with self._lock:
             self._listeners[agreement.agreement_id] = listener
 
-    def resume_ended(self, agreement: Agreement) -> None:
+    def resume_ended(self, agreement: Agreement, scope: Scope) -> None:
         """Note that an agreement that was begun has ended while it was suspended; blocks for one request.
 
+        Args:
+            agreement: the agreement.
+            scope: cancelling it ends the request.
+
         Raises:
-            ScopeEnded: the session is being closed.
+            ScopeEnded: `scope` was cancelled.
         """
         # Whoever has ended it may have paid for it: then no invoice is expected any more.
-        self._money.payments.look_for_earlier_answer(agreement.agreement_id)
+        self._money.payments.look_for_earlier_answer(agreement.agreement_id, scope)
 
     def begin_activity(self, agreement: Agreement, activity: Activity, asked_at: float | None = None) -> None:
         """Note the activity of an agreement that was begun: it costs, and its health is checked.

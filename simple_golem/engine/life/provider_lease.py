@@ -135,7 +135,7 @@ class ProviderLease:
         self._begin_agreement(agreement)
         is_in_force = kept.state is AgreementState.APPROVED
         if not is_in_force:
-            session.agreements.resume_ended(agreement)
+            session.agreements.resume_ended(agreement, life.stop)
         session.agreements.begin_activity(agreement, activity)
         if not is_in_force or activity.vitality(life.stop)[0] is Vitality.GONE:
             raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")

@@ -118,22 +118,23 @@ class Payments:
         finally:
             self._looking.release()
 
-    def look_for_earlier_answer(self, agreement_id: str) -> None:
+    def look_for_earlier_answer(self, agreement_id: str, scope: Scope) -> None:
         """Note what another session has answered to the invoice of an agreement; blocks for one request.
 
         The events say so, too, but later.
 
         Args:
             agreement_id: of an agreement that goes on from an earlier session, and has ended meanwhile.
+            scope: cancelling it ends the request.
 
         Raises:
-            ScopeEnded: the session is being closed.
+            ScopeEnded: `scope` was cancelled.
         """
         account = self._ledger.find(agreement_id)
         if account is None:
             return
         try:
-            invoices = invoices_of(self._yagna, [account], self._stop)
+            invoices = invoices_of(self._yagna, [account], scope)
         except GolemError as error:
             logger.debug("the invoice of the agreement %s could not be read: %s", agreement_id, error)
             return

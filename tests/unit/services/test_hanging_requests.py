@@ -126,6 +126,33 @@ def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: s
         thread.join()
 
 
+@pytest.mark.usefixtures("ctrl_c", "short_times")
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_ends_a_resumption_in_time_while_the_invoices_are_not_listed(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        suspended = started(golem).suspend(SECONDS)
+    with Golem(1) as golem:
+        golem.resume_service(Service, [suspended]).wait_until_running(SECONDS)
+    hanging = Hanging(fake, r"GET /payment-api/v1/invoices$", is_done=False)
+    fake.intercept(hanging)
+    interrupted: list[float] = []
+
+    def interrupt() -> None:
+        if hanging.reached.wait(SECONDS):
+            interrupted.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), Golem(1) as golem:
+            golem.resume_service(Service, [suspended]).wait(SECONDS)
+        assert time.monotonic() - interrupted[0] < 3 * PROMISED
+    finally:
+        hanging.over.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("step", ENDS)
 def test_a_close_keeps_its_time(littered: FakeYagna, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """What is left is in the journal of the session."""

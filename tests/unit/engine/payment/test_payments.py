@@ -469,6 +469,7 @@ def test_documents_of_another_sessions_agreements_are_ignored(desk: Desk, till: 
 def test_invoices_that_an_earlier_session_answered_are_not_answered_again(
     desk: Desk,
     till: Till,
+    scope: Scope,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     status: str,
@@ -482,7 +483,7 @@ def test_invoices_that_an_earlier_session_answered_are_not_answered_again(
     desk.invoice("i1", "a1", "0.25", status=status)
     desk.announce("i1")
     till.wait_for_invoices(time.monotonic() + 5)
-    till.payments.look_for_earlier_answer("a1")
+    till.payments.look_for_earlier_answer("a1", scope)
     assert desk.accepted("i1") == []
     assert desk.rejected("i1") == []
     assert till.spent() == 0
