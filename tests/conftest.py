@@ -23,6 +23,8 @@ from tests.helpers.child_processes import running_children
 # How long threads and processes may take to end after their test.
 END_SECONDS = 3.0
 UNIT_TESTS = Path(__file__).parent / "unit"
+# Unit tests of which a file may take a minute.
+LONG_UNIT_TESTS = UNIT_TESTS / "soak"
 # Names, for coverage, the part of the tests that runs now; the processes that a test starts have it, too.
 CONTEXT = "TESTS_CONTEXT"
 
@@ -35,8 +37,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow files, those that are no unit tests: the workers then end at the same time."""
-    items.sort(key=is_unit_test)
+    """Begin with the slow files: the workers then end at the same time."""
+    items.sort(key=lambda item: (is_unit_test(item), LONG_UNIT_TESTS not in item.path.parents))
 
 
 def is_unit_test(item: pytest.Item) -> bool:

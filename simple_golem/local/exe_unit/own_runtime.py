@@ -100,17 +100,7 @@ class OwnRuntime:
         self._staying: StayingRuntime | None = None
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
-        """Execute a command; blocks until it has ended.
-
-        Args:
-            name: the name of the command, such as "run".
-            details: its fields in the ExeScript, such as `{"entry_point": …}`.
-            output: called with "stdout" or "stderr" and each piece of output.
-            report: called with each progress report that the command asks for.
-
-        Raises:
-            CommandError: the command failed.
-        """
+        """Execute a command: with the arguments and the error of `SandboxRuntime.execute`."""
         if name == "transfer":
             try:
                 self._transfers.transfer(self._files, details, report, self._files.volumes)
