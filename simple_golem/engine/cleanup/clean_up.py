@@ -109,7 +109,14 @@ class _Cleanup:
         suspended, problems, creditors = self.result = CleanupResult([], [], [])
         owes = False
         for path in journals_of(self._owner):
-            journal = Journal.open_dead(path)
+            try:
+                journal = Journal.open_dead(path)
+            except OSError as error:
+                problems.append(
+                    f"{path} can't be written, and what its session has left stays on the daemon: {error}; "
+                    "make the folder and its files writable"
+                )
+                continue
             if journal is None:
                 continue
             session = DeadSession(

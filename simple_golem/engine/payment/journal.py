@@ -77,13 +77,16 @@ class Journal:
         """Open the journal of a dead session.
 
         Returns:
-            None if the session is alive, if another process holds the journal, or if it can't be read.
+            None if the session is alive, if another process holds the journal, or if it is no journal.
+
+        Raises:
+            OSError: it can't be written.
         """
         if not path.exists():  # locking it would create a file
             return None
         try:
             lock = FileLock(lock_path(path), wait=False)
-        except OSError:
+        except BlockingIOError:
             return None
         record = read_journal(path)
         if record is None:
@@ -93,7 +96,7 @@ class Journal:
             journal = cls(path, lock, record)
         except OSError:
             lock.release()
-            return None
+            raise
         if not _ends_with_newline(path):
             with journal._writing:
                 journal._append_locked(b"\n")

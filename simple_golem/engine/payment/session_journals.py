@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from ...errors import NotRunning
 from .account import Account
 from .journal import Journal, journal_path, journals_of, read_journal
 from .journal_record import JournalOwner, Kind, Record
+
+logger = logging.getLogger(__name__)
 
 # A process that cleans up holds a journal for a moment; a living session holds it as long as it lives.
 _TAKE_OVER_SECONDS = 3.0
@@ -83,7 +86,11 @@ class SessionJournals:
             sleep=sleep,
             retry_error_callback=lambda state: None,
         )
-        journal: Journal | None = trying(Journal.open_dead, path)
+        try:
+            journal: Journal | None = trying(Journal.open_dead, path)
+        except OSError as error:
+            logger.warning("the journal %s can't be written, and is left as it is: %s", path, error)
+            return None
         return journal
 
     def resumed(self, session_id: str, agreement_id: str) -> None:

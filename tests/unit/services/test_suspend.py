@@ -258,6 +258,26 @@ def test_a_journal_that_is_not_there_any_more_does_not_keep_it_from_being_resume
     assert golem.cost.amount > 0
 
 
+def test_a_journal_that_can_not_be_written_does_not_keep_it_from_being_resumed(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    with Golem(1) as golem:
+        suspended = started(golem, Counter).suspend(SECONDS)
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    # As in a folder that is read-only, also for a user who may do everything.
+    lock.mkdir()
+    with Golem(1) as golem:
+        (instance,) = golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
+        assert instance.activity_id == suspended.activity_id
+    assert f"the journal {lock.with_suffix('.jsonl')} can't be written" in caplog.text
+    assert kinds(fake) == ["allocation"]
+    lock.rmdir()
+    with Golem(1):
+        fake.wait_for(lambda: not list(tmp_path.glob(f"{suspended.app_session_id}.*")))
+
+
 @pytest.mark.parametrize("first_ends_first", [True, False])
 def test_what_another_session_resumes_while_the_first_is_open_keeps_nothing_of_the_first(
     fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first_ends_first: bool

@@ -35,6 +35,7 @@ from tests.unit.conftest import API, posted
 
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 MARKET, ACTIVITY, PAYMENT = f"{API}/market-api/v1", f"{API}/activity-api/v1", f"{API}/payment-api/v1"
+NETWORKS = f"{API}/net-api/v2/vpn/net"
 NOW = datetime.now(timezone.utc)
 
 
@@ -72,6 +73,7 @@ class Market:
         daemon.get(f"{MARKET}/agreements", json=[])
         daemon.get(f"{ACTIVITY}/activity", json=[])
         daemon.get(f"{PAYMENT}/invoices", json=self.invoices)
+        daemon.get(NETWORKS, json=[])
         daemon.delete(f"{PAYMENT}/allocations/al-dead", json=None)
 
     def agreement(self, name: str, state: str, terminating: int = 200) -> None:
@@ -314,11 +316,25 @@ def test_a_network_whose_answer_was_lost_is_ended_by_its_mark(
     books.close()
     market.agreement("a1", "Terminated")
     others = [{"id": f"net-{one}", "ip": "10.0.0.0/24", "gateway": f"240.0.0.{one}"} for one in (1, 4)]
-    market.daemon.get(f"{API}/net-api/v2/vpn/net", json=others)
-    market.daemon.delete(f"{API}/net-api/v2/vpn/net/net-1", json=None)
+    market.daemon.replace(responses.GET, NETWORKS, json=others)
+    market.daemon.delete(f"{NETWORKS}/net-1", json=None)
     assert cleaned(yagna, told)[1] == []
     assert "network net-1 ended" in [one.what for one in told if isinstance(one, CleanedUp)]
     assert record_of("dead").planned_networks == set()
+
+
+def test_a_journal_that_can_not_be_opened_is_told_of(
+    market: Market, yagna: Yagna, told: list[Event], folder: Path
+) -> None:
+    died("dead", "a1").close()
+    (lock,) = folder.glob("*.lock")
+    lock.unlink()
+    # As in a folder that is read-only, also for a user who may do everything.
+    lock.mkdir()
+    (problem,) = cleaned(yagna, told)[1]
+    assert str(journal_path("dead")) in problem
+    assert "stays on the daemon" in problem
+    assert record_of("dead").open == {"a1"}
 
 
 def test_private_networks_are_ended_but_not_those_of_suspended_instances(
@@ -333,7 +349,7 @@ def test_private_networks_are_ended_but_not_those_of_suspended_instances(
     market.agreement("a1", "Approved")
     assert cleaned(yagna, told) == (["Hello-a1"], [])
     assert record_of("dead").networks == {"net-1"}
-    market.daemon.delete(f"{API}/net-api/v2/vpn/net/net-1", json=None)
+    market.daemon.delete(f"{NETWORKS}/net-1", json=None)
     clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, end_suspended=True)
     assert record_of("dead").networks == set()
     assert "network net-1 ended" in [one.what for one in told if isinstance(one, CleanedUp)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.model.offers.offer import Offer
 from tests.helpers.written_answers.sample_offers import NOON, offered
 
+ROOT = Path(__file__).resolve().parents[4]
 WHOSE = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
 SUSPENDED = {
     "name": "Hello-1",
@@ -199,6 +201,104 @@ def test_a_last_line_that_was_cut_off_is_left_out_and_what_follows_is_not() -> N
     taken.close()
     assert (found := read_journal(journal.path)) is not None
     assert found.allocations == ["al1", "al2"]
+
+
+def test_a_journal_that_was_cut_off_anywhere_says_what_its_whole_lines_say() -> None:
+    journal = begun()
+    for number in range(3):
+        journal.write("allocation", id=f"al{number}")
+    killed(journal)
+    whole = journal.path.read_bytes()
+    (lock,) = journal.path.parent.glob("*.lock")
+    for length in range(len(whole) + 1):
+        journal.path.write_bytes(whole[:length])
+        taken = Journal.open_dead(journal.path)
+        if taken is None:
+            assert whole[:length].count(b"\n") == 0, "the first line says whose journal it is"
+            continue
+        # A line that lacks nothing but its end is whole.
+        lines_left = len([line for line in whole[: length + 1].split(b"\n")[:-1] if line]) - 1
+        assert taken.record.allocations == [f"al{number}" for number in range(lines_left)]
+        taken.write("allocation", id="more")
+        killed(taken)
+        found = read_journal(journal.path)
+        assert found is not None
+        assert found.allocations == [*taken.record.allocations]
+        assert found.allocations[-1] == "more"
+    assert lock.exists()
+
+
+_ON_A_SMALL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from simple_golem.engine.payment.journal import Journal, read_journal
+from simple_golem.engine.payment.journal_record import JournalOwner
+
+folder = Path(sys.argv[1])
+whose = JournalOwner("http://127.0.0.1:7465", "0xreq", "erc20-hoodi-tglm")
+
+def end_as_by_a_kill(journal):
+    if journal._file is not None:
+        os.close(journal._file)
+    journal._lock.release()
+
+def remount(option):
+    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)
+
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", folder], check=True)
+journal = Journal.create(whose, "s1")
+for number in range(500):
+    journal.write("allocation", id=f"al{number}")
+assert len(journal.record.allocations) == 500
+found = read_journal(journal.path)
+kept = found.allocations
+assert 100 < len(kept) < 500
+assert kept == [f"al{number}" for number in range(len(kept))]
+assert not journal.path.read_bytes().endswith(b"\\n"), "the disk was full in the middle of a line"
+end_as_by_a_kill(journal)
+
+# The disk is full for the next session, too; it ends all that it knows of, and the journal is deleted.
+taken = Journal.open_dead(journal.path)
+assert taken.record.allocations == kept
+for one in kept:
+    taken.write("allocation released", id=one)
+taken.close()
+assert list(folder.iterdir()) == []
+
+killed = Journal.create(whose, "s2")
+killed.write("allocation", id="al1")
+end_as_by_a_kill(killed)
+remount("ro")
+assert Journal.create(whose, "s3") is None
+try:
+    Journal.open_dead(killed.path)
+except OSError as error:
+    assert "Read-only file system" in str(error), error
+else:
+    raise AssertionError("a journal in a read-only folder was opened")
+remount("rw")
+taken = Journal.open_dead(killed.path)
+assert taken.record.allocations == ["al1"]
+taken.close()
+"""
+
+
+def test_a_disk_that_is_full_and_one_that_is_read_only_are_survived(tmp_path: Path) -> None:
+    # In namespaces of its own, where everybody may mount a small disk.
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system in a namespace of their own")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", _ON_A_SMALL_DISK, str(tmp_path)],
+        env={**environment, FOLDER_VARIABLE: str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("can't be written any more") == 2
+    assert done.stderr.count("no journal can be kept") == 1
 
 
 @pytest.mark.parametrize(
