@@ -28,8 +28,10 @@ from .network_options import (
 )
 from .rule_report import NoOfferLines, add_logs_command, summary
 from .script_check import add_check_command
+from .shell.command import add_shell_command
 
 _ERROR_STATUS = 2
+_THIS_TOOL = "import sys; from simple_golem.command_line.main import main; sys.exit(main())"
 # How long a network with a chain waits for payments after the script; the daemon pays them one by one.
 _SETTLE_TIMEOUT_SECONDS = 20.0
 _SETTLE_TIMEOUT_SECONDS_PER_PROVIDER = 2.0
@@ -90,12 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"simple-golem {__version__}")
     tools = parser.add_subparsers(metavar="COMMAND", required=True)
     add_daemon_commands(tools)
+    add_shell_command(tools)
     local = tools.add_parser("local", help="a Golem network on this machine, offline")
     commands = local.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser(
         "run",
         help="run a script on a new local network",
-        usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]   (or -m MODULE, or -c CODE, as with python)",
+        usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]   (or -m MODULE, or -c CODE, as with python, or --shell)",
         description="Start a local network, run a script on it, and end the network after the script.",
     )
     add_network_options(run)
@@ -103,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     add_fortune_options(run)
     run.add_argument("-m", dest="module", nargs=rest, help="run a module, as with python -m")
     run.add_argument("-c", dest="code", nargs=rest, help="run code, as with python -c")
+    run.add_argument(
+        "--shell",
+        nargs=rest,
+        metavar="OPTIONS",
+        help="rent a machine and run what is typed on it, as `simple-golem shell` does, with its options",
+    )
     run.add_argument(
         "script", nargs=rest, metavar="SCRIPT [ARGS…]", help="the script to run, and its arguments"
     )
@@ -126,8 +135,10 @@ def _what_to_run(options: argparse.Namespace) -> list[str]:
         return ["-m", *options.module]
     if options.code:
         return ["-c", *options.code]
+    if options.shell is not None:
+        return ["-c", _THIS_TOOL, "shell", *options.shell]
     if not options.script:
-        options.parser.error("name the script to run, or use -m or -c")
+        options.parser.error("name the script to run, or use -m, -c or --shell")
     if not os.path.exists(options.script[0]):
         raise GolemError(f"there is no script {options.script[0]}")
     return list(options.script)

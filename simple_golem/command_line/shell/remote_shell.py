@@ -1,0 +1,92 @@
+"""A shell on a rented machine: it runs line after line, and can end one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+from ...errors import BadCommand
+from ...model.commands.commands import Run
+from ...model.commands.environment import SHELL
+from ...services.instance import Instance
+from .remote_line import NO_SUCH_FOLDER, RemoteLine
+from .scripts import PREPARE
+
+# The signals of the first and the second Ctrl-C. A line in the background does not hear SIGINT.
+_SIGNALS = {
+    "TERM": "^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it",
+    "KILL": "^C: the command is killed (SIGKILL); Ctrl-C once more ends the machine",
+}
+
+
+class RemoteShell:
+    """Runs lines on a machine, each with `/bin/sh`; the working folder stays from line to line.
+
+    Args:
+        machine: the machine.
+        write: is called with each piece of output, as it comes.
+        tell: is called with what the user must know besides.
+
+    Attributes:
+        folder: the working folder.
+    """
+
+    def __init__(
+        self, machine: Instance, write: Callable[[bytes], object], tell: Callable[[str], object]
+    ) -> None:
+        self._machine = machine
+        self._write = write
+        self._tell = tell
+        self._numbers = count(1)
+        self._files, self.folder, self._has_volume = _prepared(machine)
+        self._first_folder = self.folder
+
+    def run(self, text: str, *, interruptible: bool = False) -> int:
+        """Run a line; blocks until it has ended, and writes its output meanwhile.
+
+        Args:
+            text: the line.
+            interruptible: whether Ctrl-C ends the line instead of this call. The third one ends the call.
+
+        Returns:
+            Its exit code.
+
+        Raises:
+            GolemError: the machine is lost.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        line = RemoteLine(
+            self._machine, f"{self._files}/{next(self._numbers)}", self._has_volume, self._write
+        )
+        signals = iter(_SIGNALS if interruptible else ())
+        was_interrupted = False
+        step: Callable[[], None] = partial(line.begin, text, self.folder)
+        while line.code is None or not line.has_ended:
+            try:
+                step()
+                step = line.read
+            except KeyboardInterrupt:
+                signal = next(signals, None)
+                if signal is None:
+                    raise
+                was_interrupted = True
+                self._tell(_SIGNALS[signal])
+                step = partial(line.end, signal)
+        if line.code == NO_SUCH_FOLDER and not line.folder:
+            self._tell(f"there is no folder {self.folder} any more; back to {self._first_folder}")
+            self.folder = self._first_folder
+        self.folder = line.folder or self.folder
+        if was_interrupted:
+            self._tell(f"the command has ended, with exit code {line.code}")
+        return line.code
+
+
+def _prepared(machine: Instance) -> tuple[str, str, bool]:
+    """The folder for the files of lines, the working folder, and whether the image has a volume."""
+    try:
+        results, has_volume = machine.execute(Run(SHELL, "-c", PREPARE, SHELL, keep_all=True)), True
+    except BadCommand:
+        results, has_volume = machine.execute(Run(SHELL, "-c", PREPARE, SHELL)), False
+    files, folder = results.stdout.splitlines()[:2]
+    return files, folder, has_volume

@@ -1,0 +1,63 @@
+"""What runs on the machine: small scripts for any `/bin/sh`.
+
+An exe-unit runs one batch after the other, and can't end a command of a batch. So a line runs in the
+background, with its output in a file. Batches that take a second at most read this file, and a batch between
+them can end the line. Files of a line: `N.out`, its output; `N.pid`, its process group; `N.folder`, where it
+has ended; `N.code`, its exit code.
+"""
+
+from __future__ import annotations
+
+# Prints the folder for these files, and the working folder. A volume has more room than /tmp.
+PREPARE = """
+for folder in /golem/work /golem/output /golem/input /tmp /var/tmp "$PWD"; do
+  if [ -d "$folder" ] && mkdir -p "$folder/.simple-golem-shell" 2>/dev/null; then
+    echo "$folder/.simple-golem-shell"; pwd; exit 0
+  fi
+done
+echo "no folder can be written to" >&2; exit 1
+"""
+
+# $1: the files, $2: the working folder, $3: the line. `setsid` makes a process group, so that all processes
+# of the line can be ended. Those that go on in the background keep their files, which have no name any more.
+_LINE = (
+    'echo $$ >"$1.pid"; _files=$1 _line=$2; shift 2; '
+    """trap 'pwd >"$_files.folder"' EXIT; eval "$_line\""""
+)
+BEGIN = f"""
+rm -f "${{1%/*}}"/*
+cd "$2" || exit 126
+true >"$1.out" || exit 125
+apart=$(command -v setsid)
+_line='{_LINE.replace("'", "'" + chr(92) + "''")}'
+( $apart /bin/sh -c "$_line" sh "$1" "$3"; echo $? >"$1.new"; mv "$1.new" "$1.code" ) \\
+  >>"$1.out" 2>&1 </dev/null &
+"""
+
+# $1: the files, $2: how many bytes of output were read, $3: how many are read at most, $4: how many tenths
+# of a second to wait for something new. Prints the size of the output with the exit code or `-`, then the
+# folder, then the output.
+FOLLOW = """
+[ -e "$1.out" ] || { echo "0 lost"; echo; exit 0; }
+left=$4
+while :; do
+  code=-; [ -s "$1.code" ] && read -r code <"$1.code"
+  size=$(wc -c <"$1.out")
+  [ "$code" != - ] || [ "$((size))" -gt "$2" ] || [ "$left" -le 0 ] && break
+  left=$((left - 1)); sleep 0.1 2>/dev/null || sleep 1
+done
+folder=; [ -s "$1.folder" ] && read -r folder <"$1.folder"
+echo "$((size)) $code"; echo "$folder"
+tail -c "+$(($2 + 1))" "$1.out" | head -c "$3"
+"""
+
+# $1: the files, $2: the signal.
+END = """
+left=20
+while [ ! -s "$1.pid" ] && [ ! -s "$1.code" ] && [ "$left" -gt 0 ]; do
+  left=$((left - 1)); sleep 0.1 2>/dev/null || sleep 1
+done
+[ -s "$1.code" ] && exit 0
+read -r group <"$1.pid" || exit 1
+kill -s "$2" -- "-$group" 2>/dev/null || kill -s "$2" "$group"
+"""
