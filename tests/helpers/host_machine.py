@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,22 @@ _GOLEM = re.compile(r"(?<![\w.-])/golem/")
 
 
 class HostMachine:
-    """Answers commands by running them in `folder/golem/work`."""
+    """Answers commands by running them in `folder/golem/work`.
+
+    Attributes:
+        work: this folder.
+        answering: whether it answers; if not, its commands wait.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._golem = f"{folder}/golem/"
         self.work = folder / "golem" / "work"
         self.work.mkdir(parents=True)
+        self.answering = threading.Event()
+        self.answering.set()
 
     def __call__(self, command: dict[str, Any]) -> CommandAnswer:
+        self.answering.wait(_SECONDS)
         details = command["run"]
         words = [_GOLEM.sub(self._golem, word) for word in (details["entry_point"], *details["args"])]
         done = subprocess.run(

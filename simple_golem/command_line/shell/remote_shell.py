@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 
 from ...errors import BadCommand
@@ -14,10 +13,10 @@ from .remote_line import NO_SUCH_FOLDER, RemoteLine
 from .scripts import PREPARE
 
 # The signals of the first and the second Ctrl-C. A line in the background does not hear SIGINT.
-_SIGNALS = {
-    "TERM": "^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it",
-    "KILL": "^C: the command is killed (SIGKILL); Ctrl-C once more ends the machine",
-}
+_SIGNALS = (
+    ("TERM", "^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it"),
+    ("KILL", "^C: the command is killed (SIGKILL); Ctrl-C once more ends the machine"),
+)
 
 
 class RemoteShell:
@@ -59,25 +58,29 @@ class RemoteShell:
         line = RemoteLine(
             self._machine, f"{self._files}/{next(self._numbers)}", self._has_volume, self._write
         )
-        signals = iter(_SIGNALS if interruptible else ())
-        was_interrupted = False
-        step: Callable[[], None] = partial(line.begin, text, self.folder)
+        begun = False
+        presses = heard = 0
         while line.code is None or not line.has_ended:
             try:
-                step()
-                step = line.read
+                if heard < presses:
+                    heard = presses
+                    signal, told = _SIGNALS[presses - 1]
+                    self._tell(told)
+                    line.end(signal)
+                elif begun:
+                    line.read()
+                else:
+                    begun = True
+                    line.begin(text, self.folder)
             except KeyboardInterrupt:
-                signal = next(signals, None)
-                if signal is None:
+                presses += 1
+                if not interruptible or presses > len(_SIGNALS):
                     raise
-                was_interrupted = True
-                self._tell(_SIGNALS[signal])
-                step = partial(line.end, signal)
         if line.code == NO_SUCH_FOLDER and not line.folder:
             self._tell(f"there is no folder {self.folder} any more; back to {self._first_folder}")
             self.folder = self._first_folder
         self.folder = line.folder or self.folder
-        if was_interrupted:
+        if presses:
             self._tell(f"the command has ended, with exit code {line.code}")
         return line.code
 

@@ -1,0 +1,85 @@
+"""A user at a terminal: types lines and keys, and waits for what the terminal shows."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+_SECONDS = 30.0
+# So wide that no line is shown in pieces.
+_ROWS_AND_COLUMNS = (24, 1000)
+# Makes the terminal on its standard input the one whose Ctrl-C it gets.
+_WITH_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class TypingUser:
+    """Runs a program on a terminal of its own; use it in a `with` statement."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._terminal, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *_ROWS_AND_COLUMNS, 0, 0))
+        self._program = subprocess.Popen(
+            [sys.executable, "-c", _WITH_TERMINAL, *command],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**environment, "TERM": "dumb"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._unread = ""
+        self.seen = ""
+
+    def __enter__(self) -> TypingUser:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._program.kill()
+        self._program.wait()
+        os.close(self._terminal)
+
+    def type(self, text: str) -> None:
+        """Press keys; a line ends with `\\n`."""
+        os.write(self._terminal, text.encode())
+
+    def wait_for(self, text: str, timeout: float = _SECONDS) -> str:
+        """Block until the terminal shows a text; returns what came before it, from the last one on."""
+        deadline = time.monotonic() + timeout
+        while text not in self._unread:
+            if not self._read(deadline):
+                raise AssertionError(f"the terminal does not show {text!r} but {self.seen!r}")
+        before, _, self._unread = self._unread.partition(text)
+        return before
+
+    def status(self, timeout: float = _SECONDS) -> int:
+        """Block until the program has ended; returns its exit status."""
+        deadline = time.monotonic() + timeout
+        while self._read(deadline):
+            pass
+        return self._program.wait(max(deadline - time.monotonic(), 0.1))
+
+    def _read(self, deadline: float) -> str:
+        """Read what the terminal shows next; empty at the end of the program, or of the time."""
+        readable, _, _ = select.select([self._terminal], [], [], max(deadline - time.monotonic(), 0))
+        if not readable:
+            return ""
+        try:
+            data = os.read(self._terminal, 65536).decode(errors="replace").replace("\r\n", "\n")
+        except OSError:  # the program has closed its side
+            return ""
+        self._unread += data
+        self.seen += data
+        return data

@@ -1,0 +1,282 @@
+"""`simple-golem shell` on a network in memory, whose machine runs commands really."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from simple_golem.command_line import main as cli
+from simple_golem.testing import FakeProvider, FakeYagna
+from tests.helpers.host_machine import HostMachine
+from tests.helpers.typing_user import CTRL_C, CTRL_D, TypingUser
+
+TOOL = [sys.executable, "-m", "simple_golem.command_line.main"]
+IGNORES_TERM = "trap '' TERM; echo begun; while :; do sleep 0.1; done"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> HostMachine:
+    return HostMachine(tmp_path)
+
+
+@pytest.fixture
+def provider(machine: HostMachine) -> FakeProvider:
+    return FakeProvider("prov-1", machine, loses_output=True)
+
+
+@pytest.fixture
+def fake(provider: FakeProvider) -> Iterator[FakeYagna]:
+    with FakeYagna([provider]) as fake:
+        yield fake
+        assert fake.leftovers() == []
+
+
+@pytest.fixture
+def environment(fake: FakeYagna, tmp_path: Path) -> dict[str, str]:
+    home = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return {**os.environ, **fake.environment, **home}
+
+
+@pytest.fixture
+def user(environment: dict[str, str], tmp_path: Path) -> Iterator[TypingUser]:
+    with TypingUser([*TOOL, "shell"], environment) as user:
+        user.wait_for(f"prov-1:{tmp_path}/golem/work$ ")
+        yield user
+
+
+@dataclass
+class Ran:
+    """What a run of the tool has written, and its status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def told(self) -> list[str]:
+        """What it says beside the output of the commands, without what it says in each run."""
+        lines = [line.removeprefix("simple-golem: ") for line in self.stderr.splitlines()]
+        assert lines[0] == "renting a machine"
+        assert lines[-1].startswith("it cost 0.0")
+        return lines[2:-1]
+
+
+Piped = Callable[..., Ran]
+
+
+@pytest.fixture
+def piped(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Runs the tool with a script as its standard input."""
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(script: str, *options: str) -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(script))
+        status = cli.main(["shell", *options])
+        return Ran(status, *capsys.readouterr())
+
+    return run
+
+
+def test_a_session_at_a_terminal(user: TypingUser, tmp_path: Path) -> None:
+    user.type("mkdir results; cd results\n")
+    user.wait_for(f"prov-1:{tmp_path}/golem/work/results$ ")
+    user.type("pwd; echo from stderr >&2\n")
+    assert user.wait_for("$ ") == (
+        f"pwd; echo from stderr >&2\n{tmp_path}/golem/work/results\nfrom stderr\n"
+        f"prov-1:{tmp_path}/golem/work/results"
+    )
+    user.type(" echo not remembered\n")
+    user.wait_for("$ ")
+    user.type("(exit 7)\n")
+    user.wait_for("$ ")
+    user.type(CTRL_D)
+    user.wait_for("it cost 0.0")
+    assert user.status() == 7
+    history = tmp_path / "state" / "simple_golem" / "shell-history"
+    assert history.read_text().splitlines() == [
+        "mkdir results; cd results",
+        "pwd; echo from stderr >&2",
+        "(exit 7)",
+    ]
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+
+
+def test_lines_of_an_earlier_session_come_with_the_arrow(environment: dict[str, str], tmp_path: Path) -> None:
+    history = tmp_path / "state" / "simple_golem" / "shell-history"
+    history.parent.mkdir(parents=True)
+    history.write_text("echo first\necho second\n")
+    with TypingUser([*TOOL, "shell"], environment) as user:
+        user.wait_for("$ ")
+        user.type("\x10\x10\n")  # Ctrl-P: the line before
+        user.wait_for("\nfirst\n")
+        user.wait_for("$ ")
+        user.type(CTRL_D)
+        assert user.status() == 0
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in ("Z", "X")
+
+
+def test_ctrl_c_ends_the_command_and_not_the_machine(user: TypingUser, tmp_path: Path) -> None:
+    user.type("sh -c 'echo $$ >pid; echo begun; exec sleep 1000'\n")
+    user.wait_for("\nbegun\n")
+    process = int((tmp_path / "golem" / "work" / "pid").read_text())
+    user.type(CTRL_C)
+    user.wait_for("^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it")
+    user.wait_for("the command has ended, with exit code 143")
+    assert not is_running(process)
+    user.wait_for("$ ")
+    user.type("half a line")
+    user.wait_for("half a line")
+    user.type(CTRL_C)
+    user.wait_for("$ ")
+    user.type("echo still there\n")
+    user.wait_for("\nstill there\n")
+    user.wait_for("$ ")
+    user.type(CTRL_D)
+    assert user.status() == 0
+
+
+def test_a_second_ctrl_c_kills_the_command_and_a_third_one_ends_the_machine(user: TypingUser) -> None:
+    user.type(f"{IGNORES_TERM}\n")
+    user.wait_for("\nbegun\n")
+    user.type(CTRL_C)
+    user.wait_for("press Ctrl-C again to kill it")
+    user.type(CTRL_C)
+    user.wait_for("the command is killed (SIGKILL); Ctrl-C once more ends the machine")
+    user.wait_for("the command has ended, with exit code 137")
+    user.wait_for("$ ")
+    user.type(CTRL_D)
+    assert user.status() == 137
+
+
+def test_ctrl_c_is_heard_although_the_machine_does_not_answer(user: TypingUser, machine: HostMachine) -> None:
+    user.type("echo begun; sleep 3\n")
+    user.wait_for("\nbegun\n")
+    machine.answering.clear()
+    for shown in ("press Ctrl-C again to kill it", "Ctrl-C once more ends the machine"):
+        user.type(CTRL_C)
+        user.wait_for(shown)
+    user.type(CTRL_C)
+    user.wait_for("it cost 0.0")
+    assert user.status() == -signal.SIGINT
+    machine.answering.set()
+
+
+def test_a_provider_does_not_control_the_terminal(user: TypingUser) -> None:
+    user.type("printf 'a\\033]0;title\\007b\\tc\\303\\244\\n'\n")
+    user.wait_for("\na�]0;title�b\tcä\n")
+    user.type("exit 5\n")
+    assert user.status() == 5
+
+
+def test_without_a_terminal_it_is_a_script(piped: Piped, tmp_path: Path) -> None:
+    lines = ["cd ..", "pwd", "", "seq 1 20000", "ls nothing 2>&1 | wc -l", "printf 'no end'; (exit 9)"]
+    run = piped("\n".join(lines))
+    numbers = "".join(f"{n}\n" for n in range(1, 20001))
+    assert run.stdout == f"{tmp_path}/golem\n{numbers}1\nno end"
+    assert run.told == []
+    assert run.status == 9
+
+
+def test_exit_ends_a_script_and_mistakes_of_the_shell_do_not(piped: Piped) -> None:
+    run = piped("if true; then\nno-such-program\necho on\nexit 4\necho never\n")
+    assert "Syntax error" in run.stdout
+    assert "no-such-program: not found" in run.stdout
+    assert run.stdout.endswith("\non\n")
+    assert run.status == 4
+
+
+def test_a_working_folder_that_was_removed_is_left(piped: Piped, tmp_path: Path) -> None:
+    work = tmp_path / "golem" / "work"
+    run = piped("mkdir a; cd a\nrmdir ../a\npwd\npwd\n")
+    assert run.stdout == f"{work}\n"
+    assert run.told == [f"there is no folder {work}/a any more; back to {work}"]
+    assert run.status == 0
+
+
+def test_long_output_comes_also_without_a_volume(piped: Piped, provider: FakeProvider) -> None:
+    provider.volumes = ()
+    run = piped("seq 1 3000\n")
+    assert run.stdout.splitlines() == [str(n) for n in range(1, 3001)]
+    assert run.told == []
+
+
+def test_put_and_get_copy_files(piped: Piped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "my notes.txt").write_text("notes")
+    lines = [
+        "put 'my notes.txt' /golem/work/a/",
+        "put 'my notes.txt' /golem/work/b",
+        "get /golem/work/a/../b copy",
+        "get '/golem/work/a/my notes.txt' ..",
+        "put",
+        "put 'my notes.txt",
+        "put nothing",
+        "get /golem/work/nothing",
+    ]
+    monkeypatch.chdir(here)
+    run = piped("\n".join(lines))
+    assert (here / "copy").read_text() == "notes"
+    assert (tmp_path / "my notes.txt").read_text() == "notes"
+    usage, unclosed, missing_here, missing_there = run.told
+    assert usage == "write put LOCAL [REMOTE]; a folder of the machine ends with /"
+    assert unclosed == "put: No closing quotation"
+    assert "nothing does not exist" in missing_here
+    assert "/golem/work/nothing" in missing_there
+    assert run.status == 1
+
+
+def test_a_machine_that_is_lost_ends_the_shell(
+    environment: dict[str, str], provider: FakeProvider, tmp_path: Path
+) -> None:
+    with TypingUser([*TOOL, "shell"], environment) as user:
+        user.wait_for("$ ")
+        provider.terminate_agreement()
+        user.type("echo hello\n")
+        user.wait_for("it cost")
+        user.wait_for("the machine is lost, and no other one is rented: ")
+        assert user.status() == 2
+
+
+def test_without_an_offer_it_says_what_is_on_the_market(piped: Piped) -> None:
+    run = piped("echo hello\n", "--timeout", "2", "--max-price-per-hour", "0.000001", "--budget", "0.5")
+    assert run.status == 2
+    assert run.stdout == ""
+    assert "1 offer" in run.stderr
+    assert "it cost 0 tGLM" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "lots"], "budget is 'lots'"),
+        (["--timeout=-1"], "--timeout"),
+        (["--max-price-per-hour", "cheap"], "max_price_per_hour"),
+        (["--image", "no such tag"], "no such tag"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_is_rented(
+    piped: Piped, options: list[str], message: str
+) -> None:
+    run = piped("echo hello\n", *options)
+    assert run.status == 2
+    assert message in run.stderr
+    assert run.stdout == ""
