@@ -26,6 +26,7 @@ from ...model.offers.strategy import Strategy
 from ...model.payload import vm
 from ...services.instance import Instance
 from ..daemon.connection_options import add_connection_options
+from ..help_format import HelpFormat
 from .file_lines import file_command
 from .lines import piped_lines, typed_lines
 from .remote_shell import RemoteShell
@@ -60,7 +61,7 @@ def add_shell_command(commands: Any) -> None:
         help="rent one machine, and run what is typed on it",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormat,
     )
     shell.add_argument("--image", metavar="TAG_OR_HASH", help="the image (default: golem/alpine:latest)")
     shell.add_argument("--min-mem-gib", type=float, default=0.5, metavar="GIB", help="the least memory")

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     # Only the command line knows the local network, and nothing knows the tests' daemon.
     "local": DAEMON,
     "testing": DAEMON,
-    "command_line": (*ENGINE, "local", "_version"),
+    "command_line": (*ENGINE, "services", "golem", "local", "_version"),
 }
 LOADED_LATE = {
     # The engine takes 45 ms, half as long as requests and tenacity.
