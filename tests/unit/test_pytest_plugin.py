@@ -185,7 +185,7 @@ def network_options(config: Any, **marked: Any) -> dict[str, Any]:
 def test_marks_win_over_the_ini_file() -> None:
     ini = IniOptions(golem_providers="2", golem_images=["me/mine:1 = images/mine"])
     mine = {"me/mine:1": IniOptions.rootpath / "images" / "mine"}
-    assert network_options(ini) == {"providers": 2, "images": mine, "chain": True}
+    assert network_options(ini) == {"providers": 2, "images": mine}
     assert network_options(ini, providers=3, chain=False) == {"providers": 3, "images": mine, "chain": False}
     options = network_options(ini, habits=["prov-2=dies-after:5"], images={})
     assert options["providers"] == [ProviderHabits(), ProviderHabits(dies_after=5)]
