@@ -85,6 +85,7 @@ class History:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | how, 0o600)
             with open(file, "w", encoding="utf-8", errors="replace") as opened:
+                os.chmod(self._path, 0o600)  # it may be of an earlier time
                 opened.write(text)
         except OSError as error:
             self._give_up(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...errors import GolemError
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
 from ...model.commands.results import CUT_BYTES
@@ -13,6 +12,7 @@ from .scripts import BEGIN, END, FOLLOW
 
 NO_SUCH_FOLDER = 126
 _INTERRUPTED = 130
+_UNKNOWN = 125
 # A virtual machine may lose the end of a longer output. More is read through a file, if there is a volume.
 _SHORT_BYTES = CUT_BYTES - 512
 _LONG_BYTES = 1 << 20
@@ -31,6 +31,7 @@ class RemoteLine:
     Attributes:
         code: its exit code; None while it runs.
         folder: the working folder at its end; empty if it is not known.
+        is_lost: whether its files are gone, so that nobody knows its end.
         has_ended: whether it has ended, and all of its output was written.
     """
 
@@ -46,6 +47,7 @@ class RemoteLine:
         self._size = 0
         self.code: int | None = None
         self.folder = ""
+        self.is_lost = False
 
     @property
     def has_ended(self) -> bool:
@@ -87,9 +89,9 @@ class RemoteLine:
         folder, _, output = rest.partition(b"\n")
         size, code = head.decode().split()
         if code == "lost":
-            if self._begun:
-                raise GolemError("the machine has lost the files of this command: its end is not known")
-            self.code = _INTERRUPTED  # before it was sent
+            self.is_lost = self._begun
+            self.code = _UNKNOWN if self._begun else _INTERRUPTED  # before it was sent
+            self._offset = self._size
             return
         self._write(output)
         self._begun = True

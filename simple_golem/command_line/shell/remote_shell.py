@@ -80,7 +80,9 @@ class RemoteShell:
             self._tell(f"there is no folder {self.folder} any more; back to {self._first_folder}")
             self.folder = self._first_folder
         self.folder = line.folder or self.folder
-        if presses:
+        if line.is_lost:
+            self._tell(f"the files of this command in {self._files} are gone: its end is not known")
+        elif presses:
             self._tell(f"the command has ended, with exit code {line.code}")
         return line.code
 

@@ -25,7 +25,7 @@ _LINE = (
     """trap 'pwd >"$_files.folder"' EXIT; eval "$_line\""""
 )
 BEGIN = f"""
-rm -f "${{1%/*}}"/*
+mkdir -p "${{1%/*}}" && rm -f "${{1%/*}}"/*
 cd "$2" || exit 126
 true >"$1.out" || exit 125
 apart=$(command -v setsid)

@@ -10,10 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from simple_golem import Command, Golem
 from simple_golem.command_line import main as cli
+from simple_golem.command_line.shell.remote_shell import RemoteShell
+from simple_golem.model.commands.results import Results
 from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.host_machine import HostMachine
 from tests.helpers.typing_user import CTRL_C, CTRL_D, TypingUser
@@ -216,6 +220,35 @@ def test_long_output_comes_also_without_a_volume(piped: Piped, provider: FakePro
     run = piped("seq 1 3000\n")
     assert run.stdout.splitlines() == [str(n) for n in range(1, 3001)]
     assert run.told == []
+
+
+def test_a_line_that_removes_its_own_files_does_not_end_the_shell(piped: Piped) -> None:
+    run = piped("rm -rf .simple-golem-shell; sleep 0.2\necho on\n")
+    assert run.stdout == "on\n"
+    (told,) = run.told
+    assert told.startswith("the files of this command in ")
+    assert run.status == 0
+
+
+def test_ctrl_c_before_a_line_was_sent(fake: FakeYagna, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    written: list[bytes] = []
+    told: list[str] = []
+    with Golem(budget=1) as golem:
+        machine = golem.rent(20)
+        shell = RemoteShell(machine, written.append, told.append)
+        execute = machine.execute
+
+        def interrupted_once(*commands: Command, **options: Any) -> Results:
+            monkeypatch.setattr(machine, "execute", execute)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(machine, "execute", interrupted_once)
+        assert shell.run("echo hello", interruptible=True) == 130
+        assert shell.run("echo hello", interruptible=True) == 0
+    assert b"".join(written) == b"hello\n"
+    assert told[1] == "the command has ended, with exit code 130"
 
 
 def test_put_and_get_copy_files(piped: Piped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
