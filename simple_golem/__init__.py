@@ -17,6 +17,7 @@ What there is; `help(Golem)`, or `help(Golem.rent)`, says more:
     Result, Results, OutputLine     what commands have answered
     vm, Payload, constraint         what a provider must have
     Offer, Prices, Strategy, Terms  which providers, and at what price
+    Explanation, Obstacle           why so few providers answer
     Cost, CostReport, CostEntry     what was spent
     Usage                           what an instance has used
     Network, HttpProxy, TcpProxy    connections to programs on providers
@@ -59,6 +60,7 @@ from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
     from .engine.network.network_handle import Network
+    from .model.offers.explanation import Explanation, Obstacle
     from .model.offers.prices import Prices
     from .model.pool_stats import PoolStats
     from .model.usage import Usage
@@ -79,11 +81,13 @@ __all__ = [
     "Download",
     "DownloadBytes",
     "DownloadJson",
+    "Explanation",
     "Golem",
     "GolemError",
     "HttpProxy",
     "Instance",
     "Network",
+    "Obstacle",
     "Offer",
     "OutputLine",
     "Payload",
@@ -121,6 +125,8 @@ _LOADED_WHEN_NAMED = {
     "TcpProxy": "services.proxies.tcp_proxy",
     "Pool": "services.pool.pool",
     "Prices": "model.offers.prices",
+    "Explanation": "model.offers.explanation",
+    "Obstacle": "model.offers.explanation",
     "PoolStats": "model.pool_stats",
     "Usage": "model.usage",
 }

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .engine.event_dispatcher import Listener
     from .engine.network.network_handle import Network
     from .model.events import Event
+    from .model.offers.explanation import Explanation
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
     from .services.instance import Instance
@@ -531,6 +532,28 @@ class Golem(NotAsync, FromYapapi):
         wanted = vm.repo() if payload is None else require_payload(payload)
         seconds = checked_seconds(timeout, "timeout", allow_none=False) or 0.0
         return offers_on_market(self._settings, wanted, seconds, self._strategy)
+
+    def explain(self, payload: Payload | None = None) -> Explanation:
+        """Say why so few providers answer: which condition keeps how many away; spends nothing.
+
+        `print` shows a table, and the nearest demand that has answers. All offers that the daemon knows are
+        read, in all subnets; no demand is published. The Golem need not be open. Blocks for a few requests to
+        the daemon: less than a second, and half a minute if it does not answer.
+
+        Args:
+            payload: what providers have to run; by default the default image.
+
+        Raises:
+            NoDaemon, BadAppKey: nobody answers, or does not know the key.
+
+        Example:
+            print(golem.explain(vm.repo(min_mem_gib=64)))
+        """
+        # The engine is loaded when it is needed: see `Lifecycle.open`.
+        from .engine.market.offer_preview import explanation_without_session
+
+        wanted = vm.repo() if payload is None else require_payload(payload)
+        return explanation_without_session(self._settings, wanted, self._strategy)
 
     def __repr__(self) -> str:
         if self._lifecycle.opened is None:

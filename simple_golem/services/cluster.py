@@ -26,7 +26,7 @@ from ..model.service.service import Service, made_for
 from ..model.service.service_class import has_own_shutdown, service_factories
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
-from .cluster_context import ClusterContext, market_report
+from .cluster_context import ClusterContext, explained_report, market_report
 from .instance import TABLE_HEAD, Instance, checked_batch, refuse_on_engine_thread
 from .instance_group import InstanceGroup, service_failed
 from .instance_lives import Member
@@ -458,8 +458,16 @@ class Cluster(NotAsync, FromYapapi):
         waiting = self._group.pending
         self._context.session.timer.call_in(_NEXT_SEARCH_WARNING_SECONDS, self._warn_of_search)
         if waiting and not waiting[0]._record.is_ending:
-            found = len(self) - len(waiting)
-            logger.warning("%s: %d of %d found; %s", self._name, found, len(self), self.market_report())
+            found = f"{len(self) - len(waiting)} of {len(self)}"
+            # The timer's thread must not wait for the daemon.
+            self._context.session.workers.post(self._warn_with_reason, found)
+
+    def _warn_with_reason(self, found: str) -> None:
+        logger.warning("%s: %s found; %s", self._name, found, self._explained_report())
+
+    def _explained_report(self) -> str:
+        """The report of the market and, where no offer was seen, why; blocks for a few requests then."""
+        return explained_report(self._context)
 
     def market_report(self) -> str:
         """What providers have answered so far, in words."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..background.cancellation import Scope, wait_until
+from ..background.cancellation import Scope, ScopeEnded, wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
+from ..engine.market.offer_preview import explanation_of_market
 from ..engine.network.network import PrivateNetwork
 from ..engine.session import Session
+from ..errors import GolemError
 from ..model.cost import plain
 from ..model.events import StartProgress
 from ..model.payload.payload import Payload
 from ..model.service.respawn import Respawn
 from ..model.service.states import ServiceState
+
+logger = logging.getLogger(__name__)
 
 _NOT_STARTED = (ServiceState.pending, ServiceState.starting)
 
@@ -148,3 +153,22 @@ def market_report(context: ClusterContext) -> str:
         f", {number} rejected because: {why or 'no reason given'}" for why, number in summary.rejections
     )
     return report + rejected
+
+
+def explained_report(context: ClusterContext) -> str:
+    """Return the report and, where no offer was seen, which conditions keep providers away.
+
+    Blocks for a few requests in that case.
+    """
+    report = market_report(context)
+    if context.demand.offers.summary().seen:
+        return report
+    session = context.session
+    try:
+        explanation = explanation_of_market(
+            session.yagna, session.settings, context.payload, context.demand.strategy, session.asking
+        )
+    except (GolemError, ScopeEnded) as error:
+        logger.debug("the market could not be explained: %s", error)
+        return report
+    return f"{report.partition(':')[0]}; {explanation.in_two_lines}"

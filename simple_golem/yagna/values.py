@@ -128,6 +128,20 @@ class PrivateNetworkInfo:
         return cls(wire["id"], wire["ip"], wire.get("gateway") or "")
 
 
+@dataclass(frozen=True, slots=True)
+class ScannedOffer:
+    """An offer that the daemon knows, whether it matches a demand or not."""
+
+    provider_id: str
+    properties: Properties
+    constraints: str
+
+    @classmethod
+    @_checked
+    def from_wire(cls, wire: Mapping[str, Any]) -> ScannedOffer:
+        return cls(str(wire["providerId"]), dict(wire["properties"]), str(wire["constraints"]))
+
+
 class ProposalState(str, Enum):
     INITIAL = "Initial"
     DRAFT = "Draft"

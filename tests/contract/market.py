@@ -59,6 +59,22 @@ class DemandContract:
         assert buyer.say("GET", f"{demand.path}/events", timeout=1) == not_found(demand.demand_id)
         assert demand.demand_id not in [one["demandId"] for one in buyer.get(DEMANDS)]
 
+    def test_a_scan_finds_the_offers_of_all_providers_without_a_demand(self, buyer: Buyer) -> None:
+        buyer.publish()  # where a fake provider offers depends on who has asked
+        keys = {"properties", "constraints", "offerId", "providerId", "timestamp"}
+        for constraints, is_found in ((None, True), ("(golem.inf.mem.gib>=100000)", False)):
+            wanted = (
+                {"type": "offer"} if constraints is None else {"type": "offer", "constraints": constraints}
+            )
+            status, scan_id = buyer.say("POST", f"{MARKET}/scan", wanted)
+            assert (status, type(scan_id)) == (201, str)
+            found = buyer.get(f"{MARKET}/scan/{scan_id}/events", timeout=1)
+            known = {one["providerId"] for one in found}
+            assert (known >= set(buyer.providers.values())) if is_found else not known
+            assert all(one.keys() == keys for one in found)
+            assert buyer.get(f"{MARKET}/scan/{scan_id}/events", timeout=0.1) == []
+            assert buyer.say("DELETE", f"{MARKET}/scan/{scan_id}") == (204, "")
+
     def test_who_waits_for_events_hears_of_the_end(self, buyer: Buyer) -> None:
         demand = buyer.publish()
         while buyer.get(f"{demand.path}/events", timeout=0.3, maxEvents=100):

@@ -1,33 +1,55 @@
-"""`simple-golem offers`: what is on the market."""
+"""`simple-golem offers`: what is on the market, what it would cost, and why so few offers match."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from ...background.cancellation import checked_seconds
-from ...engine.market.offer_preview import offers_on_market
-from ...model.cost import plain
+from ...engine.market.offer_preview import explanation_without_session, offers_on_market
+from ...errors import BadArgument
+from ...model.cost import plain, rounded
 from ...model.offers.offer import Offer
 from ...model.offers.strategy import Strategy
 from ...model.payload import vm
 from ...model.payload.payload import Payload
+from ...model.settings import Settings
+from ..help_format import HelpFormat
 from .connection_options import add_connection_options, settings_of
 
 _MARKET_SECONDS = 5.0
 _COLUMNS = ("provider", "start", "per hour", "per cpu hour", "threads", "GiB mem", "GiB disk", "id")
+_DESCRIPTION = (
+    "List the offers on the market, the cheapest first. No agreement is made. With --why, say which "
+    "constraint, price limit, subnet or payment network keeps how many providers away, and what the nearest "
+    "demand is that has answers."
+)
+_EXAMPLE = """examples:
+  simple-golem offers --min-mem-gib 4
+  simple-golem offers --hours 8 --instances 10      what that would cost
+  simple-golem offers --min-mem-gib 512 --why       why nobody answers such a demand
+"""
 
 
 def add_offers_command(commands: Any) -> None:
     """Add the command to the parser of the tool."""
     offers = commands.add_parser(
         "offers",
-        help="list the offers on the market, with their prices",
-        description="List the offers on the market, the cheapest first. No agreement is made.",
+        help="list the offers on the market, with their prices, and say why so few match",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=HelpFormat,
     )
     offers.add_argument(
-        "--seconds", type=float, default=_MARKET_SECONDS, help="the longest time to wait for offers"
+        "--seconds",
+        type=float,
+        default=_MARKET_SECONDS,
+        help="the longest time to wait for offers (default: 5)",
     )
     offers.add_argument("--runtime", default="vm", help="the runtime (default: vm)")
     offers.add_argument("--min-mem-gib", type=float, default=0.5, metavar="GIB", help="the least memory")
@@ -35,19 +57,56 @@ def add_offers_command(commands: Any) -> None:
         "--min-storage-gib", type=float, default=2.0, metavar="GIB", help="the least disk space"
     )
     offers.add_argument("--min-cpu-threads", type=int, default=1, metavar="N", help="the fewest threads")
+    offers.add_argument(
+        "--constraint",
+        action="append",
+        default=[],
+        help="a further constraint, such as '(golem.inf.cpu.vendor=GenuineIntel)'; may be repeated",
+    )
+    offers.add_argument(
+        "--max-price-per-hour", metavar="GLM", help="the highest price of an hour, without processor time"
+    )
+    offers.add_argument("--why", action="store_true", help="say what keeps how many providers away")
+    offers.add_argument(
+        "--hours", type=float, help="also say what so many hours would cost, with one thread busy"
+    )
+    offers.add_argument(
+        "--instances",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --hours: of so many instances (default: 1)",
+    )
     offers.add_argument("--json", action="store_true", help="print JSON with all properties, for programs")
     add_connection_options(offers)
     offers.set_defaults(command=show_offers)
 
 
 def show_offers(options: argparse.Namespace) -> int:
-    """Print the offers on the market."""
+    """Print the offers on the market, or why there are so few; returns 0."""
+    settings, payload = settings_of(options), _payload(options)
+    strategy = Strategy(max_price_per_hour=options.max_price_per_hour)
+    if options.why:
+        explanation = explanation_without_session(settings, payload, strategy)
+        print(json.dumps(asdict(explanation), indent=2) if options.json else explanation)
+        return 0
+    hours = checked_seconds(options.hours, "--hours")
+    if options.instances < 1:
+        raise BadArgument(f"--instances is {options.instances}: give 1 or more")
     seconds = checked_seconds(options.seconds, "--seconds", allow_none=False) or 0.0
-    found = offers_on_market(settings_of(options), _payload(options), seconds, Strategy())
+    found = offers_on_market(settings, payload, seconds, strategy)
+    # Without prices that can be compared an offer is shown, too.
+    accepted = [one for one in found if one.prices is None or strategy.objection(one) is None]
+    cost = None if hours is None else _cost(accepted, hours, options.instances)
     if options.json:
-        print(json.dumps([offer.to_json() for offer in found], indent=2))
-    else:
-        print(_table([_COLUMNS, *(_row(offer) for offer in found)]))
+        offers = [offer.to_json() for offer in accepted]
+        print(json.dumps(offers if cost is None else {"offers": offers, "cost": cost}, indent=2))
+        return 0
+    print(_table([_COLUMNS, *(_row(offer) for offer in accepted)]))
+    if cost is not None:
+        print(_cost_line(cost, settings))
+    if not accepted:
+        print("no offer matches: `simple-golem offers --why` with the same options says why")
     return 0
 
 
@@ -57,10 +116,41 @@ def _payload(options: argparse.Namespace) -> Payload:
         min_mem_gib=options.min_mem_gib,
         min_storage_gib=options.min_storage_gib,
         min_cpu_threads=options.min_cpu_threads,
+        constraints=options.constraint,
     )
     runtime = f"(golem.runtime.name={options.runtime})"
     constraints = [one for one in like.constraints if not one.startswith("(golem.runtime.name=")]
     return Payload(constraints=[runtime, *constraints])
+
+
+def _cost(offers: Sequence[Offer], hours: float, instances: int) -> Mapping[str, Any]:
+    """What some hours of some instances would cost, each on a provider of its own, in GLM."""
+    estimates = sorted(one.prices.estimate(3600 * hours, 1.0) for one in offers if one.prices is not None)
+    cheapest: Decimal | None = None
+    typical: Decimal | None = None
+    if estimates:
+        cheapest = sum(estimates[:instances], Decimal(0)) if len(estimates) >= instances else None
+        typical = statistics.median(estimates) * instances
+    return {
+        "hours": hours,
+        "instances": instances,
+        "providers": len(estimates),
+        "cheapest": None if cheapest is None else rounded(cheapest),
+        "typical": None if typical is None else rounded(typical),
+    }
+
+
+def _cost_line(cost: Mapping[str, Any], settings: Settings) -> str:
+    count = cost["instances"]
+    what = f"{cost['hours']:g} h of {count} instance{'' if count == 1 else 's'}"
+    if cost["typical"] is None:
+        return f"what {what} would cost can't be said: nobody offers that"
+    parts = [f"{cost['typical']} {settings.currency} at the typical price"]
+    if cost["cheapest"] is not None:
+        parts.insert(0, f"{cost['cheapest']} {settings.currency} with the cheapest providers")
+    line = f"{what}: {', '.join(parts)} (one processor thread of each is busy)"
+    few = f". Only {cost['providers']} of them can run at the same time: each provider runs one"
+    return line + (few if cost["providers"] < count else "")
 
 
 def _row(offer: Offer) -> tuple[str, ...]:

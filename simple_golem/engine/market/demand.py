@@ -13,6 +13,7 @@ from ...errors import BadStrategy, GolemError, YagnaError
 from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
 from ...model.events import ProposalRejected as ProposalRejectedHere
 from ...model.offers.offer import provider_name
+from ...model.offers.strategy import Strategy
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import RESTART_SECONDS, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
@@ -125,6 +126,11 @@ class Demand:
     def close(self) -> None:
         """Cancel all that is done for it; does not block. `withdraw` must follow."""
         self._withdrawn.cancel("the demand is withdrawn")
+
+    @property
+    def strategy(self) -> Strategy:
+        """Which offers its cluster accepts."""
+        return self._rules.strategy
 
     @property
     def published(self) -> bool:

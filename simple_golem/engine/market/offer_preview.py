@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ...background.cancellation import Deadline, Scope
+from ...background.forks import user_code
+from ...errors import BadStrategy, GolemError
+from ...model.offers.explanation import Explanation, MarketOffer, explain
 from ...model.offers.offer import Offer
 from ...model.offers.offers import Offers
 from ...model.offers.strategy import Strategy
@@ -39,6 +42,47 @@ def offers_on_market(settings: Settings, payload: Payload, seconds: float, strat
     finally:
         yagna.close()
     return Offers(sorted(found, key=lambda offer: -_worth(strategy, offer)))
+
+
+def explanation_of_market(
+    yagna: Yagna, settings: Settings, payload: Payload, strategy: Strategy, scope: Scope | None = None
+) -> Explanation:
+    """Say which conditions of a demand keep how many providers away; blocks for a few requests.
+
+    No demand is published. All offers that the daemon knows are read, and judged here.
+
+    Args:
+        yagna, settings: the daemon, the subnet and the payment network.
+        payload: what a provider has to have.
+        strategy: its limits and lists.
+        scope: cancelling it abandons the requests.
+
+    Raises:
+        BadStrategy: the user's function has failed.
+    """
+    known = yagna.market.scan(scope=scope)
+    offers = [MarketOffer(Offer.of(one.provider_id, one.properties), one.constraints) for one in known]
+    properties = {
+        **_properties(payload, settings, yagna.clock.now()),
+        f"golem.com.payment.platform.{settings.payment_platform}.address": "",
+    }
+    try:
+        with user_code():
+            return explain(offers, payload, properties, settings, strategy)
+    except GolemError:
+        raise
+    except Exception as error:
+        raise BadStrategy(f"the strategy's `accept` failed: {type(error).__name__}: {error}") from error
+
+
+def explanation_without_session(settings: Settings, payload: Payload, strategy: Strategy) -> Explanation:
+    """Do the same over a connection of its own."""
+    yagna = Yagna(settings.api_url, settings.app_key, market_url=settings.market_url)
+    try:
+        yagna.identity.me()  # the first answer shows the time of the daemon
+        return explanation_of_market(yagna, settings, payload, strategy)
+    finally:
+        yagna.close()
 
 
 def _worth(strategy: Strategy, offer: Offer) -> float:

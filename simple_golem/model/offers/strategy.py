@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -117,17 +117,25 @@ class Strategy:
 
     def exceeded_limit(self, prices: Prices) -> ExceededLimit | None:
         """Return the first of the price limits that these prices exceed; None if they exceed none."""
-        asked = {
+        asked = self.asked(prices)
+        for name, ceiling in self.limits.items():
+            if asked[name] > ceiling:
+                return ExceededLimit(name, ceiling, asked[name])
+        return None
+
+    @property
+    def limits(self) -> Mapping[str, Decimal]:
+        """The price limits that are set, in GLM, by the names of their arguments."""
+        return {name: getattr(self, name) for name in _CEILINGS if getattr(self, name) is not None}
+
+    def asked(self, prices: Prices) -> Mapping[str, Decimal]:
+        """Return what is compared with each price limit, in GLM, by the names of their arguments."""
+        return {
             "max_price_per_hour": prices.per_hour,
             "max_price_per_cpu_hour": prices.per_cpu_hour,
             "max_start_price": prices.start,
             "max_total_price": self.estimate(prices),
         }
-        for name in _CEILINGS:
-            ceiling = getattr(self, name)
-            if ceiling is not None and asked[name] > ceiling:
-                return ExceededLimit(name, ceiling, asked[name])
-        return None
 
     def _not_accepted(self, offer: Offer) -> str | None:
         if self.accept is not None and not self.accept(offer):

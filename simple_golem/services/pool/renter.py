@@ -247,7 +247,8 @@ class Renter:
 
     def _warn_of_search(self, coming: int) -> None:
         for cluster in self.clusters[-1:]:
-            logger.warning("%s: 0 of %d machines found; %s", self._name, coming, cluster.market_report())
+            report = cluster._explained_report()
+            logger.warning("%s: 0 of %d machines found; %s", self._name, coming, report)
 
     # --- what is planned --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from .files.bus import Bus
 from .files.transfers import Transfers
 from .market.agreements import Agreements
 from .market.demands import Market
+from .market.scans import Scans
 from .money.allocations import Allocations
 from .money.documents import Document, Payments
 from .money.wallet import Wallet
@@ -83,7 +84,8 @@ class Daemon:
         self.networks.hosts = self.providers
         for provider in providers:
             self.add(provider)
-        wallet = Wallet(self.allocations)
+        wallet, scans = Wallet(self.allocations), Scans(self.world)
+        scans.all_offers = lambda: [offer for desk in self.providers for offer in desk.offers()]
         own: dict[str, Handler] = {
             "GET /me": self._get_me,
             "GET /version/get": lambda *_: FakeAnswer.of_json({"current": _VERSION, "pending": None}),
@@ -91,6 +93,9 @@ class Daemon:
             "POST /_gsb/local/net/Status": self._get_connections,
             "POST /_gsb/local/payment/GetDrivers": wallet.get_drivers,
             "POST /_gsb/local/payment/GetStatus": wallet.get_status,
+            "POST /market-api/v1/scan": scans.post,
+            "GET /market-api/v1/scan/*/events": scans.get_events,
+            "DELETE /market-api/v1/scan/*": scans.delete,
             "GET /registry/v1/image/info": self._get_image,
         }
         parts = (

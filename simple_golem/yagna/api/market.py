@@ -17,12 +17,16 @@ from ..values import (
     AgreementState,
     Approval,
     MarketEvent,
+    ScannedOffer,
     made_id,
     market_event,
     reason_message,
 )
 
 _GONE = (404, 410)
+# How long a scan waits for a first offer, and how many come at once.
+_SCAN_SECONDS = 0.5
+_SCAN_PAGE = 500
 # The daemon gives no more at once.
 MOST_AGREEMENT_EVENTS = 100
 
@@ -31,6 +35,23 @@ class MarketApi:
     def __init__(self, http: Http, url: str = "/market-api/v1") -> None:
         self._http = http
         self._url = url
+
+    # all offers
+
+    def scan(self, *, scope: Scope | None = None) -> list[ScannedOffer]:
+        """`POST /scan`: all offers that the daemon knows, in all subnets; blocks for a few requests."""
+        scan_id = made_id(self._call("POST", "/scan", body={"type": "offer"}, scope=scope), "/scan")
+        found: list[ScannedOffer] = []
+        try:
+            # Without new offers the last request would wait for some.
+            params = {"timeout": _SCAN_SECONDS, "maxEvents": _SCAN_PAGE}
+            while True:
+                page = self._call("GET", f"/scan/{scan_id}/events", params=params, scope=scope)
+                found += [ScannedOffer.from_wire(wire) for wire in page]
+                if len(page) < _SCAN_PAGE:
+                    return found
+        finally:
+            self._call("DELETE", f"/scan/{scan_id}", scope=scope, done=_GONE)
 
     # demands
 

@@ -61,6 +61,10 @@ LOADED_LATE = {
         "golem.py",
         "from .engine.market.offer_preview import offers_on_market",
     ): "the engine, for a look at the market without an open Golem",
+    (
+        "golem.py",
+        "from .engine.market.offer_preview import explanation_without_session",
+    ): "the engine, for a look at the market without an open Golem",
     ("golem.py", "from .model.events import Event"): "only programs that listen need the events",
     ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",
     (

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from ....model.payload.matching import matches, undefined
 from ...request import Call, FakeAnswer, FakeRequest, Refused
 from ..records import Records
 from ..wire import date_text, flat, json_body, number_of, reason_body, seconds_of, short_date_text
 from ..world import World
-from .constraints import matches, undefined
 from .ids import check_proposal, check_subscription
 
 SUBSCRIPTION_SECONDS = 3600.0

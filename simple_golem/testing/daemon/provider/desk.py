@@ -57,6 +57,9 @@ class Trade:
     transfers: Transfers
 
 
+_PUBLIC = "public"
+
+
 class ProviderDesk:
     """Does what its provider's habits say; holds or takes the lock of the world."""
 
@@ -93,6 +96,13 @@ class ProviderDesk:
         subnet = str(demand.properties.get(SUBNET, ""))
         if self.provider.subnet in (None, subnet):
             self._trade.market.propose(demand, self._offer(subnet))
+
+    def offers(self) -> list[Offer]:
+        """All its offers. One that offers in any subnet does so where somebody has asked, and in `public`."""
+        if self._presence is not Presence.HERE:
+            return []
+        subnets = {_PUBLIC, *self._offers} if self.provider.subnet is None else {self.provider.subnet}
+        return [self._offer(subnet) for subnet in sorted(subnets)]
 
     def _offer(self, subnet: str) -> Offer:
         properties = offer_properties(self.provider, subnet)
