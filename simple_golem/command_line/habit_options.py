@@ -78,6 +78,7 @@ _SPELLINGS: Mapping[str, _Spelling] = {
     "slow-transfers": _Spelling("KIB_PER_SECOND", lambda value: {"transfer_speed": float(value)}),
     "cuts-transfers-after": _Spelling("BYTES", lambda value: {"cuts_transfers_after": int(value)}),
     "never-streams": _plain(streams=False),
+    "cuts-streams-after": _Spelling("EVENTS", lambda value: {"streams_events": int(value)}),
     "silent-after": _seconds("silent_after"),
     "silent-for": _seconds("silent_for"),
     "terminates-after": _seconds("terminates_after"),

@@ -97,6 +97,8 @@ class ProviderHabits:
         transfer_speed: the highest speed of transfers in KiB per second; None: no limit.
         cuts_transfers_after: every transfer breaks off after this number of bytes; None: none breaks off.
         streams: whether the output of commands can be streamed.
+        streams_events: the stream of each batch ends with an error after this number of events, as it can
+            happen where they come quickly; None: it does not.
         silent_after: seconds from the creation of an activity until the provider stops its usage reports. The
             daemon marks the activity as unresponsive after 5 s without reports, and asks the provider to
             destroy it after 10 s. None: the reports never stop.
@@ -142,6 +144,7 @@ class ProviderHabits:
     transfer_speed: float | None = None
     cuts_transfers_after: int | None = None
     streams: bool = True
+    streams_events: int | None = None
     silent_after: float | None = None
     silent_for: float | None = None
     terminates_after: float | None = None

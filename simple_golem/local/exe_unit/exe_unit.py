@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,12 @@ class ExeUnitHabits:
 
     Attributes:
         streams: whether the output of a batch can be streamed.
+        streams_events: after how many events a stream ends with an error; None: after none.
         limits: what its processes may use.
     """
 
     streams = True
+    streams_events: int | None = None
     limits = Limits()
 
     def before(self, command: Command, scope: Scope) -> str | None:
@@ -266,7 +269,7 @@ class ExeUnit:
         batch = self._batches.get(request["batch_id"])
         if batch is None:
             raise BusError(f"Unknown batch: {request['batch_id']}")
-        return ({"Ok": event} for event in batch.events())
+        return _stream(batch.events(), self._habits.streams_events)
 
     def _get_running(self, request: Mapping[str, Any]) -> object:
         running = [command for batch in list(self._batches.values()) if (command := batch.running())]
@@ -404,6 +407,14 @@ def _debug(state: StatePair) -> str:
     """A state as the real exe-unit writes it into its messages."""
     current, pending = state
     return f"StatePair({current}, {f'Some({pending})' if pending else 'None'})"
+
+
+def _stream(events: Iterator[Mapping[str, Any]], most: int | None) -> Iterator[Mapping[str, Any]]:
+    """The parts of a stream; `most`: after so many events it ends as on a provider that has lost some."""
+    for event in islice(events, most):
+        yield {"Ok": event}
+    if most is not None:
+        yield _err("service", "Runtime error: stream error: channel lagged by 1")
 
 
 def _as_command_state(command: Command) -> dict[str, Any]:

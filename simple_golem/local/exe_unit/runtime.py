@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import threading
 from collections import Counter
@@ -35,6 +36,8 @@ Output = Callable[[str, bytes], object]
 # The argument of `start` that has the image's own command started, as on a real provider.
 _ENTRY_POINT = "start-entrypoint"
 _PANIC = 101
+_SIZED = {"ram", "storage"}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmgt])?(i)?b?", re.IGNORECASE)
 
 
 class CommandError(Exception):
@@ -123,13 +126,12 @@ class SandboxRuntime:
         stops_before = self._stops
         image = self._image()
         roots, config = self._unpacked(image)
-        # A mapping of paths to kinds, or a list of paths. Every kind of volume is a folder here.
-        volumes = list(details.get("volumes") or ())
-        folders = [path for path in _host_folders(details) if path not in config.volumes]
-        paths = [*config.volumes, *folders]
+        folders, sizes = _volumes(details)
+        paths = [path for path in dict.fromkeys([*config.volumes, *folders]) if path not in sizes]
         sandbox = Sandbox(
             roots,
-            volumes=[*paths, *(path for path in volumes if path not in paths)],
+            volumes=[*paths, *sizes],
+            sizes=sizes,
             hostname=details.get("hostname") or "golem",
             hosts=self._hosts(details),
             limits=self._limits,
@@ -269,12 +271,37 @@ class SandboxRuntime:
         self.stop()
 
 
-def _host_folders(details: Mapping[str, Any]) -> Sequence[str]:
-    """The volumes of a deploy that are folders of the provider's host: others can't be transferred to."""
+def _volumes(details: Mapping[str, Any]) -> tuple[Sequence[str], Mapping[str, int | None]]:
+    """The volumes of a deploy: a list of paths, or a mapping of paths to kinds.
+
+    Returns:
+        Those that are folders of the provider's host, which alone can be transferred to, and the bytes of the
+        others.
+
+    Raises:
+        CommandError: a real provider does not take them.
+    """
     volumes = details.get("volumes") or ()
-    if not isinstance(volumes, Mapping):
-        return list(volumes)
-    return [path for path, kind in volumes.items() if not {"ram", "storage"} & set(kind or ())]
+    kinds = volumes if isinstance(volumes, Mapping) else {path: {"host": {}} for path in volumes}
+    folders = [path for path, kind in kinds.items() if not _SIZED & set(kind or ())]
+    if any(not path.strip("/") for path in folders):
+        message = 'Error: Error reading package metadata: Volume of type `host` specified for path="/"'
+        raise CommandError.exited(1, f"{message} (code: 1) (code: 1)\n")
+    # The root's own room is that of the machine.
+    sized = {path: kind for path, kind in kinds.items() if path not in folders and path.strip("/")}
+    return folders, {path: _bytes_of(next(iter(kind.values()))) for path, kind in sized.items()}
+
+
+def _bytes_of(volume: object) -> int | None:
+    """The size of a volume, such as `{"size": "100mb"}`; None: it has none that can be read."""
+    size = volume.get("size") if isinstance(volume, Mapping) else None
+    if isinstance(size, int):
+        return size
+    found = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    if found is None:
+        return None
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" kmgt".index((unit or " ").lower())))
 
 
 _COMMANDS = {

@@ -121,6 +121,7 @@ class _CommandHabits(ExeUnitHabits):
         self._habits = habits
         self._fortune = fortune or Fortune(None, "")
         self.streams = habits.streams
+        self.streams_events = habits.streams_events
         self.limits = Limits(habits.disk_mib, int(habits.mem_gib * 1024), habits.cpu_threads)
 
     def before(self, command: Command, scope: Scope) -> str | None:

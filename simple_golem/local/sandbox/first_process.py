@@ -203,7 +203,11 @@ def furnish(stage: str, settings: dict[str, Any]) -> None:
         if os.path.islink(path):
             raise SetupFailed(f"volume {path}", errno.ELOOP)
         os.makedirs(path, exist_ok=True)
-        mount(inner, path, None, MS_BIND)
+        size = settings["sizes"].get(path)
+        if size is None:
+            mount(inner, path, None, MS_BIND)
+        else:
+            mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=755,size={size}")
     for name in ("dev", "proc", "tmp", "sys", "etc"):
         os.makedirs(f"/{name}", exist_ok=True)
     make_room("/tmp", "1777", settings["room_mib"])

@@ -115,6 +115,7 @@ class Sandbox:
         roots: Sequence[Path] = (),
         *,
         volumes: Sequence[str] = (),
+        sizes: Mapping[str, int | None] | None = None,
         overlay: bool = True,
         hostname: str = "golem",
         hosts: Mapping[str, str] | None = None,
@@ -126,6 +127,7 @@ class Sandbox:
         Args:
             roots: the folders of an unpacked image, the upper ones first; none: an empty root.
             volumes: the folders that are empty, whatever the image has there.
+            sizes: the bytes of those that have a size of their own; the others share the room for volumes.
             overlay: False: do not lay a writable layer over the image.
             hostname: the host name inside.
             hosts: addresses by name, for `/etc/hosts`.
@@ -144,6 +146,7 @@ class Sandbox:
             "group": None if self._group is None else str(self._group.path),
             "roots": [str(root) for root in roots],
             "volumes": list(volumes),
+            "sizes": {path: size for path, size in (sizes or {}).items() if size is not None},
             "overlay": overlay,
             "hostname": hostname,
             "hosts": dict(hosts or {}),

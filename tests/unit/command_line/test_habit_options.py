@@ -32,6 +32,7 @@ SPELLED = {
     "slow-transfers:100": ProviderHabits(transfer_speed=100.0),
     "cuts-transfers-after:4096": ProviderHabits(cuts_transfers_after=4096),
     "never-streams": ProviderHabits(streams=False),
+    "cuts-streams-after:3": ProviderHabits(streams_events=3),
     "silent-after:1": ProviderHabits(silent_after=1.0),
     "silent-for:6": ProviderHabits(silent_for=6.0),
     "terminates-after:3": ProviderHabits(terminates_after=3.0),

@@ -34,6 +34,7 @@ EVERYTHING_WRONG = ProviderHabits(
     transfer_speed=100.0,
     cuts_transfers_after=4096,
     streams=False,
+    streams_events=3,
     silent_after=4.0,
     silent_for=6.0,
     terminates_after=7.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import BusError
 from simple_golem.local.exe_unit.exe_batch import Command
 from simple_golem.local.exe_unit.exe_unit import ExeUnit, ExeUnitHabits, StatePair
+from simple_golem.local.exe_unit.runtime import _bytes_of
 from simple_golem.local.images.image_store import ImageStore
 
 ACTIVITY = "a" * 32
@@ -259,6 +261,23 @@ def test_events_are_streamed_as_they_happen_and_not_repeated(unit: Unit) -> None
         unit.ask("StreamExecBatchResults", activity_id=ACTIVITY, batch_id="no-such")
 
 
+def test_a_stream_can_be_cut_as_where_events_are_lost() -> None:
+    habits = ExeUnitHabits()
+    habits.streams_events = 2
+    unit = Unit(habits=habits)
+    unit.do(*UP)
+    batch = unit.exec(sh(f"{wait_for_file('/tmp/go')}; echo one; sleep 0.2; echo two"))
+    stream = unit.ask("StreamExecBatchResults", activity_id=ACTIVITY, batch_id=batch)
+    sandbox = unit.unit._runtime._sandbox
+    assert sandbox is not None
+    sandbox.popen(["/bin/touch", "/tmp/go"]).wait(lambda data: None, lambda data: None)
+    *events, last = stream
+    assert len(events) == 2
+    assert last == {"Err": {"service": "Runtime error: stream error: channel lagged by 1"}}
+    assert unit.results(batch)[0]["stdout"] == "one\ntwo\n"
+    unit.unit.close()
+
+
 def test_a_command_without_capture_has_no_output(unit: Unit) -> None:
     result = unit.do(*UP, {"run": {"entry_point": "/bin/echo", "args": ["unheard"]}})[2]
     assert (result["result"], result["stdout"], result["stderr"]) == ("Ok", None, None)
@@ -284,6 +303,42 @@ def test_the_deploy_sets_environment_volumes_and_names(unit: Unit) -> None:
 def test_volumes_may_be_a_mapping(unit: Unit) -> None:
     deploy = {"deploy": {"volumes": {"/data": {"storage": {"size": 1024}}, "/": {"ram": {"size": "1GiB"}}}}}
     assert unit.do(deploy, {"start": {}}, sh("touch /data/x"))[2]["result"] == "Ok"
+
+
+def test_volumes_that_are_no_folders_of_the_host_have_their_size(unit: Unit) -> None:
+    volumes = {"/golem/work": {"ram": {"size": "40 KiB"}}, "/data": {"storage": {"size": "2mb"}}}
+    fill = "head -c 100000 /dev/zero > $0/file 2>/dev/null; wc -c < $0/file"
+    results = unit.do(
+        {"deploy": {"volumes": volumes}}, {"start": {}}, *(sh(fill.replace("$0", v)) for v in volumes)
+    )
+    assert [result["stdout"].strip() for result in results[2:]] == ["40960", "100000"]
+    # What the image has as a volume is none of the host's any more, and can't be transferred to.
+    deployed = json.loads(results[0]["stdout"])
+    assert [volume["path"] for volume in deployed["vols"]] == ["/golem/input", "/golem/output"]
+
+
+@pytest.mark.parametrize(
+    ("size", "number"),
+    [
+        (7, 7),
+        ("7", 7),
+        ("7b", 7),
+        ("2k", 2000),
+        ("2 KB", 2000),
+        ("1.5MiB", 1_572_864),
+        ("1Gi", 1 << 30),
+        ("x", None),
+    ],
+)
+def test_sizes_of_volumes_are_written_as_there(size: object, number: int | None) -> None:
+    assert _bytes_of({"size": size}) == number
+
+
+@pytest.mark.parametrize("path", ["/", "//", ""])
+def test_the_root_can_not_be_a_folder_of_the_host(unit: Unit, path: str) -> None:
+    (result,) = unit.do({"deploy": {"volumes": {path: {"host": {}}}}})
+    assert result["message"] == "ExeScript command exited with code 1"
+    assert "Volume of type `host` specified for path=" in result["stderr"]
 
 
 @pytest.mark.parametrize("program", ["/no/such", "ls", "/golem/work"])
