@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...background.cancellation import Scope
@@ -56,6 +56,18 @@ class CommandError(Exception):
     @classmethod
     def exited(cls, code: int, stderr: str = "") -> CommandError:
         return cls(f"ExeScript command exited with code {code}", code, stderr)
+
+
+def file_name_of(program: str) -> str:
+    """The file name of a program.
+
+    Raises:
+        CommandError: it has none, as `/` and `..`.
+    """
+    name = PurePosixPath(program).name
+    if name in ("", ".."):
+        raise CommandError("Runtime error: Invalid binary name")
+    return name
 
 
 class SandboxRuntime:
@@ -199,6 +211,7 @@ class SandboxRuntime:
             output("stdout", json.dumps({"args": list(arguments)}).encode())
 
     def _run(self, details: Mapping[str, Any], output: Output, report: Report) -> None:
+        file_name_of(details["entry_point"])
         argv = [details["entry_point"], *details.get("args", ())]
         command_line = shlex.join(argv)
         config = self._config

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...background.cancellation import wait_until
 from ...background.threads import EngineThread
 from ..machine.processes import bound_to_parent
-from .runtime import CommandError
+from .runtime import CommandError, file_name_of
 from .runtime_messages import Answer, ProcessStatus, hello, read_message, run_process, shutdown
 
 logger = logging.getLogger(__name__)
@@ -95,9 +95,7 @@ class StayingRuntime:
         Raises:
             CommandError: it has failed, or the runtime has ended.
         """
-        name = os.path.basename(program)
-        if name in ("", ".", ".."):
-            raise CommandError("Runtime error: Invalid binary name")
+        name = file_name_of(program)
         process = _Process(output)
         with self._changed:
             self._running = process

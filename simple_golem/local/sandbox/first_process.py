@@ -404,7 +404,9 @@ def spawn_as_user(request: dict[str, Any], stdin: list[int], out: int, err: int)
             no_input = stdin[0] if stdin else os.open("/dev/null", os.O_RDONLY)
             for target, descriptor in enumerate((no_input, out, err)):
                 os.dup2(descriptor, target)
-            os.execve(request["argv"][0], request["argv"], request["env"])
+            program, *arguments = request["argv"]
+            # As the real exe-unit, which tells a program only its file name.
+            os.execve(program, [os.path.basename(program), *arguments], request["env"])
         except BaseException:  # noqa: BLE001 - this process ends here
             os.write(writer, b"x")
         os._exit(NOT_STARTED)

@@ -7,8 +7,12 @@ raw REST; what a user of the library can ask for, by the library, too.
 
 from __future__ import annotations
 
+import json
+import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -23,6 +27,7 @@ from tests.network.helpers.requestor import READY, Demand, Requestor
 Script = Mapping[str, Any]
 TRANSFER = "Local service error: Transfer error: "
 STATE = "Local service error: State error: "
+WEB, PAGE = "WEB", "0123456789"
 REFUSED = 'HTTP error: io error: Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }'
 
 
@@ -38,6 +43,7 @@ class Row:
         stdout: what the command has written; None: it does not count.
         before: a line of shell that prepares it.
         command: the same for the library.
+        after: a line of shell, and what it writes then.
     """
 
     number: int
@@ -47,6 +53,7 @@ class Row:
     stdout: str | None = None
     before: str = "true"
     command: Command | None = None
+    after: tuple[str, str] | None = None
 
 
 def run(*argv: str) -> Script:
@@ -80,7 +87,19 @@ ROWS = [
     Row(3, "live", sh("exit 137"), exited(137), command=Run.shell("exit 137")),
     Row(4, "live", sh("pwd"), None, "/golem/work\n"),
     Row(5, "live", run("/usr/bin/env"), None, ""),
+    Row(6, "exe-unit/src/runtime/process.rs", sh("echo $0"), None, "sh\n"),
+    Row(7, "ya-runtime-vm/runtime/init-container/src/init.c", run("bin/echo"), exited(9), ""),
+    Row(
+        7,
+        "ya-runtime-vm/runtime/init-container/src/init.c",
+        run("./here", "1"),
+        None,
+        "is here\n",
+        before="cd /golem/work; echo '#!/bin/sh' > here; echo 'echo is here' >> here; chmod +x here",
+    ),
+    Row(7, "exe-unit/src/runtime/process.rs", run("/"), "Runtime error: Invalid binary name", ""),
     Row(8, "live", sh("id -u; id -g"), None, "0\n0\n"),
+    Row(9, "ya-runtime-vm/runtime/init-container/src/init.c", run("/bin/cat"), None, ""),
     Row(12, "exe-unit/src/state.rs", {"start": {}}, f"{STATE}Cannot send command after a successful start()"),
     Row(
         15,
@@ -89,7 +108,19 @@ ROWS = [
         "signing not supported: binary built without the 'sgx' feature",
     ),
     Row(19, "ya-runtime-vm/runtime/src/vmrt.rs", sh("test $(nproc) -le 4")),
+    *(
+        Row(21, "live", sh(f"df -k {path} | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2"), None, f"{4 << 20}\n")
+        for path in ("/", "/tmp", "/dev/shm")
+    ),
     Row(24, "exe-unit/src/runtime/process.rs", sh("hostname"), None, "golem\n"),
+    Row(
+        25,
+        "ya-runtime-vm/runtime/init-container/src/init.c",
+        sh("cat /etc/resolv.conf"),
+        None,
+        "nameserver 1.1.1.1\nnameserver 8.8.8.8\n",
+    ),
+    Row(29, "golem-js examples/hello-world/Dockerfile", sh("ls /golem"), None, "input\noutput\nwork\n"),
     *(
         Row(
             28,
@@ -130,6 +161,33 @@ ROWS = [
         before="cd /golem/work; echo 1 > ../output/one; ln -sf ../output/one other",
         command=DownloadBytes("/golem/work/other"),
     ),
+    *(
+        Row(
+            33,
+            "live",
+            transfer(f"{WEB}/ranges", inside("/golem/work/page")),
+            before=f"printf {before} > /golem/work/page",
+            after=("cat /golem/work/page", after),
+        )
+        for before, after in (("old", "old" + PAGE[3:]), ("old-and-longer", "old-and-longer"))
+    ),
+    Row(
+        33,
+        "live",
+        transfer(f"{WEB}/plain", inside("/golem/work/page")),
+        before="printf old > /golem/work/page",
+        after=("cat /golem/work/page", PAGE),
+    ),
+    *(
+        Row(
+            35,
+            "live",
+            transfer(f"{WEB}/{status}", inside("/golem/work/error")),
+            before="rm -f /golem/work/error",
+            after=("cat /golem/work/error", f"{status}!"),
+        )
+        for status in (404, 500)
+    ),
     Row(
         34,
         "transfer/src/http.rs",
@@ -166,6 +224,46 @@ def own_network() -> Iterator[LocalGolem]:
         yield network
 
 
+class Pages(BaseHTTPRequestHandler):
+    """A page, with ranges and without, and pages of errors."""
+
+    def do_HEAD(self) -> None:
+        self.answer(send=False)
+
+    def do_GET(self) -> None:
+        self.answer(send=True)
+
+    def answer(self, *, send: bool) -> None:
+        name = self.path.strip("/")
+        page, status = (f"{name}!", int(name)) if name.isdigit() else (PAGE, 200)
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if wanted and name == "ranges":
+            page, status = page[int(wanted[1]) :], 206
+        self.send_response(status)
+        if name == "ranges":
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if send:
+            self.wfile.write(page.encode())
+
+    def log_message(self, *told: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def web(own_network: LocalGolem) -> Iterator[str]:
+    """The URL of a web server that the providers reach."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        own_network.allow_web_server(url)
+        yield url
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def raw(own_network: LocalGolem) -> Iterator[tuple[Requestor, str]]:
     """A requestor by raw REST, and its activity."""
@@ -180,14 +278,18 @@ def raw(own_network: LocalGolem) -> Iterator[tuple[Requestor, str]]:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_command_does_by_raw_rest_what_it_does_on_a_real_provider(
-    raw: tuple[Requestor, str], row: Row
+    raw: tuple[Requestor, str], web: str, row: Row
 ) -> None:
     requestor, activity = raw
-    result = requestor.run(activity, sh(row.before), row.script)[-1]
+    script = json.loads(json.dumps(row.script).replace(f'"{WEB}/', f'"{web}/'))
+    result = requestor.run(activity, sh(row.before), script)[-1]
     assert (result["index"], result["message"]) == (1, row.message)
     assert result["result"] == ("Ok" if row.message is None else "Error")
     if row.stdout is not None:
         assert (result["stdout"] or "") == row.stdout
+    if row.after is not None:
+        line, written = row.after
+        assert requestor.run(activity, sh(line))[0]["stdout"] == written
 
 
 @pytest.fixture(scope="module")
