@@ -12,6 +12,7 @@ import requests
 from simple_golem.local.local_golem import LocalGolem
 from tests.benchmarks.peer import NoPeer, the_peer
 from tests.benchmarks.subject import Subject
+from tests.helpers.golem_js import golem_js
 
 IMAGE = "3b1ffd19d88e9877e71546aae779daa4be2fcc3481319a194e2cb03f"
 # As in the examples of yapapi.
@@ -38,6 +39,28 @@ async def main(where):
             print(task.result)
 
 asyncio.run(main(sys.argv[1]))
+"""
+# As in the examples of golem-js.
+JAVASCRIPT = """
+import { GolemNetwork } from "@golem-sdk/golem-js";
+const glm = new GolemNetwork({ payment: { network: process.env.YAGNA_PAYMENT_NETWORK } });
+try {
+  await glm.connect();
+  const rental = await glm.oneOf({
+    order: {
+      demand: { workload: { imageTag: "golem/alpine:latest" }, subnetTag: process.env.YAGNA_SUBNET },
+      market: {
+        rentHours: 0.2,
+        pricing: { model: "linear", maxStartPrice: 0.5, maxCpuPerHourPrice: 1.0, maxEnvPerHourPrice: 0.5 },
+      },
+    },
+  });
+  const machine = await rental.getExeUnit();
+  console.log((await machine.run("echo hello from $(hostname)")).stdout.trim());
+  await rental.stopAndFinalize();
+} finally {
+  await glm.disconnect();
+}
 """
 
 
@@ -74,3 +97,20 @@ def test_a_script_of_yapapi_runs_as_it_is(
     )
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["hello from task 0", "hello from task 1"]
+
+
+def test_a_script_of_golem_js_runs_as_it_is(network: LocalGolem) -> None:
+    try:
+        folder = golem_js()
+    except NoPeer as error:
+        pytest.skip(f"golem-js can't be installed here: {error}")
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", JAVASCRIPT],
+        cwd=folder,
+        env={**os.environ, **network.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "hello from golem"
