@@ -375,7 +375,7 @@ def spawn(request: dict[str, Any], stdin: list[int], out: int, err: int) -> int:
         if request["user"] != [0, 0]:
             return spawn_as_user(request, stdin, out, err)
         return os.posix_spawn(
-            request["argv"][0] if request["argv"] else "",
+            request["program"],
             request["argv"],
             request["env"],
             file_actions=[
@@ -404,9 +404,7 @@ def spawn_as_user(request: dict[str, Any], stdin: list[int], out: int, err: int)
             no_input = stdin[0] if stdin else os.open("/dev/null", os.O_RDONLY)
             for target, descriptor in enumerate((no_input, out, err)):
                 os.dup2(descriptor, target)
-            program, *arguments = request["argv"]
-            # As the real exe-unit, which tells a program only its file name.
-            os.execve(program, [os.path.basename(program), *arguments], request["env"])
+            os.execve(request["program"], request["argv"], request["env"])
         except BaseException:  # noqa: BLE001 - this process ends here
             os.write(writer, b"x")
         os._exit(NOT_STARTED)
@@ -415,7 +413,7 @@ def spawn_as_user(request: dict[str, Any], stdin: list[int], out: int, err: int)
     os.close(reader)
     if failed:
         os.waitpid(pid, 0)
-        raise NotStarted(request["argv"][0])
+        raise NotStarted(request["program"])
     return pid
 
 

@@ -205,7 +205,8 @@ class Sandbox:
         """Start a command; does not wait for its end.
 
         Args:
-            argv: the program, an absolute path inside, and its arguments.
+            argv: the program, an absolute path inside, and its arguments. As by the real exe-unit, it is told
+                only its file name.
             env: the whole environment; None: an empty one, as in a VM.
             cwd: the working folder; by default the root, as in Golem's VM.
             stdin: the descriptor of the command's input; the caller must close it. None: no input.
@@ -214,7 +215,9 @@ class Sandbox:
         Raises:
             SandboxGone: the sandbox has ended.
         """
-        request = {"argv": list(argv), "env": dict(env or {}), "cwd": cwd, "user": list(user)}
+        program = argv[0] if argv else ""
+        told = [os.path.basename(program), *argv[1:]]
+        request = {"program": program, "argv": told, "env": dict(env or {}), "cwd": cwd, "user": list(user)}
         out_reader, out_writer = os.pipe()
         err_reader, err_writer = os.pipe()
         try:
@@ -240,7 +243,8 @@ class Sandbox:
         Raises:
             SandboxGone: the sandbox has ended.
         """
-        request = {"ask": "detach", "argv": list(argv), "env": dict(env), "cwd": cwd, "user": list(user)}
+        command = {"program": argv[0], "argv": list(argv), "env": dict(env), "cwd": cwd, "user": list(user)}
+        request = {"ask": "detach", **command}
         return int(self._ask(request)["pid"])
 
     def open_file(self, path: str, mode: Literal["r", "w", "a"], volume: str | None = None) -> int:
