@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -97,6 +102,79 @@ def test_a_sandbox_joins_its_group_and_else_each_process_is_limited(
     monkeypatch.setattr(sandbox_module, "_PARENT_GROUP", None)
     with Sandbox(python_roots, limits=Limits(memory_mib=64)) as sandbox:
         assert data_limit(sandbox) == "65536\n"
+
+
+PROGRAM = "python3 -c 'import time; x = bytearray({} << 20); time.sleep(3)'"
+
+
+@pytest.mark.skipif(delegated_group() is None, reason="this user can make no control groups (version 2) here")
+def test_the_kernel_limits_the_memory_of_all_processes_together(python_roots: Sequence[Path]) -> None:
+    with Sandbox(python_roots, limits=Limits(memory_mib=100)) as sandbox:
+        group = sandbox._group
+        assert group is not None
+        assert shell(sandbox, PROGRAM.format(50)) == (0, "")
+        assert sandbox.usage().memory_kills == 0
+        assert shell(sandbox, PROGRAM.format(200))[0] == 128 + 9
+        assert sandbox.usage().memory_kills == 1
+        one = PROGRAM.format(45)
+        assert shell(sandbox, f"{one} & {one} & {one} & wait")[0] == 0
+        assert sandbox.usage().memory_kills == 2
+        assert shell(sandbox, "echo still here") == (0, "still here\n")
+    assert not group.path.exists()
+
+
+# The first process of a kernel that runs as a program: what it mounts and says is that kernel's.
+FIRST_PROCESS = """#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME={home} TMPDIR={folder}/memory
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs {folder}/memory
+mount -t cgroup2 none /sys/fs/cgroup
+echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+cd {root}
+{python} -B -m pytest -q -p no:cacheprovider {file} -k all_processes_together > {folder}/said 2>&1
+echo o > /proc/sysrq-trigger
+sleep 60
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(shutil.which("linux.uml") is None, reason="apt install user-mode-linux")
+def test_the_same_in_a_kernel_that_has_control_groups_of_version_2(
+    tmp_path: Path, python_roots: Sequence[Path]
+) -> None:
+    (tmp_path / "memory").mkdir()
+    first = tmp_path / "first"
+    root = Path(__file__).parents[4]
+    first.write_text(
+        FIRST_PROCESS.format(
+            folder=tmp_path, home=Path.home(), root=root, python=sys.executable, file=__file__
+        )
+    )
+    first.chmod(0o755)
+    disk = ["rootfstype=hostfs", "rootflags=/", "rw", f"init={first}"]
+    kernel = subprocess.Popen(
+        ["linux.uml", "mem=1500M", *disk, "con=null", "con0=fd:0,fd:1", "quiet"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        kernel.wait(360)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(kernel.pid, signal.SIGKILL)
+        kernel.wait()
+    said = (tmp_path / "said").read_text()
+    assert "1 passed" in said, said
+
+
+def shell(sandbox: Sandbox, line: str) -> tuple[int, str]:
+    output = bytearray()
+    code = sandbox.popen(["/bin/sh", "-c", line]).wait(output.extend, lambda data: None)
+    return code, output.decode()
 
 
 def data_limit(sandbox: Sandbox) -> str:
