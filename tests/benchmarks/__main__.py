@@ -55,6 +55,7 @@ MEASURES: Mapping[str, Measure] = {
         options.rounds, options.transfer_mb * 1_000_000
     ),
     "network": lambda subjects, options: measures.network(options.rounds, options.network_mb * 1_000_000),
+    "images": lambda subjects, options: measures.images(options.rounds, options.image_mb * 1_000_000),
     "notice": lambda subjects, options: measures.notice(options.rounds),
     "idle": lambda subjects, options: measures.idle(options.idle, options.idle_seconds),
 }
@@ -69,6 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=1000, metavar="N", help="so many items of work (1000)")
     parser.add_argument("--transfer-mb", type=int, default=100, metavar="MB", help="so large a file (100)")
     parser.add_argument("--network-mb", type=int, default=100, metavar="MB", help="so much both ways (100)")
+    parser.add_argument("--image-mb", type=int, default=200, metavar="MB", help="so large an image (200)")
     parser.add_argument("--idle", type=int, default=200, metavar="N", help="so many idle instances (200)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, metavar="S", help="for so long (60)")
     parser.add_argument(

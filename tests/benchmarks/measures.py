@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median, quantiles
 
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
+from simple_golem.local.sandbox.sandbox import Sandbox
+from tests.helpers.hand_made_images import shell_root
 
 from .books import Books
 from .imports import EVERYTHING, import_milliseconds, installed_package
@@ -31,6 +37,9 @@ _PROVIDERS = 20
 _ROUND_TRIPS = 300
 _IMPORT_ROUNDS = 21
 _EVERYTHING = "everything"
+_IMAGE = "me/large:1"
+_FILE_BYTES = 100_000
+_ACTIVITIES = 5
 _WORK_SCRIPTS = {FLOOR: "work_floor.py", SIMPLE_GOLEM: "work_pool.py", YAPAPI: "work_yapapi.py"}
 _SAME_AS_FLOOR = Goal(1.1, FLOOR)
 
@@ -186,6 +195,40 @@ def transfers(rounds: int, size: int) -> list[Row]:
         Row.of(f"download of {what} (floor: the bus's limit)", "MB/s", _each(reports, "down"), goal),
         Row.of(f"both of {what}: memory more than before", "MB", _each(reports, "memory_mib"), Goal(8.0)),
     ]
+
+
+def images(rounds: int, size: int) -> list[Row]:
+    """A network, and an activity with a large image that is unpacked already."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "image")
+        shell_root(root)
+        for number in range(size // _FILE_BYTES):
+            (root / f"file-{number}").write_bytes(os.urandom(_FILE_BYTES))
+        LocalGolem(images={_IMAGE: root}).start().stop()
+        up, ready = [], []
+        for _ in range(rounds):
+            began = time.monotonic()
+            with LocalGolem(images={_IMAGE: root}) as local:
+                up.append(time.monotonic() - began)
+                books = Books(local)
+                report = Subject(SIMPLE_GOLEM, "images.py").run(local.environment, _IMAGE, _ACTIVITIES)
+                books.check(_ACTIVITIES)
+            ready += [1000 * seconds for seconds in report["ready"]]
+        read_only = [1000 * _read_only_seconds(root) for _ in range(rounds)]
+    what = f"image of {size / 1e6:g} MB"
+    return [
+        Row.of("local network: up", "s", {SIMPLE_GOLEM: up}, Goal(1.5)),
+        Row.of(f"{what}: deploy and start", "ms", {SIMPLE_GOLEM: ready}, Goal(150)),
+        Row.of(f"{what}: its root without overlay", "ms", {SIMPLE_GOLEM: read_only}, Goal(300)),
+    ]
+
+
+def _read_only_seconds(root: Path) -> float:
+    """How long a root takes, and its first command, where no writable layer can be laid over it."""
+    began = time.monotonic()
+    with Sandbox([root], overlay=False) as sandbox:
+        sandbox.popen(["/bin/sh", "-c", "true"]).wait(lambda data: None, lambda data: None)
+        return time.monotonic() - began
 
 
 def network(rounds: int, size: int) -> list[Row]:
