@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
 
 from simple_golem import Golem, Run, Service, ServiceFailed, vm
-from simple_golem.errors import BadInstanceCount, BatchTimeout, NotRunning, StartTimeout
+from simple_golem.errors import NotRunning, StartTimeout
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -45,14 +44,6 @@ def test_a_cluster_grows_and_shrinks_and_ends_as_one():
     assert [instance.name for instance in cluster] == ["Idle-1", "Idle-2", "Idle-3", "Idle-4"]
 
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, True, "2"])
-def test_numbers_of_instances_that_make_no_sense_are_refused(number):
-    with Golem(1) as golem:
-        with pytest.raises(BadInstanceCount, match="num_instances is"):
-            golem.run_service(Idle, num_instances=number)
-        assert golem.clusters == ()
-
-
 def test_two_clusters_run_side_by_side_and_one_is_stopped_alone():
     class Other(Idle):
         pass
@@ -77,59 +68,3 @@ def test_an_instance_that_does_not_get_to_run_in_time_fails():
             cluster.wait_until_running(timeout=30)
         assert time.monotonic() - began < 3 * 1
     assert isinstance(cluster.instances[0].failure, StartTimeout)
-
-
-def test_the_changes_of_state_can_be_iterated_over():
-    with Golem(1) as golem:
-        cluster = golem.run_service(Idle)
-        seen = []
-        for instance, state in cluster.state_changes(timeout=30):
-            seen.append((instance.name, state.value))
-            if state == "running":
-                cluster.stop(wait=False)
-    assert seen == [("Idle-1", state) for state in ("starting", "running", "stopping", "terminated")]
-
-
-def test_a_cluster_of_which_nothing_is_left_can_be_filled_again_and_again():
-    class Once(Service):
-        def run(self):
-            self.execute(Run("/bin/true"))
-
-    with Golem(1) as golem:
-        cluster = golem.run_service(Once)
-        for _ in range(3):
-            assert cluster.wait(30)
-            cluster.spawn()
-        assert cluster.wait(30)
-    assert [instance.state.value for instance in cluster] == ["terminated"] * 4
-    assert all(instance.has_run for instance in cluster)
-
-
-def test_the_time_of_a_batch_for_all_counts_from_the_call():
-    with Golem(1) as golem:
-        cluster = golem.run_service(Idle)
-        (instance,) = cluster.wait_until_running(timeout=30)
-        slow = threading.Thread(target=instance.execute, args=(Run("/bin/sleep", "3"),))
-        slow.start()
-        cluster.wait(0.5)
-        began = time.monotonic()
-        (answer,) = cluster.execute(Run("/bin/true"), timeout=0.5).values()
-        assert time.monotonic() - began < 3 * 0.5
-        assert isinstance(answer, BatchTimeout)
-        slow.join(10)
-
-
-def test_closing_from_an_event_callable_hides_no_failure():
-    class Broken(Service):
-        def run(self):
-            raise LookupError("not to be hidden")
-
-    golem = Golem(1)
-
-    @golem.on_event
-    def close(event):
-        if type(event).__name__ == "InstanceFailed":
-            golem.close()
-
-    with pytest.raises(ServiceFailed, match="not to be hidden"), golem:
-        golem.run_service(Broken).wait(30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from simple_golem import Golem, Run, Service
-from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning
+from simple_golem.errors import ActivityLost, NotRunning
 from simple_golem.model.service.suspended import SuspendedInstance
 from tests.network.helpers.leftovers import left_on
 from tests.network.helpers.processes import TOOL
@@ -111,39 +110,6 @@ def test_resuming_an_instance_that_has_ended_says_so(network, caplog):
     assert left_on(network) == []
 
 
-@pytest.mark.parametrize("nonsense", [[], ["an id"], [dataclasses.replace]])
-def test_only_what_was_suspended_can_be_resumed(nonsense):
-    with Golem(1) as golem:
-        with pytest.raises(BadInstanceCount, match=r"what cluster\.suspend\(\) returned"):
-            golem.resume_service(Counter, nonsense)
-        assert golem.clusters == ()
-
-
-def test_an_instance_can_be_resumed_in_the_session_that_suspended_it(network):
-    with Golem(1) as golem:
-        cluster = golem.run_service(Counter)
-        cluster.wait_until_running(timeout=30)
-        again = golem.resume_service(Counter, cluster.suspend())
-        (instance,) = again.wait_until_running(timeout=30)
-        assert instance.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
-        golem.run_service(Service).wait_until_running(timeout=30)
-    assert golem.cost.amount > 0
-    assert left_on(network) == []
-
-
-def test_a_resumed_instance_can_not_be_resumed_again_and_goes_on(network):
-    with Golem(1) as golem:
-        (instance,) = golem.run_service(Counter).wait_until_running(timeout=30)
-        suspended = instance.suspend(timeout=30)
-        (resumed,) = golem.resume_service(Counter, [suspended]).wait_until_running(timeout=30)
-        for again in ([suspended], [suspended, suspended]):
-            with pytest.raises(NotRunning, match="resumed"):
-                golem.resume_service(Counter, again)
-        assert len(golem.clusters) == 2
-        assert resumed.execute(Run("/bin/cat", "/golem/work/note")).stdout == "from this script\n"
-    assert left_on(network) == []
-
-
 def test_resuming_leaves_the_money_of_the_session_that_suspended_and_lives_alone(network, tool_cleanup):
     with Golem("0.5") as first:
         one, two = first.run_service(Counter, num_instances=2).wait_until_running(timeout=30)
@@ -177,29 +143,3 @@ def tool_cleanup(network):
         return done.stdout
 
     return run
-
-
-def test_a_stop_that_comes_before_it_is_resumed_leaves_nothing_alive(network):
-    with Golem(1) as golem:
-        cluster = golem.run_service(Counter)
-        cluster.wait_until_running(timeout=30)
-        suspended = cluster.suspend()
-    with Golem(1) as golem:
-        golem.resume_service(Counter, suspended).stop()
-    assert left_on(network) == []
-
-
-def test_a_service_can_not_suspend_itself():
-    refused = []
-
-    class Tired(Service):
-        def run(self):
-            try:
-                cluster.suspend()
-            except NotRunning as error:
-                refused.append(error)
-
-    with Golem(1) as golem:
-        cluster = golem.run_service(Tired)
-        assert cluster.wait(30)
-    assert "call it from your script" in str(refused[0])

@@ -119,6 +119,13 @@ def test_a_size_that_makes_no_sense_is_refused(fake: FakeYagna, number: Any) -> 
         assert len(cluster) == len(golem.instances) == 1
 
 
+def test_a_cluster_begins_with_an_instance_at_least(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(BadInstanceCount, match="num_instances is"):
+            golem.run_service(Idle, num_instances=0)
+        assert golem.clusters == ()
+
+
 @pytest.mark.parametrize("params", [[], [{}, {}], {"word": 1}, "ab", 5, [1], [{1: 2}]])
 def test_parameters_that_make_no_sense_are_refused(fake: FakeYagna, params: Any) -> None:
     with Golem(1) as golem:
