@@ -9,13 +9,17 @@ import sys
 import sysconfig
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
+from tests.helpers.side_by_side import side_by_side
 from tests.network.helpers.processes import ROOT, TOOL, Family, Tool, environment
 
+# So many networks start and end at the same time.
+AT_ONCE = 3
 HELLO = ROOT / "tutorials" / "01_hello_world.py"
 
 # Has an activity, says so, and tells how it was ended.
@@ -143,7 +147,7 @@ def test_all_of_a_second_network_takes_no_more_than_seconds() -> None:
     assert time.monotonic() - began < 8
 
 
-def test_nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
+def nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "2", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -154,7 +158,7 @@ def test_nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:
     assert "I am released" in tool.text
 
 
-def test_nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
+def nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -171,7 +175,7 @@ def test_nothing_is_left_after_kill_9_of_the_supervisor(busy_script: str) -> Non
     assert family.survivors() == []
 
 
-def test_ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it() -> None:
+def ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", "-c", NEEDS_NETWORK)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -181,7 +185,7 @@ def test_ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it() 
     assert family.survivors() == []
 
 
-def test_a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> None:
+def a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -193,8 +197,7 @@ def test_a_script_that_dies_of_ctrl_c_takes_the_tool_with_it(busy_script: str) -
     assert family.survivors() == []
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3, 0.6, 0.9])
-def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
+def ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     tool = Tool("local", "run", "-c", "import time; time.sleep(600)")
     tool.wait_for("starting")
     time.sleep(moment)
@@ -204,6 +207,13 @@ def test_ctrl_c_while_the_network_starts_leaves_nothing(moment: float) -> None:
     # On a fast machine the script may have started, and has a traceback of its own; the tool has none.
     assert "/simple_golem/" not in tool.text
     assert family.survivors() == []
+
+
+def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing() -> None:
+    moments = (0.0, 0.3, 0.6, 0.9)
+    side_by_side(
+        {f"{one} s": partial(ctrl_c_while_the_network_starts_leaves_nothing, one) for one in moments}, AT_ONCE
+    )
 
 
 def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
@@ -223,7 +233,7 @@ def test_ctrl_c_in_the_very_first_start_leaves_nothing(tmp_path: Path) -> None:
     assert not list((cache / "images").glob("unpacking-*"))
 
 
-def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
+def sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
@@ -233,12 +243,26 @@ def test_sigterm_reaches_the_script_and_leaves_nothing(busy_script: str) -> None
     assert family.survivors() == []
 
 
-def test_nothing_is_left_when_the_terminal_is_closed(busy_script: str) -> None:
+def nothing_is_left_when_the_terminal_is_closed(busy_script: str) -> None:
     tool = Tool("local", "run", "--providers", "1", busy_script)
     tool.wait_for("I am running")
     family = Family(tool.pid)
     tool.hang_up()
     assert family.survivors() == []
+
+
+ENDS = (
+    nothing_is_left_after_kill_9_of_the_tool,
+    nothing_is_left_after_kill_9_of_the_supervisor,
+    ctrl_c_lets_the_script_release_what_it_holds_and_ends_the_tool_by_it,
+    a_script_that_dies_of_ctrl_c_takes_the_tool_with_it,
+    sigterm_reaches_the_script_and_leaves_nothing,
+    nothing_is_left_when_the_terminal_is_closed,
+)
+
+
+def test_nothing_is_left_however_it_ends(busy_script: str) -> None:
+    side_by_side({one.__name__: partial(one, busy_script) for one in ENDS}, AT_ONCE)
 
 
 def test_up_prints_what_to_export_and_ends_on_sigterm() -> None:

@@ -7,22 +7,34 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.local.local_golem import LocalGolem
+from tests.helpers.side_by_side import side_by_side
 
 ROOT = Path(__file__).resolve().parents[3]
+# So many tutorials, each with three providers at most.
+AT_ONCE = 3
 COST = r"It cost 0\.\d+ tGLM \(test money\) on hoodi\n$"
 
 
-def run(network: LocalGolem, script: str, folder: Path | None = None) -> str:
+@pytest.fixture(scope="module")
+def network() -> Iterator[LocalGolem]:
+    """Enough providers for the tutorials that run at the same time."""
+    with LocalGolem(3 * AT_ONCE) as network:
+        yield network
+
+
+def run(network: LocalGolem, script: str, folder: Path | None = None, **more: str) -> str:
     done = subprocess.run(
         [sys.executable, ROOT / "tutorials" / script],
         cwd=folder,
-        env={**os.environ, **network.environment, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **network.environment, "PYTHONPATH": str(ROOT), **more},
         capture_output=True,
         text=True,
         timeout=90,
@@ -33,7 +45,7 @@ def run(network: LocalGolem, script: str, folder: Path | None = None) -> str:
     return done.stdout
 
 
-def test_hello_world_tells_the_date_and_what_it_cost(network):
+def hello_world_tells_the_date_and_what_it_cost(network: LocalGolem, folder: Path) -> None:
     output = run(network, "01_hello_world.py")
     assert (
         len(re.findall(r"^DateService-1 on prov-\d: hello world, it is \w+ .*\d\d:\d\d:\d\d", output, re.M))
@@ -42,13 +54,13 @@ def test_hello_world_tells_the_date_and_what_it_cost(network):
     assert re.search(COST, output)
 
 
-def test_hello_world_runs_behind_a_proxy_that_reaches_nothing(network, monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert re.search(COST, run(network, "01_hello_world.py"))
+def hello_world_runs_behind_a_proxy_that_reaches_nothing(network: LocalGolem, folder: Path) -> None:
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+    proxies = dict.fromkeys(names, "http://127.0.0.1:1")
+    assert re.search(COST, run(network, "01_hello_world.py", **proxies))
 
 
-def test_the_simple_service_shows_statistics_of_three_providers(network):
+def the_simple_service_shows_statistics_of_three_providers(network: LocalGolem, folder: Path) -> None:
     output = run(network, "02_simple_service.py")
     seen = re.findall(r"^SimpleService-(\d) +prov-\d +(\d+) observations, mean +[\d.]+ #+$", output, re.M)
     assert {number for number, _ in seen} == {"1", "2", "3"}
@@ -56,14 +68,14 @@ def test_the_simple_service_shows_statistics_of_three_providers(network):
     assert re.search(COST, output)
 
 
-def test_a_web_service_is_read_through_a_proxy(network):
+def a_web_service_is_read_through_a_proxy(network: LocalGolem, folder: Path) -> None:
     output = run(network, "06_web_service.py")
     assert re.search(r"^Open http://127\.0\.0\.1:\d+ in a browser", output)
     assert re.findall(r"^Hello from WebServer-(\d)$", output, re.M) in (["1", "2"] * 2, ["2", "1"] * 2)
     assert re.search(COST, output)
 
 
-def test_clients_find_their_server_by_its_name(network):
+def clients_find_their_server_by_its_name(network: LocalGolem, folder: Path) -> None:
     output = run(network, "07_instances_by_name.py")
     assert "The server is keyvalueserver-1 at 192.168.0.2\n" in output
     counts = re.findall(r"^Client-\d ended at (\d+)$", output, re.M)
@@ -73,7 +85,7 @@ def test_clients_find_their_server_by_its_name(network):
     assert re.search(COST, output)
 
 
-def test_three_providers_compute_their_parts_and_the_script_collects_them(network):
+def three_providers_compute_their_parts_for_the_script(network: LocalGolem, folder: Path) -> None:
     output = run(network, "03_compute_and_collect.py")
     parts = re.findall(r"^prov-\d: (\d+) to (\d+) is (\d+)$", output, re.M)
     assert [(int(first), int(last)) for first, last, _ in parts] == [(1, 1000), (1001, 2000), (2001, 3000)]
@@ -81,11 +93,11 @@ def test_three_providers_compute_their_parts_and_the_script_collects_them(networ
     assert re.search(COST, output)
 
 
-def test_a_picture_is_painted_by_three_providers_and_comes_back(network, tmp_path):
-    output = run(network, "05_files.py", tmp_path)
+def a_picture_is_painted_by_three_providers_and_comes_back(network: LocalGolem, folder: Path) -> None:
+    output = run(network, "05_files.py", folder)
     assert set(re.findall(r"^prov-\d painted (\w+)\.pgm$", output, re.M)) == {"negative", "bright", "poster"}
     assert re.search(COST, output)
-    pictures = {path.stem: path.read_text().split() for path in tmp_path.iterdir()}
+    pictures = {path.stem: path.read_text().split() for path in folder.iterdir()}
     assert set(pictures) == {"waves", "negative", "bright", "poster"}
     assert all(words[:4] == ["P2", "160", "120", "255"] for words in pictures.values())
     points = {name: [int(word) for word in words[4:]] for name, words in pictures.items()}
@@ -95,11 +107,11 @@ def test_a_picture_is_painted_by_three_providers_and_comes_back(network, tmp_pat
     assert sum(points["bright"]) > sum(points["waves"])
 
 
-def test_a_picture_is_computed_row_by_row(network, tmp_path):
-    output = run(network, "09_many_items.py", tmp_path)
+def a_picture_is_computed_row_by_row(network: LocalGolem, folder: Path) -> None:
+    output = run(network, "09_many_items.py", folder)
     assert re.search(r"^80 of 80 items done, 0 under way, 0 waiting", output)
     assert re.search(COST, output)
-    words = (tmp_path / "mandelbrot.pgm").read_text().split()
+    words = (folder / "mandelbrot.pgm").read_text().split()
     assert words[:4] == ["P2", "120", "80", "255"]
     points = [int(word) for word in words[4:]]
     assert len(points) == 120 * 80
@@ -107,6 +119,41 @@ def test_a_picture_is_computed_row_by_row(network, tmp_path):
     rows = [points[120 * y : 120 * (y + 1)] for y in range(80)]
     assert rows[1:40] == rows[79:40:-1]
     assert rows[40][60] == 0 < rows[0][0]
+
+
+def a_script_of_ones_own_answers_with_json(network: LocalGolem, folder: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "python-script.md").read_text()
+    script, program = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (folder / "statistics_of.py").write_text(script)
+    (folder / "program.py").write_text(program)
+    output = run(network, str(folder / "program.py"), folder)
+    assert output.splitlines() == [
+        "[1, 2, 3, 10] mean 4 median 2.5",
+        "[5, 5, 8] mean 6 median 5",
+        "[2.5, 3.5] mean 3.0 median 3.0",
+    ]
+
+
+TUTORIALS = (
+    hello_world_tells_the_date_and_what_it_cost,
+    hello_world_runs_behind_a_proxy_that_reaches_nothing,
+    the_simple_service_shows_statistics_of_three_providers,
+    a_web_service_is_read_through_a_proxy,
+    clients_find_their_server_by_its_name,
+    three_providers_compute_their_parts_for_the_script,
+    a_picture_is_painted_by_three_providers_and_comes_back,
+    a_picture_is_computed_row_by_row,
+    a_script_of_ones_own_answers_with_json,
+)
+
+
+def test_tutorials_show_what_their_pages_say(network: LocalGolem, tmp_path: Path) -> None:
+    def tried(tutorial: Callable[[LocalGolem, Path], None]) -> None:
+        folder = tmp_path / tutorial.__name__
+        folder.mkdir()
+        tutorial(network, folder)
+
+    side_by_side({one.__name__: partial(tried, one) for one in TUTORIALS}, AT_ONCE)
 
 
 def test_a_sweep_that_is_killed_goes_on(network, tmp_path):
@@ -153,19 +200,6 @@ def clean_up(network: LocalGolem) -> int:
     return subprocess.run(
         command, env={**os.environ, **network.environment}, capture_output=True, timeout=90, check=False
     ).returncode
-
-
-def test_a_script_of_ones_own_answers_with_json(network, tmp_path):
-    page = (ROOT / "docs" / "how-to" / "python-script.md").read_text()
-    script, program = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
-    (tmp_path / "statistics_of.py").write_text(script)
-    (tmp_path / "program.py").write_text(program)
-    output = run(network, str(tmp_path / "program.py"), tmp_path)
-    assert output.splitlines() == [
-        "[1, 2, 3, 10] mean 4 median 2.5",
-        "[5, 5, 8] mean 6 median 5",
-        "[2.5, 3.5] mean 3.0 median 3.0",
-    ]
 
 
 def test_the_tests_of_the_testing_tutorial_pass_without_any_network():
