@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from .engine.event_dispatcher import Listener
     from .engine.network.network_handle import Network
-    from .model.events import Event
+    from .model.events.event import Event
     from .model.offers.explanation import Explanation
     from .model.payload.repo_options import RepoOptions
     from .services.cluster import Cluster
@@ -213,7 +213,7 @@ class Golem(NotAsync, FromYapapi):
                 print(event)
         """
         # Only programs that listen need the events.
-        from .model.events import Event
+        from .model.events.event import Event
 
         if isinstance(listener, type) and issubclass(listener, Event):
             name = listener.__name__

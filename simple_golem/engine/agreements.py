@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..background.cancellation import Scope
 from ..errors import NotRunning, Overcharged
@@ -20,13 +20,15 @@ from ..model.offers.terms import seconds_without_answers
 from ..model.service.suspended import SuspendedInstance
 from ..yagna.client import Yagna
 from ..yagna.values import AgreementEvent
-from .activity.activity import Activity
 from .activity.health_check import HealthCheck, HealthListener
 from .market.agreement import Agreement
 from .market.chooser import Chooser
 from .market.providers import Conduct, Providers
 from .payment.account import Account
 from .payment.money import Money
+
+if TYPE_CHECKING:
+    from .activity.activity import Activity
 
 logger = logging.getLogger(__name__)
 

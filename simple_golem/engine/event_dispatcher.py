@@ -8,34 +8,13 @@ from collections.abc import Callable
 
 from ..background.forks import user_code
 from ..background.threads import EngineThread
-from ..model.events import (
-    BatchEnded,
-    BatchStarted,
-    Event,
-    ItemDone,
-    ItemStarted,
-    MethodCalled,
-    ProposalReceived,
-    StartProgress,
-    TransferProgress,
-)
+from ..model.events.event import Event
 
 # A user who wants to read along sets this one logger to INFO, or to DEBUG for every batch.
 logger = logging.getLogger("simple_golem.events")
 
 Listener = Callable[[Event], object]
 Emit = Callable[[Event], None]
-
-_FREQUENT = (
-    BatchStarted,
-    BatchEnded,
-    ItemStarted,
-    ItemDone,
-    MethodCalled,
-    ProposalReceived,
-    StartProgress,
-    TransferProgress,
-)
 
 
 class EventDispatcher:
@@ -57,7 +36,7 @@ class EventDispatcher:
 
     def emit(self, event: Event) -> None:
         """Log an event, and queue it for the listeners; never blocks."""
-        logger.log(logging.DEBUG if isinstance(event, _FREQUENT) else logging.INFO, "%s", event)
+        logger.log(logging.DEBUG if event.is_frequent else logging.INFO, "%s", event)
         if self._listeners:
             self._queue.put(event)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..background.cancellation import Scope, ScopeEnded, await_future
 from ..background.forks import current_process, refuse_in_child
@@ -33,12 +33,14 @@ from .files.publisher import FilePublisher
 from .market.agreement import AgreementMaker
 from .market.chooser import Chooser
 from .market.providers import Providers
-from .network.networks import Networks
 from .payment.budget import COVERED
 from .payment.journal_record import JournalOwner
 from .payment.money import Money
 from .published_demands import PublishedDemands
 from .shutdown_times import ShutdownPart, ShutdownTimes
+
+if TYPE_CHECKING:
+    from .network.networks import Networks
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,7 +86,6 @@ class Session:
             it is asked.
         money: budget, accounts and answers to providers.
         agreements: those in force.
-        networks: private networks, and the connections to instances in them.
     """
 
     def __init__(
@@ -152,20 +153,15 @@ class Session:
             on_debit_note=self.money.payments.debit_note_event,
             on_invoice=self.money.payments.invoice_event,
         )
-        self.networks = Networks(
-            self.yagna.network,
-            self.money.journals.write,
-            self.asking,
-            self._stop,
-            self.emit,
-            why_no_private_networks(settings),
-        )
         self._cleanup = BackgroundCleanup(self.yagna, self.app_session_id, self._stop, self.emit)
         # Guards the number of works of `on_worker` that are under way.
         self._works_changed = threading.Condition()
         self._works = 0
+        # Guards the rest.
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()
+        self._networks: Networks | None = None
+        self._own_node_id = ""
 
     # --- opening --------------------------------------------------------------------------------------
 
@@ -193,7 +189,7 @@ class Session:
                 self.yagna.clock,
             )
         owner = JournalOwner(self.settings.api_url, identity.node_id, self.settings.payment_platform)
-        self.networks.own_node_id = identity.node_id
+        self._own_node_id = identity.node_id
         self.money.journals.create(owner, self.app_session_id)
         try:
             self.money.budget.allocate(budget)
@@ -282,6 +278,28 @@ class Session:
             self._given_advice.add(advice)
         return is_new
 
+    @property
+    def networks(self) -> Networks:
+        """Private networks, and the connections to instances in them; made when they are first needed."""
+        with self._lock:
+            if self._networks is None:
+                # They take 6 ms, and few programs have networks.
+                from .network.networks import Networks
+
+                self._networks = Networks(
+                    self.yagna.network,
+                    self.money.journals.write,
+                    self.asking,
+                    self._stop,
+                    self.emit,
+                    self._own_node_id,
+                    why_no_private_networks(self.settings),
+                )
+            return self._networks
+
+    def _close_networks(self, timeout: float) -> bool:
+        return self._networks is None or self._networks.close(timeout)
+
     def resume(self, suspended: Sequence[SuspendedInstance]) -> None:
         """Take over the agreements of suspended instances, and pay for them; blocks for requests.
 
@@ -291,7 +309,8 @@ class Session:
         self.agreements.take_over(suspended)
         for one in suspended:
             self._daemon_events.follow(one.app_session_id)
-        self.networks.adopt(suspended)
+        if any(one.network_id for one in suspended):
+            self.networks.adopt(suspended)
 
     def top_up(self, amount: Decimal) -> Decimal:
         """Enlarge the budget; returns the new total. Blocks for one request.
@@ -327,7 +346,8 @@ class Session:
         self._await_works(until)
         self.money.wait_for_invoices(until)
         self.demands.close()
-        self.networks.end_all(self.release_scope)
+        if self._networks is not None:
+            self._networks.end_all(self.release_scope)
         self.money.budget.release(self.release_scope)
         self._end_threads()
 
@@ -367,7 +387,7 @@ class Session:
             *self.workers.close(_JOIN_SECONDS),
         ]
         for name, close in (
-            ("golem-connections", self.networks.close),
+            ("golem-connections", self._close_networks),
             ("golem-files", self.files.close),
             ("golem-timer", self.timer.close),
             ("golem-events", self.events.close),

@@ -12,13 +12,15 @@ program adds while the bar is visible. rich breaks an unfinished line into two.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
-from ..model.events import BatchEnded, Event, ItemEvent, StartProgress, TransferProgress
+from ..model.events.batches import BatchEnded, TransferProgress
+from ..model.events.event import Event
+from ..model.events.instances import StartProgress
+from ..model.events.items import ItemEvent
 from ..model.pool_stats import PoolStats
 
 if TYPE_CHECKING:
@@ -46,12 +48,6 @@ class ProgressBar:
         self._redirected: list[_OutputAbove] = []
         self._handlers: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._broken = False
-
-    @staticmethod
-    def is_possible() -> bool:
-        """Whether stderr is a terminal that can show a bar, without a Python prompt on it."""
-        interactive = hasattr(sys, "ps1") or os.environ.get("TERM") == "dumb"
-        return sys.stderr is not None and sys.stderr.isatty() and not interactive
 
     def __call__(self, event: Event) -> None:
         """Show the progress of an event. An error, such as a closed terminal, only ends the bar."""

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine.market.demand import Demand
 from ..engine.market.demand_properties import demand_constraints, demand_properties
 from ..engine.market.image_registry import locate
 from ..engine.market.listing import Listing
 from ..engine.market.proposal_rules import ProposalRules
-from ..engine.network.network import PrivateNetwork
 from ..engine.network.network_handle import Network
 from ..engine.session import Session
 from ..errors import BadNetwork, BadSetting, BadWaitTime
@@ -27,6 +26,9 @@ from ..model.service.suspended import SuspendedInstance
 from .cluster import Cluster
 from .cluster_context import ClusterContext, InstanceNumbers, Occupation
 from .instance_lives import Member
+
+if TYPE_CHECKING:
+    from ..engine.network.network import PrivateNetwork
 
 _LONGEST_EXPIRATION = timedelta(days=3652)
 _DEFAULT_EXPIRATION = timedelta(minutes=180)

@@ -7,20 +7,22 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..background.cancellation import Scope, ScopeEnded, wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
 from ..engine.market.offer_preview import explanation_of_market
-from ..engine.network.network import PrivateNetwork
 from ..engine.session import Session
 from ..errors import GolemError
 from ..model.cost import plain
-from ..model.events import StartProgress
+from ..model.events.instances import StartProgress
 from ..model.payload.payload import Payload
 from ..model.service.respawn import Respawn
 from ..model.service.states import ServiceState
+
+if TYPE_CHECKING:
+    from ..engine.network.network import PrivateNetwork
 
 logger = logging.getLogger(__name__)
 

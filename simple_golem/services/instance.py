@@ -17,10 +17,8 @@ from ..background.not_async import NotAsync
 from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
-from ..engine.life.service_link import ServiceLink
 from ..engine.life.user_traceback import first_line, without_frames
-from ..engine.network.place import Place, require_place
-from ..engine.network.tunnel import Limits
+from ..engine.network.required_place import require_place
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import (
     ActivityLost,
@@ -45,13 +43,16 @@ from ..model.cost import Cost, rounded
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
-from ..model.usage import Usage
 from .cluster_context import ClusterContext
 from .instance_lives import InstanceLives, Member
 from .instance_record import InstanceRecord
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from ..engine.life.service_link import ServiceLink
+    from ..engine.network.place import Place
+    from ..model.usage import Usage
 
 
 # The columns of tables of instances.
@@ -350,7 +351,7 @@ class Instance(NotAsync, FromYapapi):
         """
         limit = checked_seconds(timeout, "timeout")
         idle = checked_seconds(idle_timeout, "idle_timeout")
-        connection = self._network_place.connect(port, Deadline(limit), Limits(idle))
+        connection = self._network_place.connect_while_used(port, Deadline(limit), idle)
         connection.settimeout(limit)
         return connection
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..engine.life.user_traceback import first_line, place_of
-from ..engine.network.place import Place
 from ..errors import NotRunning, ServiceFailed
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
 from .instance import Instance
 from .instance_lives import Member
+
+if TYPE_CHECKING:
+    from ..engine.network.place import Place
 
 
 class InstanceGroup:
@@ -61,17 +64,17 @@ class InstanceGroup:
         suspended: Sequence[SuspendedInstance],
         addresses: Sequence[str] | None,
     ) -> Sequence[Place | None]:
-        networks, network = self._context.session.networks, self._context.network
-        if suspended:
-            return [networks.place_of(one, self._context) for one in suspended]
-        if network is None:
+        session, network = self._context.session, self._context.network
+        if any(one.network_ip for one in suspended):
+            return [session.networks.place_of(one, self._context) for one in suspended]
+        if suspended or network is None:
             return [None] * len(names)
         # A service may give itself a name in its constructor.
         own_names = [
             name if service.name == type(service).__name__ else service.name
             for name, (service, _) in zip(names, members, strict=True)
         ]
-        return networks.places(network, own_names, self._context, addresses)
+        return session.networks.places(network, own_names, self._context, addresses)
 
     def add(self, instances: Sequence[Instance]) -> None:
         """Add instances that were made.

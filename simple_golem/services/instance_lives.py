@@ -6,23 +6,25 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import tenacity
 
 from ..background.cancellation import Scope
 from ..background.forks import user_code
-from ..engine.life.life import Life
-from ..engine.life.life_state import LifeAbandoned, Outcome
 from ..engine.life.mended_elsewhere import RepeatedErrors
-from ..engine.life.service_link import ServiceLink
+from ..engine.life.outcome import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
-from ..engine.network.place import Place
-from ..model.events import InstanceFailed
+from ..model.events.instances import InstanceFailed
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
 from .instance_record import InstanceRecord
+
+if TYPE_CHECKING:
+    from ..engine.life.service_link import ServiceLink
+    from ..engine.network.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +142,9 @@ class InstanceLives:
                 return Outcome(self._record.failure, False, False)
             with user_code():
                 self.service = self._make_service()
+        # The life thread loads it while providers answer the demand: before, it would delay the demand.
+        from ..engine.life.life import Life
+
         suspended, self._suspended = self._suspended, None
         life = Life(
             self._context.session,

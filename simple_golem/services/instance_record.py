@@ -10,7 +10,7 @@ from typing import Protocol
 from ..background.cancellation import Scope
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import GolemError, NotRunning
-from ..model.events import StateChanged
+from ..model.events.instances import StateChanged
 from ..model.service.states import TRANSITIONS, ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenacity.stop import StopBaseT
 from tenacity.wait import WaitBaseT
@@ -34,16 +34,18 @@ from ..model.service.respawn import Respawn
 from ..model.service.service import Service
 from ..model.service.suspended import SuspendedInstance
 from ..model.settings import Settings
-from ..progress.progress_bar import ProgressBar
+from ..progress.terminal import can_show_bar
 from .closing import Closing
 from .cluster import Cluster
 from .cluster_builder import ClusterBuilder
 from .cluster_context import InstanceNumbers
 from .instance import TABLE_HEAD, Instance
 from .instance_group import service_failed
-from .pool.pool import Pool
-from .pool.pool_builder import pool_and_builder
-from .pool.retry_rules import ErrorClasses
+
+if TYPE_CHECKING:
+    from ..progress.progress_bar import ProgressBar
+    from .pool.pool import Pool
+    from .pool.retry_rules import ErrorClasses
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,9 @@ class OpenGolem:
         guard_loggers(__name__.partition(".")[0])
         self.session = Session(settings, health_interval, health_misses, self._stop_out_of_budget)
         self._progress_bar: ProgressBar | None = None
-        if show_progress and ProgressBar.is_possible():
+        if show_progress and can_show_bar():
+            from ..progress.progress_bar import ProgressBar
+
             self._progress_bar = ProgressBar(sys.stderr)
             self.session.events.add(self._progress_bar)
             leave_to_parent(self._progress_bar, ProgressBar.forget_in_child)
@@ -213,6 +217,8 @@ class OpenGolem:
 
         The arguments and errors are those of `Golem.pool`.
         """
+        from .pool.pool_builder import pool_and_builder
+
         pool, builder = pool_and_builder(
             self.session,
             self._stop_grace,

@@ -17,9 +17,10 @@ import simple_golem
 
 EVERYTHING = (
     "import simple_golem, simple_golem.engine.market.offer_preview, "
-    "simple_golem.events, simple_golem.services.open_golem"
+    "simple_golem.events, simple_golem.services.open_golem, simple_golem.engine.life.life, "
+    "simple_golem.engine.network.networks, simple_golem.services.pool.pool_builder"
 )
-"""Loads what an open Golem needs, however much of it `import simple_golem` leaves for later."""
+"""Loads what an open Golem may need, however much of it is left for later."""
 
 _SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "simple_golem")
 _OF_A_BUILD = shutil.ignore_patterns("__pycache__", "*.pyc")

@@ -9,7 +9,7 @@ from ...background.cancellation import Scope, checked_seconds
 from ...engine.cleanup.clean_up import clean_up
 from ...engine.payment.journal_record import JournalOwner
 from ...errors import GolemError
-from ...model.events import Event
+from ...model.events.event import Event
 from ...yagna.transport.retry import Repeat
 from ..help_format import HelpFormat
 from .connection_options import add_connection_options, client_of, settings_of

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any
 
 import tenacity
@@ -26,6 +25,7 @@ from ...yagna.values import ActivityStatus
 from .output_printer import refuse_while_giving_out
 from .output_stream import BatchOutput
 from .silence import Silence
+from .vitality import Vitality
 
 logger = logging.getLogger(__name__)
 
@@ -53,16 +53,6 @@ _END_ANSWER_SECONDS = 0.5
 # before it was sent. Without this command in front, the first line of nearly each command would come only
 # with its result (tried).
 _LISTENING_PAUSE = Run("/bin/sh", "-c", "sleep 0.3 || true")
-
-
-class Vitality(Enum):
-    """What the provider's daemon says of an activity."""
-
-    ALIVE = "it lives"
-    UNRESPONSIVE = "its exe-unit does not report any more"
-    SILENT = "the provider does not answer"
-    GONE = "it has ended, or is about to end"
-    UNKNOWN = "the requestor's own daemon does not answer"
 
 
 @dataclass

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.threads import EngineThread, WorkerPool
 from ...errors import ActivityLost
-from .activity import Activity, Vitality
+from .vitality import Vitality
+
+if TYPE_CHECKING:
+    from .activity import Activity
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from ...background.cancellation import Scope
 from ...errors import GolemError, OutOfBudget, YagnaError
 from ...model.cost import plain
-from ...model.events import CleanedUp
+from ...model.events.cleanup import CleanedUp
 from ...model.offers.prices import EXACT
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import is_unsure

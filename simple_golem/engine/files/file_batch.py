@@ -31,7 +31,7 @@ from ...model.commands.transfers import (
     UploadJson,
     container_url,
 )
-from ...model.events import TransferProgress
+from ...model.events.batches import TransferProgress
 from ..event_dispatcher import Emit
 from . import folders as file_folders
 from . import web_files

@@ -10,7 +10,7 @@ from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...errors import ActivityLost, BatchLost, CommandFailed, GolemError
 from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
-from ...model.events import BatchEnded, BatchStarted
+from ...model.events.batches import BatchEnded, BatchStarted
 from ..activity.command_policy import CommandPolicy
 from ..activity.explanation import explained
 from ..event_dispatcher import Emit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import user_code
@@ -16,25 +16,28 @@ from ...errors import (
     ServiceStopped,
 )
 from ...model.commands.commands import Command
-from ...model.events import MethodCalled
+from ...model.events.batches import MethodCalled
 from ...model.service.service import Service, bind, check_run_interval, set_results
 from ...model.service.service_class import commands_from, has_own_run
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ..activity.command_policy import CommandPolicy
 from ..market.demand import Demand
-from ..network.place import Place
 from ..session import Session
 from ..shutdown_times import ShutdownPart, ShutdownTimes
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
 from .failure_report import FailureReport
-from .life_state import LifeAbandoned, LifeState, LossKind, Outcome, Phase
+from .life_state import LifeState, LossKind, Phase
 from .mended_elsewhere import may_be_mended_elsewhere
+from .outcome import LifeAbandoned, Outcome
 from .provider_lease import LeasingInstance, ProviderLease
 from .provider_watch import ProviderWatch, WatchedInstance
 from .service_link import LinkedInstance, ServiceLink
 from .user_traceback import whereabouts
+
+if TYPE_CHECKING:
+    from ..network.place import Place
 
 logger = logging.getLogger(__name__)
 

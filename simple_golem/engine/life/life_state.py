@@ -12,19 +12,14 @@ from functools import partial
 from ...background.cancellation import Scope
 from ...background.timer import Timer
 from ...errors import ActivityLost, GolemError, NotRunning
-from ...model.service.suspended import SuspendedInstance
 from ..activity.activity import Activity
 from ..market.agreement import Agreement
 from ..shutdown_times import ShutdownPart, ShutdownTimes
-from .failure_report import FailureReport
+from .outcome import LifeAbandoned
 from .shutdown_alarm import TERMINATE_SECONDS, ShutdownAlarm
 
 # A method whose waits were all cut short gets this long to return.
 UNWIND_SECONDS = 0.3
-
-
-class LifeAbandoned(Exception):
-    """A method of the user returned at last, but its life has gone on without its thread."""
 
 
 class LossKind(Enum):
@@ -49,25 +44,6 @@ class Phase(Enum):
     DEPLOYING = "deploy(), or none yet"
     WORKING = "start() and run()"
     SHUTDOWN = "shutdown()"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a life ended.
-
-    Attributes:
-        failure: what went wrong, None if nothing did.
-        ran: whether it reached the state running.
-        elsewhere: whether another provider might succeed.
-        suspended: what a later session needs to resume it, if it was left alive.
-        report: what is to be said of the failure, if it was not said yet.
-    """
-
-    failure: BaseException | None
-    ran: bool
-    elsewhere: bool
-    suspended: SuspendedInstance | None = None
-    report: FailureReport | None = None
 
 
 class LifeState:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import ActivityFailed, ActivityLost, YagnaError
-from ...model.events import ActivityCreated, ActivityDestroyed, AgreementEnded
+from ...model.events.agreements import ActivityCreated, ActivityDestroyed, AgreementEnded
 from ...model.offers.offer import provider_name
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.values import AgreementState
-from ..activity.activity import Activity, Vitality
+from ..activity.activity import Activity
 from ..activity.command_policy import loses_output
+from ..activity.vitality import Vitality
 from ..market.agreement import Agreement
 from ..market.demand import Demand
-from ..network.place import Place
 from ..session import Session
-from .life_state import LifeState, LossKind, Outcome
+from .life_state import LifeState, LossKind
 from .mended_elsewhere import conduct_in
+from .outcome import Outcome
 from .provider_watch import ProviderWatch
 from .shutdown_alarm import TERMINATE_SECONDS
+
+if TYPE_CHECKING:
+    from ..network.place import Place
 
 _CREATE_ACTIVITY_SECONDS = 30.0
 _SHORTEST_DESTROY_SECONDS = 0.1

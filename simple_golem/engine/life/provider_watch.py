@@ -10,11 +10,12 @@ from typing import Protocol
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import ActivityLost, CommandFailed, GolemError, Overcharged
 from ...model.commands.results import results_so_far
-from ...model.events import AgreementEnded
+from ...model.events.agreements import AgreementEnded
 from ...model.service.states import ServiceState
 from ...yagna.transport.retry import Repeat
 from ...yagna.values import AgreementState
-from ..activity.activity import Activity, Vitality
+from ..activity.activity import Activity
+from ..activity.vitality import Vitality
 from ..session import Session
 from .life_state import LifeState, LossKind
 

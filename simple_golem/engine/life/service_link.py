@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Deadline, ScopeEnded
 from ...background.forks import current_process, refused_in_children
@@ -12,10 +12,13 @@ from ...model.commands.results import Results
 from ...model.offers.prices import USAGE_VECTOR
 from ...model.service.states import ServiceState
 from ...model.usage import Usage
-from ..network.place import Place, require_place
+from ..network.required_place import require_place
 from .batch_rules import BatchOrigin
 from .batch_runner import BatchRunner
 from .life_state import LifeState, Phase
+
+if TYPE_CHECKING:
+    from ..network.place import Place
 
 _TAKES_COMMANDS = (ServiceState.running, ServiceState.unresponsive)
 

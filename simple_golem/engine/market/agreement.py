@@ -10,7 +10,7 @@ from typing import Any
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
-from ...model.events import AgreementMade, AgreementNotMade
+from ...model.events.agreements import AgreementMade, AgreementNotMade
 from ...model.offers.offer import provider_name
 from ...yagna.api.market import MOST_AGREEMENT_EVENTS
 from ...yagna.client import Yagna

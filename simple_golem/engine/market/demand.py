@@ -10,8 +10,8 @@ from typing import Any
 from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...background.threads import EngineThread, WorkerPool
 from ...errors import BadStrategy, GolemError, YagnaError
-from ...model.events import DemandPublished, DemandWithdrawn, ProposalReceived
-from ...model.events import ProposalRejected as ProposalRejectedHere
+from ...model.events.market import DemandPublished, DemandWithdrawn, ProposalReceived
+from ...model.events.market import ProposalRejected as ProposalRejectedHere
 from ...model.offers.offer import provider_name
 from ...model.offers.strategy import Strategy
 from ...yagna.client import Yagna

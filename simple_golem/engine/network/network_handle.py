@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ...background.forks import current_process, refused_in_children
-from .network import PrivateNetwork
+
+if TYPE_CHECKING:
+    from .network import PrivateNetwork
 
 
 @refused_in_children

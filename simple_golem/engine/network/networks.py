@@ -32,6 +32,7 @@ class Networks:
         asking: Scope,
         stop: Scope,
         emit: Emit,
+        own_node_id: str,
         refusal: str = "",
     ) -> None:
         """Args:
@@ -40,6 +41,7 @@ class Networks:
         asking: cancelling it abandons the requests for new networks.
         stop: cancelled when the session ends.
         emit: gets an event for each connection.
+        own_node_id: the requestor's.
         refusal: why no provider can join a network; `""` if that is not known.
         """
         self._asking = asking
@@ -53,7 +55,7 @@ class Networks:
         self._default: PrivateNetwork | None = None
         self._adopted: dict[str, PrivateNetwork] = {}
         self._refusal = refusal
-        self.own_node_id = ""
+        self._own_node_id = own_node_id
 
     def create(self, ip: str) -> PrivateNetwork:
         """Make a network; blocks for requests.
@@ -67,7 +69,7 @@ class Networks:
         return network
 
     def _new(self, ip: str) -> PrivateNetwork:
-        network = PrivateNetwork(self._api, ip, self.own_node_id, self._journal)
+        network = PrivateNetwork(self._api, ip, self._own_node_id, self._journal)
         with self._lock:
             self._networks.append(network)
         return network
@@ -83,7 +85,7 @@ class Networks:
             network = self._default
             if network is None:
                 network = self._default = PrivateNetwork(
-                    self._api, DEFAULT_IP, self.own_node_id, self._journal
+                    self._api, DEFAULT_IP, self._own_node_id, self._journal
                 )
                 self._networks.append(network)
         network.make(self._asking)

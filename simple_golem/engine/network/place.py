@@ -14,7 +14,7 @@ from typing import Protocol
 from ...background.cancellation import Deadline, Scope
 from ...errors import BadCommandList, BadNetwork, NotRunning
 from ...model.commands.commands import Command, Deploy
-from ...model.events import ConnectionClosed, ConnectionOpened
+from ...model.events.connections import ConnectionClosed, ConnectionOpened
 from ...yagna.transport.readiness import wait_readable
 from ...yagna.transport.tcp_pair import tcp_pair
 from ..event_dispatcher import Emit
@@ -229,6 +229,10 @@ class Place:
         self.attach(ends, port, deadline, limits, stop=stop, repeats=repeats)
         return ours[0]
 
+    def connect_while_used(self, port: int, deadline: Deadline, idle_timeout: float | None) -> socket.socket:
+        """Connect as `connect` does, until so many seconds have passed without data; None: without limit."""
+        return self.connect(port, deadline, Limits(idle_timeout))
+
     def attach(
         self,
         local: Callable[[], socket.socket],
@@ -332,16 +336,6 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.host_name} ({self.ip})"
-
-
-def require_place(place: Place | None, name: str) -> Place:
-    """Return the place of an instance, or raise `BadNetwork` if it has none."""
-    if place is None:
-        raise BadNetwork(
-            f"{name} has no private network, so there are no connections to it: start it with "
-            "golem.run_service(…, network=True)"
-        )
-    return place
 
 
 def check_port(port: int) -> None:

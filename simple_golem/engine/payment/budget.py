@@ -11,7 +11,7 @@ from decimal import Decimal
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import AllocationRefused, GolemError, YagnaError
 from ...model.cost import plain
-from ...model.events import BudgetAllocated, BudgetChanged, BudgetReleased
+from ...model.events.budget import BudgetAllocated, BudgetChanged, BudgetReleased
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.client import Yagna

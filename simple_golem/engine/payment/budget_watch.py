@@ -11,7 +11,7 @@ from functools import partial
 
 from ...background.timer import Timer
 from ...model.cost import plain, rounded
-from ...model.events import BudgetUsedUp
+from ...model.events.budget import BudgetUsedUp
 from ..event_dispatcher import Emit
 from .budget import RESERVE_SECONDS, Budget
 from .ledger import Ledger

@@ -17,7 +17,7 @@ from ...background.serial_queue import SerialQueue
 from ...background.threads import WorkerPool
 from ...errors import AllocationRefused, GolemError, Overcharged, YagnaError
 from ...model.cost import plain
-from ...model.events import DebitNoteAccepted, DebitNoteRefused, InvoiceAccepted, InvoiceRefused
+from ...model.events.documents import DebitNoteAccepted, DebitNoteRefused, InvoiceAccepted, InvoiceRefused
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ...yagna.values import DebitNote, Invoice, PaymentEvent

@@ -11,7 +11,7 @@ from ...background.timer import Timer
 from ...engine.event_dispatcher import Emit
 from ...engine.shutdown_times import ShutdownTimes
 from ...errors import ActivityLost, ItemTimeout
-from ...model.events import ItemRetried, ItemStarted
+from ...model.events.items import ItemRetried, ItemStarted
 from ...model.service.states import ServiceState
 from ..cluster_context import StatefulInstance
 from ..instance import Instance

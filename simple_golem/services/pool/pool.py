@@ -17,7 +17,7 @@ from ...engine.session import Session
 from ...engine.shutdown_times import ShutdownTimes
 from ...errors import BadInstanceCount, GolemError, NotRunning
 from ...model.cost import Cost
-from ...model.events import ItemDone
+from ...model.events.items import ItemDone
 from ...model.pool_stats import PoolStats
 from ..instance import Instance
 from .item import Item

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from stopwatch import say
 
 from simple_golem import CommandFailed, Golem, Run, Service
-from simple_golem.model.events import BatchEnded, Event
+from simple_golem.model.events.batches import BatchEnded
+from simple_golem.model.events.event import Event
 
 # Where the deploy works, this fails in its middle, long before its last command and the end of a poll.
 BATCH = (Run.shell("sleep 1"), Run.shell("exit 1"), Run.shell("sleep 20"))

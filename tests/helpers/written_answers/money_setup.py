@@ -18,7 +18,7 @@ from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.payments import Payments
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import Overcharged
-from simple_golem.model.events import Event
+from simple_golem.model.events.event import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import Prices
 from simple_golem.yagna.client import Yagna

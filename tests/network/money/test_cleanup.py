@@ -17,7 +17,8 @@ from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.model.events import CleanedUp, InvoiceAccepted
+from simple_golem.model.events.cleanup import CleanedUp
+from simple_golem.model.events.documents import InvoiceAccepted
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
 from tests.network.helpers.leftovers import left_on

@@ -19,9 +19,8 @@ from simple_golem import Golem, Instance, Run, Service, ServiceFailed
 from simple_golem.errors import BadBudget, NotRunning, OutOfBudget, Overcharged
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.model.events import (
-    BudgetChanged,
-    BudgetUsedUp,
+from simple_golem.model.events.budget import BudgetChanged, BudgetUsedUp
+from simple_golem.model.events.documents import (
     DebitNoteAccepted,
     DebitNoteRefused,
     InvoiceAccepted,
@@ -506,7 +505,7 @@ def test_two_golems_with_one_key_do_not_touch_each_others_money(yagna):
 SCRIPT = """
 import sys
 from simple_golem import Golem, Service
-from simple_golem.model.events import InvoiceAccepted
+from simple_golem.model.events.documents import InvoiceAccepted
 
 class Other(Service):
     pass

@@ -37,7 +37,7 @@ from simple_golem.engine.files.publisher import FilePublisher, Publication
 from simple_golem.errors import BadJson, BadLocalFile, BatchLost, BatchTimeout, YagnaError
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.model.events import TransferProgress
+from simple_golem.model.events.batches import TransferProgress
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.service_bus.gsb_socket import GsbSocket
 from simple_golem.yagna.transport.socket_lost import SocketLost

@@ -22,7 +22,7 @@ from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.model.events import StartProgress
+from simple_golem.model.events.instances import StartProgress
 from tests.helpers.terminal import run_in_terminal, seen
 from tests.network.helpers.gate import Gate, Streams
 

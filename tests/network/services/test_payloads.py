@@ -13,7 +13,8 @@ from simple_golem.errors import YagnaError
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.model.commands.commands import Deploy, Start
-from simple_golem.model.events import BatchEnded, Event
+from simple_golem.model.events.batches import BatchEnded
+from simple_golem.model.events.event import Event
 from simple_golem.model.payload.constraints import constraint
 from simple_golem.model.payload.properties import GPU
 

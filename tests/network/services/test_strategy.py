@@ -12,7 +12,7 @@ from simple_golem import Golem, Service, vm
 from simple_golem.errors import BadPayload, BadStrategy, BadTerms
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
-from simple_golem.model.events import ProposalRejected
+from simple_golem.model.events.market import ProposalRejected
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import Terms
 from simple_golem.yagna.client import Yagna

@@ -19,7 +19,8 @@ from simple_golem.engine.payment.payments import Payments
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.model.cost import Cost
 from simple_golem.model.cost_report import CostReport
-from simple_golem.model.events import DebitNoteRefused, Event, InvoiceRefused
+from simple_golem.model.events.documents import DebitNoteRefused, InvoiceRefused
+from simple_golem.model.events.event import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, EXACT, USAGE_VECTOR
 from simple_golem.yagna.values import DebitNote, Invoice, PaymentEvent

@@ -65,7 +65,23 @@ LOADED_LATE = {
         "golem.py",
         "from .engine.market.offer_preview import explanation_without_session",
     ): "the engine, for a look at the market without an open Golem",
-    ("golem.py", "from .model.events import Event"): "only programs that listen need the events",
+    ("golem.py", "from .model.events.event import Event"): "only programs that listen need the events",
+    (
+        "services/instance_lives.py",
+        "from ..engine.life.life import Life",
+    ): "the machinery of a life takes 20 ms, and providers need longer to answer the demand",
+    (
+        "services/open_golem.py",
+        "from .pool.pool_builder import pool_and_builder",
+    ): "only a pool needs its code, which takes 10 ms",
+    (
+        "services/open_golem.py",
+        "from ..progress.progress_bar import ProgressBar",
+    ): "only a terminal needs it, and all events that it shows",
+    (
+        "engine/session.py",
+        "from .network.networks import Networks",
+    ): "only private networks need it, and it takes 6 ms",
     ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",
     (
         "model/base/from_yapapi.py",

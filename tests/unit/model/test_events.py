@@ -7,8 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from simple_golem import events as promised
-from simple_golem.model import events
+from simple_golem import events
 from simple_golem.model.commands.commands import Run
 from simple_golem.model.commands.results import Result
 from simple_golem.model.commands.transfers import Upload
@@ -115,7 +114,7 @@ def test_an_event_is_a_line_for_a_log(event: events.Event, line: str) -> None:
 
 def test_no_event_is_left_out_here() -> None:
     bases = {"Event", "InstanceEvent", "ItemEvent"}
-    assert {type(event).__name__ for event, _line in LINES} == set(promised.__all__) - bases
+    assert {type(event).__name__ for event, _line in LINES} == set(events.__all__) - bases
 
 
 def test_events_that_say_the_same_are_equal_whenever_they_happened() -> None:
@@ -123,3 +122,16 @@ def test_events_that_say_the_same_are_equal_whenever_they_happened() -> None:
     assert events.BudgetReleased("al1", at=noon) == events.BudgetReleased("al1")
     assert events.BudgetReleased("al1", at=noon).at == noon
     assert events.BudgetReleased("al1") != events.BudgetReleased("al2")
+
+
+def test_these_are_many_and_the_log_has_them_for_debugging_only() -> None:
+    assert {type(event).__name__ for event, _line in LINES if event.is_frequent} == {
+        "BatchEnded",
+        "BatchStarted",
+        "ItemDone",
+        "ItemStarted",
+        "MethodCalled",
+        "ProposalReceived",
+        "StartProgress",
+        "TransferProgress",
+    }

@@ -7,22 +7,20 @@ import io
 import pytest
 
 from simple_golem.model.commands.commands import Run
-from simple_golem.model.events import (
-    BatchEnded,
-    Event,
-    ItemDone,
-    ItemStarted,
-    StartProgress,
-    TransferProgress,
-)
+from simple_golem.model.events.batches import BatchEnded, TransferProgress
+from simple_golem.model.events.event import Event
+from simple_golem.model.events.instances import StartProgress
+from simple_golem.model.events.items import ItemDone, ItemStarted
 from simple_golem.model.pool_stats import PoolStats
 from simple_golem.progress.progress_bar import ProgressBar
+from simple_golem.progress.terminal import can_show_bar
 from tests.helpers.terminal import run_in_terminal, seen
 
 BEGIN = """
 import logging, sys
 from simple_golem.model.commands.commands import Run
-from simple_golem.model.events import StartProgress, TransferProgress
+from simple_golem.model.events.batches import TransferProgress
+from simple_golem.model.events.instances import StartProgress
 from simple_golem.progress.progress_bar import ProgressBar
 logging.basicConfig(format="log: %(message)s")
 real = sys.stdout, sys.stderr
@@ -194,4 +192,4 @@ def test_there_is_one_in_a_terminal_only(
 ) -> None:
     monkeypatch.setattr("sys.stderr", Terminal() if is_terminal else io.StringIO())
     monkeypatch.setenv("TERM", name)
-    assert ProgressBar.is_possible() is (is_terminal and name != "dumb")
+    assert can_show_bar() is (is_terminal and name != "dumb")

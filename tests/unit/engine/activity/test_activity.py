@@ -15,7 +15,8 @@ import responses
 from simple_golem.background.cancellation import Deadline, Scope, ScopeEnded
 from simple_golem.background.threads import EngineThread
 from simple_golem.engine.activity import activity as module
-from simple_golem.engine.activity.activity import Activity, Vitality, _Batch
+from simple_golem.engine.activity.activity import Activity, _Batch
+from simple_golem.engine.activity.vitality import Vitality
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
 from simple_golem.model.commands.commands import Command, Run
 from simple_golem.model.commands.results import Results

@@ -25,7 +25,8 @@ from simple_golem.engine.payment.journal import (
 from simple_golem.engine.payment.journal_record import JournalOwner, Record
 from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.session_journals import SessionJournals
-from simple_golem.model.events import CleanedUp, Event
+from simple_golem.model.events.cleanup import CleanedUp
+from simple_golem.model.events.event import Event
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna

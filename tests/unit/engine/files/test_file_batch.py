@@ -32,7 +32,7 @@ from simple_golem.engine.files.publisher import Publication
 from simple_golem.errors import BadLocalFile, TransferFailed
 from simple_golem.model.commands.commands import Command, Transfer
 from simple_golem.model.commands.failure import command_failed
-from simple_golem.model.events import Event
+from simple_golem.model.events.event import Event
 
 NODE = "0x" + "ab" * 20
 NOBODY = 65534

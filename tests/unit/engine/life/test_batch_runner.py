@@ -29,7 +29,8 @@ from simple_golem.errors import (
 from simple_golem.model.commands.commands import Command
 from simple_golem.model.commands.failure import command_failed
 from simple_golem.model.commands.results import Result, Results
-from simple_golem.model.events import BatchEnded, BatchStarted, Event
+from simple_golem.model.events.batches import BatchEnded, BatchStarted
+from simple_golem.model.events.event import Event
 from tests.helpers.hand_timer import HandTimer
 
 TRUE = Run("/bin/true")

@@ -10,7 +10,8 @@ from itertools import permutations
 import pytest
 
 from simple_golem.background.cancellation import Scope
-from simple_golem.engine.life.life_state import LifeAbandoned, LifeState, Loss, LossKind
+from simple_golem.engine.life.life_state import LifeState, Loss, LossKind
+from simple_golem.engine.life.outcome import LifeAbandoned
 from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
 from simple_golem.errors import ActivityLost, NotRunning
 from tests.helpers.hand_timer import HandTimer

@@ -11,13 +11,13 @@ import pytest
 
 from simple_golem import Run
 from simple_golem.background.cancellation import Scope
-from simple_golem.engine.activity.activity import Vitality
+from simple_golem.engine.activity.vitality import Vitality
 from simple_golem.engine.life.life_state import LifeState, LossKind
 from simple_golem.engine.life.provider_watch import ProviderWatch
 from simple_golem.errors import ActivityLost, BatchLost, GolemError, NoDaemon, Overcharged
 from simple_golem.model.commands.failure import command_failed
 from simple_golem.model.commands.results import Result
-from simple_golem.model.events import Event
+from simple_golem.model.events.event import Event
 from simple_golem.model.service.states import ServiceState
 from simple_golem.yagna.values import AgreementState
 from tests.helpers.hand_timer import HandTimer

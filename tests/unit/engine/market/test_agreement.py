@@ -14,7 +14,8 @@ import responses
 from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.engine.event_dispatcher import EventDispatcher
 from simple_golem.engine.market.agreement import Agreement, AgreementMaker
-from simple_golem.model.events import AgreementMade, AgreementNotMade, Event
+from simple_golem.model.events.agreements import AgreementMade, AgreementNotMade
+from simple_golem.model.events.event import Event
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import Proposal
 from tests.helpers.written_answers.sample_offers import proposal_of

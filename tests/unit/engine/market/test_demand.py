@@ -16,12 +16,8 @@ from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.demand_properties import PUBLICATION_MARK
 from simple_golem.engine.market.providers import Providers
 from simple_golem.errors import OutOfBudget
-from simple_golem.model.events import (
-    DemandPublished,
-    Event,
-    ProposalReceived,
-    ProposalRejected,
-)
+from simple_golem.model.events.event import Event
+from simple_golem.model.events.market import DemandPublished, ProposalReceived, ProposalRejected
 from simple_golem.model.offers.prices import COEFFICIENTS
 from simple_golem.model.offers.strategy import Strategy
 from simple_golem.model.offers.terms import INTERVAL, Terms

@@ -13,7 +13,8 @@ from simple_golem.background.cancellation import Scope, ScopeEnded
 from simple_golem.background.threads import WorkerPool
 from simple_golem.engine.market.demand import Demand
 from simple_golem.engine.market.listing import Listing
-from simple_golem.model.events import DemandPublished, DemandWithdrawn, Event
+from simple_golem.model.events.event import Event
+from simple_golem.model.events.market import DemandPublished, DemandWithdrawn
 from simple_golem.yagna.client import Yagna
 from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event
 from tests.helpers.written_answers.sample_offers import demand_of, offered

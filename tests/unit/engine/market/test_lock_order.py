@@ -23,7 +23,8 @@ from simple_golem.engine.payment.budget import Budget
 from simple_golem.engine.payment.ledger import Ledger
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import OutOfBudget
-from simple_golem.model.events import Event, ProposalRejected
+from simple_golem.model.events.event import Event
+from simple_golem.model.events.market import ProposalRejected
 from simple_golem.yagna.client import Yagna
 from tests.helpers.lock_order import LockOrder
 from tests.helpers.written_answers.fake_market import FakeMarket, event

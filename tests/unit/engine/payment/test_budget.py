@@ -11,7 +11,8 @@ import responses
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import WorkerPool
 from simple_golem.errors import AllocationRefused
-from simple_golem.model.events import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp, Event
+from simple_golem.model.events.budget import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp
+from simple_golem.model.events.event import Event
 from simple_golem.model.offers.prices import CPU, DURATION, Prices
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import DebitNote

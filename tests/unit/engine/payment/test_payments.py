@@ -19,14 +19,14 @@ from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import EngineThread, WorkerPool
 from simple_golem.engine.payment.journal import FOLDER_VARIABLE, Journal
 from simple_golem.engine.payment.journal_record import JournalOwner
-from simple_golem.model.events import (
-    BudgetUsedUp,
+from simple_golem.model.events.budget import BudgetUsedUp
+from simple_golem.model.events.documents import (
     DebitNoteAccepted,
     DebitNoteRefused,
-    Event,
     InvoiceAccepted,
     InvoiceRefused,
 )
+from simple_golem.model.events.event import Event
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
 from tests.helpers.written_answers.fake_payments import PAYMENT, Desk

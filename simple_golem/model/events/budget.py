@@ -1,0 +1,53 @@
+"""The budget of a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from .event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAllocated(Event):
+    """A session has begun, and its budget is allocated."""
+
+    allocation_id: str
+    amount: Decimal
+    platform: str
+
+    def _text(self) -> str:
+        return f"{self.amount} GLM allocated on {self.platform}"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReleased(Event):
+    """A session has ended, and the rest of its budget is released."""
+
+    allocation_id: str
+
+    def _text(self) -> str:
+        return "the rest of the budget is released"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetChanged(Event):
+    """The budget was enlarged."""
+
+    allocation_id: str
+    amount: Decimal
+
+    def _text(self) -> str:
+        return f"the budget was enlarged to {self.amount} GLM"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUsedUp(Event):
+    """The rest of the budget is needed to end what runs, so all clusters are stopped."""
+
+    budget: Decimal
+    spent: Decimal
+
+    def _text(self) -> str:
+        budget = f"the budget of {self.budget} GLM is used up"
+        return f"{budget}, with {self.spent} GLM accepted: all clusters are stopped"
