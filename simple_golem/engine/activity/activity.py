@@ -20,7 +20,7 @@ from ...model.commands.failure import command_failed
 from ...model.commands.results import Result, Results
 from ...model.commands.whole_output import volume_for_output
 from ...yagna.client import Yagna
-from ...yagna.transport.retry import Repeat
+from ...yagna.transport.retry import Repeat, tried_first
 from ...yagna.values import ActivityStatus
 from .output_printer import refuse_while_giving_out
 from .output_stream import BatchOutput
@@ -189,15 +189,16 @@ class Activity:
             unsent.wait(min(seconds, deadline.remaining()))
             unsent.check()
 
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_has_reached_nobody),
-            stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS, deadline.remaining())),
-            wait=_BETWEEN_TRIES,
-            sleep=sleep,
-            retry_error_callback=lambda state: None,
-        ):
-            with attempt:
-                self._send_once(batch, scope, deadline)
+        def again(passed: float) -> tenacity.Retrying:
+            return tenacity.Retrying(
+                retry=tenacity.retry_if_exception(_has_reached_nobody),
+                stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS - passed, deadline.remaining())),
+                wait=_BETWEEN_TRIES,
+                sleep=sleep,
+                retry_error_callback=lambda state: None,
+            )
+
+        tried_first(lambda: self._send_once(batch, scope, deadline), again)
         if batch.batch_id:
             return
         if deadline.passed:
@@ -275,31 +276,17 @@ class Activity:
         def sleep(seconds: float) -> None:
             scope.wait(min(seconds, deadline.remaining()))
 
-        try:
-            for attempt in tenacity.Retrying(
+        def again(passed: float) -> tenacity.Retrying:
+            return tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type((YagnaError, NoDaemon)),
-                stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS, deadline.remaining())),
+                stop=tenacity.stop_after_delay(min(_BATCH_RETRY_SECONDS - passed, deadline.remaining())),
                 wait=_BETWEEN_TRIES,
                 sleep=sleep,
                 reraise=True,
-            ):
-                with attempt:
-                    left = deadline.remaining()
-                    limits = {"margin": _LATE_SECONDS} if left < _RESULT_POLL_SECONDS else {}
-                    try:
-                        return self._yagna.activity.results(
-                            self.activity_id,
-                            batch.batch_id,
-                            command_index=index,
-                            timeout=min(_RESULT_POLL_SECONDS, left),
-                            scope=scope,
-                            # It is repeated here, where the deadline is known.
-                            repeat=Repeat.NEVER,
-                            **limits,
-                        )
-                    except YagnaError as error:
-                        self._raise_if_lost(error, scope, deadline)
-                        raise
+            )
+
+        try:
+            return tried_first(lambda: self._entries_once(batch, index, scope, deadline), again)
         except (YagnaError, NoDaemon) as error:
             if deadline.passed:
                 return None
@@ -309,7 +296,26 @@ class Activity:
                 f"nobody can know what became of {batch.next_command!r} on {self.provider}: {error}; "
                 "check what the command did before you run it again"
             ) from error
-        raise AssertionError("tenacity re-raises the last error")  # pragma: no cover
+
+    def _entries_once(
+        self, batch: _Batch, index: int, scope: Scope, deadline: Deadline
+    ) -> Sequence[Mapping[str, Any]] | None:
+        left = deadline.remaining()
+        limits = {"margin": _LATE_SECONDS} if left < _RESULT_POLL_SECONDS else {}
+        try:
+            return self._yagna.activity.results(
+                self.activity_id,
+                batch.batch_id,
+                command_index=index,
+                timeout=min(_RESULT_POLL_SECONDS, left),
+                scope=scope,
+                # It is repeated by the caller, which knows the deadline.
+                repeat=Repeat.NEVER,
+                **limits,
+            )
+        except YagnaError as error:
+            self._raise_if_lost(error, scope, deadline)
+            raise
 
     def _raise_if_lost(self, error: YagnaError, scope: Scope, deadline: Deadline) -> None:
         if deadline.passed:

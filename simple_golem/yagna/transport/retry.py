@@ -77,11 +77,21 @@ def repeated(
 ) -> T:
     """Send a request, and repeat it as `retrying` says.
 
+    Args:
+        send: makes the request, once.
+        repeat, scope, seconds: as for `retrying`.
+    """
+    return tried_first(send, lambda passed: retrying(repeat, scope, seconds - passed))
+
+
+def tried_first(send: Callable[[], T], retrying_after: Callable[[float], tenacity.Retrying]) -> T:
+    """Send a request; if it fails, go on as a tenacity object says, for which that was the first try.
+
     tenacity hears only of a request that has failed: it costs a tenth of one that succeeds.
 
     Args:
         send: makes the request, once.
-        repeat, scope, seconds: as for `retrying`.
+        retrying_after: makes the tenacity object; gets the seconds that the first try has taken.
     """
     began = time.monotonic()
     try:
@@ -94,7 +104,7 @@ def repeated(
             raise first.pop()
         return send()
 
-    answer: T = retrying(repeat, scope, seconds - (time.monotonic() - began))(repetition)
+    answer: T = retrying_after(time.monotonic() - began)(repetition)
     return answer
 
 
