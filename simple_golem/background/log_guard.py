@@ -116,8 +116,11 @@ class _GuardedLogger(logging.Logger):
             _reporter.handleError(record)
 
 
-def guard_loggers(package: str) -> None:
-    """Guard all loggers of a package that exist by now, unless they are of a class of the user's own."""
+def guard_loggers(package: str = __name__.partition(".")[0]) -> None:
+    """Guard all loggers of a package that exist by now, unless they are of a class of the user's own.
+
+    What loads modules of this package late calls it once more, for the loggers of these modules.
+    """
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if (name == package or name.startswith(f"{package}.")) and type(logger) is logging.Logger:
             logger.__class__ = _GuardedLogger

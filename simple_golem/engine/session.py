@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..background.cancellation import Scope, ScopeEnded, await_future
 from ..background.forks import current_process, refuse_in_child
+from ..background.log_guard import guard_loggers
 from ..background.threads import WorkerPool
 from ..background.timer import Timer
 from ..errors import AllocationRefused, GolemError, NoDaemon, NotRunning, Overcharged, YagnaError
@@ -29,6 +30,7 @@ from .activity.health_check import HealthCheck
 from .agreements import Agreements
 from .cleanup.clean_up import BackgroundCleanup
 from .event_dispatcher import EventDispatcher
+from .files.publisher import FilePublisher
 from .market.agreement import AgreementMaker
 from .market.chooser import Chooser
 from .market.providers import Providers
@@ -39,7 +41,6 @@ from .published_demands import PublishedDemands
 from .shutdown_times import ShutdownPart, ShutdownTimes
 
 if TYPE_CHECKING:
-    from .files.publisher import FilePublisher
     from .network.networks import Networks
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Session:
         counter_workers: send counter-proposals.
         asking: cancelled when the time is over in which requests for new things may be answered.
         release_scope: cancelled when the time for releasing everything is over.
+        files: publishes files for providers.
         demands: those on the market.
         providers, chooser, agreement_maker: which providers are occupied, which one comes next, and how
             it is asked.
@@ -113,6 +115,7 @@ class Session:
         self.release_scope = Scope()
         self.asking = Scope(self.release_scope)
         self._stop = Scope()
+        self.files = FilePublisher(self.yagna)
         self.providers = Providers()
         self.chooser = Chooser(self.providers)
         self.agreement_maker = AgreementMaker(self.yagna, self.app_session_id, self.emit)
@@ -158,7 +161,6 @@ class Session:
         # Guards the rest.
         self._lock = threading.Lock()
         self._given_advice: set[str] = set()
-        self._files: FilePublisher | None = None
         self._networks: Networks | None = None
         self._own_node_id = ""
 
@@ -278,20 +280,6 @@ class Session:
         return is_new
 
     @property
-    def files(self) -> FilePublisher:
-        """Publishes files for providers; made by the first life."""
-        with self._lock:
-            if self._files is None:
-                # It takes 3 ms, which are better spent while providers answer the demand.
-                from .files.publisher import FilePublisher
-
-                self._files = FilePublisher(self.yagna)
-            return self._files
-
-    def _close_files(self, timeout: float) -> bool:
-        return self._files is None or self._files.close(timeout)
-
-    @property
     def networks(self) -> Networks:
         """Private networks, and the connections to instances in them; made when they are first needed."""
         with self._lock:
@@ -299,6 +287,7 @@ class Session:
                 # They take 6 ms, and few programs have networks.
                 from .network.networks import Networks
 
+                guard_loggers()
                 self._networks = Networks(
                     self.yagna.network,
                     self.money.journals.write,
@@ -401,7 +390,7 @@ class Session:
         ]
         for name, close in (
             ("golem-connections", self._close_networks),
-            ("golem-files", self._close_files),
+            ("golem-files", self.files.close),
             ("golem-timer", self.timer.close),
             ("golem-events", self.events.close),
         ):

@@ -12,6 +12,7 @@ import tenacity
 
 from ..background.cancellation import Scope
 from ..background.forks import user_code
+from ..background.log_guard import guard_loggers
 from ..engine.life.mended_elsewhere import RepeatedErrors
 from ..engine.life.outcome import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
@@ -145,6 +146,7 @@ class InstanceLives:
         # The life thread loads it while providers answer the demand: before, it would delay the demand.
         from ..engine.life.life import Life
 
+        guard_loggers()
         suspended, self._suspended = self._suspended, None
         life = Life(
             self._context.session,

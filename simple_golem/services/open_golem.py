@@ -78,12 +78,13 @@ class OpenGolem:
         show_progress: bool,
         on_closed: Callable[[], object],
     ) -> None:
-        guard_loggers(__name__.partition(".")[0])
+        guard_loggers()
         self.session = Session(settings, health_interval, health_misses, self._stop_out_of_budget)
         self._progress_bar: ProgressBar | None = None
         if show_progress and can_show_bar():
             from ..progress.progress_bar import ProgressBar
 
+            guard_loggers()
             self._progress_bar = ProgressBar(sys.stderr)
             self.session.events.add(self._progress_bar)
             leave_to_parent(self._progress_bar, ProgressBar.forget_in_child)
@@ -219,6 +220,7 @@ class OpenGolem:
         """
         from .pool.pool_builder import pool_and_builder
 
+        guard_loggers()
         pool, builder = pool_and_builder(
             self.session,
             self._stop_grace,

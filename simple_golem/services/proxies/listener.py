@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ...background.cancellation import Deadline, Scope
 from ...background.forks import leave_socket_to_parent
+from ...background.log_guard import guard_loggers
 from ...background.threads import EngineThread, WorkerPool
 from ...errors import BadLocalPort
 
@@ -48,6 +49,7 @@ class Listener:
         Raises:
             BadLocalPort: it can't listen there.
         """
+        guard_loggers()  # a proxy's module is loaded by the program, perhaps after its Golem was opened
         self._socket = _bound(host, port)
         leave_socket_to_parent(self._socket)
         self.host = host

@@ -80,10 +80,6 @@ LOADED_LATE = {
     ): "only a terminal needs it, and all events that it shows",
     (
         "engine/session.py",
-        "from .files.publisher import FilePublisher",
-    ): "only a life needs it, and it takes 3 ms",
-    (
-        "engine/session.py",
         "from .network.networks import Networks",
     ): "only private networks need it, and it takes 6 ms",
     ("__init__.py", "import_module(f'.{module}', __name__)"): "Cluster and Instance, which need the engine",

@@ -1,4 +1,4 @@
-"""What `import simple_golem` loads: each script waits for it before its first line."""
+"""What `import simple_golem` and `Golem.open` load: each script waits for it."""
 
 from __future__ import annotations
 
@@ -67,21 +67,35 @@ LOADED = [
 # Of the standard library; some of them not by each version of Python.
 LOADED_OF_OTHERS = {"decimal", "numbers", "shlex", "signal"}
 
+# What `Golem.open` leaves to the life threads, and to programs that use it: it would delay the first result.
+LOADED_AFTER_OPENING = (
+    "simple_golem.engine.files.file_batch",
+    "simple_golem.engine.life.life",
+    "simple_golem.engine.life.batch_runner",
+    "simple_golem.engine.network.networks",
+    "simple_golem.engine.network.tunnel",
+    "simple_golem.model.events.batches",
+    "simple_golem.model.events.items",
+    "simple_golem.progress.progress_bar",
+    "simple_golem.services.pool.",
+    "simple_golem.services.proxies.",
+)
+
 _CODE = """
 import sys, requests, tenacity
 before = set(sys.modules)
-import simple_golem
+import {module}
 loaded = set(sys.modules) - before
 import json
 print(json.dumps(sorted(loaded)))
 """
 
 
-def loaded_modules() -> list[str]:
-    """The modules that `import simple_golem` loads in a new interpreter, its requirements left out."""
+def loaded_modules(module: str = "simple_golem") -> list[str]:
+    """The modules that the import of one loads in a new interpreter, its requirements left out."""
     package = {"PYTHONPATH": str(Path(simple_golem.__file__).parents[1])}
     run = subprocess.run(
-        [sys.executable, "-c", _CODE],
+        [sys.executable, "-c", _CODE.format(module=module)],
         env={**os.environ, **package},
         capture_output=True,
         text=True,
@@ -98,3 +112,9 @@ def test_an_import_loads_these_modules_of_ours_and_few_others() -> None:
     others = {name for name in loaded if name not in ours and not name.startswith("_")}
     assert ours == LOADED
     assert others - LOADED_OF_OTHERS == set()
+
+
+def test_opening_a_golem_loads_neither_a_life_nor_what_few_programs_use() -> None:
+    loaded = loaded_modules("simple_golem.services.open_golem")
+    assert "simple_golem.engine.session" in loaded
+    assert [name for name in loaded if name.startswith(LOADED_AFTER_OPENING)] == []

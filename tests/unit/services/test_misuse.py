@@ -353,6 +353,40 @@ def test_a_log_handler_that_blocks_delays_no_stop(
         assert states(instance) == NORMAL_LIFE
 
 
+_WHAT_IS_LOADED_LATE = """
+import logging, sys
+from simple_golem import Golem
+with Golem(1) as golem:
+    opened = {name for name in sys.modules if name.startswith("simple_golem.")}
+    machine = golem.rent(network=True)
+    with golem.pool(1) as pool:
+        pool.submit(lambda machine, item: item, 1).result()
+    from simple_golem import TcpProxy
+    with TcpProxy(machine, 80):
+        late = {name for name in sys.modules if name.startswith("simple_golem.")} - opened
+        loggers = logging.Logger.manager.loggerDict.items()
+for name, logger in loggers:
+    if name in late and isinstance(logger, logging.Logger):
+        sys.stdout.write(f"{name} {type(logger).__name__}\\n")
+"""
+
+
+def test_a_module_that_is_loaded_after_opening_logs_as_the_others_do(fake: FakeYagna) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    program = subprocess.run(
+        [sys.executable, "-c", _WHAT_IS_LOADED_LATE],
+        env={**environment, **fake.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    classes = dict(line.split() for line in program.stdout.splitlines())
+    for part in ("engine.life.life", "engine.network.networks", "services.pool.renter", "proxies.tcp_proxy"):
+        assert any(name.endswith(part) for name in classes), classes
+    assert set(classes.values()) == {"_GuardedLogger"}, classes
+
+
 # --- Ctrl-C ------------------------------------------------------------------------------------------
 
 _IN_ANOTHER_THREAD = """
