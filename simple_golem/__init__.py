@@ -37,17 +37,7 @@ from .golem import Golem
 from .model.commands.commands import Command, Deploy, Run, Start
 from .model.commands.output import OutputLine
 from .model.commands.results import Result, Results
-from .model.commands.transfers import (
-    Download,
-    DownloadBytes,
-    DownloadJson,
-    Upload,
-    UploadBytes,
-    UploadFromUrl,
-    UploadJson,
-)
 from .model.cost import Cost
-from .model.cost_report import CostEntry, CostReport
 from .model.offers.offer import Offer
 from .model.offers.strategy import Strategy
 from .model.offers.terms import Terms
@@ -60,6 +50,16 @@ from .model.service.suspended import SuspendedInstance
 
 if TYPE_CHECKING:
     from .engine.network.network_handle import Network
+    from .model.commands.transfers import (
+        Download,
+        DownloadBytes,
+        DownloadJson,
+        Upload,
+        UploadBytes,
+        UploadFromUrl,
+        UploadJson,
+    )
+    from .model.cost_report import CostEntry, CostReport
     from .model.offers.explanation import Explanation, Obstacle
     from .model.offers.prices import Prices
     from .model.pool_stats import PoolStats
@@ -116,7 +116,7 @@ __all__ = [
     "vm",
 ]
 
-# Loaded with the engine, when a Golem is opened or when somebody names them: only type hints do so earlier.
+# Loaded when a Golem needs them or when somebody names them.
 _LOADED_WHEN_NAMED = {
     "Cluster": "services.cluster",
     "Instance": "services.instance",
@@ -124,6 +124,15 @@ _LOADED_WHEN_NAMED = {
     "HttpProxy": "services.proxies.http_proxy",
     "TcpProxy": "services.proxies.tcp_proxy",
     "Pool": "services.pool.pool",
+    "Upload": "model.commands.transfers",
+    "UploadBytes": "model.commands.transfers",
+    "UploadFromUrl": "model.commands.transfers",
+    "UploadJson": "model.commands.transfers",
+    "Download": "model.commands.transfers",
+    "DownloadBytes": "model.commands.transfers",
+    "DownloadJson": "model.commands.transfers",
+    "CostReport": "model.cost_report",
+    "CostEntry": "model.cost_report",
     "Prices": "model.offers.prices",
     "Explanation": "model.offers.explanation",
     "Obstacle": "model.offers.explanation",

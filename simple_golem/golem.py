@@ -23,7 +23,6 @@ from .engine.shutdown_times import STOP_GRACE_SECONDS
 from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
 from .model.base.from_yapapi import FromYapapi
 from .model.cost import Cost
-from .model.cost_report import CostReport
 from .model.offers.offer import Offer
 from .model.offers.strategy import Score, Strategy, require_strategy
 from .model.offers.terms import Terms, require_terms
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from .engine.event_dispatcher import Listener
     from .engine.network.network_handle import Network
+    from .model.cost_report import CostReport
     from .model.events.event import Event
     from .model.offers.explanation import Explanation
     from .model.payload.repo_options import RepoOptions
@@ -603,6 +603,8 @@ class Golem(NotAsync, FromYapapi):
     @property
     def cost_report(self) -> CostReport:
         """What was spent, agreement by agreement: `print` shows a table, `to_json()` is for programs."""
+        from .model.cost_report import CostReport
+
         opened = self._lifecycle.opened
         accounts = opened.session.money.ledger.accounts() if opened is not None else ()
         return CostReport(tuple(account.entry() for account in accounts), self.cost)

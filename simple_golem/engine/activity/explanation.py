@@ -13,8 +13,9 @@ from ...errors import CommandFailed, GolemError
 from ...model.commands.commands import Command, Run
 from ...model.commands.environment import SHELL
 from ...model.commands.failure import NO_SUCH_FILE, UNCLEAR_EXIT_CODE, command_failed
+from ...model.commands.file_commands import DownloadCommand
 from ...model.commands.results import Result, results_so_far
-from ...model.commands.transfers import Download, DownloadCommand, UploadFromUrl
+from ...model.commands.transfers import Download, UploadFromUrl
 from .activity import Activity
 
 logger = logging.getLogger(__name__)

@@ -20,11 +20,10 @@ from ...errors import BadLocalFile, CommandFailed, GolemError, TransferFailed
 from ...model.commands import whole_output
 from ...model.commands.commands import Command, Run, Transfer
 from ...model.commands.failure import command_failed
+from ...model.commands.file_commands import DownloadCommand, FileCommand
 from ...model.commands.results import Result, Results, results_so_far
 from ...model.commands.transfers import (
     Download,
-    DownloadCommand,
-    FileCommand,
     Upload,
     UploadBytes,
     UploadFromUrl,

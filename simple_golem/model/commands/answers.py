@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 from ...errors import BadAnswer, NotRunning
 from .commands import Command, Run
 from .failure import command_failed
+from .file_commands import FileCommand
 from .output import LineCutter, OutputLine
 from .results import Result, Results
-from .transfers import DownloadBytes, DownloadJson, FileCommand, UploadFromUrl
+from .transfers import DownloadBytes, DownloadJson, UploadFromUrl
 
 Answer: TypeAlias = Any
 """What a command is answered: its stdout as text, a whole `Result`, or an error to be raised. `DownloadBytes`
@@ -38,7 +39,7 @@ def checked_answers(answers: object) -> Answers:
     )
 
 
-def answer_batch(commands: tuple[Command, ...], answers: Answers, name: str) -> Results:
+def answer_batch(answers: Answers, commands: tuple[Command, ...], name: str) -> Results:
     """Answer commands as an activity would: in order, up to the first that fails.
 
     Raises:

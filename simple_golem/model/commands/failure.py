@@ -8,7 +8,7 @@ from typing import Protocol
 from ...errors import CommandFailed
 from ..base.printable import printable
 from .commands import Command, Run
-from .transfers import DownloadCommand, FileCommand
+from .file_commands import DownloadCommand, FileCommand
 
 # A virtual machine tells so of a killed program, and of one that could not be started (seen).
 UNCLEAR_EXIT_CODE = 9

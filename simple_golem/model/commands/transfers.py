@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -13,30 +13,10 @@ from urllib.parse import quote, urlsplit
 from ...errors import BadCommand
 from ..base.frozen import freeze
 from .commands import Command, Transfer
+from .file_commands import DownloadCommand, FileCommand, shown
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _WHERE = "give an absolute path, such as '/golem/work/data.txt'"
-
-
-class FileCommand(Command):
-    """A transfer between this machine and the provider's; which URL it goes by, its batch decides.
-
-    Attributes:
-        remote: the absolute path on the provider's side.
-    """
-
-    __slots__ = ()
-
-    remote: str
-
-    def to_exe_script(self) -> dict[str, Any]:
-        raise BadCommand(
-            f"{self!r} has no form of its own in an ExeScript: its file is published as its batch is sent"
-        )
-
-    def __repr__(self) -> str:
-        values = [getattr(self, item.name) for item in fields(self)]  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(map(_shown, values))})"
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -156,12 +136,6 @@ class UploadFromUrl(Command):
         return f"UploadFromUrl({self.url!r}, {self.remote!r}{options})"
 
 
-class DownloadCommand(FileCommand):
-    """The base of those that bring a file back."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Download(DownloadCommand):
     """Copies a file or a whole folder of the provider to this machine.
@@ -226,7 +200,7 @@ def _local_path(path: object, what: str) -> str:
     if isinstance(path, PurePath):
         return str(path)
     if not isinstance(path, str):
-        raise BadCommand(f"{what} is {_shown(path)}: give the path of a file of this machine")
+        raise BadCommand(f"{what} is {shown(path)}: give the path of a file of this machine")
     if not path or "\0" in path:
         raise BadCommand(f"{what} is {path!r}: no file can have this name")
     return path
@@ -250,7 +224,7 @@ def _web_url(url: object) -> str:
 def _size(size: object) -> int | None:
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 0):
         return size
-    raise BadCommand(f"UploadFromUrl.size is {_shown(size)}: give the number of bytes of the file")
+    raise BadCommand(f"UploadFromUrl.size is {shown(size)}: give the number of bytes of the file")
 
 
 def _hash(sha256: object) -> str | None:
@@ -259,7 +233,7 @@ def _hash(sha256: object) -> str | None:
     if isinstance(sha256, str) and _SHA256.fullmatch(sha256):
         return sha256.lower()
     raise BadCommand(
-        f"UploadFromUrl.sha256 is {_shown(sha256)}: give 64 hexadecimal digits, as sha256sum prints them"
+        f"UploadFromUrl.sha256 is {shown(sha256)}: give 64 hexadecimal digits, as sha256sum prints them"
     )
 
 
@@ -273,7 +247,7 @@ def _file_path(path: object, what: str) -> str:
 def _remote_path(path: object, what: str) -> str:
     text = path.as_posix() if isinstance(path, PurePath) else path
     if not isinstance(text, str):
-        raise BadCommand(f"{what} is {_shown(path)}: {_WHERE}")
+        raise BadCommand(f"{what} is {shown(path)}: {_WHERE}")
     if not text.startswith("/"):
         raise BadCommand(f"{what} is {text!r}: {_WHERE}")
     parts = text[1:].removesuffix("/").split("/")
@@ -284,11 +258,3 @@ def _remote_path(path: object, what: str) -> str:
     except UnicodeEncodeError as error:
         raise BadCommand(f"{what} is {text!r}: this is no Unicode text and can't be sent") from error
     return str.__str__(text)
-
-
-def _shown(value: object, limit: int = 120) -> str:
-    # A path is shown whole: it is what one looks for.
-    if isinstance(value, str):
-        return repr(value)
-    text = repr(value[:limit] if isinstance(value, bytes) else value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...errors import (
@@ -16,7 +17,6 @@ from ...errors import (
     ServiceStopped,
 )
 from ..base.from_yapapi import FromYapapi
-from ..commands.answers import Answers, answer_batch, checked_answers
 from ..commands.commands import Command, Commands, batch_of
 from ..commands.results import Result, Results
 from ..commands.shell_options import ShellOptions, shell_command
@@ -26,6 +26,8 @@ from .states import ServiceState
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from ..commands.answers import Answers
 
 
 METHODS = ("get_payload", "deploy", "start", "run", "shutdown")
@@ -62,7 +64,7 @@ class _Ties:
     named_by_user: bool = False
     link: Binding | None = None
     results: Results = field(default_factory=Results)
-    answers: Answers | None = None
+    answer: Callable[[tuple[Command, ...], str], Results] | None = None
     stopping: bool = False
     payload: Payload | None = None
 
@@ -191,12 +193,12 @@ class Service(FromYapapi):
             return ties.link.execute(batch, timeout)
         if ties.stopping:
             raise ServiceStopped(f"{ties.name} was stopped")
-        if ties.answers is None:
+        if ties.answer is None:
             raise NotRunning(
                 f"{ties.name} does not run on a provider yet: give its class to golem.run_service, "
                 "or give it answers for a unit test by service.with_answers(…)"
             )
-        return answer_batch(batch, ties.answers, ties.name)
+        return ties.answer(batch, ties.name)
 
     def shell(
         self,
@@ -329,11 +331,14 @@ class Service(FromYapapi):
         Raises:
             BadAnswer: it is neither a function nor a dict.
         """
+        # Only unit tests need it, and what it needs takes 3 ms.
+        from ..commands.answers import answer_batch, checked_answers
+
         if self._simple_golem.link is not None:
             raise GolemError(
                 f"{self.name} runs on a provider, which gives the answers; they are for unit tests"
             )
-        self._simple_golem.answers = checked_answers(answers)
+        self._simple_golem.answer = partial(answer_batch, checked_answers(answers))
         return self
 
 

@@ -66,6 +66,11 @@ LOADED_LATE = {
         "from .engine.market.offer_preview import explanation_without_session",
     ): "the engine, for a look at the market without an open Golem",
     ("golem.py", "from .model.events.event import Event"): "only programs that listen need the events",
+    ("golem.py", "from .model.cost_report import CostReport"): "only who asks for it needs it",
+    (
+        "model/service/service.py",
+        "from ..commands.answers import answer_batch, checked_answers",
+    ): "only unit tests of services need it, and it takes 3 ms",
     (
         "services/instance_lives.py",
         "from ..engine.life.life import Life",
