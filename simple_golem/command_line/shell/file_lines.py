@@ -7,7 +7,8 @@ import posixpath
 import shlex
 
 from ...errors import BadCommand
-from ...model.commands.transfers import Download, FileCommand, Upload
+from ...model.commands.file_commands import FileCommand
+from ...model.commands.transfers import Download, Upload
 
 _USAGE = {"put": "put LOCAL [REMOTE]", "get": "get REMOTE [LOCAL]"}
 
