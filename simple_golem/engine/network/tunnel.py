@@ -112,6 +112,8 @@ class Tunnel:
         self._last_data = self._last_alive = time.monotonic()
         # None: more may be sent now.
         self._paced_until: float | None = None
+        # A whole message is to be ready when the next one may go: a short one takes the daemon as long.
+        local.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _MOST_WAITING_BYTES)
         local.setblocking(False)
         leave_socket_to_parent(local)
         for message in first:

@@ -145,6 +145,22 @@ def pump(order: Order) -> Iterator[Pump]:
     assert pump.close(5)
 
 
+def test_the_next_message_is_full_when_the_one_before_is_in_its_queue(pump: Pump) -> None:
+    most, count = 65536, 12
+
+    def settle(tunnel: Tunnel) -> None:
+        left = most * count - sum(one.channel.messages)
+        eventually(lambda: len(tunnel.local.recv(most, socket.MSG_PEEK)) >= min(most, left))
+        tunnel.settled()
+
+    one = Connection(pump, settle=settle)
+    one.user.sendall(bytes(most * count))
+    eventually(lambda: sum(one.channel.messages) == most * count)
+    # The first one is what has come by then, so the last one has the rest.
+    assert set(one.channel.messages[1:-1]) == {most}
+    one.close()
+
+
 def test_bytes_pass_in_both_directions_those_first_that_came_with_the_opening(pump: Pump) -> None:
     one = Connection(pump, first=(b"hello ", b"you"))
     assert one.user.recv(100) == b"hello you"
