@@ -1,6 +1,7 @@
 """Connections to one instance: by simple_golem, and by bare loops over `websockets`, on the same network.
 
-The bare loops send the same messages as fast as the daemon keeps their order: it is asked in between.
+The bare loops send the same messages as fast as the daemon keeps their order: it is asked in between. Small
+transfers are repeated, in turns, so that what else the machine does weighs on all.
 """
 
 from __future__ import annotations
@@ -18,60 +19,17 @@ from statistics import median, quantiles
 from typing import Any
 from urllib.parse import urlsplit
 
-from stopwatch import cpu_seconds, memory_mib, most_memory_mib, say, threads
+from stopwatch import cpu_seconds, most_memory_mib, say, threads
 from websockets.sync.client import ClientConnection, connect
 
-from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes, vm
+from simple_golem import Golem, Instance, TcpProxy
+from tests.helpers.transfer_server import PORT, Server
 
-PORT = 7000
 CONNECTS, EXCHANGES, AT_ONCE = 30, 300, 200
 MESSAGE = 65536
 IDLE_SECONDS = 2.0
 TRANSFER_SECONDS = 900.0
-
-SERVER = b"""
-import hashlib, socket, threading
-
-def number(connection):
-    digits = b""
-    while len(digits) < 12:
-        digits += connection.recv(12 - len(digits))
-    return int(digits)
-
-def serve(connection):
-    with connection:
-        kind = connection.recv(1)
-        if kind == b"E":
-            while data := connection.recv(65536):
-                connection.sendall(data)
-        elif kind == b"D":
-            connection.sendall(bytes(number(connection)))
-            connection.recv(1)
-        elif kind == b"U":
-            left, digest = number(connection), hashlib.sha256()
-            while left:
-                data = connection.recv(65536)
-                left -= len(data)
-                digest.update(data)
-            connection.sendall(digest.digest())
-            connection.recv(1)
-
-server = socket.create_server(("0.0.0.0", 7000), backlog=256)
-while True:
-    connection, _ = server.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
-"""
-
-
-class Server(Service):
-    payload = vm.repo(image_tag="golem/simple-service:latest")
-
-    def start(self) -> None:
-        self.execute(
-            UploadBytes(SERVER, "/golem/in/server.py"),
-            Run.shell("python3 /golem/in/server.py > /golem/out/log 2>&1 &"),
-        )
-        self.wait_for_port(PORT)
+MOST_TURNS, BYTES_OF_TURNS = 3, 12_000_000
 
 
 class Bare:
@@ -156,8 +114,9 @@ def exchange_seconds(connected: Connect) -> list[float]:
 def down(connected: Connect, size: int) -> float:
     connection = connected()
     connection.sendall(b"D%012d" % size)
+    extra = received(connection, 32) - 32  # the hash comes first
     began = time.monotonic()
-    received(connection, size)
+    received(connection, size - extra)
     speed = size / 1e6 / (time.monotonic() - began)
     connection.close()
     return speed
@@ -177,17 +136,23 @@ def up(connected: Connect, size: int) -> tuple[float, bool]:
     return speed, digest == hashlib.sha256(data).digest()
 
 
-def measured(connected: Connect, size: int) -> dict[str, Any]:
+def measured(connected: Connect) -> dict[str, Any]:
     exchanges = exchange_seconds(connected)
-    speed, whole = up(connected, size)
     return {
-        "connect": 1000 * median(connect_seconds(connected)),
-        "p50": 1000 * median(exchanges),
-        "p95": 1000 * quantiles(exchanges, n=20)[-1],
-        "down": down(connected, size),
-        "up": speed,
-        "whole": whole,
+        "connect": [1000 * median(connect_seconds(connected))],
+        "p50": [1000 * median(exchanges)],
+        "p95": [1000 * quantiles(exchanges, n=20)[-1]],
+        "down": [],
+        "up": [],
+        "whole": [],
     }
+
+
+def transfer(connected: Connect, size: int, report: dict[str, Any]) -> None:
+    speed, whole = up(connected, size)
+    report["up"].append(speed)
+    report["whole"].append(whole)
+    report["down"].append(down(connected, size))
 
 
 def at_once(proxy: TcpProxy) -> float:
@@ -204,27 +169,39 @@ def at_once(proxy: TcpProxy) -> float:
     return seconds
 
 
+def idle_percent() -> float:
+    began = cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    return 100 * (cpu_seconds() - began) / IDLE_SECONDS
+
+
+def compared(instance: Instance, size: int) -> dict[str, dict[str, Any]]:
+    assert instance.ip is not None
+    threads_before = threads()
+    with TcpProxy(instance, PORT) as proxy:
+        ways: dict[str, Connect] = {
+            "bare": bare_connect(instance.ip),
+            "own": lambda: instance.connect(PORT, timeout=TRANSFER_SECONDS),
+            "proxy": lambda: socket.create_connection(("127.0.0.1", proxy.local_port), TRANSFER_SECONDS),
+        }
+        reports = {name: measured(connected) for name, connected in ways.items()}
+        before = 0.0
+        for turn in range(max(1, min(MOST_TURNS, BYTES_OF_TURNS // size))):
+            # The bare loop is the first one in the first turn: what the data itself takes is known then.
+            names = list(ways) if turn % 2 == 0 else list(ways)[::-1]
+            for name in names:
+                transfer(ways[name], size, reports[name])
+                before = before or most_memory_mib()
+        reports["own"]["memory_mib"] = [most_memory_mib() - before]
+        reports["proxy"] |= {"idle": [idle_percent()], "at_once": [at_once(proxy)]}
+    reports["proxy"]["threads"] = [max(0, threads() - threads_before)]
+    return reports
+
+
 def main(size: int) -> None:
     with Golem(budget=10, progress=False) as golem:
         (instance,) = golem.run_service(Server, network=True).wait_until_running(timeout=60)
-        assert instance.ip is not None
-        bare = measured(bare_connect(instance.ip), size)
-        before = memory_mib()
-        own = measured(lambda: instance.connect(PORT, timeout=TRANSFER_SECONDS), size)
-        own["memory_mib"] = most_memory_mib() - before
-        threads_before = threads()
-        with TcpProxy(instance, PORT) as proxy:
-            began = cpu_seconds()
-            time.sleep(IDLE_SECONDS)
-            idle = 100 * (cpu_seconds() - began) / IDLE_SECONDS
-
-            def dialled() -> socket.socket:
-                return socket.create_connection(("127.0.0.1", proxy.local_port), TRANSFER_SECONDS)
-
-            by_proxy = {"down": down(dialled, size), "up": up(dialled, size)[0], "idle": idle}
-            by_proxy["at_once"] = at_once(proxy)
-        by_proxy["threads"] = max(0, threads() - threads_before)
-    say({"bare": bare, "own": own, "proxy": by_proxy})
+        say(compared(instance, size))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import pytest
 from simple_golem import Golem, Instance, TcpProxy
 from simple_golem.background.cancellation import Scope
 from simple_golem.local.local_golem import LocalGolem
-from tests.network.services.test_networks import PORT, Server, received
+from tests.helpers.transfer_server import PORT, Server, received
 
-pytestmark = [pytest.mark.usefixtures("golem_environment"), pytest.mark.long]
+SECONDS = 1800.0
+pytestmark = [pytest.mark.usefixtures("golem_environment"), pytest.mark.long, pytest.mark.timeout(SECONDS)]
 
 logger = logging.getLogger(__name__)
 
 SIZE = 100_000_000
-SECONDS = 1800.0
 MIB = 1 << 20
 # The script's process grows by no more.
 MOST_GROWTH = 32 * MIB

@@ -14,78 +14,28 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
-from simple_golem import Golem, HttpProxy, Instance, Run, Service, TcpProxy, UploadBytes, vm
+from simple_golem import Golem, HttpProxy, Instance, Run, Service, TcpProxy, UploadBytes
 from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from simple_golem.local.local_golem import LocalGolem
+from tests.helpers.transfer_server import PORT, WITH_PYTHON, Server, received
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
-PORT = 7000
 SIZE = 2_000_000
 # What an end may take, at three times its length.
 ENDED_SECONDS = 3 * 5.0
 
-SERVER = """
-import hashlib, os, socket, threading, time
-
-def serve(connection):
-    with connection:
-        kind = connection.recv(1)
-        if kind == b"E":
-            while data := connection.recv(65536):
-                connection.sendall(data)
-        elif kind == b"D":
-            data = os.urandom(int(connection.recv(12)))
-            connection.sendall(hashlib.sha256(data).digest() + data)
-            connection.recv(1)
-        elif kind in (b"U", b"S"):
-            if kind == b"S":
-                time.sleep(2)
-            left, digest = int(connection.recv(12)), hashlib.sha256()
-            while left:
-                data = connection.recv(65536)
-                left -= len(data)
-                digest.update(data)
-            connection.sendall(digest.digest())
-            connection.recv(1)
-
-server = socket.create_server(("0.0.0.0", 7000), backlog=128)
-while True:
-    connection, _ = server.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
-"""
-WITH_PYTHON = vm.repo(image_tag="golem/simple-service:latest")
 ASK = (
     "python3 -c \"import socket; c = socket.create_connection(('{}', 7000), 10); "
     "c.sendall(b'Ehello'); print(c.recv(10).decode())\""
 )
 
 
-class Server(Service):
-    payload = WITH_PYTHON
-
-    def start(self):
-        self.execute(
-            UploadBytes(SERVER.encode(), "/golem/in/server.py"),
-            Run.shell("python3 /golem/in/server.py > /golem/out/log 2>&1 &"),
-        )
-        self.wait_for_port(PORT)
-
-
 @pytest.fixture
 def golem() -> Iterator[Golem]:
     with Golem(1) as golem:
         yield golem
-
-
-def received(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = connection.recv(min(65536, count - len(data)))
-        assert piece, f"the end after {len(data)} of {count} bytes"
-        data += piece
-    return data
 
 
 def echoed(instance: Instance) -> socket.socket:
