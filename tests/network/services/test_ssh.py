@@ -1,4 +1,4 @@
-"""SSH through a proxy on the real daemon.
+"""SSH through a proxy on the real daemon: the tutorial's program `ssh`, and paramiko.
 
 The client of paramiko goes through a `TcpProxy`, and its server through `connect`, to the same instance. A
 program there joins the two, in place of a daemon for SSH, which the image of the local network does not have.
@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import paramiko
 import pytest
 
 from simple_golem import Golem, Run, Service, TcpProxy, UploadBytes, vm
+from simple_golem.local.local_golem import LocalGolem
+from tests.helpers.ssh_image import ssh_root
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
@@ -106,3 +113,27 @@ def test_an_ssh_client_goes_through_a_proxy(way):
             stdin.write(data)
             assert stdout.read().decode() == hashlib.sha256(data).hexdigest()
             assert stdout.channel.recv_exit_status() == 3
+
+
+@pytest.mark.skipif(
+    shutil.which("ssh") is None, reason="this machine has no ssh (apt install openssh-client)"
+)
+def test_the_tutorial_opens_a_shell_on_an_instance(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    script = root / "tutorials" / "08_ssh.py"
+    (image,) = re.findall('image_hash="([0-9a-f]+)"', script.read_text())
+    with LocalGolem(1, images={image: ssh_root(tmp_path / "image")}) as network:
+        done = subprocess.run(
+            [sys.executable, script],
+            cwd=tmp_path,
+            input="id -un; cat /root/.ssh/authorized_keys; exit\n",
+            env={**os.environ, **network.environment, "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    # On this machine the key is in no such file.
+    key = (tmp_path / "golem-key.pub").read_text()
+    assert f"You are root on prov-1; `exit` ends it\nroot\n{key}It cost 0." in done.stdout
