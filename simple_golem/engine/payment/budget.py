@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -31,8 +30,6 @@ COVERED = timedelta(minutes=181)
 _FIRST_ALLOCATION = COVERED + _LATE_INVOICES
 # The budget must also pay for the seconds that a proper stop takes.
 RESERVE_SECONDS = Decimal(15)
-# Many instances that choose a provider at once ask for the same sum.
-_REUSE_OUTLOOK_SECONDS = 0.05
 # The daemon's answers for an allocation that has expired or was released.
 _GONE_STATUSES = (404, 410)
 
@@ -70,7 +67,7 @@ class Budget:
         # Guards the two fields after it.
         self._reserving = threading.Lock()
         self._reserved: dict[str, Decimal] = {}
-        self._outlook: tuple[float, Decimal] | None = None
+        self._reserved_sum = Decimal(0)
         self.total = Decimal(0)
 
     # --- the allocation -------------------------------------------------------------------------------
@@ -218,23 +215,24 @@ class Budget:
         with self._reserving:
             if amount > self._left_locked():
                 return False
+            self._free_locked(provider_id)
             self._reserved[provider_id] = amount
+            self._reserved_sum = EXACT.add(self._reserved_sum, amount)
             return True
 
     def end_reservation(self, provider_id: str) -> None:
         """Free what was reserved: the ledger knows of the agreement now, or it was not made."""
         with self._reserving:
-            self._reserved.pop(provider_id, None)
-            self._outlook = None
+            self._free_locked(provider_id)
+
+    def _free_locked(self, provider_id: str) -> None:
+        amount = self._reserved.pop(provider_id, Decimal(0))
+        self._reserved_sum = EXACT.subtract(self._reserved_sum, amount)
 
     def _left_locked(self) -> Decimal:
-        now = time.monotonic()
-        if self._outlook is None or now - self._outlook[0] > _REUSE_OUTLOOK_SECONDS:
-            cost, per_second = self._ledger.outlook()
-            self._outlook = now, EXACT.add(cost, EXACT.multiply(per_second, RESERVE_SECONDS))
-        needed = self._outlook[1]
-        for amount in self._reserved.values():
-            needed = EXACT.add(needed, amount)
+        cost, per_second = self._ledger.recent_outlook()
+        for_the_end = EXACT.multiply(per_second, RESERVE_SECONDS)
+        needed = EXACT.add(EXACT.add(cost, for_the_end), self._reserved_sum)
         return max(Decimal(0), EXACT.subtract(self.total, needed))
 
     # --- suspended instances --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
 
+from ...model.offers.prices import EXACT
 from ...yagna.values import DebitNote
 from .account import Account, ActivityAccount, total
 from .session_journals import SessionJournals
@@ -16,6 +17,10 @@ from .session_journals import SessionJournals
 # A debit note is received twice within the minutes that are looked at again, and of no agreement come so many
 # in these. All that ever came would fill the memory of a program that runs for months.
 _LATEST_NOTES = 64
+# Many instances that choose a provider at once ask for the same sum. It takes at most a share of the time.
+_REUSE_SECONDS = 0.05
+_LONGEST_REUSE_SECONDS = 0.5
+_MOST_OF_TIME = 0.05
 
 
 class Ledger:
@@ -33,6 +38,8 @@ class Ledger:
         self._received_notes: dict[str, deque[str]] = {}
         self._answered_before: set[str] = set()
         self._with_another: set[str] = set()
+        self._recent = Decimal(0), Decimal(0)
+        self._recent_until = 0.0
 
     # --- agreements and activities --------------------------------------------------------------------
 
@@ -41,12 +48,14 @@ class Ledger:
         with self.lock:
             self._accounts[account.agreement_id] = account
             self._with_another.discard(account.agreement_id)
+            self._add_to_recent_locked(account)
         self.journals.write("agreement", about=account.agreement_id, **account.to_json())
 
     def add_resumed(self, account: Account) -> None:
         """Add an agreement that goes on from an earlier session, and is in a journal already."""
         with self.lock:
-            self._accounts.setdefault(account.agreement_id, account)
+            if self._accounts.setdefault(account.agreement_id, account) is account:
+                self._add_to_recent_locked(account)
             self._with_another.discard(account.agreement_id)
 
     def find(self, agreement_id: str) -> Account | None:
@@ -210,3 +219,21 @@ class Ledger:
         with self.lock:
             outlooks = [account.outlook() for account in self._accounts.values()]
         return total(now for now, _ in outlooks), total(rate for _, rate in outlooks)
+
+    def recent_outlook(self) -> tuple[Decimal, Decimal]:
+        """Return what `outlook` returned a moment ago, and what agreements cost that were added since.
+
+        Each choice of a provider asks for it: of many agreements it is not summed up each time.
+        """
+        with self.lock:
+            if time.monotonic() >= self._recent_until:
+                began = time.thread_time()
+                self._recent = self.outlook()
+                took = time.thread_time() - began
+                reused = min(max(_REUSE_SECONDS, took / _MOST_OF_TIME), _LONGEST_REUSE_SECONDS)
+                self._recent_until = time.monotonic() + reused
+            return self._recent
+
+    def _add_to_recent_locked(self, account: Account) -> None:
+        cost, per_second = account.outlook()
+        self._recent = EXACT.add(self._recent[0], cost), EXACT.add(self._recent[1], per_second)
