@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import tenacity
 
+from ...background.cancellation import Deadline
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -87,8 +88,11 @@ class ExpectedInvoices:
                 return self._seconds_left_locked(until, unlikely_until)
 
         def pause(seconds: float) -> None:
+            # Not until the next invoice: of many instances, each would have all of them listed.
+            pause_left = Deadline(seconds)
             with self._changed:
-                self._changed.wait(min(seconds, self._seconds_left_locked(until, unlikely_until)))
+                while (left := self._seconds_left_locked(until, unlikely_until)) and not pause_left.passed:
+                    self._changed.wait(min(left, pause_left.remaining()))
             if seconds_left() > 0:
                 look()
 
