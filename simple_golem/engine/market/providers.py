@@ -59,13 +59,14 @@ class Providers:
         """
         now = time.monotonic()
         with self._lock:
+            rests_until, trust = self._rests_until, self._trust
+            # All that have answered are ranked for each instance: one function less for each counts.
+            free = worths.keys() - self._occupied - self._banned
+            if self._is_avoided is not _none_is:
+                free = {one for one in free if not self._is_avoided(one)}
             return {
-                provider_id: (
-                    self._rests_until.get(provider_id, now) <= now,
-                    *_scaled(worth, self._trust.get(provider_id, 1.0)),
-                )
-                for provider_id, worth in worths.items()
-                if self._is_free_locked(provider_id)
+                one: (rests_until.get(one, now) <= now, *_scaled(worths[one], trust.get(one, 1.0)))
+                for one in free
             }
 
     def occupy_if(self, provider_id: str, may_be_paid: Callable[[], bool]) -> bool:
