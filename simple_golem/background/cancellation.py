@@ -18,6 +18,10 @@ from ..errors import BadWaitTime
 
 _SLICE_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 3600.0
+# A question that takes longer takes at most a share of the time.
+_QUICK_SECONDS = 0.0005
+_MOST_OF_TIME = 0.05
+_LONGEST_PAUSE_SECONDS = 0.1
 
 
 def longest_slice() -> float:
@@ -150,11 +154,24 @@ def wait_until(condition: threading.Condition, fulfilled: Callable[[], bool], se
         Whether it is fulfilled.
     """
     left = Deadline(seconds)
-    while not fulfilled():
+    while True:
+        began = time.thread_time()
+        if fulfilled():
+            return True
+        pause = Deadline(_pause_after(time.thread_time() - began))
         if left.passed:
             return False
         condition.wait(min(left.remaining(), longest_slice()))
-    return True
+        while not (pause.passed or left.passed):
+            condition.wait(min(pause.remaining(), left.remaining()))
+
+
+def _pause_after(took: float) -> float:
+    """For how many seconds a question of so many is not asked again, whatever changes.
+
+    Of thousands of instances each changes its state some times, and all are looked at.
+    """
+    return 0.0 if took < _QUICK_SECONDS else min(took / _MOST_OF_TIME, _LONGEST_PAUSE_SECONDS)
 
 
 def await_future(future: Future[Any], seconds: float | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
@@ -10,6 +11,7 @@ from ...errors import GolemError, OutOfBudget, YagnaError
 from ...model.cost import plain
 from ...model.events.cleanup import CleanedUp
 from ...model.offers.prices import EXACT
+from ...yagna.api.market import is_refused_by_provider
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import is_unsure
 from ...yagna.values import AgreementState, Invoice
@@ -19,6 +21,8 @@ from ..payment.allocation import allocate, allocations_until
 from ..payment.documents import invoices_of
 from ..payment.journal import Journal
 from ..published_demands import withdraw_demands_of
+
+logger = logging.getLogger(__name__)
 
 # No provider sends an invoice later than that.
 _LATEST_INVOICE = timedelta(days=30)
@@ -174,8 +178,7 @@ class DeadSession:
         if agreement.state is AgreementState.PENDING:
             market.cancel(agreement_id, _REASON, scope=self._scope)
         if agreement.state in (AgreementState.PENDING, AgreementState.APPROVED):
-            market.terminate(agreement_id, _REASON, "Cancelled", scope=self._scope)
-            self._emit_done(f"agreement {agreement_id} terminated")
+            self._terminate(agreement_id)
         for activity_id, activity in self._record.accounts[agreement_id].activities.items():
             if activity.ended is not None:
                 continue
@@ -186,6 +189,24 @@ class DeadSession:
                 at=datetime.now(timezone.utc).isoformat(),
             )
         self._journal.write("agreement ended", id=agreement_id)
+
+    def _terminate(self, agreement_id: str) -> None:
+        try:
+            self._yagna.market.terminate(agreement_id, _REASON, "Cancelled", scope=self._scope)
+        except YagnaError as error:
+            if not is_refused_by_provider(error) or self._has_activity(agreement_id):
+                raise
+            logger.info("the provider had ended the agreement %s before: %s", agreement_id, error)
+            return
+        self._emit_done(f"agreement {agreement_id} terminated")
+
+    def _has_activity(self, agreement_id: str) -> bool:
+        """Whether something runs in an agreement, and costs."""
+        activities = self._yagna.activity
+        return any(
+            activities.state(one, scope=self._scope).alive
+            for one in activities.of_agreement(agreement_id, scope=self._scope)
+        )
 
     def _write_activity(self, agreement_id: str, activity_id: str, began: datetime) -> None:
         if activity_id not in self._record.accounts[agreement_id].activities:

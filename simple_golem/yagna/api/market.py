@@ -27,6 +27,7 @@ _GONE = (404, 410)
 # How long a scan waits for a first offer, and how many come at once.
 _SCAN_SECONDS = 0.5
 _SCAN_PAGE = 500
+_FAILED, _REMOTE, _INTERNAL = 500, "Remote Terminate", "due to internal error"
 # The daemon gives no more at once.
 MOST_AGREEMENT_EVENTS = 100
 
@@ -257,3 +258,12 @@ class MarketApi:
 
     def _call(self, method: str, path: str, *, body: Any = NO_BODY, **options: Any) -> Any:
         return self._http.request(method, self._url + path, body=body, **options)
+
+
+def is_refused_by_provider(error: YagnaError) -> bool:
+    """Whether a provider's daemon could not end an agreement, which it then mostly has ended before.
+
+    A request to terminate that breaks off midway leaves an agreement terminated there and approved here, for
+    good: each further one fails.
+    """
+    return error.status == _FAILED and _REMOTE in error.detail and _INTERNAL in error.detail

@@ -180,6 +180,33 @@ def test_wait_until_returns_when_the_condition_is_fulfilled() -> None:
     assert time.monotonic() - began < AT_ONCE
 
 
+def test_a_question_that_takes_long_is_not_asked_after_each_of_many_changes() -> None:
+    condition, changes, asked = threading.Condition(), 0, 0
+
+    def change_often() -> None:
+        nonlocal changes
+        for _ in range(500):
+            time.sleep(0.001)
+            with condition:
+                changes += 1
+                condition.notify_all()
+
+    def fulfilled() -> bool:
+        nonlocal asked
+        asked += 1
+        until = time.thread_time() + 0.002
+        while time.thread_time() < until:
+            pass
+        return changes == 500
+
+    changing = threading.Thread(target=change_often)
+    changing.start()
+    with condition:
+        assert wait_until(condition, fulfilled, LONG)
+    changing.join()
+    assert asked < 250
+
+
 def test_wait_until_gives_up_in_time() -> None:
     condition = threading.Condition()
     with condition:

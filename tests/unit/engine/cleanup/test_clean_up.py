@@ -77,7 +77,7 @@ class Market:
         daemon.get(NETWORKS, json=[])
         daemon.delete(f"{PAYMENT}/allocations/al-dead", json=None)
 
-    def agreement(self, name: str, state: str, terminating: int = 200) -> None:
+    def agreement(self, name: str, state: str, terminating: int = 200, message: str = "no way") -> None:
         side = {"properties": offered(), "constraints": "", "timestamp": "2026-11-25T00:00:00Z"}
         wire = {
             "agreementId": name,
@@ -90,7 +90,7 @@ class Market:
         }
         self.daemon.get(f"{MARKET}/agreements/{name}", json=wire)
         self.daemon.post(
-            f"{MARKET}/agreements/{name}/terminate", status=terminating, json={"message": "no way"}
+            f"{MARKET}/agreements/{name}/terminate", status=terminating, json={"message": message}
         )
 
     def invoice(self, name: str, agreement: str, amount: str, status: str = "RECEIVED") -> None:
@@ -153,6 +153,33 @@ def test_an_agreement_that_can_not_be_ended_keeps_nothing_else_open(
     assert len(posted(market.daemon, "/market-api/v1/agreements/a2/terminate")) == 1
     record = record_of("dead")
     assert (record.open, record.allocations) == ({"a1"}, [])
+
+
+ENDED_THERE = (
+    "Protocol error while terminating: Remote Terminate: Can't finish operation on Agreement [P-a1] due to "
+    "internal error."
+)
+
+
+@pytest.mark.parametrize(
+    ("activity", "message", "open_"),
+    [
+        ("Terminated", ENDED_THERE, set()),
+        ("Ready", ENDED_THERE, {"a1"}),
+        ("Terminated", "no way", {"a1"}),
+    ],
+    ids=["ended by the provider", "something runs", "another error"],
+)
+def test_an_agreement_that_only_its_provider_has_ended_is_no_trouble_unless_something_runs(
+    market: Market, yagna: Yagna, told: list[Event], activity: str, message: str, open_: set[str]
+) -> None:
+    died("dead", "a1").close()
+    market.agreement("a1", "Approved", terminating=500, message=message)
+    market.daemon.replace(responses.GET, f"{ACTIVITY}/activity", json=["act-a1"])
+    market.daemon.get(f"{ACTIVITY}/activity/act-a1/state", json={"state": [activity, None]})
+    _, troubles = cleaned(yagna, told)
+    assert len(troubles) == len(open_)
+    assert record_of("dead").open == open_
 
 
 def test_a_suspended_agreement_that_has_ended_is_not_kept(
