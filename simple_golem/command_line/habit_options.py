@@ -96,7 +96,49 @@ _SPELLINGS: Mapping[str, _Spelling] = {
     "invoices-after": _seconds("invoices_after"),
 }
 
+_MEANINGS: Mapping[str, str] = {
+    "never-answers": "it makes an offer, but answers no counter-proposal",
+    "rejects-proposals": "it rejects each counter-proposal",
+    "never-approves": "it does not answer an agreement",
+    "rejects-agreements": "it refuses each agreement",
+    "approves-after": "it takes so long to approve an agreement",
+    "never-creates": "it creates no activity, and does not answer",
+    "refuses-activities": "its activities end at once",
+    "creates-after": "it takes so long to create an activity",
+    "fails-deploy": "each deploy fails",
+    "fails-commands": "all commands fail, or those that contain the text",
+    "hangs-commands": "the provider never says that a command has ended, if the command contains the text; "
+    "without a text, this holds for each command",
+    "delays-commands": "each command takes so much longer",
+    "disk-of": "its volumes have only so much room",
+    "slow-transfers": "files are sent at most so fast",
+    "cuts-transfers-after": "each transfer breaks off after so many bytes",
+    "never-streams": "it can't stream the output of commands",
+    "silent-after": "it reports nothing any more, so its activity becomes unresponsive",
+    "silent-for": "with silent-after: it reports again after this time",
+    "terminates-after": "it ends the agreement",
+    "keeps-activity": "with terminates-after: the activity goes on",
+    "dies-after": "it is gone, without a word",
+    "never-destroys": "it destroys no activity; the activity ends with the agreement",
+    "runtime": "its runtime has this name in its offer",
+    "gpu": "it offers a graphics card that it does not have",
+    "claims": "it offers capabilities that it does not have, such as inet",
+    "price-per-second": "the price of each second",
+    "debit-note-interval": "it sends debit notes so often, whatever was agreed",
+    "insists-on-interval": "it asks for this interval of debit notes in its proposals",
+    "overcharges": "it asks for so many times its prices",
+    "never-invoices": "it sends no invoice",
+    "invoices-after": "it sends its invoice late",
+}
+
 POSSIBLE_HABITS = ", ".join(spelling.shown(name) for name, spelling in _SPELLINGS.items())
+_WIDTH = max(len(spelling.shown(name)) for name, spelling in _SPELLINGS.items())
+HABITS_HELP = (
+    "habits of providers, each written as --habit PROVIDER=HABIT, such as --habit prov-2=dies-after:5:\n"
+    + "".join(
+        f"  {_SPELLINGS[name].shown(name):<{_WIDTH}}  {meaning}\n" for name, meaning in _MEANINGS.items()
+    )
+)
 
 
 def spelled_habits(options: Iterable[str], providers: int) -> list[ProviderHabits]:

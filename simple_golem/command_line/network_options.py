@@ -12,7 +12,8 @@ from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..local.control.runtime_options import runtimes_of
 from ..local.images.image_store import ImageStore
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
-from .habit_options import POSSIBLE_HABITS, spelled_habits
+from .habit_options import HABITS_HELP, spelled_habits
+from .help_format import HelpFormat
 
 # Settings for the user's own yagna. With them a script would not use the local network.
 _FOREIGN_SETTINGS = (
@@ -25,7 +26,8 @@ _FOREIGN_SETTINGS = (
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a network consists of."""
+    """Add the options that say what a network consists of, and the list of habits to the end of the help."""
+    parser.epilog, parser.formatter_class = HABITS_HELP, HelpFormat
     parser.add_argument(
         "--providers",
         type=int,
@@ -60,8 +62,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PROVIDER=HABIT",
-        help="how a provider behaves, such as --habit prov-2=dies-after:5; may be repeated. "
-        f"The habits are {POSSIBLE_HABITS}",
+        help="how a provider behaves, such as --habit prov-2=dies-after:5; may be repeated. The habits are "
+        "listed below",
     )
     parser.add_argument(
         "--web-server",

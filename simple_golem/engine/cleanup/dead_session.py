@@ -198,7 +198,9 @@ class DeadSession:
                 raise
             logger.info("the provider had ended the agreement %s before: %s", agreement_id, error)
             return
-        self._emit_done(f"agreement {agreement_id} terminated")
+        account = self._record.accounts[agreement_id]
+        whose = f"of {account.instance} with {account.provider_name}"
+        self._emit_done(f"the agreement {whose} terminated ({agreement_id})")
 
     def _has_activity(self, agreement_id: str) -> bool:
         """Whether something runs in an agreement, and costs."""
@@ -292,7 +294,8 @@ class DeadSession:
         self._journal.write("invoice answered", agreement=account.agreement_id, paid=str(invoice.amount))
         payment.release(allocation.allocation_id, scope=self._scope)
         self._journal.write("allocation released", id=allocation.allocation_id)
-        self._emit_done(f"invoice of {account.provider} over {plain(invoice.amount)} GLM paid")
+        what = f"invoice of {account.provider} for {account.instance} over {plain(invoice.amount)} GLM"
+        self._emit_done(f"{what} paid")
 
 
 def _tried(work: Callable[..., None], *args: object) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +100,16 @@ def test_the_help_lists_the_habits(capsys: pytest.CaptureFixture[str]) -> None:
             main(["local", command, "--help"])
         shown = "".join(capsys.readouterr().out.split())
         assert [name for name in _SPELLINGS if name not in shown] == []
+
+
+@pytest.mark.parametrize("command", ["run", "up"])
+def test_the_help_explains_each_habit_in_the_words_of_the_page(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "local-network" / "habits.md"
+    table = re.findall(r"^\| `([^`]+)` \| (.+) \|$", page.read_text(encoding="utf-8"), re.M)
+    with pytest.raises(SystemExit):
+        main(["local", command, "--help"])
+    shown = {re.sub(r"\s+", " ", line.strip()) for line in capsys.readouterr().out.splitlines()}
+    assert len(table) > 25
+    assert {f"{habit} {meaning}".replace("`", "") for habit, meaning in table} <= shown
