@@ -152,8 +152,8 @@ def _costs(yagna: Yagna, accounts: Sequence[Account]) -> Mapping[str, Decimal]:
     for (agreement_id, _), amount in notes.items():
         costs[agreement_id] = costs.get(agreement_id, Decimal(0)) + amount
     for invoice in yagna.payment.invoices(since):
-        if invoice.is_accepted:
-            costs[invoice.agreement_id] = max(invoice.amount, costs.get(invoice.agreement_id, Decimal(0)))
+        if invoice.answer:
+            costs[invoice.agreement_id] = max(invoice.answer, costs.get(invoice.agreement_id, Decimal(0)))
     return costs
 
 
