@@ -114,6 +114,8 @@ _MEANINGS: Mapping[str, str] = {
     "slow-transfers": "files are sent at most so fast",
     "cuts-transfers-after": "each transfer breaks off after so many bytes",
     "never-streams": "it can't stream the output of commands",
+    "cuts-streams-after": "the stream of each batch ends with an error after so many events, as it can where "
+    "they come quickly",
     "silent-after": "it reports nothing any more, so its activity becomes unresponsive",
     "silent-for": "with silent-after: it reports again after this time",
     "terminates-after": "it ends the agreement",
