@@ -89,7 +89,8 @@ def test_a_unit_test_and_its_processes_are_counted_as_such(tmp_path: Path) -> No
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     environment.pop("TESTS_CONTEXT")
     environment |= {"COVERAGE_PROCESS_START": str(CONFIG), "COVERAGE_FILE": str(tmp_path / "run")}
-    test = "tests/unit/house_rules/test_loaded_modules.py"
+    module = "tests/unit/house_rules/test_loaded_modules.py"
+    test = f"{module}::test_an_import_loads_these_modules_of_ours_and_few_others"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, stdout=subprocess.DEVNULL)
     contexts: list[list[str]] = []
