@@ -29,6 +29,7 @@ def add_image_commands(commands: Any, add_images: Callable[[argparse.ArgumentPar
         "images",
         help="list the images of a local network",
         description="List the images that a local network has, and say what activities can write to.",
+        epilog="example: simple-golem local images --image me/mine:1=mine.gvmi",
     )
     add_images(images)
     images.set_defaults(command=show_images)

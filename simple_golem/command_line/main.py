@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]   (or -m MODULE, or -c CODE, as with python, or --shell)",
         description="Start a local network, run a script on it, and end the network after the script.",
     )
-    add_network_options(run)
+    add_network_options(run, "--providers 2 --habit prov-2=dies-after:5 script.py")
     rest = argparse.REMAINDER
     add_fortune_options(run)
     run.add_argument("-m", dest="module", nargs=rest, help="run a module, as with python -m")
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         help="keep a local network up, and print its environment variables",
         description="Start a local network, print its environment variables, and keep it up until Ctrl-C.",
     )
-    add_network_options(up)
+    add_network_options(up, "--chain --funds 10")
     add_fortune_options(up)
     up.set_defaults(command=local_up)
     add_image_commands(commands, add_image_option)

@@ -25,9 +25,9 @@ _FOREIGN_SETTINGS = (
 )
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a network consists of, and the list of habits to the end of the help."""
-    parser.epilog, parser.formatter_class = HABITS_HELP, HelpFormat
+def add_network_options(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add the options that say what a network consists of, and an example and all habits to the help."""
+    parser.epilog, parser.formatter_class = f"example: {parser.prog} {example}\n\n{HABITS_HELP}", HelpFormat
     parser.add_argument(
         "--providers",
         type=int,

@@ -52,6 +52,7 @@ def add_logs_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="show what local providers have refused or changed by a rule",
         description="Show what the providers of the latest local network have refused or changed by a rule "
         "of real providers: the time, the provider, the rule with its number, what it was, and the text.",
+        epilog="example: simple-golem local logs | grep prov-2",
     )
     logs.set_defaults(command=show_logs)
 

@@ -74,7 +74,7 @@ def add_check_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "real one. Prints how each run has ended, and which rules of real providers have struck, with the "
         "line of the script. The status is 0 if all runs have succeeded and no rule has struck.",
     )
-    add_network_options(check)
+    add_network_options(check, "script.py")
     check.add_argument(
         "--runs", type=int, default=_RUNS, metavar="N", help=f"how often the script is run (default: {_RUNS})"
     )

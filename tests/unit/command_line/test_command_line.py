@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,21 @@ def test_a_network_that_does_not_start_is_one_line_and_status_2(
     monkeypatch.setattr("simple_golem.local.local_golem.LocalGolem.start", refuse)
     assert cli.main(["local", "up"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "simple-golem: no namespaces here: do this"
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands that do something themselves."""
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not groups:
+        yield parser
+    for group in groups:
+        for one in group.choices.values():
+            yield from commands_of(one)
+
+
+def test_the_help_of_each_command_says_what_it_does_and_has_an_example() -> None:
+    commands = list(commands_of(cli._parser()))
+    assert len(commands) > 8
+    assert [one.prog for one in commands if not one.description] == []
+    without = [one.prog for one in commands if f"{one.prog} " not in f"{one.epilog} "]
+    assert without == []
