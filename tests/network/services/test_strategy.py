@@ -270,3 +270,21 @@ def test_a_strategy_or_terms_that_can_not_be_are_refused_at_the_call():
         with pytest.raises(BadPayload):
             golem.offers(7)
         assert golem.clusters == ()
+
+
+def test_what_keeps_providers_away_is_explained_and_the_advice_is_right(network: LocalGolem) -> None:
+    dear = [NAMES[one] for one in ("dear time", "dear in all", "second cheapest")]
+    golem = Golem(1, strategy=Strategy(max_price_per_hour="0.36", block=[NAMES["cheapest"]]))
+    explanation = golem.explain(vm.repo(min_mem_gib=1000))
+    assert (explanation.providers, explanation.matching) == (len(HABITS), 0)
+    found = {one.condition: one.keeps_away for one in explanation.obstacles}
+    assert found == {
+        "(golem.inf.mem.gib>=1000)": len(HABITS),
+        "max_price_per_hour=0.36": len(dear),
+        "block": 1,
+    }
+    (nearest,) = explanation.nearest
+    assert explanation.nearest_matching == len(HABITS) - len(dear) - 1
+    advised = float(nearest.partition(">=")[2].partition(")")[0])
+    assert golem.explain(vm.repo(min_mem_gib=advised)).matching == explanation.nearest_matching
+    assert left_on(network) == []
