@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from ..background.cancellation import Scope, ScopeEnded, wait_until
 from ..engine.market.demand import Demand
 from ..engine.market.listing import Listing
-from ..engine.market.offer_preview import explanation_of_market
 from ..engine.session import Session
 from ..errors import GolemError
 from ..model.cost import plain
@@ -165,6 +164,8 @@ def explained_report(context: ClusterContext) -> str:
     report = market_report(context)
     if context.demand.offers.summary().seen:
         return report
+    from ..engine.market.offer_preview import explanation_of_market
+
     session = context.session
     try:
         explanation = explanation_of_market(

@@ -72,6 +72,10 @@ LOADED_LATE = {
         "from ..commands.answers import answer_batch, checked_answers",
     ): "only unit tests of services need it, and it takes 3 ms",
     (
+        "services/cluster_context.py",
+        "from ..engine.market.offer_preview import explanation_of_market",
+    ): "only a search that has found no offer needs it, and it takes 5 ms",
+    (
         "services/instance_lives.py",
         "from ..engine.life.life import Life",
     ): "the machinery of a life takes 20 ms, and providers need longer to answer the demand",

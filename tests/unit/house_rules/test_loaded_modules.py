@@ -69,6 +69,7 @@ LOADED_AFTER_OPENING = (
     "simple_golem.engine.files.file_batch",
     "simple_golem.engine.life.life",
     "simple_golem.engine.life.batch_runner",
+    "simple_golem.engine.market.offer_preview",
     "simple_golem.engine.network.networks",
     "simple_golem.engine.network.tunnel",
     "simple_golem.model.events.batches",
