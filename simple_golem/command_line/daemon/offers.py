@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
@@ -106,7 +107,9 @@ def show_offers(options: argparse.Namespace) -> int:
     if cost is not None:
         print(_cost_line(cost, settings))
     if not accepted:
-        print("no offer matches: `simple-golem offers --why` with the same options says why")
+        # Advice is not part of the table, which a program may read.
+        advice = "no offer matches: `simple-golem offers --why` with the same options says why"
+        print(advice, file=sys.stderr)
     return 0
 
 
