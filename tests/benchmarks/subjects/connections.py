@@ -177,6 +177,8 @@ def idle_percent() -> float:
 
 def compared(instance: Instance, size: int) -> dict[str, dict[str, Any]]:
     assert instance.ip is not None
+    # The thread that serves all connections lives from the first one to the end of the Golem.
+    instance.connect(PORT).close()
     threads_before = threads()
     with TcpProxy(instance, PORT) as proxy:
         ways: dict[str, Connect] = {
