@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -26,8 +26,6 @@ from .states import ServiceState
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    from ..commands.answers import Answers
 
 
 METHODS = ("get_payload", "deploy", "start", "run", "shutdown")
@@ -319,7 +317,7 @@ class Service(FromYapapi):
         ties = self._simple_golem
         return ties.stopping if ties.link is None else ties.link.stopping
 
-    def with_answers(self: AnyService, answers: Answers) -> AnyService:
+    def with_answers(self: AnyService, answers: Callable[[Any], Any] | Mapping[Any, Any]) -> AnyService:
         """Give the service answers for a unit test, and return it.
 
         Args:
