@@ -163,7 +163,7 @@ def talkers_with(mark: str) -> list[int]:
         except OSError:
             continue  # it has ended
         listens = int(status.get("SigCgt", "0"), 16) >> (signal.SIGUSR1 - 1) & 1
-        if listens and words[:2] == [b"/bin/sh", b"-c"] and mark.encode() in words[2]:
+        if listens and words[:2] == [b"sh", b"-c"] and mark.encode() in words[2]:
             parents[int(folder.name)] = int(status["PPid"])
     # A child that has not become `sleep` yet looks like its shell.
     return [process for process, parent in parents.items() if parent not in parents]
