@@ -45,10 +45,12 @@ for _name in OF_SIGNAL:
     vars(signal).pop(_name, None)
 
 assert not [name for name in sys.modules if name.startswith("simple_golem")]
-_platform, _os_name = sys.platform, os.name
+_platform, _os_name, _finders = sys.platform, os.name, sys.meta_path[:]
 sys.platform, os.name = "win32", "nt"
+# The one of pytest makes paths, which it can't as long as the system has the wrong name.
+sys.meta_path[:] = [finder for finder in _finders if not type(finder).__module__.startswith("_pytest")]
 try:
     import simple_golem.background.cancellation
     import simple_golem.background.file_lock  # noqa: F401
 finally:
-    sys.platform, os.name = _platform, _os_name
+    sys.platform, os.name, sys.meta_path[:] = _platform, _os_name, _finders
