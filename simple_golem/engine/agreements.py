@@ -120,7 +120,7 @@ class Agreements:
         Raises:
             ScopeEnded: `scope` was cancelled.
         """
-        # Whoever has ended it may have paid for it: then no invoice is expected any more.
+        # The session that has ended it may have paid its invoice: then none is expected any more.
         self._money.payments.look_for_earlier_answer(agreement.agreement_id, scope)
 
     def begin_activity(self, agreement: Agreement, activity: Activity, asked_at: float | None = None) -> None:

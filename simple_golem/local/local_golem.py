@@ -428,7 +428,7 @@ def _checked_networks(additional: Sequence[str]) -> list[str]:
 
 
 def _funds(chain: bool | None, funds: object) -> str | None:
-    """The funds on the chain; None: there is none. Whoever names funds wants a chain."""
+    """Return the funds on the chain; None if there is no chain. To name funds is to ask for a chain."""
     if chain is None:
         chain = funds is not None or not missing_chain_packages()
     if not chain and funds is None:

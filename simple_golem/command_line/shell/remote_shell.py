@@ -64,8 +64,8 @@ class RemoteShell:
             try:
                 if heard < presses:
                     heard = presses
-                    signal, told = _SIGNALS[presses - 1]
-                    self._tell(told)
+                    signal, explanation = _SIGNALS[presses - 1]
+                    self._tell(explanation)
                     line.end(signal)
                 elif begun:
                     line.read()

@@ -1,4 +1,4 @@
-"""How a life has ended, for whoever goes on with its instance."""
+"""How a life has ended: what the next life of its instance has to know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A runtime of the user's own that stays after its start, and is told by messages what to run."""
+"""A runtime of the user's own that stays after its start, and gets its commands as messages."""
 
 from __future__ import annotations
 

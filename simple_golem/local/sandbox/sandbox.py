@@ -205,8 +205,8 @@ class Sandbox:
         """Start a command; does not wait for its end.
 
         Args:
-            argv: the program, an absolute path inside, and its arguments. As by the real exe-unit, it is told
-                only its file name.
+            argv: the program, an absolute path inside, and its arguments. As with the real exe-unit, the
+                program's `argv[0]` is its file name without the folder.
             env: the whole environment; None: an empty one, as in a VM.
             cwd: the working folder; by default the root, as in Golem's VM.
             stdin: the descriptor of the command's input; the caller must close it. None: no input.
