@@ -360,6 +360,9 @@ class PaymentEvent:
         return cls(wire["eventType"], str(document_id), parse_time(wire["eventDate"]))
 
 
+_ACCEPTED = ("ACCEPTED", "SETTLED")
+
+
 @dataclass(frozen=True, slots=True)
 class DebitNote:
     """The amount that a provider has earned with one activity so far."""
@@ -373,6 +376,10 @@ class DebitNote:
     timestamp: datetime
     payment_due: datetime | None = None
     usage: tuple[object, ...] | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.status in _ACCEPTED
 
     @classmethod
     @_checked
@@ -406,9 +413,13 @@ class Invoice:
     activity_ids: tuple[str, ...] = field(default=())
 
     @property
+    def is_accepted(self) -> bool:
+        return self.status in _ACCEPTED
+
+    @property
     def answer(self) -> Decimal | None:
         """The GLM that were accepted; 0 if it was rejected, or cancelled; None if it is not answered."""
-        if self.status in ("ACCEPTED", "SETTLED"):
+        if self.is_accepted:
             return self.amount
         return Decimal(0) if self.status in ("REJECTED", "CANCELLED") else None
 

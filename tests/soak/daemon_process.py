@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tests.helpers.unmeasured import own_environment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -33,6 +36,23 @@ def daemon_process(providers: int) -> Iterator[Mapping[str, str]]:
             process.stdin.close()
 
 
-def own_environment() -> dict[str, str]:
-    """The environment for a child: without the variables that would have its coverage measured."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+def rows_of(
+    module: str, environment: Mapping[str, str], *arguments: object, timeout: float
+) -> list[dict[str, Any]]:
+    """Run a module to its end; returns the JSON lines that it prints.
+
+    Raises:
+        RuntimeError: it has failed; the message has its stderr.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=environment,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if ran.returncode:
+        raise RuntimeError(f"{module} has ended with {ran.returncode}: {ran.stderr}")
+    return [json.loads(line) for line in ran.stdout.splitlines()]

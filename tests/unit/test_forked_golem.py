@@ -20,6 +20,7 @@ from simple_golem.services.proxies.local_proxy import LocalProxy
 from simple_golem.testing import FakeYagna
 from tests.helpers.forked_children import in_forked_child
 from tests.helpers.recorded_services import SECONDS, InThread, started
+from tests.helpers.unmeasured import own_environment
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 
@@ -218,7 +219,7 @@ def done(script: str) -> subprocess.CompletedProcess[str]:
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run Python so that it shows every warning, of sockets that are not closed among them."""
     # Coverage would write its own lines at the end of each child.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = own_environment()
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", *command],
         env={**environment, "PYTHONPATH": str(ROOT)},

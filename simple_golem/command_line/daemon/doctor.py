@@ -255,7 +255,7 @@ def _funds(name: str, answer: Future[Funds], network: str, node_id: str) -> Find
 
 
 def _funds_elsewhere(network: str, answer: Future[Funds]) -> str:
-    """Return the funds on a network that is not the chosen one; nothing is wrong if there are none."""
+    """Return the funds on a network that is not the chosen one, in words; it may have none."""
     error = answer.exception()
     if error is not None:
         return ""
@@ -303,9 +303,9 @@ def _earlier_sessions(settings: Settings, node_id: str | None) -> Iterator[Findi
     if not left:
         yield Finding("earlier sessions", True, "nothing is left" + (f" ({also})" if also else ""))
         return
-    agreements = sum(len((one.record.open | one.record.owed) - one.record.suspended.keys()) for one in left)
+    agreements = sum(len(one.unsettled) for one in left)
     text = f"{len(left)} ended without cleaning up, with {agreements} agreements that are open or not paid"
-    networks = sorted({one.record.owner.platform.split("-")[1] for one in left})
+    networks = sorted({one.record.owner.payment_network for one in left})
     steps = [
         "simple-golem cleanup" + ("" if one == settings.payment_network else f" --network {one}")
         for one in networks

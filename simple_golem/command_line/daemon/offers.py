@@ -14,6 +14,7 @@ from typing import Any
 from ...background.cancellation import checked_seconds
 from ...engine.market.offer_preview import explanation_without_session, offers_on_market
 from ...errors import BadArgument
+from ...model.base.table import text_table
 from ...model.cost import plain, rounded
 from ...model.offers.offer import Offer
 from ...model.offers.strategy import Strategy
@@ -103,7 +104,7 @@ def show_offers(options: argparse.Namespace) -> int:
         offers = [offer.to_json() for offer in accepted]
         print(json.dumps(offers if cost is None else {"offers": offers, "cost": cost}, indent=2))
         return 0
-    print(_table([_COLUMNS, *(_row(offer) for offer in accepted)]))
+    print(text_table(_COLUMNS, [_row(offer) for offer in accepted]))
     if cost is not None:
         print(_cost_line(cost, settings))
     if not accepted:
@@ -168,8 +169,3 @@ def _row(offer: Offer) -> tuple[str, ...]:
         f"{offer.storage_gib:g}",
         offer.provider_id,
     )
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(f"{cell:<{widths[n]}}" for n, cell in enumerate(row)).rstrip() for row in rows)

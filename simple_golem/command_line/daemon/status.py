@@ -6,12 +6,14 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ...background.cancellation import Scope
 from ...engine.cleanup.user_sessions import UserSession, sessions_of_user
 from ...engine.payment.account import Account
+from ...engine.payment.documents import debit_notes_of, invoices_of
 from ...errors import DaemonError, NoAppKey
 from ...model.base.table import text_table
 from ...model.cost import plain
@@ -23,8 +25,6 @@ from .connection_options import add_connection_options, client_of, settings_of
 
 _COLUMNS = ("instance", "provider", "state", "since", "GLM so far")
 _ID_DIGITS = 8
-# A document has the time of its provider's clock, which may be wrong.
-_CLOCK_ERROR = timedelta(days=1)
 _DESCRIPTION = (
     "Show the sessions of this user that run, that are suspended, or that were killed and have left "
     "something: their instances, the providers, what they have cost so far, and what is still open. Nothing "
@@ -140,18 +140,16 @@ def _asked(
 
 def _costs(yagna: Yagna, accounts: Sequence[Account]) -> Mapping[str, Decimal]:
     """Return what was accepted of each agreement: its invoice, or else its last debit notes."""
-    if not accounts:
-        return {}
-    since = min(one.agreed for one in accounts) - _CLOCK_ERROR
+    scope = Scope()
     notes: dict[tuple[str, str], Decimal] = {}
-    for note in yagna.payment.debit_notes(since):
-        if note.status in ("ACCEPTED", "SETTLED"):
+    for note in debit_notes_of(yagna, accounts, scope):
+        if note.is_accepted:
             key = note.agreement_id, note.activity_id
             notes[key] = max(note.amount, notes.get(key, Decimal(0)))
     costs: dict[str, Decimal] = {}
     for (agreement_id, _), amount in notes.items():
         costs[agreement_id] = costs.get(agreement_id, Decimal(0)) + amount
-    for invoice in yagna.payment.invoices(since):
+    for invoice in invoices_of(yagna, accounts, scope):
         if invoice.answer:
             costs[invoice.agreement_id] = max(invoice.answer, costs.get(invoice.agreement_id, Decimal(0)))
     return costs
@@ -188,7 +186,7 @@ def _shown(session: UserSession, costs: Mapping[str, Decimal] | None) -> _Sessio
         record.session_id,
         state,
         record.owner.api_url,
-        record.owner.platform.split("-")[1],
+        record.owner.payment_network,
         plain(record.budget),
         cost,
         len(record.allocations),
@@ -242,7 +240,7 @@ def _local(moment: str) -> str:
 
 def _cleanup_of(session: UserSession, settings: Settings) -> str:
     owner = session.record.owner
-    network = owner.platform.split("-")[1]
+    network = owner.payment_network
     return (
         "simple-golem cleanup"
         + ("" if network == settings.payment_network else f" --network {network}")

@@ -22,14 +22,18 @@ class UserSession:
     is_alive: bool
 
     @property
+    def unsettled(self) -> set[str]:
+        """The ids of the agreements that are to be ended or paid, beside those of suspended instances."""
+        return (self.record.open | self.record.owed) - self.record.suspended.keys()
+
+    @property
     def is_left(self) -> bool:
         """Whether it is dead and has left something that is to be ended or paid, beside what is suspended."""
         record = self.record
-        agreements = (record.open | record.owed) - record.suspended.keys()
         # The allocation and the networks of suspended instances are kept for them.
         kept = not record.suspended and (record.allocations or record.networks)
         planned = record.planned or record.planned_networks
-        return not self.is_alive and bool(agreements or kept or planned or record.demands_left)
+        return not self.is_alive and bool(self.unsettled or kept or planned or record.demands_left)
 
 
 def sessions_of_user() -> list[UserSession]:

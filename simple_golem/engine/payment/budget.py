@@ -18,7 +18,7 @@ from ...yagna.transport.retry import Repeat, is_unsure
 from ...yagna.values import AgreementState, Allocation, Decorations
 from ..event_dispatcher import Emit
 from .allocation import allocate, allocations_until
-from .documents import invoices_of
+from .documents import earlier_answer
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -269,13 +269,11 @@ class Budget:
         if account is None:
             return
         try:
-            invoices = invoices_of(self._yagna, [account], scope, Repeat.NEVER)
-        except (GolemError, ScopeEnded) as error:
-            logger.debug("the invoice of the agreement %s could not be read: %s", agreement_id, error)
+            accepted = earlier_answer(self._yagna, account, scope, Repeat.NEVER)
+        except ScopeEnded:
             return
-        for one in invoices:
-            if one.answer is not None:
-                self._ledger.invoice_was_answered(account, one.answer)
+        if accepted is not None:
+            self._ledger.invoice_was_answered(account, accepted)
 
     def replace_allocation_of(self, suspended: SuspendedInstance) -> None:
         """Pay for a resumed agreement from now on, and release the allocation of the earlier session."""

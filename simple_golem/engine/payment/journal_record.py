@@ -44,6 +44,11 @@ class JournalOwner:
     node_id: str
     platform: str
 
+    @property
+    def payment_network(self) -> str:
+        """The network of the platform, such as hoodi in `erc20-hoodi-tglm`."""
+        return self.platform.split("-")[1]
+
 
 @dataclass
 class Record:

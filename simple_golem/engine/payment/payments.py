@@ -25,13 +25,12 @@ from ..event_dispatcher import Emit
 from .account import Account
 from .budget import Budget
 from .budget_watch import BudgetWatch
-from .documents import debit_notes_before, invoices_of
+from .documents import debit_notes_before, earlier_answer, invoices_of
 from .expected_invoices import ExpectedInvoices
 from .ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-_ANSWERED = ("ACCEPTED", "SETTLED")
 _NO_FUNDS = "Not enough funds"
 
 
@@ -131,16 +130,9 @@ class Payments:
             ScopeEnded: `scope` was cancelled.
         """
         account = self._ledger.find(agreement_id)
-        if account is None:
-            return
-        try:
-            invoices = invoices_of(self._yagna, [account], scope)
-        except GolemError as error:
-            logger.debug("the invoice of the agreement %s could not be read: %s", agreement_id, error)
-            return
-        for invoice in invoices:
-            if invoice.answer is not None:
-                self._note_earlier_answer(account, invoice, invoice.answer)
+        accepted = None if account is None else earlier_answer(self._yagna, account, scope)
+        if account is not None and accepted is not None:
+            self._note_earlier_answer(account, accepted)
 
     def _receive_invoices(self, invoices: Sequence[Invoice]) -> None:
         # Debit notes that these follow may not have been read yet: their events may come later.
@@ -181,7 +173,7 @@ class Payments:
         try:
             if objection is not None:
                 self._refuse_debit_note(account, note, objection)
-            elif note.status in _ANSWERED:
+            elif note.is_accepted:
                 self._count_debit_note(account, note)
             elif account.invoice is None:  # else the invoice came first, and contains it
                 self._accept_debit_note(account, note)
@@ -232,7 +224,7 @@ class Payments:
         if account is None or account.invoice is not None or account.refused is not None:
             return
         if invoice.answer is not None:
-            self._note_earlier_answer(account, invoice, invoice.answer)
+            self._note_earlier_answer(account, invoice.answer)
             return
         objection = self._ledger.objection_to_invoice(account, invoice.amount)
         try:
@@ -245,9 +237,9 @@ class Payments:
         except GolemError as error:
             self._answer_failed(account, invoice, error)
 
-    def _note_earlier_answer(self, account: Account, invoice: Invoice, accepted: Decimal) -> None:
+    def _note_earlier_answer(self, account: Account, accepted: Decimal) -> None:
         self._ledger.invoice_was_answered(account, accepted)
-        self._expected.answered(invoice.agreement_id)
+        self._expected.answered(account.agreement_id)
 
     def _accept_invoice(self, account: Account, invoice: Invoice) -> None:
         self._yagna.payment.accept_invoice(invoice, self._budget.allocation_id, scope=self._stop)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from ...yagna.client import Yagna
 from .messages import DaemonAddress
 
-_PAID = ("ACCEPTED", "SETTLED")
-
 
 class Leftovers:
     """Lists what is left on a daemon; it remembers which agreements have ended for good."""
@@ -30,7 +28,7 @@ class Leftovers:
                 *(
                     f"invoice {invoice.invoice_id} {invoice.status}"
                     for invoice in yagna.payment.invoices()
-                    if invoice.status not in _PAID
+                    if not invoice.is_accepted
                 ),
             ]
         finally:

@@ -8,8 +8,6 @@ from decimal import Decimal
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.yagna.client import Yagna
 
-_PAID = ("ACCEPTED", "SETTLED")
-
 
 def left_on(network: LocalGolem) -> list[str]:
     """Everything on the requestor's daemon that a closed Golem must not leave there."""
@@ -32,7 +30,7 @@ def pay_late_invoices(network: LocalGolem) -> None:
     allocation = yagna.payment.allocate(Decimal(1), "erc20-hoodi-tglm", until)
     try:
         for invoice in yagna.payment.invoices():
-            if invoice.status not in _PAID:
+            if not invoice.is_accepted:
                 yagna.payment.accept_invoice(invoice, allocation.allocation_id)
     finally:
         yagna.payment.release(allocation.allocation_id)

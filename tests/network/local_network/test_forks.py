@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
 
 from simple_golem.local import LocalGolem
+from tests.helpers.unmeasured import own_environment
 from tests.network.helpers.leftovers import left_on
 from tests.network.helpers.processes import ROOT
 
@@ -15,7 +15,7 @@ from tests.network.helpers.processes import ROOT
 def done(network: LocalGolem, script: str) -> subprocess.CompletedProcess[str]:
     """Run a script to its end; it shows every warning, of sockets that are not closed among them."""
     # Coverage would write its own lines at the end of each child.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = own_environment()
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
         env={**environment, **network.environment, "PYTHONPATH": str(ROOT)},

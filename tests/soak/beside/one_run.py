@@ -17,7 +17,8 @@ from simple_golem.testing import FakeYagna
 from tests.benchmarks.subject import SIMPLE_GOLEM, YAPAPI
 from tests.faults.plan import Fault
 from tests.faults.proxy import FaultProxy
-from tests.soak.daemon_process import CHECKOUT, own_environment
+from tests.helpers.unmeasured import own_environment
+from tests.soak.daemon_process import CHECKOUT
 from tests.soak.fault_runs.one_run import MIXED, SHARE
 from tests.soak.fault_runs.plans import RunPlan
 from tests.soak.fault_runs.providers import providers

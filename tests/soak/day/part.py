@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tests.soak.daemon_process import CHECKOUT, own_environment
+from tests.helpers.unmeasured import own_environment
+from tests.soak.daemon_process import CHECKOUT
 from tests.soak.day.fast_clock import FastClock
 from tests.soak.figures import Figures, Watch
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from simple_golem.testing import FakeYagna
+from tests.helpers.unmeasured import own_environment
 from tests.soak.fault_runs.providers import providers
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -91,8 +91,12 @@ def kill_seed(seed: int) -> KillOutcome:
 
 
 def _environment(fake: FakeYagna, folder: str) -> Mapping[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    return {**own, **fake.environment, "SIMPLE_GOLEM_STATE": folder, "PYTHONPATH": str(_CHECKOUT)}
+    return {
+        **own_environment(),
+        **fake.environment,
+        "SIMPLE_GOLEM_STATE": folder,
+        "PYTHONPATH": str(_CHECKOUT),
+    }
 
 
 @contextlib.contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.soak.daemon_process import CHECKOUT, daemon_process, own_environment
+from tests.helpers.unmeasured import own_environment
+from tests.soak.daemon_process import daemon_process, rows_of
 from tests.soak.figures import Figures, Watch
 
 INSTANCES = 200
@@ -26,18 +24,7 @@ def measured(instances: int, rounds: int, timeout: float = _TIMEOUT) -> list[Map
         # Otherwise the C library keeps memory apart for threads that have ended, and its size says little.
         one_heap = {"MALLOC_ARENA_MAX": "1"}
         environment = {**own_environment(), **found, **one_heap, "SIMPLE_GOLEM_STATE": folder}
-        ran = subprocess.run(
-            [sys.executable, "-m", "tests.soak.rounds.subject", str(instances), str(rounds)],
-            env=environment,
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    if ran.returncode:
-        raise RuntimeError(f"the subject has ended with {ran.returncode}: {ran.stderr}")
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+        return rows_of("tests.soak.rounds.subject", environment, instances, rounds, timeout=timeout)
 
 
 def failures_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.soak.daemon_process import CHECKOUT, daemon_process, own_environment
+from tests.helpers.unmeasured import own_environment
+from tests.soak.daemon_process import CHECKOUT, daemon_process, rows_of
 from tests.soak.figures import Figures, Watch
 from tests.soak.scale.draw import draw
 from tests.soak.scale.rows import Row, Scale, each
@@ -62,18 +61,7 @@ def measured_several(instances: int, processes: int, seconds: float) -> Row:
 
 def _lines(module: str, daemon: Mapping[str, str], *arguments: object) -> list[dict[str, Any]]:
     with _environment(daemon) as environment:
-        ran = subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            env=environment,
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    if ran.returncode:
-        raise RuntimeError(f"{module} has ended with {ran.returncode}: {ran.stderr}")
-    return [json.loads(line) for line in ran.stdout.splitlines()]
+        return rows_of(module, environment, *arguments, timeout=_TIMEOUT)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import threading
 import pytest
 
 from simple_golem.background.signals import EndSignals, Terminated, shortening
+from tests.helpers.unmeasured import own_environment
 
 BODY = """
 import os, signal, sys
@@ -23,7 +23,7 @@ def send(name):
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
     # Coverage, where it is measured, has a handler of its own for SIGTERM, and words of its own on stderr.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = own_environment()
     return subprocess.run(
         [sys.executable, "-c", BODY + script],
         env=environment,

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -97,14 +98,9 @@ def start_and_wait(*, network: bool) -> None:
         cluster.wait(SECONDS)
 
 
-@pytest.mark.usefixtures("ctrl_c", "short_times")
-@pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize(
-    ("step", "is_done"), [(step, False) for step in STEPS] + [(step, True) for step in STEPS if step in DONE]
-)
-def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: str, is_done: bool) -> None:
-    hanging = Hanging(fake, STEPS[step], is_done)
-    fake.intercept(hanging)
+@contextmanager
+def interrupted_at(hanging: Hanging, fake: FakeYagna) -> Iterator[list[float]]:
+    """Have Ctrl-C come when a request hangs; yields a list that gets its time. At the end it is answered."""
     interrupted: list[float] = []
 
     def interrupt() -> None:
@@ -112,18 +108,29 @@ def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: s
             interrupted.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
+    fake.intercept(hanging)
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
+        yield interrupted
+    finally:
+        hanging.over.set()
+        thread.join()
+
+
+@pytest.mark.usefixtures("ctrl_c", "short_times")
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(
+    ("step", "is_done"), [(step, False) for step in STEPS] + [(step, True) for step in STEPS if step in DONE]
+)
+def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: str, is_done: bool) -> None:
+    with interrupted_at(Hanging(fake, STEPS[step], is_done), fake) as interrupted:
         with pytest.raises(KeyboardInterrupt):
             start_and_wait(network=step == "network")
         seconds = time.monotonic() - interrupted[0]
         assert seconds < 3 * PROMISED
         # At once, before the daemon goes on.
         assert fake.leftovers() == []
-    finally:
-        hanging.over.set()
-        thread.join()
 
 
 @pytest.mark.usefixtures("ctrl_c", "short_times")
@@ -134,23 +141,10 @@ def test_ctrl_c_ends_a_resumption_in_time_while_the_invoices_are_not_listed(fake
     with Golem(1) as golem:
         golem.resume_service(Service, [suspended]).wait_until_running(SECONDS)
     hanging = Hanging(fake, r"GET /payment-api/v1/invoices$", is_done=False)
-    fake.intercept(hanging)
-    interrupted: list[float] = []
-
-    def interrupt() -> None:
-        if hanging.reached.wait(SECONDS):
-            interrupted.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    try:
+    with interrupted_at(hanging, fake) as interrupted:
         with pytest.raises(KeyboardInterrupt), Golem(1) as golem:
             golem.resume_service(Service, [suspended]).wait(SECONDS)
         assert time.monotonic() - interrupted[0] < 3 * PROMISED
-    finally:
-        hanging.over.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("step", ENDS)

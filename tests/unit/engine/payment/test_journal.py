@@ -28,6 +28,7 @@ from simple_golem.engine.payment.journal import (
 )
 from simple_golem.engine.payment.journal_record import JournalOwner
 from simple_golem.model.offers.offer import Offer
+from tests.helpers.unmeasured import own_environment
 from tests.helpers.written_answers.sample_offers import NOON, offered
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -288,7 +289,7 @@ def test_a_disk_that_is_full_and_one_that_is_read_only_are_survived(tmp_path: Pa
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a file system in a namespace of their own")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = own_environment()
     done = subprocess.run(
         [*alone, sys.executable, "-c", _ON_A_SMALL_DISK, str(tmp_path)],
         env={**environment, FOLDER_VARIABLE: str(tmp_path)},
