@@ -110,7 +110,11 @@ def rows_of_lives(reports: Rounds, instances: int) -> list[Row]:
         Row.of(f"{what}: closed, invoices accepted", "s", _each(reports, "closed"), _SAME_AS_FLOOR, peer),
     ]
     goals = (Goal(1.2, FLOOR), Goal(0.7, YAPAPI)) if instances > 1 else ()
-    return [*rows, Row.of(f"{what}: CPU", "s", _each(reports, "cpu"), *goals)]
+    return [
+        *rows,
+        Row.of(f"{what}: CPU", "s", _each(reports, "cpu"), *goals),
+        Row.of(f"{what}: CPU, imports included", "s", _each(reports, "cpu_of_process"), *goals),
+    ]
 
 
 def round_trips(subjects: Sequence[Subject], rounds: int) -> list[Row]:

@@ -17,7 +17,7 @@ from tests.soak.scale.draw import draw
 from tests.soak.scale.rows import Row, Scale, each
 
 IDLE_COUNTS = (10, 50, 100, 200, 500, 1000, 1500, 2000)
-BUSY_COUNTS = (50, 100, 200, 300, 400, 600, 800)
+BUSY_COUNTS = (50, 100, 200, 300, 400, 600, 800, 1000)
 # What else the machine does makes one measurement lower, and never higher.
 BEST_OF = 2
 # Above 50 activities each is asked for its state every 30 seconds.
