@@ -91,8 +91,8 @@ class Golem(NotAsync, FromYapapi):
         health_interval: seconds without an answer of an activity after which its state is asked for; six
             times as many if there are more than 50 activities.
         health_misses: so many requests without an answer make an instance unresponsive; twice as many end it.
-        progress: whether a progress bar shows clusters that start and files that are transferred, if standard
-            error is a terminal.
+        progress: whether a progress bar shows clusters that start and files that are transferred, in a
+            terminal (standard error) or a notebook.
         on_event: a listener that hears all events, from the first one on; see `on_event`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The line of the progress bar, drawn by tqdm."""
+"""The line of the progress bar in a terminal, drawn by tqdm."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from weakref import WeakSet
 from tqdm.std import tqdm
 
 
-class BarLine(tqdm):  # type: ignore[type-arg]
-    """A bar that shares nothing with the program's own tqdm bars: it has its own lock, and no thread.
+class OwnBar:
+    """Lets a bar of tqdm share nothing with the program's own bars: it has its own lock, and no thread.
 
     The lock that tqdm makes by default is one of `multiprocessing`. It fixes the start method, and a later
     `multiprocessing.set_start_method` in the program would fail.
@@ -19,3 +19,7 @@ class BarLine(tqdm):  # type: ignore[type-arg]
     monitor_interval = 0
     _instances: ClassVar[WeakSet[Any]] = WeakSet()
     _lock = threading.RLock()
+
+
+class BarLine(OwnBar, tqdm):  # type: ignore[type-arg]
+    """A bar that is one line of a terminal."""

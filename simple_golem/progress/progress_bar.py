@@ -1,4 +1,4 @@
-"""A progress bar in the terminal, for clusters that start and files that are transferred.
+"""A progress bar in a terminal or notebook, for clusters that start and files that are transferred.
 
 It is a listener of events like any other. While it is visible, the program's output is written above it.
 
@@ -22,9 +22,11 @@ from ..model.events.event import Event
 from ..model.events.instances import StartProgress
 from ..model.events.items import ItemEvent
 from ..model.pool_stats import PoolStats
+from .terminal import is_notebook
 
 if TYPE_CHECKING:
     from .bar_line import BarLine
+    from .notebook_bar import NotebookBar
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +38,15 @@ _FORMAT_WITHOUT_TOTAL = "{desc}: {n_fmt}B so far"
 
 
 class ProgressBar:
-    """Shows one line at the bottom of the terminal: how far a pool, the start of a cluster or a file is."""
+    """Shows how far a pool, the start of a cluster or a file is.
+
+    It is one line at the bottom of the terminal, or below the cell of a notebook.
+    """
 
     def __init__(self, terminal: TextIO) -> None:
         self._lock = threading.RLock()
         self._terminal = terminal.stream if isinstance(terminal, _OutputAbove) else terminal
-        self._bar: BarLine | None = None
+        self._bar: BarLine | NotebookBar | None = None
         self._starting: dict[str, StartProgress] = {}
         self._pools: dict[str, PoolStats] = {}
         self._transfers: dict[tuple[str, str], TransferProgress] = {}
@@ -116,14 +121,18 @@ class ProgressBar:
             if self._at_line_start:
                 self._bar.refresh()
 
-    def _new_bar(self) -> BarLine:
-        # Loading `tqdm` takes time, and only a terminal needs it.
+    def _new_bar(self) -> BarLine | NotebookBar:
+        # Loading `tqdm` takes time, and only a terminal or a notebook needs it.
+        # With a delay tqdm draws nothing before the first values are set.
+        if is_notebook():
+            from .notebook_bar import NotebookBar
+
+            return NotebookBar(leave=False, bar_format=_FORMAT, delay=1e-9)
         from .bar_line import BarLine
 
-        # With a delay tqdm draws nothing before the first values are set.
         return BarLine(file=self._terminal, leave=False, dynamic_ncols=True, bar_format=_FORMAT, delay=1e-9)
 
-    def _show_items(self, bar: BarLine) -> None:
+    def _show_items(self, bar: BarLine | NotebookBar) -> None:
         name, stats = next(reversed(self._pools.items()))
         bar.set_description_str(name, refresh=False)
         bar.unit_scale, bar.bar_format = False, _FORMAT_OF_ITEMS
@@ -136,7 +145,7 @@ class ProgressBar:
             refresh=False,
         )
 
-    def _show_transfers(self, bar: BarLine) -> None:
+    def _show_transfers(self, bar: BarLine | NotebookBar) -> None:
         moving = self._transfers.values()
         bar.set_description_str("1 file" if len(moving) == 1 else f"{len(moving)} files", refresh=False)
         bar.unit_scale, bar.unit = True, "B"
@@ -146,7 +155,7 @@ class ProgressBar:
         else:
             bar.bar_format, bar.total = _FORMAT, max(bar.n, sum(one.total or 0 for one in moving), 1)
 
-    def _show_start(self, bar: BarLine) -> None:
+    def _show_start(self, bar: BarLine | NotebookBar) -> None:
         starting = self._starting.values()
         bar.set_description_str(f"starting {', '.join(one.cluster for one in starting)}", refresh=False)
         bar.unit_scale, bar.bar_format = False, _FORMAT

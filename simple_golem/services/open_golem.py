@@ -60,7 +60,7 @@ class OpenGolem:
         health_interval, health_misses: as given to the Golem.
         stop_grace: seconds that a batch may take to end after a stop.
         listeners: are called with every event.
-        show_progress: whether a progress bar is shown, if standard error is a terminal.
+        show_progress: whether a progress bar is shown, in a terminal or a notebook.
         on_closed: called when the session is closed.
 
     Attributes:

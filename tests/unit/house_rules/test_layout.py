@@ -86,7 +86,7 @@ LOADED_LATE = {
     (
         "services/open_golem.py",
         "from ..progress.progress_bar import ProgressBar",
-    ): "only a terminal needs it, and all events that it shows",
+    ): "only a terminal or a notebook needs it, and all events that it shows",
     (
         "engine/session.py",
         "from .network.networks import Networks",
@@ -99,6 +99,7 @@ LOADED_LATE = {
     ("model/commands/commands.py", "import pickle"): "it is there already where somebody pickles",
     ("engine/payment/journal.py", "import platformdirs"): "only a session that opens needs it",
     ("progress/progress_bar.py", "from .bar_line import BarLine"): "tqdm; only a terminal needs it",
+    ("progress/progress_bar.py", "from .notebook_bar import NotebookBar"): "tqdm; only a notebook needs it",
     (
         "yagna/api/gsb.py",
         "from ..service_bus.gsb_socket import GsbSocket",
