@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -19,6 +22,8 @@ _MOST_PLACES = 5
 _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
 _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+# Held by the thread that has switched the garbage collection off, so that each finds it as the user left it.
+_collecting = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ def user_lines(error: BaseException) -> str:
 
 def whereabouts(thread_ident: int | None) -> str:
     """Return the innermost line outside this package that a thread executes at present."""
-    frame = sys._current_frames().get(thread_ident or 0)
+    with _no_garbage_collection():
+        frame = sys._current_frames().get(thread_ident or 0)
     summary = traceback.extract_stack(frame) if frame is not None else []
     own = [entry for entry in summary if not entry.filename.startswith(_PACKAGE)]
     mine = [entry for entry in own if f"{os.sep}threading.py" not in entry.filename]
@@ -77,6 +83,24 @@ def whereabouts(thread_ident: int | None) -> str:
         return "an unknown place"
     last = mine[-1]
     return f"{last.filename}:{last.lineno} ({last.line})"
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile.
+
+    Before Python 3.11.9, a collection inside of `sys._current_frames` may wait for a lock which that call
+    holds, for ever and with the GIL (cpython issue 106883): the whole process stands still, and hears no
+    Ctrl-C.
+    """
+    with _collecting:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 def error_text(error: BaseException | None) -> str:

@@ -24,12 +24,15 @@ FOLDER_VARIABLE = "SIMPLE_GOLEM_STATE"
 _SUFFIX = ".jsonl"
 _LOCK_SUFFIX = ".lock"
 _VERSION = 1
+# What could not be written is kept up to this size; it is some thousands of lines.
+_MOST_UNWRITTEN_BYTES = 1 << 20
 
 
 class Journal:
     """One journal, open and locked.
 
-    Writing never raises: a session does not fail because its journal can't be written.
+    Writing never raises: a session does not fail because its journal can't be written. What a full disk did
+    not take is written with a later line, when there is room again.
 
     Attributes:
         path: the file.
@@ -43,6 +46,9 @@ class Journal:
         # Guards the record and the file: lines are applied in the order in which they are written.
         self._writing = threading.Lock()
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        # It may begin in the middle of a line, whose first part is in the file.
+        self._unwritten = b""
+        self._has_warned = False
 
     @classmethod
     def create(cls, owner: JournalOwner, session_id: str) -> Journal | None:
@@ -117,17 +123,31 @@ class Journal:
     def _append_locked(self, data: bytes) -> None:
         if self._file is None:
             return
+        self._unwritten += data
         try:
-            while data:  # a disk that is almost full accepts a part of it
-                data = data[os.write(self._file, data) :]
+            while self._unwritten:  # a disk that is almost full accepts a part of it
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
         except OSError as error:
-            logger.warning("the journal %s can't be written any more: %s", self.path, error)
-            os.close(self._file)
-            self._file = None
+            self._could_not_write_locked(self._file, error)
+
+    def _could_not_write_locked(self, file: int, error: OSError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "the journal %s can't be written: %s; each later line tries it again, and until one succeeds "
+                "nothing can clean up what this script begins, if it is killed",
+                self.path,
+                error,
+            )
+        if len(self._unwritten) > _MOST_UNWRITTEN_BYTES:
+            logger.warning("the journal %s is given up: too much of it could not be written", self.path)
+            os.close(file)
+            self._file, self._unwritten = None, b""
 
     def close(self) -> None:
         """Release the lock. Delete the file if nothing is open or owed, else leave it to a later session."""
         with self._writing:
+            self._append_locked(b"")
             if self._file is not None:
                 os.close(self._file)
                 self._file = None

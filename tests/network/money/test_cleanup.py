@@ -21,6 +21,7 @@ from simple_golem.model.events.cleanup import CleanedUp
 from simple_golem.model.events.documents import InvoiceAccepted
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
+from tests.helpers.killed_maker import make_network_and_be_killed
 from tests.network.helpers.leftovers import left_on
 from tests.network.helpers.processes import TOOL
 
@@ -214,6 +215,24 @@ def journals_of_others(network: LocalGolem, golem: Golem) -> bool:
         > sum(entry["is"] == "invoice answered" for entry in journal)
         for journal in entries
     )
+
+
+def test_of_networks_of_the_same_range_the_tool_ends_that_of_the_killed_session_alone(
+    network, golem_environment
+):
+    yagna = Yagna(network.near.api_url, network.near.app_key)
+    try:
+        of_another = yagna.network.create("10.1.0.0/24").network_id
+        make_network_and_be_killed("10.1.0.0/24", {**os.environ, **network.environment})
+        assert len(yagna.network.networks()) == 2
+        done = tool(network, "cleanup")
+        assert done.returncode == 0, done.stderr
+        assert [one.network_id for one in yagna.network.networks()] == [of_another]
+        yagna.network.delete(of_another)
+    finally:
+        yagna.close()
+    assert left_on(network) == []
+    assert journals(network) == []
 
 
 def test_suspended_instances_are_kept_and_ended_only_on_request(network, golem_environment, tmp_path):

@@ -30,12 +30,17 @@ class Beat:
         self._durations: list[float] = []
 
     def keep(self, batch: Callable[[], object]) -> None:
-        """Make batches until the measurement is over."""
+        """Make batches until the measurement is over.
+
+        Raises:
+            TimeoutError: it does not begin.
+        """
         with self._lock:
             number, self._there = self._there, self._there + 1
             self._lock.notify_all()
-            while self._begun is None:
-                self._lock.wait()
+            self._lock.wait_for(lambda: self._begun is not None or self._is_over, _PATIENCE)
+        if self._begun is None:
+            raise TimeoutError("the measurement has not begun")
         due = self._begun + number / self._instances
         while not self._is_over:
             time.sleep(max(0.0, due - time.monotonic()))
@@ -47,7 +52,20 @@ class Beat:
             due += max(1.0, math.ceil(ended - due))
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        """Wait until all are there, have them begin, and return what was made in a span of `seconds`."""
+        """Wait until all are there, have them begin, and return what was made in a span of `seconds`.
+
+        Raises:
+            TimeoutError: not all came.
+        """
+        try:
+            return self._measured(seconds)
+        finally:
+            # However it ends, nobody waits for it, or makes batches, any more.
+            with self._lock:
+                self._is_over = True
+                self._lock.notify_all()
+
+    def _measured(self, seconds: float) -> dict[str, Any]:
         with self._lock:
             if not self._lock.wait_for(lambda: self._there == self._instances, _PATIENCE):
                 raise TimeoutError(f"only {self._there} of {self._instances} run")
@@ -61,7 +79,6 @@ class Beat:
         with self._lock:
             durations, passed = list(self._durations), time.monotonic() - began
         after = time.process_time(), _daemon_cpu_seconds()
-        self._is_over = True
         return {
             "instances": self._instances,
             "per_second": len(durations) / passed,

@@ -8,6 +8,8 @@ import sys
 from simple_golem import Golem, Run, Service
 from tests.soak.scale.beat import Beat
 
+_LAST_BATCH_SECONDS = 60.0
+
 
 class Worker(Service):
     """Makes a batch each second."""
@@ -24,7 +26,8 @@ def main(instances: int, seconds: float) -> None:
     with Golem(budget=500, progress=False) as golem:
         cluster = golem.run_service(Worker, instance_params=[{"beat": beat}] * instances)
         report = beat.measure(seconds)
-        cluster.wait()
+        # They end by themselves, unless their daemon is gone.
+        cluster.wait(_LAST_BATCH_SECONDS)
     sys.stdout.write(json.dumps(report) + "\n")
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simple_golem import Deploy, Golem, Instance, Network, Start
+from simple_golem.command_line.main import main
 from simple_golem.errors import (
     BadCommandList,
     BadNetwork,
@@ -26,8 +29,10 @@ from simple_golem.errors import (
     YagnaError,
 )
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna, Fault
+from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.transport.http import Http
 from simple_golem.yagna.transport.retry import made_once
+from tests.helpers.killed_maker import make_network_and_be_killed
 from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, started
 from tests.unit.conftest import eventually
 
@@ -519,6 +524,27 @@ def test_a_network_of_which_the_daemon_has_not_told_is_ended_with_the_golem(
         monkeypatch.setitem(Http.request.__kwdefaults__, "within", 30.0)
         assert [left for left in fake.leftovers() if "network" in left]
         end()
+
+
+def test_of_networks_of_the_same_range_a_cleanup_ends_that_of_the_killed_session_alone(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path))
+    yagna = Yagna(fake.url, fake.app_key)
+    # Made by a program that is not of this package.
+    of_another = yagna.network.create("10.1.0.0/24").network_id
+    with Golem(1) as golem:
+        golem.create_network("10.1.0.0/24")
+        kept = {one.network_id for one in yagna.network.networks()}
+        make_network_and_be_killed("10.1.0.0/24", dict(os.environ))
+        (left,) = {one.network_id for one in yagna.network.networks()} - kept
+        # It was not noted, so that only its mark leads to it.
+        assert not [one for one in tmp_path.glob("*.jsonl") if left in one.read_text()]
+        assert main(["cleanup"]) == 0
+        assert {one.network_id for one in yagna.network.networks()} == kept
+    yagna.network.delete(of_another)
+    yagna.close()
+    assert list(tmp_path.glob("*.jsonl")) == []
 
 
 @pytest.mark.parametrize("call", ["run_service", "rent", "pool", "create_network"])

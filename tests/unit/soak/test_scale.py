@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak.scale.beat import Beat
 from tests.soak.scale.part import failures_of, measured_busy, measured_idle, measured_several, table
 from tests.soak.scale.rows import Row, Scale
 
@@ -30,6 +31,19 @@ def test_instances_can_be_shared_by_processes() -> None:
     row = measured_several(4, 2, seconds=1.0)
     assert (row["processes"], row["instances"]) == (2, 4)
     assert row["per_second"] > 0
+
+
+def test_a_measurement_that_fails_keeps_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.soak.scale.beat._PATIENCE", 0.2)
+    beat = Beat(2)
+    with pytest.raises(TimeoutError, match="only 0 of 2 run"):
+        beat.measure(1.0)
+    # It comes too late.
+    with pytest.raises(TimeoutError, match="has not begun"):
+        beat.keep(lambda: None)
+    # Nobody measures at all.
+    with pytest.raises(TimeoutError, match="has not begun"):
+        Beat(1).keep(lambda: None)
 
 
 def idle(count: int, kib: int, threads: int) -> Row:

@@ -40,3 +40,5 @@ def test_an_address_leads_to_who_has_it_now_and_all_others_of_its_former_provide
         entry = network.join("10.0.0.2", "other", group, scope)
     assert api.nodes == {"10.0.0.2": "other", "10.0.0.3": "one"}
     assert entry.net["nodes"] == {"10.0.0.1": "me", **api.nodes}
+    # The mark is between the daemon and this side: no provider hears of it.
+    assert entry.net["gateway"] is None

@@ -132,6 +132,59 @@ def test_a_disk_that_is_full_is_told_of_once_and_the_session_goes_on(
     journal.close()
 
 
+def test_what_a_full_disk_did_not_take_is_written_when_there_is_room_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write, room = begun(), os.write, 0
+
+    def almost_full(file: int, data: bytes) -> int:
+        nonlocal room
+        if room == 0:
+            raise OSError(28, "No space left on device")
+        written = write(file, data[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", almost_full)
+    # It is full in the middle of a line, and in the middle of a later one once more.
+    for number, more in enumerate([10, 0, 70, 0, 5, 1000]):
+        room += more
+        journal.write("allocation", id=f"al{number}")
+    found = read_journal(journal.path)
+    assert found is not None
+    assert found.allocations == [f"al{number}" for number in range(6)]
+    assert len(caplog.records) == 1
+    room = 0
+    journal.write("allocation", id="last")
+    room = 1000
+    journal.close()
+    found = read_journal(journal.path)
+    assert found is not None
+    assert found.allocations[-1] == "last"
+
+
+def test_of_a_journal_that_can_not_be_written_at_all_a_part_is_kept(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = begun()
+    before = journal.path.read_bytes()
+
+    def full(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        patched.setattr("simple_golem.engine.payment.journal._MOST_UNWRITTEN_BYTES", 100)
+        for number in range(10):
+            journal.write("allocation", id=f"al{number}")
+    # From then on the lines would not follow on those before.
+    journal.write("allocation", id="more")
+    assert journal.path.read_bytes() == before
+    assert [message for message in caplog.messages if "is given up" in message]
+    assert len(caplog.records) == 2
+    journal.close()
+
+
 def test_a_disk_that_takes_a_part_of_a_line_gets_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     journal, write = begun(), os.write
     with monkeypatch.context() as patched:
@@ -280,7 +333,18 @@ else:
 remount("rw")
 taken = Journal.open_dead(killed.path)
 assert taken.record.allocations == ["al1"]
+taken.write("allocation released", id="al1")
 taken.close()
+
+# There is room again before the session ends: all lines are there.
+lives = Journal.create(whose, "s4")
+for number in range(500):
+    lives.write("allocation", id=f"al{number}")
+assert len(read_journal(lives.path).allocations) < 500
+remount("size=1m")
+lives.write("allocation", id="last")
+assert read_journal(lives.path).allocations == lives.record.allocations
+end_as_by_a_kill(lives)
 """
 
 
@@ -298,7 +362,7 @@ def test_a_disk_that_is_full_and_one_that_is_read_only_are_survived(tmp_path: Pa
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("can't be written any more") == 2
+    assert done.stderr.count("can't be written: ") == 3
     assert done.stderr.count("no journal can be kept") == 1
 
 
