@@ -14,6 +14,7 @@ from statistics import median, quantiles
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.local.sandbox.sandbox import Sandbox
+from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
 from tests.helpers.hand_made_images import shell_root
 
 from .books import Books
@@ -229,10 +230,16 @@ def images(rounds: int, size: int) -> list[Row]:
 
 def _read_only_seconds(root: Path) -> float:
     """How long a root takes, and its first command, where no writable layer can be laid over it."""
-    began = time.monotonic()
-    with Sandbox([root], overlay=False) as sandbox:
-        sandbox.popen(["/bin/sh", "-c", "true"]).wait(lambda data: None, lambda data: None)
-        return time.monotonic() - began
+    maker = SandboxMaker()
+    try:
+        # The maker of a network is there before its first activity.
+        Sandbox(maker=maker).close()
+        began = time.monotonic()
+        with Sandbox([root], overlay=False, maker=maker) as sandbox:
+            sandbox.popen(["/bin/sh", "-c", "true"]).wait(lambda data: None, lambda data: None)
+            return time.monotonic() - began
+    finally:
+        maker.close()
 
 
 def network(rounds: int, size: int) -> list[Row]:

@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import stat
@@ -169,22 +168,27 @@ def show_read_only(count: int) -> None:
     """Show the image without a writable layer: only some of its folders can be written to, and are empty."""
     mount(f"{NEW_ROOT}/root", f"{NEW_ROOT}/root", None, MS_BIND)
     for number in range(count):
-        for entry in os.scandir(f"{NEW_ROOT}/image/{number}"):
+        layer = f"{NEW_ROOT}/image/{number}"
+        flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+        mount("none", layer, None, flags | kept_flags(layer))
+        for entry in os.scandir(layer):
             if not os.path.lexists(f"{NEW_ROOT}/root/{entry.name}"):
                 show_entry(entry, f"{NEW_ROOT}/root/{entry.name}")
 
 
 def show_entry(entry: os.DirEntry[str], shown: str) -> None:
+    """Show an entry of a layer, which is read-only; a file is not copied, since it may be large."""
     if entry.is_symlink():
         os.symlink(os.readlink(entry.path), shown)
-    elif not entry.is_dir():
-        shutil.copy(entry.path, shown)
-    else:
+        return
+    if entry.is_dir():
         os.mkdir(shown)
-        if entry.name not in EMPTY_FOLDERS:
-            mount(entry.path, shown, None, MS_BIND)
-            flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
-            mount("none", shown, None, flags | kept_flags(shown))
+        if entry.name in EMPTY_FOLDERS:
+            return
+    else:
+        os.close(os.open(shown, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    # What is mounted has the flags of the layer.
+    mount(entry.path, shown, None, MS_BIND)
 
 
 def kept_flags(path: str) -> int:

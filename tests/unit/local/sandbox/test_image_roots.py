@@ -130,6 +130,18 @@ def test_without_a_writable_layer_the_image_can_not_be_changed(image: UnpackedIm
     assert (image.roots[0] / "golem" / "shown").exists()
 
 
+def test_without_a_writable_layer_a_large_file_is_shown_and_not_copied(tmp_path: Path) -> None:
+    root = shell_root(tmp_path / "root")
+    with open(root / "large", "wb") as large:
+        large.truncate(1 << 30)
+    (root / "link").symlink_to("large")
+    with Sandbox([root], overlay=False, limits=Limits(disk_mib=4)) as sandbox:
+        assert sh(sandbox, "test -s /large -a -s /link; echo $?") == "0"
+        code, _, err = run(sandbox, "/bin/sh", "-c", "echo x > /large")
+        assert (code != 0, "Read-only" in err) == (True, True)
+    assert os.stat(root / "large").st_size == 1 << 30
+
+
 def test_the_room_outside_the_image_is_bounded(image: UnpackedImage) -> None:
     with Sandbox(image.roots, limits=Limits(disk_mib=4), volumes=VOLUMES) as sandbox:
         code, _, err = run(sandbox, "/bin/sh", "-c", "cat /dev/zero > /data/x")
