@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from simple_golem.background.cancellation import Deadline, Scope
+from tests.helpers.hand_made_images import shell_root
 from tests.helpers.side_by_side import side_by_side
+from tests.helpers.unmeasured import own_environment
 from tests.network.helpers.processes import ROOT, TOOL, Family, Tool, environment
 
 # So many networks start and end at the same time.
@@ -321,34 +323,90 @@ def test_a_forked_child_does_not_keep_the_network_of_its_dead_parent() -> None:
 
 
 SYSTEM_PYTHON = Path(f"/usr/bin/python3.{sys.version_info.minor}")
+# No other process has this user, so that all its files are those of the test.
+USER = 54321
+# Folders in which every user can make files.
+SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")
+IN_AN_IMAGE = """
+from simple_golem import Golem, vm
+
+with Golem(budget=1) as golem:
+    print(golem.rent(payload=vm.repo(image_tag="me/mine:1")).shell("cat /text"))
+"""
 
 
 @pytest.mark.skipif(
     os.getuid() != 0 or not SYSTEM_PYTHON.exists(),
-    reason="runs as an unprivileged user anyway, or there is no Python for one",
+    reason="only root can run it as another user, and that user needs a Python of its own",
 )
-def test_hello_world_needs_no_privilege() -> None:
-    # Not in the folder of pytest: another run of it takes that one from other users.
+def test_an_image_runs_without_privileges_and_only_the_state_and_cache_folders_are_written_to() -> None:
+    # Not in the folder of pytest, which other users can't reach.
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        done = subprocess.run(
-            [SYSTEM_PYTHON, *TOOL[1:], "local", "run", "--providers", "1", HELLO],
-            env=environment(
-                PYTHONPATH=f"{ROOT}:{sysconfig.get_path('purelib')}",
-                PYTHONDONTWRITEBYTECODE="1",
-                HOME=folder,
-                TMPDIR=folder,
-            ),
-            cwd="/",
-            user=65534,
-            group=65534,
-            extra_groups=[],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert done.returncode == 0, done.stderr
-    assert "It cost" in done.stdout
+        place = Path(folder)
+        place.chmod(0o755)
+        cache, work = place / "home" / ".cache" / "simple_golem", place / "work"
+        state = place / "tmp" / f"simple-golem-{USER}"
+        for made in (cache, work, state):
+            made.mkdir(parents=True)
+        state.chmod(0o700)
+        (shell_root(place / "image") / "text").write_text("hello from the image\n")
+        (work / "hello.py").write_text(IN_AN_IMAGE)
+        for path in (place, *place.rglob("*")):
+            os.chown(path, USER, USER)
+        before = written(place, cache, state)
+        done = run_as_user(place, "--image", f"me/mine:1={place / 'image'}", "hello.py")
+        assert (done.returncode, done.stdout) == (0, "hello from the image\n"), done.stderr
+        assert written(place, cache, state) == before
+        assert list(cache.rglob("text"))
+        assert [path.name for path in (state / "networks").iterdir()] == ["lock"]
+    shared = [entry for name in SHARED if os.path.isdir(name) for entry in os.scandir(name)]
+    assert [entry.path for entry in shared if owner_of(entry) == USER] == []
+
+
+def run_as_user(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `simple-golem local run` as a user whose folders are in `place`."""
+    inherited = {name: value for name, value in own_environment().items() if not name.startswith("XDG_")}
+    return subprocess.run(
+        [SYSTEM_PYTHON, *TOOL[1:], "local", "run", "--providers", "1", *arguments],
+        env={
+            **inherited,
+            "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(place / "home"),
+            "TMPDIR": str(place / "tmp"),
+        },
+        cwd=place / "work",
+        user=USER,
+        group=USER,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def written(place: Path, *without: Path) -> dict[Path, tuple[int, int, int]]:
+    """The size, the mode and the time of all that is below a folder, but not in the folders `without`.
+
+    The time of a folder also tells of a file that is no longer there.
+    """
+    found = {}
+    for path in (place, *place.rglob("*")):
+        if any(path.is_relative_to(folder) for folder in without):
+            continue
+        status = path.lstat()
+        # Python itself tries whether files can be made in the temporary folder.
+        when = 0 if path == place / "tmp" else status.st_mtime_ns
+        found[path] = (status.st_size, status.st_mode, when)
+    return found
+
+
+def owner_of(entry: os.DirEntry[str]) -> int | None:
+    """The user that a file belongs to; None if it is no longer there."""
+    try:
+        return entry.stat(follow_symlinks=False).st_uid
+    except FileNotFoundError:
+        return None
 
 
 # In a network namespace with nothing but loopback; says how often somebody wanted to go elsewhere.
