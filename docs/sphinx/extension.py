@@ -76,11 +76,16 @@ def public_names() -> dict[str, str]:
 PUBLIC = public_names()
 
 
+def public_thing(name: str) -> object:
+    """What users import by this name; None if there is nothing."""
+    module_name, _, _ = PUBLIC.get(name, "").rpartition(".")
+    return getattr(importlib.import_module(module_name), name) if module_name else None
+
+
 def show_public_modules() -> None:
     """Give public classes the module that users import them from: so their pages and links say it."""
-    for full_name in PUBLIC.values():
-        module_name, _, name = full_name.rpartition(".")
-        thing = getattr(importlib.import_module(module_name), name)
+    for name, full_name in PUBLIC.items():
+        module_name, thing = full_name.rpartition(".")[0], public_thing(name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
             thing.__module__ = module_name
 
@@ -178,7 +183,8 @@ def first_sentence(thing: type) -> str:
 
 def subclasses_of(base: type, depth: int = 0) -> Iterator[tuple[int, type]]:
     for one in base.__subclasses__():
-        if one.__name__ in PUBLIC:
+        # A dataclass with slots is made twice, and the first one may still be there.
+        if public_thing(one.__name__) is one:
             yield depth, one
             yield from subclasses_of(one, depth + 1)
 

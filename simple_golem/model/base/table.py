@@ -23,17 +23,18 @@ def html_table(head: Row, rows: Sequence[Row], caption: str = "") -> str:
     """Return a table for a notebook; all text is escaped."""
     parts = ["<table>"]
     if caption:
-        parts.append(f"<caption>{_escaped(caption)}</caption>")
+        parts.append(f"<caption>{escaped(caption)}</caption>")
     parts.append(f"<thead><tr>{_cells('th', head)}</tr></thead><tbody>")
     parts.extend(f"<tr>{_cells('td', row)}</tr>" for row in rows)
     return "".join((*parts, "</tbody></table>"))
 
 
 def _cells(tag: str, row: Row) -> str:
-    return "".join(f"<{tag}>{_escaped(cell)}</{tag}>" for cell in row)
+    return "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in row)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text as HTML that shows it."""
     return _printable(text).translate(_ESCAPES)
 
 

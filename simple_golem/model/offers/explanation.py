@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ..base.printable import printable
-from ..base.table import text_table
+from ..base.table import escaped, html_table, text_table
 from ..cost import plain
 from ..payload.matching import matches
 from ..payload.payload import Payload
@@ -21,6 +21,7 @@ from .strategy import Strategy
 SUBNET = "golem.node.debug.subnet"
 _PLATFORM = re.compile(r"golem\.com\.payment\.platform\.(?P<driver>\w+)-(?P<network>\w+)-\w+\.address")
 _COMPARISON = re.compile(r"\((?P<name>[^()=<>!]+)(?P<sign><=|>=|=|<|>)(?P<value>[^()]*)\)")
+_HEAD = ("keeps away", "it alone", "condition", "offered")
 _MOST_VALUES = 4
 _LONGEST_VALUE = 40
 
@@ -45,7 +46,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why providers answer a demand, or do not; `print` shows a table.
+    """Why providers answer a demand, or do not; `print` shows a table, and so does a notebook.
 
     Attributes:
         providers: how many providers the daemon knows, in all subnets.
@@ -63,10 +64,16 @@ class Explanation:
     nearest_matching: int
 
     def __str__(self) -> str:
-        head = ("keeps away", "it alone", "condition", "offered")
-        rows = [(str(one.keeps_away), str(one.alone), one.condition, one.offered) for one in self.obstacles]
-        lines = [self._first_line(), *([text_table(head, rows)] if rows else [])]
-        return "\n".join([*lines, *([self._nearest_line()] if self.nearest else [])])
+        table = [text_table(_HEAD, self._rows())] if self.obstacles else []
+        return "\n".join([self._first_line(), *table, *([self._nearest_line()] if self.nearest else [])])
+
+    def _repr_html_(self) -> str:
+        table = html_table(_HEAD, self._rows()) if self.obstacles else ""
+        nearest = f"<p>{escaped(self._nearest_line())}</p>" if self.nearest else ""
+        return f"<p>{escaped(self._first_line())}</p>{table}{nearest}"
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return [(str(one.keeps_away), str(one.alone), one.condition, one.offered) for one in self.obstacles]
 
     @property
     def in_two_lines(self) -> str:

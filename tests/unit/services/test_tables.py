@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from simple_golem import Golem, Service
+from simple_golem import Golem, Service, vm
 from simple_golem.model.base.table import html_table, text_table
 from simple_golem.testing import FakeProvider, FakeYagna
 
@@ -93,6 +93,14 @@ def test_offers_are_a_table_the_best_one_first(golem: Golem) -> None:
     assert [first[0], second[0]] == ["prov-1", SHOWN]
     assert second[1] == "3600"
     assert str(offers).splitlines()[1].startswith("prov-1 ")
+
+
+def test_an_explanation_is_a_table_of_conditions_between_two_lines(golem: Golem) -> None:
+    html = golem.explain(vm.repo(min_mem_gib=1000))._repr_html_()
+    assert html.startswith("<p>of 2 providers on the market, none fulfil all conditions</p><table>")
+    assert "<tr><td>2</td><td>2</td><td>(golem.inf.mem.gib&gt;=1000)</td><td>8</td></tr></tbody>" in html
+    assert "<p>the nearest demand that has answers: (golem.inf.mem.gib&gt;=8) in place of" in html
+    assert golem.explain()._repr_html_() == "<p>of 2 providers on the market, 2 fulfil all conditions</p>"
 
 
 def test_a_golem_that_is_not_open_says_so() -> None:
