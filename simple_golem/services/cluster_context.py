@@ -74,6 +74,7 @@ class ClusterContext:
         occupation: what its instances do; None: what their class says.
         changed: is notified of each change of a state.
         living: the instances that have not ended.
+        started: those of them that are running, or were.
         changes: all changes of states, in their order.
     """
 
@@ -89,6 +90,7 @@ class ClusterContext:
     occupation: Occupation | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
     living: set[StatefulInstance] = field(default_factory=set)
+    started: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)
     _told: list[StartProgress] = field(default_factory=list)
 
@@ -117,20 +119,25 @@ class ClusterContext:
         """Count an instance no more; the last one takes the demand off the market."""
         with self.changed:
             self.living.discard(instance)
+            self.started.discard(instance)
             if not self.living:
                 # In one step with finding that nobody is left, so that a `spawn` sees it.
                 self.session.demands.withdraw(self.demand)
 
     def state_changed_locked(self, instance: StatefulInstance, state: ServiceState) -> None:
         """Record that an instance has entered a state, and wake all who wait."""
+        if instance in self.living and state not in _NOT_STARTED:
+            self.started.add(instance)
+        else:
+            self.started.discard(instance)
         self.changes.append((instance, state))
         self.changed.notify_all()
         self._emit_progress_locked()
 
     def _emit_progress_locked(self) -> None:
         # With the lock held, so that of several events the last one has the latest numbers.
-        running = sum(one.state not in _NOT_STARTED for one in self.living)
-        progress = StartProgress(self.name, running, len(self.living))
+        # Counted step by step: thousands of instances each change their state some times.
+        progress = StartProgress(self.name, len(self.started), len(self.living))
         if self._told != [progress]:
             self._told[:] = [progress]
             self.session.emit(progress)

@@ -18,6 +18,9 @@ class AwaitedAnswers:
     Args:
         collect_seconds: how long the first choice waits at most, counted from the first offer.
         clock: seconds that only grow.
+
+    Attributes:
+        are_collected: whether the first choice may have been made: from then on nothing is waited for.
     """
 
     def __init__(self, collect_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +32,7 @@ class AwaitedAnswers:
         self._awaited: dict[str, tuple[float, float]] = {}
         self._provider_of_counter: dict[str, str] = {}
         self._rejected_counters: set[str] = set()
-        self._collected = False
+        self.are_collected = False
 
     def seconds_to_first_choice(self, best: float | None = None) -> float:
         """Return for how many seconds more answers are collected; 0 if a choice may be made.
@@ -38,12 +41,12 @@ class AwaitedAnswers:
             best: the worth of the best answer so far. Offers that are worth less are not waited for.
         """
         now = self._clock()
-        if self._collected or self._until is None:
+        if self._until is None or self.are_collected:
             return 0.0
         latest = self._until - now
         quiet = self._last_offer_at + _QUIET_PART * self._collect_seconds - now
         better = [worth for worth, _ in self._awaited.values() if best is None or worth > best]
-        self._collected = latest <= 0 or (quiet <= 0 and not self._awaited)
+        self.are_collected = latest <= 0 or (quiet <= 0 and not self._awaited)
         return max(0.0, latest if better else min(latest, quiet))
 
     def expected(self) -> list[float]:

@@ -304,13 +304,11 @@ class OfferBook:
             if buyer is not self._queue[0]:
                 return Pause(None, is_first=False)
             ranks = self._ranks_locked()
-            best = max((self._drafts[provider].worth for provider in ranks), default=None)
-            seconds = self._answers.seconds_to_first_choice(best)
-            if seconds > 0:
+            if (seconds := self._seconds_to_first_choice_locked(ranks)) > 0:
                 return Pause(seconds)
             if (rest := self._rest_locked(ranks)) > 0:
                 return Pause(rest)
-            for provider in sorted(ranks, key=lambda one: (ranks[one], random.random()), reverse=True):
+            for provider in _best_first(ranks):
                 if self._take_locked(self._drafts[provider]):
                     return self._drafts.pop(provider).proposal
             objection = self._budget_objection_locked()
@@ -321,8 +319,16 @@ class OfferBook:
             # After this time others may have to be countered in the place of those that do not answer.
             return Pause(ANSWER_SECONDS if self._uncountered else None)
 
+    def _seconds_to_first_choice_locked(self, ranks: Mapping[str, Rank]) -> float:
+        if self._answers.are_collected:
+            return 0.0
+        best = max((self._drafts[provider].worth for provider in ranks), default=None)
+        return self._answers.seconds_to_first_choice(best)
+
     def _rest_locked(self, ranks: Mapping[str, Rank]) -> float:
         """Return for how many seconds all that are free rest, if another one may be better than they are."""
+        if any(is_rested for is_rested, *_ in ranks.values()):
+            return 0.0
         rest = self._providers.rest(ranks)
         return rest if rest > 0 and self._providers.rest(self._needs) == 0 else 0.0
 
@@ -398,6 +404,20 @@ class OfferBook:
     def _signal_first_locked(self) -> None:
         if self._queue:
             self._queue[0].set()
+
+
+def _best_first(ranks: Mapping[str, Rank]) -> Iterator[str]:
+    """Yield the providers by their ranks, those of the same rank in a random order.
+
+    Mostly the first one is taken. So they are not sorted for it: each of thousands of instances comes here.
+    """
+    if not ranks:
+        return
+    best = max(ranks.values())
+    first = random.choice([provider for provider, rank in ranks.items() if rank == best])
+    yield first
+    others = ranks.keys() - {first}
+    yield from sorted(others, key=lambda one: (ranks[one], random.random()), reverse=True)
 
 
 def _too_dear(needs: Decimal, left: Decimal) -> str:
