@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -213,6 +214,19 @@ def test_terms_of_ones_own_are_agreed_to_by_an_ordinary_provider(network):
         assert properties["golem.com.scheme.payu.debit-note.interval-sec?"] == 30
         assert properties["golem.com.payment.debit-notes.accept-timeout?"] == 60
         assert properties["golem.com.scheme.payu.payment-timeout-sec?"] == 3600
+
+
+def test_the_longest_and_the_shortest_clusters_find_providers(network):
+    """Real ones reject ten hours without payments in between, and less than five minutes."""
+    with Golem(budget=5) as golem:
+        long = golem.run_service(Idle, expiration=timedelta(hours=12))
+        short = golem.run_service(Idle, expiration=timedelta(seconds=20))
+        for cluster in (long, short):
+            cluster.wait_until_running(timeout=15)
+        short.spawn()
+        short.wait_until_running(timeout=15)
+        short.stop()
+    assert left_on(network) == []
 
 
 # looking before buying

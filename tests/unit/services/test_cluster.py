@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from datetime import datetime, timedelta, timezone
@@ -410,6 +411,21 @@ def test_an_expiration_may_be_a_moment_and_is_three_hours_from_now_else(fake: Fa
         assert golem.run_service(Idle, expiration=moment).expiration == moment
         usual = golem.run_service(Idle).expiration - datetime.now(timezone.utc)
         assert timedelta(minutes=179) < usual <= timedelta(minutes=180)
+
+
+@pytest.mark.parametrize(("hours", "seconds"), [(9, None), (10, 86400), (12, 86400)])
+def test_from_ten_hours_on_its_agreements_are_paid_while_they_last(
+    fake: FakeYagna, hours: int, seconds: int | None
+) -> None:
+    """Providers reject them otherwise."""
+    with Golem(1) as golem:
+        golem.run_service(Idle, expiration=timedelta(hours=hours)).wait_until_running(SECONDS)
+    counters = [
+        json.loads(one.body)["properties"]
+        for one in fake.requests
+        if one.method == "POST" and "/proposals/" in one.path and not one.path.endswith("/reject")
+    ]
+    assert {one.get("golem.com.scheme.payu.payment-timeout-sec?") for one in counters} == {seconds}
 
 
 @pytest.mark.parametrize(
