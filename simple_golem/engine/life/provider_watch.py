@@ -153,7 +153,8 @@ class ProviderWatch:
         try:
             return self._look(self._life.require_activity(), error, scope)
         except ScopeEnded:
-            return gone
+            # Another thread may have found it out meanwhile, and have ended the scope therefore.
+            return self._life.lost_activity or gone
 
     def _look(self, activity: Activity, error: GolemError, scope: Scope) -> ActivityLost | None:
         is_gone = isinstance(error, ActivityLost) or _is_shut_down(error)

@@ -114,7 +114,11 @@ def test_a_provider_that_ends_agreement_and_activity_ends_the_instance_without_s
     with Golem(1, raise_failures=False) as golem:
         cluster, instance, calls = run(golem, Waiting)
         instance.wait_for("running", timeout=30)
+        future = instance._submit((Run("/bin/sleep", "600"),), None)
+        cluster.wait(0.5)
         network.provider(instance.provider_name).terminate_agreement("I need it myself")
+        with pytest.raises(BatchLost, match="I need it myself"):
+            future.result(30)
         assert cluster.wait(30)
         _await_invoice(golem)
     assert methods(calls) == ["start", "run"]

@@ -15,6 +15,7 @@ from simple_golem import (
     Golem,
     Results,
     Run,
+    Service,
     ServiceFailed,
     ServiceState,
     ServiceStopped,
@@ -791,6 +792,22 @@ def test_its_expiration_ends_it_in_time_and_is_no_failure(
         "<Cluster of 1 Working: Working-1 running> reaches its expiration in 0.3 s and is stopped"
         in caplog.text
     )
+
+
+@pytest.mark.parametrize(("service", "reserve"), [(Service, "0.1 s"), (Idle, "1.0 s")])
+def test_a_class_with_a_shutdown_has_more_time_before_the_expiration(
+    fake: FakeYagna,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    service: type[Service],
+    reserve: str,
+) -> None:
+    times = "simple_golem.engine.shutdown_times"
+    monkeypatch.setattr(f"{times}._EXPIRATION_RESERVE_PART", 0.5)
+    monkeypatch.setattr(f"{times}._EXPIRATION_RESERVE_SECONDS", 0.1)
+    with Golem(1) as golem:
+        assert golem.run_service(service, expiration=timedelta(seconds=2)).wait(SECONDS)
+    assert f"reaches its expiration in {reserve} and is stopped" in caplog.text
 
 
 @pytest.mark.parametrize(

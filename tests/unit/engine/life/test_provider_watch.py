@@ -284,3 +284,18 @@ def test_nothing_is_asked_once_the_release_has_begun_or_the_batch_is_given_up(be
     assert bench.watch.lost_in(failed(), Scope()) is None
     assert bench.questions == []
     assert bench.events == []
+
+
+def test_a_loss_that_another_thread_finds_out_meanwhile_is_that_of_the_batch(bench: Bench) -> None:
+    """As when the provider ends agreement and activity: its command fails before the event is judged."""
+    bench.has()
+    scope, error = Scope(), ActivityLost("the provider has ended the agreement")
+
+    def is_lost_meanwhile(asking: Scope) -> tuple[Vitality, str]:
+        bench.life.lose(LossKind.ACTIVITY_GONE, error)
+        scope.cancel("the activity is gone")
+        asking.check()
+        return Vitality.ALIVE, ""
+
+    bench.life.require_activity().vitality = is_lost_meanwhile  # type: ignore[method-assign,assignment]
+    assert bench.watch.lost_in(failed(), scope) is error
