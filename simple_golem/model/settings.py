@@ -89,17 +89,32 @@ class Settings:
     @property
     def is_test_money(self) -> bool:
         """Whether the network has test money, which is worth nothing."""
-        return self.payment_network in TEST_NETWORKS
+        return is_test_network(self.payment_network)
 
     @property
     def currency(self) -> str:
         """The token's name: `tGLM` is test money, `GLM` is real."""
-        return "tGLM" if self.is_test_money else "GLM"
+        return currency_of(self.payment_network)
 
     @property
     def payment_platform(self) -> str:
         """Driver, network and token in the daemon's spelling, e.g. `erc20-hoodi-tglm`."""
         return f"{self.payment_driver}-{self.payment_network}-{self.currency.lower()}"
+
+
+def is_test_network(network: str) -> bool:
+    """Whether a payment network has test money, which is worth nothing."""
+    return network in TEST_NETWORKS
+
+
+def currency_of(network: str) -> str:
+    """Return the name of a payment network's token: `tGLM` is test money, `GLM` is real."""
+    return "tGLM" if is_test_network(network) else "GLM"
+
+
+def network_of(platform: str) -> str:
+    """Return the network of a payment platform, such as hoodi in `erc20-hoodi-tglm`."""
+    return platform.split("-")[1]
 
 
 def parse_budget(value: object, name: str = "budget") -> Decimal:

@@ -260,7 +260,8 @@ class OpenGolem:
         money = self.session.money
         if money.watch.is_used_up:
             raise OutOfBudget(
-                f"the budget of {plain(money.budget.total)} GLM is used up: call golem.top_up(amount) first"
+                f"the budget of {plain(money.budget.total)} {money.budget.currency} is used up: call "
+                "golem.top_up(amount) first"
             )
 
     def _end_before_expiration(self, cluster: Cluster) -> None:

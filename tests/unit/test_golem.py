@@ -369,13 +369,13 @@ def test_funds_that_do_not_suffice_are_said_and_a_golem_may_be_opened_again(
         for name, value in fake.environment.items():
             monkeypatch.setenv(name, value)
         rich = Golem(3)
-        with pytest.raises(AllocationRefused, match="did not allocate 3 GLM on erc20-hoodi-tglm"):
+        with pytest.raises(AllocationRefused, match="did not allocate 3 tGLM on erc20-hoodi-tglm"):
             rich.open()
         assert fake.leftovers() == []
         with Golem(1) as golem:
             assert golem.top_up("0.5") == golem.budget == Decimal("1.5")
             end = fake.intercept(no_amendment)
-            with pytest.raises(AllocationRefused, match=r"no more funds; the budget stays at 1\.5 GLM"):
+            with pytest.raises(AllocationRefused, match=r"no more funds; the budget stays at 1\.5 tGLM"):
                 golem.top_up(5)
             end()
             assert golem.budget == Decimal("1.5")
@@ -527,7 +527,7 @@ def test_a_budget_that_is_used_up_stops_everything_until_it_is_topped_up(
         provider.send_debit_note()
         assert cluster.wait(SECONDS)
         end()
-        with pytest.raises(OutOfBudget, match=r"the budget of 0\.9 GLM is used up: call golem\.top_up"):
+        with pytest.raises(OutOfBudget, match=r"the budget of 0\.9 tGLM is used up: call golem\.top_up"):
             golem.run_service(Idle)
         golem.top_up(1)
         assert golem.budget == Decimal("1.9")
@@ -536,7 +536,7 @@ def test_a_budget_that_is_used_up_stops_everything_until_it_is_topped_up(
     assert states(instance) == NORMAL_LIFE
     assert calls(instance) == ["start", "shutdown"]
     assert told.count("BudgetUsedUp") == 1
-    assert "the budget of 0.9 GLM is used up, and all clusters are stopped" in caplog.text
+    assert "the budget of 0.9 tGLM is used up, and all clusters are stopped" in caplog.text
 
 
 def no_funds(request: FakeRequest) -> FakeAnswer | None:

@@ -17,13 +17,12 @@ from ...engine.payment.documents import debit_notes_of, invoices_of
 from ...errors import DaemonError, NoAppKey
 from ...model.base.table import text_table
 from ...model.cost import plain
-from ...model.settings import Settings
+from ...model.settings import Settings, currency_of
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ..help_format import HelpFormat
 from .connection_options import add_connection_options, client_of, settings_of
 
-_COLUMNS = ("instance", "provider", "state", "since", "GLM so far")
 _ID_DIGITS = 8
 _DESCRIPTION = (
     "Show the sessions of this user that run, that are suspended, or that were killed and have left "
@@ -222,15 +221,17 @@ _MEANINGS = {
 
 
 def _text(session: _Session) -> str:
-    spent = "" if session.cost is None else f", {session.cost} of {session.budget} GLM spent"
+    currency = currency_of(session.payment_network)
+    spent = "" if session.cost is None else f", {session.cost} of {session.budget} {currency} spent"
     where = f"{session.payment_network}, {session.api_url}"
     lines = [f"session {session.session[:_ID_DIGITS]} {_MEANINGS[session.state]} ({where}){spent}"]
     if session.instances:
+        head = ("instance", "provider", "state", "since", f"{currency} so far")
         rows = [
             (row.instance, row.provider, row.state, _local(row.since), row.cost or "?")
             for row in session.instances
         ]
-        lines += [f"  {line}" for line in text_table(_COLUMNS, rows).splitlines()]
+        lines += [f"  {line}" for line in text_table(head, rows).splitlines()]
     return "\n".join(lines)
 
 

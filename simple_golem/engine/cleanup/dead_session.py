@@ -11,6 +11,7 @@ from ...errors import GolemError, OutOfBudget, YagnaError
 from ...model.cost import plain
 from ...model.events.cleanup import CleanedUp
 from ...model.offers.prices import EXACT
+from ...model.settings import currency_of, network_of
 from ...yagna.api.market import is_refused_by_provider
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import is_unsure
@@ -57,6 +58,7 @@ class DeadSession:
         self._record = journal.record
         self._session_id = journal.record.session_id
         self._platform = platform
+        self._currency = currency_of(network_of(platform))
         self._scope = scope
         self._emit = emit
         self._above_budget = above_budget
@@ -271,10 +273,12 @@ class DeadSession:
             return
         is_above = EXACT.add(self._record.paid, invoice.amount) > self._record.budget
         if is_above and not self._above_budget:
+            unit = self._currency
             raise OutOfBudget(
-                f"the invoice of {account.provider} over {plain(invoice.amount)} GLM is not paid: its "
-                f"session had a budget of {plain(self._record.budget)} GLM and has spent "
-                f"{plain(self._record.paid)} GLM; `simple-golem cleanup --above-budget` pays it all the same"
+                f"the invoice of {account.provider} over {plain(invoice.amount)} {unit} is not paid: its "
+                f"session had a budget of {plain(self._record.budget)} {unit} and has spent "
+                f"{plain(self._record.paid)} {unit}; `simple-golem cleanup --above-budget` pays it all the "
+                "same"
             )
         self._pay(account, invoice)
 
@@ -294,8 +298,8 @@ class DeadSession:
         self._journal.write("invoice answered", agreement=account.agreement_id, paid=str(invoice.amount))
         payment.release(allocation.allocation_id, scope=self._scope)
         self._journal.write("allocation released", id=allocation.allocation_id)
-        what = f"invoice of {account.provider} for {account.instance} over {plain(invoice.amount)} GLM"
-        self._emit_done(f"{what} paid")
+        amount = f"{plain(invoice.amount)} {self._currency}"
+        self._emit_done(f"invoice of {account.provider} for {account.instance} over {amount} paid")
 
 
 def _tried(work: Callable[..., None], *args: object) -> list[str]:

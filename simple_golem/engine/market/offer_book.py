@@ -27,6 +27,8 @@ _MOST_FREQUENT_REASONS = 2
 class Funds(Protocol):
     """A budget, and what is left of it."""
 
+    currency: str
+
     def left(self) -> Decimal:
         """Return the GLM that nothing else needs."""
 
@@ -344,7 +346,7 @@ class OfferBook:
             return True
         if one.provider_id not in self._too_dear:
             self._too_dear.add(one.provider_id)
-            self._reject_locked(_too_dear(one.needs, left))
+            self._reject_locked(self._too_dear_for(left, one.needs))
         return False
 
     def _budget_objection_locked(self) -> str | None:
@@ -352,7 +354,14 @@ class OfferBook:
         if not self._needs or self._unrated:
             return None
         least, left = min(self._needs.values()), self._funds.left()
-        return _too_dear(least, left) if least > left else None
+        return self._too_dear_for(left, least) if least > left else None
+
+    def _too_dear_for(self, left: Decimal, needs: Decimal) -> str:
+        unit = self._funds.currency
+        return (
+            f"Starting and ending would cost {rounded(needs)} {unit}, "
+            f"and {rounded(left)} {unit} of the budget are left"
+        )
 
     # --- what is reported ------------------------------------------------------------------------------
 
@@ -418,9 +427,3 @@ def _best_first(ranks: Mapping[str, Rank]) -> Iterator[str]:
     yield first
     others = ranks.keys() - {first}
     yield from sorted(others, key=lambda one: (ranks[one], random.random()), reverse=True)
-
-
-def _too_dear(needs: Decimal, left: Decimal) -> str:
-    return (
-        f"Starting and ending would cost {rounded(needs)} GLM, and {rounded(left)} GLM of the budget are left"
-    )

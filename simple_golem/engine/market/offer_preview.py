@@ -41,7 +41,7 @@ def offers_on_market(settings: Settings, payload: Payload, seconds: float, strat
         found = collect_offers(yagna, settings, payload, seconds, Scope())
     finally:
         yagna.close()
-    return Offers(sorted(found, key=lambda offer: -_worth(strategy, offer)))
+    return Offers.priced_in(settings.currency, sorted(found, key=lambda offer: -_worth(strategy, offer)))
 
 
 def explanation_of_market(

@@ -13,6 +13,7 @@ from ...model.cost import plain
 from ...model.events.budget import BudgetAllocated, BudgetChanged, BudgetReleased
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
+from ...model.settings import currency_of, network_of
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat, is_unsure
 from ...yagna.values import AgreementState, Allocation, Decorations
@@ -46,6 +47,7 @@ class Budget:
 
     Attributes:
         total: GLM that may be spent.
+        currency: `GLM`, or `tGLM` which is test money.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Budget:
         self._yagna = yagna
         self._asking = asking
         self._platform = platform
+        self.currency = currency_of(network_of(platform))
         self._ledger = ledger
         self._emit = emit
         # By the daemon's clock, as all that is sent.
@@ -90,15 +93,15 @@ class Budget:
         except YagnaError as error:
             if is_unsure(error):
                 raise AllocationRefused(
-                    f"whether the daemon has allocated {plain(amount)} GLM on {self._platform} is not known, "
-                    f"since it gave no answer ({error.detail}): run the script again; `simple-golem cleanup` "
-                    "releases what was allocated"
+                    f"whether the daemon has allocated {plain(amount)} {self.currency} on {self._platform} "
+                    f"is not known, since it gave no answer ({error.detail}): run the script again; "
+                    "`simple-golem cleanup` releases what was allocated"
                 ) from error
             journals.write("allocation not made")
             raise AllocationRefused(
-                f"the daemon did not allocate {plain(amount)} GLM on {self._platform}: {error.detail}; see "
-                "`yagna payment status`; `yagna payment fund` gets test money, and `simple-golem cleanup` "
-                "releases what killed scripts still hold"
+                f"the daemon did not allocate {plain(amount)} {self.currency} on {self._platform}: "
+                f"{error.detail}; see `yagna payment status`; `yagna payment fund` gets test money, and "
+                "`simple-golem cleanup` releases what killed scripts still hold"
             ) from error
         journals.write("allocation", id=allocation.allocation_id)
         self._allocation = allocation
@@ -117,8 +120,8 @@ class Budget:
                 self._yagna.payment.amend(self.allocation_id, total, self._until, scope=self._asking)
             except YagnaError as error:
                 raise AllocationRefused(
-                    f"the daemon did not allocate {plain(amount)} GLM more on {self._platform}: "
-                    f"{error.detail}; the budget stays at {plain(self.total)} GLM"
+                    f"the daemon did not allocate {plain(amount)} {self.currency} more on {self._platform}: "
+                    f"{error.detail}; the budget stays at {plain(self.total)} {self.currency}"
                 ) from error
             self.total = total
         self._ledger.journals.write("budget", amount=str(total))

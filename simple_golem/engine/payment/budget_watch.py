@@ -70,8 +70,9 @@ class BudgetWatch:
             self.is_used_up = True
         self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost()))
         logger.error(
-            "the budget of %s GLM is used up, and all clusters are stopped: %s",
+            "the budget of %s %s is used up, and all clusters are stopped: %s",
             plain(self._budget.total),
+            self._budget.currency,
             self.describe(),
         )
         self._on_used_up()
@@ -79,11 +80,11 @@ class BudgetWatch:
     def describe(self) -> str:
         """Return what is spent and what is needed, in words, and what to do."""
         cost, per_second = self._ledger.outlook()
-        reserve = per_second * RESERVE_SECONDS
+        reserve, unit = per_second * RESERVE_SECONDS, self._budget.currency
         return (
-            f"about {rounded(cost)} GLM are spent, {rounded(reserve)} GLM are needed to stop what runs, "
-            f"and each further second costs {rounded(per_second)} GLM; give Golem a larger `budget`, or "
-            "call golem.top_up(amount) in time"
+            f"about {rounded(cost)} {unit} are spent, {rounded(reserve)} {unit} are needed to stop what "
+            f"runs, and each further second costs {rounded(per_second)} {unit}; give Golem a larger "
+            "`budget`, or call golem.top_up(amount) in time"
         )
 
     def _check_in(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ...model.offers.prices import EXACT
 from ...model.service.suspended import SuspendedInstance
+from ...model.settings import network_of
 from .account import Account, ActivityAccount
 
 Line = Mapping[str, Any]
@@ -46,8 +47,8 @@ class JournalOwner:
 
     @property
     def payment_network(self) -> str:
-        """The network of the platform, such as hoodi in `erc20-hoodi-tglm`."""
-        return self.platform.split("-")[1]
+        """The network of the platform."""
+        return network_of(self.platform)
 
 
 @dataclass

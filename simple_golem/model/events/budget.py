@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ..settings import currency_of, network_of
 from .event import Event
 
 
@@ -17,7 +18,7 @@ class BudgetAllocated(Event):
     platform: str
 
     def _text(self) -> str:
-        return f"{self.amount} GLM allocated on {self.platform}"
+        return f"{self.amount} {currency_of(network_of(self.platform))} allocated on {self.platform}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ def proposal_of(
 class Purse:
     """A budget that pays nothing and only reserves."""
 
+    currency = "GLM"
+
     def __init__(self, amount: str = "1") -> None:
         self.amount = Decimal(amount)
         self.reserved: dict[str, Decimal] = {}

@@ -222,7 +222,7 @@ def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, 
         eventually(lambda: events.of(BudgetUsedUp))
         (told,) = events.of(BudgetUsedUp)
         assert told.budget == Decimal("0.46")
-        assert "budget of 0.46 GLM is used up" in caplog.text
+        assert "budget of 0.46 tGLM is used up" in caplog.text
         with pytest.raises(OutOfBudget, match="top_up"):
             golem.run_service(Idle)
         assert len(golem.clusters) == 2
@@ -248,7 +248,7 @@ def test_nothing_is_started_that_the_budget_can_not_end(yagna, network):
         cluster = golem.run_service(Worker, num_instances=3)
         failed = next(one for one, _ in cluster.state_changes(timeout=30) if one.failure is not None)
         assert isinstance(failed.failure, OutOfBudget)
-        assert "would cost 0.16 GLM" in str(failed.failure)
+        assert "would cost 0.16 tGLM" in str(failed.failure)
         # The others were chosen when it failed, and the requests for their agreements may be under way.
         eventually(lambda: len(yagna.market.agreements()) == before + 2)
         # They use the rest of the budget up.

@@ -223,7 +223,7 @@ def test_a_budget_that_is_too_small_is_an_error_at_once(network, caplog):
     with Golem("0.00001") as golem:
         cluster = golem.run_service(Echo)
         with pytest.raises(
-            ServiceFailed, match=r"would cost 0.0046 GLM, and 0.00001 GLM of the budget are left"
+            ServiceFailed, match=r"would cost 0.0046 tGLM, and 0.00001 tGLM of the budget are left"
         ):
             cluster.wait_until_running(timeout=30)
     assert golem.cost.amount == 0

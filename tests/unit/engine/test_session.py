@@ -80,7 +80,7 @@ def test_the_next_session_ends_and_pays_what_a_killed_one_left(poor: FakeYagna) 
 
 def test_funds_that_do_not_suffice_after_the_clean_up_are_said(poor: FakeYagna) -> None:
     run_and_kill()
-    with pytest.raises(AllocationRefused, match="did not allocate 5 GLM"):
+    with pytest.raises(AllocationRefused, match="did not allocate 5 tGLM"):
         Golem(5).open()
     assert not any(what.startswith(("allocation", "agreement", "demand")) for what in poor.leftovers())
     with Golem(1):

@@ -18,7 +18,7 @@ ONE, TWO = Run("/bin/one"), Run("/bin/two")
 GLM = Decimal("0.5")
 
 LINES: list[tuple[events.Event, str]] = [
-    (events.BudgetAllocated("al1", GLM, "erc20-hoodi-tglm"), "0.5 GLM allocated on erc20-hoodi-tglm"),
+    (events.BudgetAllocated("al1", GLM, "erc20-hoodi-tglm"), "0.5 tGLM allocated on erc20-hoodi-tglm"),
     (events.BudgetReleased("al1"), "the rest of the budget is released"),
     (events.BudgetChanged("al1", GLM), "the budget was enlarged to 0.5 GLM"),
     (

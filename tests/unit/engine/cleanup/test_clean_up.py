@@ -229,7 +229,7 @@ def test_an_invoice_above_the_sessions_budget_is_told_of_and_keeps_no_other_from
     market.invoice("i2", "a2", "0.001")
     market.daemon.post(f"{PAYMENT}/allocations", status=400, json={"detail": "tried to pay"})
     _, (above, tried) = cleaned(yagna, told)
-    assert "0.016 GLM is not paid" in above
+    assert "0.016 tGLM is not paid" in above
     assert "--above-budget" in above
     assert "tried to pay" in tried
     all_tried = clean_up(yagna, WHOSE, Scope(), told.append, wait=0.0, above_budget=True).problems

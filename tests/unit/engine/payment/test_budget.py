@@ -45,7 +45,7 @@ def test_an_allocation_that_is_refused_says_what_to_do(daemon: responses.Request
     )
     with pytest.raises(AllocationRefused, match="Insufficient funds") as caught:
         till.budget.allocate(Decimal(7))
-    for words in ("7 GLM", PLATFORM, "yagna payment fund"):
+    for words in ("7 tGLM", PLATFORM, "yagna payment fund"):
         assert words in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_a_top_up_that_is_refused_leaves_the_budget_as_it_is(
     daemon.replace(
         responses.PUT, f"{API}{PAYMENT}/allocations/al1", status=400, json={"detail": "Insufficient funds"}
     )
-    with pytest.raises(AllocationRefused, match="stays at 1 GLM") as caught:
+    with pytest.raises(AllocationRefused, match="stays at 1 tGLM") as caught:
         opened.budget.top_up(Decimal(5))
     assert "Insufficient funds" in str(caught.value)
     assert opened.budget.total == Decimal(1)
