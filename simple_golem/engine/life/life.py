@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
@@ -340,30 +341,38 @@ class Life:
     # --- a method that does not return ----------------------------------------------------------------
 
     def _method_is_late(self, part: ShutdownPart, thread_ident: int | None) -> None:
-        """On the timer's thread: the life goes on without the thread of a method that does not return."""
-        name, where = self._instance.name, whereabouts(thread_ident)
-        if part is ShutdownPart.METHOD:
-            logger.warning(
-                "%s: %s has not returned in time, and the instance ends without it; its thread is left "
-                "behind at %s; %s",
-                name,
-                self._doing,
-                where,
-                _HOW_TO_RETURN,
-            )
-            if self._successor.take_over(self._end_without_thread):
-                return
+        """On the timer's thread: the life goes on without the thread of a method that does not return.
+
+        Hundreds of methods may be late at the same moment, and whatever is due waits for this thread. So the
+        new threads look where the methods are, and log it.
+        """
+        if part is ShutdownPart.METHOD and self._successor.take_over(
+            partial(self._end_without_thread, thread_ident)
+        ):
+            return
         stuck = MethodStuck(
-            f"{name}: {self._doing} of {self._class_name} did not return in time; its thread is left behind "
-            f"at {where}; {_HOW_TO_RETURN}"
+            f"{self._instance.name}: {self._doing} of {self._class_name} did not return in time; "
+            f"its thread is left behind at {whereabouts(thread_ident)}; {_HOW_TO_RETURN}"
         )
         logger.error("%s", stuck)
         outcome = Outcome(stuck, self._state.has_run, False)
         self._session.workers.post(self._conclude_without_thread, outcome)
 
-    def _end_without_thread(self) -> None:
-        """On a new life thread: end the life whose method has not returned."""
+    def _end_without_thread(self, late_ident: int | None) -> None:
+        """On a new life thread: end the life whose method has not returned.
+
+        Args:
+            late_ident: of the thread that the method does not leave.
+        """
         self._state.take_thread()
+        logger.warning(
+            "%s: %s has not returned in time, and the instance ends without it; its thread is left behind at "
+            "%s; %s",
+            self._instance.name,
+            self._doing,
+            whereabouts(late_ident),
+            _HOW_TO_RETURN,
+        )
         loss = self._state.loss
         outcome = Outcome(loss.error if loss else None, self._state.has_run, loss is not None)
         try:

@@ -120,6 +120,24 @@ def test_a_stop_leads_through_shutdown_while_the_activity_lives(
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
+def test_what_is_due_does_not_wait_for_the_log_of_late_methods(
+    fake: FakeYagna, gates: list[Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking: list[str] = []
+
+    def look(ident: int | None) -> str:
+        looking.append(threading.current_thread().name)
+        return "here"
+
+    monkeypatch.setattr("simple_golem.engine.life.life.whereabouts", look)
+    with Golem(1) as golem:
+        cluster, _ = begun(golem, Deaf)
+        reached(gates)
+        cluster.stop()
+    # The timer ends all other waits.
+    assert [name.partition("-")[0] for name in looking] == ["Deaf"]
+
+
 def test_only_a_shutdown_that_does_not_return_is_a_failure(
     fake: FakeYagna, gates: list[Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
