@@ -553,7 +553,7 @@ class Golem(NotAsync, FromYapapi):
         from .engine.market.offer_preview import explanation_without_session
 
         wanted = vm.repo() if payload is None else require_payload(payload)
-        return explanation_without_session(self._settings, wanted, self._strategy)
+        return explanation_without_session(self._settings, wanted, self._strategy, self._terms)
 
     def __repr__(self) -> str:
         if self._lifecycle.opened is None:

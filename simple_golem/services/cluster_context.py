@@ -176,7 +176,12 @@ def explained_report(context: ClusterContext) -> str:
     session = context.session
     try:
         explanation = explanation_of_market(
-            session.yagna, session.settings, context.payload, context.demand.strategy, session.asking
+            session.yagna,
+            session.settings,
+            context.payload,
+            context.demand.strategy,
+            context.demand.terms,
+            session.asking,
         )
     except (GolemError, ScopeEnded) as error:
         logger.debug("the market could not be explained: %s", error)

@@ -18,6 +18,7 @@ from ...model.base.table import text_table
 from ...model.cost import plain, rounded
 from ...model.offers.offer import Offer
 from ...model.offers.strategy import Strategy
+from ...model.offers.terms import Terms
 from ...model.payload import vm
 from ...model.payload.payload import Payload
 from ...model.settings import Settings
@@ -89,7 +90,7 @@ def show_offers(options: argparse.Namespace) -> int:
     settings, payload = settings_of(options), _payload(options)
     strategy = Strategy(max_price_per_hour=options.max_price_per_hour)
     if options.why:
-        explanation = explanation_without_session(settings, payload, strategy)
+        explanation = explanation_without_session(settings, payload, strategy, Terms())
         print(json.dumps(asdict(explanation), indent=2) if options.json else explanation)
         return 0
     hours = checked_seconds(options.hours, "--hours")

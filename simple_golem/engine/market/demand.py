@@ -14,6 +14,7 @@ from ...model.events.market import DemandPublished, DemandWithdrawn, ProposalRec
 from ...model.events.market import ProposalRejected as ProposalRejectedHere
 from ...model.offers.offer import provider_name
 from ...model.offers.strategy import Strategy
+from ...model.offers.terms import Terms
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import RESTART_SECONDS, was_not_begun
 from ...yagna.values import Proposal, ProposalRejected, ProposalState
@@ -131,6 +132,11 @@ class Demand:
     def strategy(self) -> Strategy:
         """Which offers its cluster accepts."""
         return self._rules.strategy
+
+    @property
+    def terms(self) -> Terms:
+        """What its cluster wants to agree on."""
+        return self._rules.terms
 
     @property
     def published(self) -> bool:

@@ -15,6 +15,7 @@ from ...model.offers.explanation import Explanation, MarketOffer, explain
 from ...model.offers.offer import Offer
 from ...model.offers.offers import Offers
 from ...model.offers.strategy import Strategy
+from ...model.offers.terms import Terms
 from ...model.payload.payload import Payload
 from ...model.settings import Settings
 from ...yagna.client import Yagna
@@ -45,7 +46,12 @@ def offers_on_market(settings: Settings, payload: Payload, seconds: float, strat
 
 
 def explanation_of_market(
-    yagna: Yagna, settings: Settings, payload: Payload, strategy: Strategy, scope: Scope | None = None
+    yagna: Yagna,
+    settings: Settings,
+    payload: Payload,
+    strategy: Strategy,
+    terms: Terms,
+    scope: Scope | None = None,
 ) -> Explanation:
     """Say which conditions of a demand keep how many providers away; blocks for a few requests.
 
@@ -54,7 +60,7 @@ def explanation_of_market(
     Args:
         yagna, settings: the daemon, the subnet and the payment network.
         payload: what a provider has to have.
-        strategy: its limits and lists.
+        strategy, terms: what providers have to accept, and whom the user accepts.
         scope: cancelling it abandons the requests.
 
     Raises:
@@ -68,19 +74,22 @@ def explanation_of_market(
     }
     try:
         with user_code():
-            return explain(offers, payload, properties, settings, strategy)
+            return explain(offers, payload, properties, settings, strategy, terms)
     except GolemError:
         raise
     except Exception as error:
-        raise BadStrategy(f"the strategy's `accept` failed: {type(error).__name__}: {error}") from error
+        what = f"{type(error).__name__}: {error}"
+        raise BadStrategy(f"the strategy's `accept` or `score` failed: {what}") from error
 
 
-def explanation_without_session(settings: Settings, payload: Payload, strategy: Strategy) -> Explanation:
+def explanation_without_session(
+    settings: Settings, payload: Payload, strategy: Strategy, terms: Terms
+) -> Explanation:
     """Do the same over a connection of its own."""
     yagna = Yagna(settings.api_url, settings.app_key, market_url=settings.market_url)
     try:
         yagna.identity.me()  # the first answer shows the time of the daemon
-        return explanation_of_market(yagna, settings, payload, strategy)
+        return explanation_of_market(yagna, settings, payload, strategy, terms)
     finally:
         yagna.close()
 

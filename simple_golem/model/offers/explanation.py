@@ -17,6 +17,7 @@ from ..payload.payload import Payload
 from ..settings import Settings
 from .offer import Offer
 from .strategy import Strategy
+from .terms import ACCEPT_TIMEOUT, Terms
 
 SUBNET = "golem.node.debug.subnet"
 _PLATFORM = re.compile(r"golem\.com\.payment\.platform\.(?P<driver>\w+)-(?P<network>\w+)-\w+\.address")
@@ -31,8 +32,8 @@ class Obstacle:
     """A condition of a demand that keeps providers away.
 
     Attributes:
-        condition: a constraint as the payload has it, or the subnet, the payment network or an argument of
-            the strategy.
+        condition: a constraint as the payload has it, or the subnet, the payment network, or an argument of
+            the strategy or the terms.
         keeps_away: how many providers do not fulfil it.
         alone: how many of them fulfil all other conditions.
         offered: what providers offer in its place.
@@ -132,6 +133,7 @@ def explain(
     demand_properties: Mapping[str, Any],
     settings: Settings,
     strategy: Strategy,
+    terms: Terms,
 ) -> Explanation:
     """Judge each condition of a demand by itself.
 
@@ -140,9 +142,10 @@ def explain(
         payload: what the demand asks for.
         demand_properties: what the demand says of itself; providers have conditions, too.
         settings: the subnet and the payment platform.
-        strategy: its limits and lists.
+        strategy: its limits, lists and functions.
+        terms: what is to be agreed on debit notes.
     """
-    conditions = _conditions(payload, demand_properties, settings, strategy)
+    conditions = _conditions(payload, demand_properties, settings, strategy, terms)
     broken = [frozenset(n for n, one in enumerate(conditions) if not one.holds(offer)) for offer in offers]
     who = [one.offer.provider_id for one in offers]
     providers = set(who)
@@ -186,9 +189,13 @@ def _offered(values: Sequence[str]) -> str:
 
 
 def _conditions(
-    payload: Payload, demand_properties: Mapping[str, Any], settings: Settings, strategy: Strategy
+    payload: Payload,
+    demand_properties: Mapping[str, Any],
+    settings: Settings,
+    strategy: Strategy,
+    terms: Terms,
 ) -> list[_Condition]:
-    return [
+    conditions = [
         *(_constraint(text) for text in payload.constraints),
         _subnet(settings.subnet_tag),
         _payment(settings.payment_platform, settings.payment_network),
@@ -197,8 +204,10 @@ def _conditions(
         ),
         *_limits(strategy),
         *_lists(strategy),
+        _debit_notes(terms),
         _providers_own(demand_properties),
     ]
+    return [*conditions, *_functions(strategy, conditions)]
 
 
 def _constraint(text: str) -> _Condition:
@@ -278,7 +287,7 @@ def _lists(strategy: Strategy) -> list[_Condition]:
     def value(one: MarketOffer) -> Iterable[str]:
         return (one.offer.provider_name,)
 
-    allowed, blocked, accept = strategy.allow, set(strategy.block), strategy.accept
+    allowed, blocked = strategy.allow, set(strategy.block)
     found = []
     if allowed is not None:
         only = set(allowed)
@@ -289,12 +298,41 @@ def _lists(strategy: Strategy) -> list[_Condition]:
         found.append(
             _Condition("block", lambda one: not names(one) & blocked, value, _without("the list block"))
         )
-    if accept is not None:
-        wanted = accept
-        found.append(
-            _Condition("accept", lambda one: wanted(one.offer), value, _without("the filter accept"))
-        )
     return found
+
+
+def _functions(strategy: Strategy, others: Sequence[_Condition]) -> list[_Condition]:
+    """The user's functions. As in a search, they are called for offers that fulfil all other conditions."""
+
+    def condition(name: str, accepts: Callable[[Offer], bool], earlier: Sequence[_Condition]) -> _Condition:
+        return _Condition(
+            name,
+            lambda one: not all(other.holds(one) for other in earlier) or accepts(one.offer),
+            lambda one: (one.offer.provider_name,),
+            _without(f"the function {name}"),
+        )
+
+    def has_score(offer: Offer) -> bool:
+        return strategy.objection(offer) is not None or strategy.worth(offer) is not None
+
+    found = []
+    if strategy.accept is not None:
+        found.append(condition("accept", strategy.accept, others))
+    if strategy.score is not None:
+        found.append(condition("score", has_score, [*others, *found]))
+    return found
+
+
+def _debit_notes(terms: Terms) -> _Condition:
+    def holds(one: MarketOffer) -> bool:
+        return terms.objection(one.offer.properties, final=False) is None
+
+    def value(one: MarketOffer) -> Iterable[str]:
+        return _values(one.offer.properties.get(ACCEPT_TIMEOUT))
+
+    asked = terms.debit_note_accept_timeout
+    name = "time to accept debit notes" if asked is None else f"debit_note_accept_timeout={asked:g}"
+    return _Condition(name, holds, value, _without(name) if asked is not None else _no_way)
 
 
 def _providers_own(demand_properties: Mapping[str, Any]) -> _Condition:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Explanation, Golem, Strategy, vm
+from simple_golem import Explanation, Golem, Offer, Strategy, Terms, vm
 from simple_golem.command_line.main import main
 from simple_golem.engine.payment.journal import FOLDER_VARIABLE
 from simple_golem.errors import BadStrategy
@@ -86,7 +86,13 @@ def test_each_condition_is_judged_by_itself_and_the_nearest_demand_is_named(daem
         ),
         ({"strategy": Strategy(allow=["nobody"])}, {}, ("leave the list allow out",)),
         ({"strategy": Strategy(block=["prov-1", "prov-2", "prov-3"])}, {}, ("leave the list block out",)),
-        ({"strategy": Strategy(accept=lambda offer: False)}, {}, ("leave the filter accept out",)),
+        ({"strategy": Strategy(accept=lambda offer: False)}, {}, ("leave the function accept out",)),
+        ({"strategy": lambda offer: None}, {}, ("leave the function score out",)),
+        (
+            {"terms": Terms(debit_note_accept_timeout=1000)},
+            {},
+            ("leave debit_note_accept_timeout=1000 out",),
+        ),
         (
             {},
             {"capabilities": ["sgx"]},
@@ -149,8 +155,26 @@ def test_what_providers_ask_of_demands_is_an_obstacle(daemon: FakeYagna) -> None
     assert explanation.nearest == ("the providers themselves take no such demand: see what they ask of it",)
 
 
+def test_a_function_of_the_user_is_called_for_offers_that_fulfil_all_else(daemon: FakeYagna) -> None:
+    rated: list[str] = []
+
+    def score(offer: Offer) -> float | None:
+        rated.append(offer.provider_name)
+        return None if offer.provider_name == "prov-1" else 1.0
+
+    strategy = Strategy(score=score, block=["prov-2"], accept=lambda offer: offer.provider_name != "prov-3")
+    explanation = Golem(1, strategy=strategy).explain()
+    assert set(rated) == {"prov-1"}
+    assert obstacles(explanation) == {
+        "score": (1, 1, "prov-1"),
+        "block": (1, 1, "prov-2"),
+        "accept": (1, 1, "prov-3"),
+        "subnet public": (1, 1, "lab"),
+    }
+
+
 def test_no_provider_at_all_and_a_filter_that_fails(daemon: FakeYagna) -> None:
-    with pytest.raises(BadStrategy, match="`accept` failed: ZeroDivisionError"):
+    with pytest.raises(BadStrategy, match="`accept` or `score` failed: ZeroDivisionError"):
         Golem(1, strategy=Strategy(accept=lambda offer: bool(1 / 0))).explain()
     for provider in daemon.providers:
         provider.shut_down()
