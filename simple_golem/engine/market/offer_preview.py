@@ -10,7 +10,6 @@ from typing import Any
 
 from ...background.cancellation import Deadline, Scope
 from ...background.forks import user_code
-from ...errors import BadStrategy, GolemError
 from ...model.offers.explanation import Explanation, MarketOffer, explain
 from ...model.offers.offer import Offer
 from ...model.offers.offers import Offers
@@ -24,6 +23,8 @@ from .demand_properties import publish_marked
 
 # The preview ends when no new offer has arrived for this time.
 _QUIET_SECONDS = 1.0
+# Between two requests that brought nothing.
+_SHORTEST_POLL_SECONDS = 0.05
 _DEMAND_LIFETIME = timedelta(minutes=30)
 
 
@@ -72,14 +73,8 @@ def explanation_of_market(
         **_properties(payload, settings, yagna.clock.now()),
         f"golem.com.payment.platform.{settings.payment_platform}.address": "",
     }
-    try:
-        with user_code():
-            return explain(offers, payload, properties, settings, strategy, terms)
-    except GolemError:
-        raise
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise BadStrategy(f"the strategy's `accept` or `score` failed: {what}") from error
+    with user_code():
+        return explain(offers, payload, properties, settings, strategy, terms)
 
 
 def explanation_without_session(
@@ -132,10 +127,14 @@ def _collect(yagna: Yagna, demand_id: str, seconds: float, scope: Scope) -> Mapp
     while not left.passed and not (found and time.monotonic() - newest_at > _QUIET_SECONDS):
         scope.check()
         poll = min(left.remaining(), _QUIET_SECONDS)
-        for event in yagna.market.demand_events(demand_id, timeout=poll, scope=scope):
+        next_poll = Deadline(min(poll, _SHORTEST_POLL_SECONDS))
+        events = yagna.market.demand_events(demand_id, timeout=poll, scope=scope)
+        for event in events:
             if isinstance(event, Proposal) and event.state is ProposalState.INITIAL:
                 newest_at = newest_at if event.issuer_id in found else time.monotonic()
                 found[event.issuer_id] = Offer.of(event.issuer_id, event.properties)
+        if not events:
+            scope.wait(next_poll.remaining())
     return found
 
 

@@ -6,22 +6,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from ...errors import BadStrategy
 from ..base.printable import printable
 from ..base.table import escaped, html_table, text_table
 from ..cost import plain
 from ..payload.matching import matches
 from ..payload.payload import Payload
 from ..settings import Settings
-from .offer import Offer
+from .offer import MOST, Offer
 from .strategy import Strategy
 from .terms import ACCEPT_TIMEOUT, Terms
 
 SUBNET = "golem.node.debug.subnet"
 _PLATFORM = re.compile(r"golem\.com\.payment\.platform\.(?P<driver>\w+)-(?P<network>\w+)-\w+\.address")
-_COMPARISON = re.compile(r"\((?P<name>[^()=<>!]+)(?P<sign><=|>=|=|<|>)(?P<value>[^()]*)\)")
+_COMPARISON = re.compile(r"\((?P<name>[^()=<>]+?)(?P<sign><=|>=|=|<|>)(?P<value>[^()]*)\)")
 _HEAD = ("keeps away", "it alone", "condition", "offered")
 _MOST_VALUES = 4
 _LONGEST_VALUE = 40
@@ -245,7 +246,11 @@ def _subnet(tag: str) -> _Condition:
 
 def _payment(platform: str, network: str) -> _Condition:
     def value(one: MarketOffer) -> Iterable[str]:
-        return [found["network"] for name in one.offer.properties if (found := _PLATFORM.fullmatch(name))]
+        return [
+            printable(found["network"], _LONGEST_VALUE)
+            for name in one.offer.properties
+            if (found := _PLATFORM.fullmatch(name))
+        ]
 
     def change(able: Sequence[MarketOffer]) -> str:
         other = _most([text for one in able for text in value(one)])
@@ -307,7 +312,7 @@ def _functions(strategy: Strategy, others: Sequence[_Condition]) -> list[_Condit
     def condition(name: str, accepts: Callable[[Offer], bool], earlier: Sequence[_Condition]) -> _Condition:
         return _Condition(
             name,
-            lambda one: not all(other.holds(one) for other in earlier) or accepts(one.offer),
+            lambda one: not all(other.holds(one) for other in earlier) or _asked(name, accepts, one.offer),
             lambda one: (one.offer.provider_name,),
             _without(f"the function {name}"),
         )
@@ -321,6 +326,16 @@ def _functions(strategy: Strategy, others: Sequence[_Condition]) -> list[_Condit
     if strategy.score is not None:
         found.append(condition("score", has_score, [*others, *found]))
     return found
+
+
+def _asked(name: str, function: Callable[[Offer], bool], offer: Offer) -> bool:
+    """Ask a function of the user."""
+    try:
+        return bool(function(offer))
+    except BadStrategy:
+        raise
+    except Exception as error:
+        raise BadStrategy(f"the strategy's `{name}` failed: {type(error).__name__}: {error}") from error
 
 
 def _debit_notes(terms: Terms) -> _Condition:
@@ -371,10 +386,14 @@ def _most(values: Sequence[str]) -> str:
 
 
 def _number(value: object) -> Decimal | None:
+    """What a provider has of something; None if it is no number, or too long to be shown."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        number = Decimal(str(value))
-    except InvalidOperation:
+        number = float(value)
+    except (ValueError, OverflowError):
         return None
-    return number if number.is_finite() else None
+    if not abs(number) <= MOST:
+        return None
+    exact = Decimal(str(number))
+    return exact if len(plain(exact)) <= _LONGEST_VALUE else None

@@ -12,7 +12,7 @@ from .prices import Prices
 
 PROVIDER_NAME = "golem.node.id.name"
 # No machine has more of anything. Infinity and NaN are excluded, too.
-_MOST = 1e12
+MOST = 1e12
 _LONGEST_NAME = 80
 
 
@@ -83,7 +83,7 @@ class Offer:
 
 
 def _number(value: object) -> float:
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST
     return float(value) if usable else 0.0  # type: ignore[arg-type]
 
 

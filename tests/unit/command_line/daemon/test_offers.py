@@ -174,13 +174,44 @@ def test_a_function_of_the_user_is_called_for_offers_that_fulfil_all_else(daemon
 
 
 def test_no_provider_at_all_and_a_filter_that_fails(daemon: FakeYagna) -> None:
-    with pytest.raises(BadStrategy, match="`accept` or `score` failed: ZeroDivisionError"):
+    with pytest.raises(BadStrategy, match="`accept` failed: ZeroDivisionError"):
         Golem(1, strategy=Strategy(accept=lambda offer: bool(1 / 0))).explain()
     for provider in daemon.providers:
         provider.shut_down()
     explanation = Golem(1).explain()
     assert (explanation.providers, explanation.obstacles) == (0, ())
     assert "simple-golem doctor" in str(explanation)
+
+
+@pytest.mark.parametrize("memory", ["-1E+200000000", "1E-200000000", 1e300, 10**300, 1e-300, "nan"])
+def test_numbers_of_hostile_providers_do_not_fill_the_memory(memory: object, daemon: FakeYagna) -> None:
+    for provider in daemon.providers:
+        provider.properties = {"golem.inf.mem.gib": memory}
+    explanation = Golem(1).explain(vm.repo(constraints=["(golem.inf.mem.gib<=-1)"]))
+    assert explanation.matching == 0
+    assert len(str(explanation)) < 2000
+
+
+def test_names_of_hostile_providers_are_cut(daemon: FakeYagna) -> None:
+    platform = f"golem.com.payment.platform.erc20-{'x' * 100_000}-glm.address"
+    offer = {"providerId": "0x1", "constraints": "", "properties": {platform: "0x1"}}
+    daemon.intercept(
+        lambda request: FakeAnswer.of_json([offer]) if request.path.endswith("/events") else None
+    )
+    explanation = Golem(1).explain()
+    assert "payment network hoodi" in obstacles(explanation)
+    assert len(str(explanation)) < 2000
+
+
+@pytest.mark.parametrize("hostile", ["(&" * 3000, "(&" + "(a=*)" * 100_000, "(a=" + "*a" * 40 + "*!)"])
+def test_conditions_of_hostile_providers_are_not_blamed_on_the_strategy(
+    hostile: str, daemon: FakeYagna
+) -> None:
+    daemon.providers[0].constraints = hostile
+    explanation = Golem(1, strategy=Strategy(accept=lambda offer: True)).explain()
+    assert (explanation.providers, explanation.matching) == (4, 2)
+    assert "what providers ask of a demand" in obstacles(explanation)
+    assert len(str(explanation)) < 2000
 
 
 def test_the_warning_of_a_search_without_offers_names_the_obstacle_in_two_lines(

@@ -86,6 +86,16 @@ def test_an_empty_market_is_no_offer_in_the_time_given(
     assert 0.1 <= time.monotonic() - began < 1.0
 
 
+def test_a_poll_that_comes_back_empty_at_once_is_not_repeated_at_once(
+    daemon: responses.RequestsMock, yagna: Yagna, scope: Scope
+) -> None:
+    daemon.post(f"{API}{DEMANDS}", json="d1")
+    polls = daemon.get(f"{API}{DEMANDS}/d1/events", json=[])
+    daemon.delete(f"{API}{DEMANDS}/d1", status=204)
+    assert collect_offers(yagna, SETTINGS, PAYLOAD, 0.5, scope) == ()
+    assert 1 <= polls.call_count <= 11
+
+
 def test_the_demand_is_withdrawn_also_where_the_collecting_is_cancelled(
     daemon: responses.RequestsMock, market: FakeMarket, yagna: Yagna
 ) -> None:
