@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ...engine.payment.journal_record import JournalOwner
+from ...errors import BadSetting
 from ...model.settings import Settings
 from ...yagna.client import Yagna
 
@@ -42,4 +44,22 @@ def client_of(settings: Settings) -> Yagna:
         market_url=settings.market_url,
         activity_url=settings.activity_url,
         payment_url=settings.payment_url,
+    )
+
+
+def cleanup_command(owner: JournalOwner) -> str:
+    """Return the command that ends and pays what a session of `owner` has left.
+
+    It has the options that its environment, which is that of this process, doesn't say.
+    """
+    try:
+        usual = Settings.resolve("unused")
+    except BadSetting:
+        network = api_url = None
+    else:
+        network, api_url = usual.payment_network, usual.api_url
+    return (
+        "simple-golem cleanup"
+        + ("" if owner.payment_network == network else f" --network {owner.payment_network}")
+        + ("" if owner.api_url == api_url else f" --api-url {owner.api_url}")
     )

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...background.threads import WorkerPool
-from ...engine.cleanup.user_sessions import sessions_of_user
+from ...engine.cleanup.user_sessions import UserSession, sessions_of_user
 from ...engine.market.image_registry import locate
 from ...errors import BadAppKey, BadSetting, DaemonError, NoAppKey, NoDaemon, RegistryError, UnknownImage
 from ...model.base.printable import printable
@@ -26,7 +26,7 @@ from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ...yagna.values import Funds
 from ..help_format import HelpFormat
-from .connection_options import add_connection_options, client_of, settings_of
+from .connection_options import add_connection_options, cleanup_command, client_of, settings_of
 from .marks import Marks
 
 # The first yagna that knows hoodi, the default payment network.
@@ -100,10 +100,10 @@ def examine(options: argparse.Namespace) -> int:
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     key: Finding | None = None
     try:
+        settings = settings_of(options, app_key="none")
         settings = settings_of(options)
     except NoAppKey:
         key = Finding("app key", False, "YAGNA_APPKEY is not set", _new_key())
-        settings = settings_of(options, app_key="none")
     except BadSetting as error:
         yield Finding("settings", False, str(error), "correct it, and run simple-golem doctor again")
         return
@@ -303,11 +303,20 @@ def _earlier_sessions(settings: Settings, node_id: str | None) -> Iterator[Findi
     if not left:
         yield Finding("earlier sessions", True, "nothing is left" + (f" ({also})" if also else ""))
         return
-    agreements = sum(len(one.unsettled) for one in left)
-    text = f"{len(left)} ended without cleaning up, with {agreements} agreements that are open or not paid"
-    networks = sorted({one.record.owner.payment_network for one in left})
-    steps = [
-        "simple-golem cleanup" + ("" if one == settings.payment_network else f" --network {one}")
-        for one in networks
-    ]
+    text = f"{len(left)} ended without cleaning up, and left {_what_is_left(left)}"
+    steps = dict.fromkeys(cleanup_command(one.record.owner) for one in left)
     yield Finding("earlier sessions", False, text, "; ".join(steps))
+
+
+def _what_is_left(left: Sequence[UserSession]) -> str:
+    records = [one.record for one in left]
+    # The allocation and the networks of suspended instances are kept for them.
+    others = [one for one in records if not one.suspended]
+    counts = {
+        "agreements that are open or not paid": sum(len(one.unsettled) for one in left),
+        "allocations": sum(len(one.planned) for one in records) + sum(len(one.allocations) for one in others),
+        "private networks": sum(len(one.planned_networks) for one in records)
+        + sum(len(one.networks) for one in others),
+        "demands": sum(one.demands_left for one in records),
+    }
+    return ", ".join(f"{what}: {count}" for what, count in counts.items() if count)

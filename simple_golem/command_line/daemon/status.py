@@ -21,7 +21,7 @@ from ...model.settings import Settings, currency_of
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ..help_format import HelpFormat
-from .connection_options import add_connection_options, client_of, settings_of
+from .connection_options import add_connection_options, cleanup_command, client_of, settings_of
 
 _ID_DIGITS = 8
 _DESCRIPTION = (
@@ -109,7 +109,7 @@ def show_status(options: argparse.Namespace) -> int:
         )
     if not shown and not any(beside.values()):
         print("no session runs, and nothing is open")
-    for step in dict.fromkeys(_cleanup_of(one, settings) for one in sessions if one.is_left):
+    for step in dict.fromkeys(cleanup_command(one.record.owner) for one in sessions if one.is_left):
         print(f"to end and pay what was left: {step}")
     return 0
 
@@ -237,13 +237,3 @@ def _text(session: _Session) -> str:
 
 def _local(moment: str) -> str:
     return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _cleanup_of(session: UserSession, settings: Settings) -> str:
-    owner = session.record.owner
-    network = owner.payment_network
-    return (
-        "simple-golem cleanup"
-        + ("" if network == settings.payment_network else f" --network {network}")
-        + ("" if owner.api_url == settings.api_url else f" --api-url {owner.api_url}")
-    )

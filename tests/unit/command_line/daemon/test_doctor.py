@@ -224,7 +224,12 @@ def test_a_daemon_that_does_not_know_the_payment_network(
     assert says == "this yagna does not know hoodi, only polygon"
 
 
-def test_a_setting_that_is_wrong(daemon: FakeYagna, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_setting_that_is_wrong(
+    has_key: bool, daemon: FakeYagna, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_key:
+        monkeypatch.delenv("YAGNA_APPKEY")
     status, findings = found(capsys, "--network", "tron")
     assert (status, bad(findings)) == (1, {"settings"})
     assert "hoodi" in findings["settings"]["says"]
@@ -258,8 +263,30 @@ def test_what_earlier_sessions_have_left(daemon: FakeYagna, capsys: pytest.Captu
     other.close()
     status, findings = found(capsys)
     assert (status, bad(findings)) == (1, {"earlier sessions"})
-    assert findings["earlier sessions"]["says"].startswith("1 ended without cleaning up")
+    assert findings["earlier sessions"]["says"] == "1 ended without cleaning up, and left allocations: 1"
     assert findings["earlier sessions"]["next"] == "simple-golem cleanup --network polygon"
+
+
+def test_the_command_that_cleans_up_has_what_the_environment_does_not_say(
+    daemon: FakeYagna, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.create(JournalOwner(daemon.url, daemon.node_id, "erc20-polygon-glm"), "killed")
+    assert journal is not None
+    journal.write("allocation", id="a1")
+    journal.write("network", id="n1")
+    journal.close()
+    monkeypatch.delenv("YAGNA_API_URL")
+    finding = found(capsys, "--network", "polygon", "--api-url", daemon.url)[1]["earlier sessions"]
+    assert finding["says"].endswith("left allocations: 1, private networks: 1")
+    step = f"simple-golem cleanup --network polygon --api-url {daemon.url}"
+    assert finding["next"] == step
+    main(["status", "--network", "polygon", "--api-url", daemon.url])
+    assert capsys.readouterr().out.splitlines()[-1] == f"to end and pay what was left: {step}"
+    monkeypatch.setenv("YAGNA_API_URL", daemon.url)
+    monkeypatch.setenv("YAGNA_PAYMENT_NETWORK", "polygon")
+    assert found(capsys)[1]["earlier sessions"]["next"] == "simple-golem cleanup"
+    monkeypatch.setenv("YAGNA_PAYMENT_NETWORK", "tron")
+    assert found(capsys, "--network", "polygon")[1]["earlier sessions"]["next"] == step
 
 
 # --- the marks --------------------------------------------------------------------------------------------
