@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
+from ...errors import GolemError
+from ...model.base.printable import printable
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
 from ...model.commands.results import CUT_BYTES
 from ...services.instance import Instance
-from .scripts import BEGIN, END, FOLLOW
+from .scripts import BEGIN, END, FOLLOW, NO_SUCH_FOLDER
 
-NO_SUCH_FOLDER = 126
+_NOT_BEGUN = 1
 _INTERRUPTED = 130
 _UNKNOWN = 125
 # A virtual machine may lose the end of a longer output. More is read through a file, if there is a volume.
 _SHORT_BYTES = CUT_BYTES - 512
 _LONG_BYTES = 1 << 20
 _WAIT_TENTHS = 10
+# The size of the output, and the exit code.
+_HEAD = re.compile(rb"([0-9]{1,18}) (lost|-|[0-9]{1,3})")
 
 
 class RemoteLine:
@@ -31,6 +36,7 @@ class RemoteLine:
     Attributes:
         code: its exit code; None while it runs.
         folder: the working folder at its end; empty if it is not known.
+        had_no_folder: whether it did not run, since its working folder is gone.
         is_lost: whether its files are gone, so that nobody knows its end.
         has_ended: whether it has ended, and all of its output was written.
     """
@@ -47,6 +53,7 @@ class RemoteLine:
         self._size = 0
         self.code: int | None = None
         self.folder = ""
+        self.had_no_folder = False
         self.is_lost = False
 
     @property
@@ -56,19 +63,25 @@ class RemoteLine:
     def begin(self, line: str, folder: str) -> None:
         """Begin the line in a folder, and read its first output.
 
-        Without this folder nothing runs, and the exit code is `NO_SUCH_FOLDER`.
+        Raises:
+            GolemError: the machine has answered other than its programs do.
         """
         begin = Run(SHELL, "-c", BEGIN, SHELL, self._files, folder, line)
         results = self._machine.execute(begin, self._follow(_SHORT_BYTES), check=False)
         self._begun = True
         if not results.success and results[0].exit_code == NO_SUCH_FOLDER:
-            self.code = NO_SUCH_FOLDER
+            self.had_no_folder = True
+            self.code = _NOT_BEGUN
             return
         results.check()
         self._understand(results[1].stdout_bytes)
 
     def read(self) -> None:
-        """Read what is new; waits a second for it."""
+        """Read what is new; waits a second for it.
+
+        Raises:
+            GolemError: the machine has answered other than its programs do.
+        """
         is_long = self._has_volume and self._size - self._offset > _SHORT_BYTES
         result = self._machine.execute(
             self._follow(_LONG_BYTES if is_long else _SHORT_BYTES, keep_all=is_long)
@@ -87,15 +100,30 @@ class RemoteLine:
     def _understand(self, answer: bytes) -> None:
         head, _, rest = answer.partition(b"\n")
         folder, _, output = rest.partition(b"\n")
-        size, code = head.decode().split()
+        found = _HEAD.fullmatch(head)
+        if found is None:
+            raise strange_answer(self._machine, head)
+        size, code = int(found[1]), found[2].decode()
         if code == "lost":
             self.is_lost = self._begun
             self.code = _UNKNOWN if self._begun else _INTERRUPTED  # before it was sent
             self._offset = self._size
             return
+        if size > self._offset and not output:
+            raise strange_answer(self._machine, head)
         self._write(output)
         self._begun = True
         self._offset += len(output)
-        self._size = int(size)
+        self._size = size
         self.folder = folder.decode(errors="replace")
         self.code = None if code == "-" else int(code)
+
+
+def strange_answer(machine: Instance, said: object) -> GolemError:
+    """Return the error for a machine whose answer to the scripts of the shell makes no sense."""
+    provider = printable(machine.provider_name or machine.name)
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return GolemError(
+        f"the machine of {provider} does not answer as a machine does ({printable(text, 60)!r}), so it "
+        "can't be used: run `simple-golem shell` again, with another provider"
+    )

@@ -9,7 +9,7 @@ from ...errors import BadCommand
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
 from ...services.instance import Instance
-from .remote_line import NO_SUCH_FOLDER, RemoteLine
+from .remote_line import RemoteLine, strange_answer
 from .scripts import PREPARE
 
 # The signals of the first and the second Ctrl-C. A line in the background does not hear SIGINT.
@@ -52,7 +52,7 @@ class RemoteShell:
             Its exit code.
 
         Raises:
-            GolemError: the machine is lost.
+            GolemError: the machine is lost, or its answers make no sense.
             KeyboardInterrupt: Ctrl-C.
         """
         line = RemoteLine(
@@ -76,7 +76,7 @@ class RemoteShell:
                 presses += 1
                 if not interruptible or presses > len(_SIGNALS):
                     raise
-        if line.code == NO_SUCH_FOLDER and not line.folder:
+        if line.had_no_folder:
             self._tell(f"there is no folder {self.folder} any more; back to {self._first_folder}")
             self.folder = self._first_folder
         self.folder = line.folder or self.folder
@@ -93,5 +93,8 @@ def _prepared(machine: Instance) -> tuple[str, str, bool]:
         results, has_volume = machine.execute(Run(SHELL, "-c", PREPARE, SHELL, keep_all=True)), True
     except BadCommand:
         results, has_volume = machine.execute(Run(SHELL, "-c", PREPARE, SHELL)), False
-    files, folder = results.stdout.splitlines()[:2]
+    lines = results.stdout.splitlines()
+    if len(lines) < 2 or not all(line.startswith("/") for line in lines[:2]):
+        raise strange_answer(machine, results.stdout)
+    files, folder = lines[:2]
     return files, folder, has_volume

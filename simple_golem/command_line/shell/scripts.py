@@ -8,6 +8,9 @@ has ended; `N.code`, its exit code.
 
 from __future__ import annotations
 
+# The exit code of BEGIN where there is no such working folder: one that no shell has for something else.
+NO_SUCH_FOLDER = 97
+
 # Prints the folder for these files, and the working folder. A volume has more room than /tmp.
 PREPARE = """
 for folder in /golem/work /golem/output /golem/input /tmp /var/tmp "$PWD"; do
@@ -26,7 +29,7 @@ _LINE = (
 )
 BEGIN = f"""
 mkdir -p "${{1%/*}}" && rm -f "${{1%/*}}"/*
-cd "$2" || exit 126
+cd "$2" || exit {NO_SUCH_FOLDER}
 true >"$1.out" || exit 125
 apart=$(command -v setsid)
 _line='{_LINE.replace("'", "'" + chr(92) + "''")}'

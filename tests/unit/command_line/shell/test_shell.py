@@ -17,6 +17,7 @@ import pytest
 from simple_golem import Command, Golem
 from simple_golem.command_line import main as cli
 from simple_golem.command_line.shell.remote_shell import RemoteShell
+from simple_golem.command_line.shell.scripts import FOLLOW, PREPARE
 from simple_golem.model.commands.results import Results
 from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.host_machine import HostMachine
@@ -213,6 +214,42 @@ def test_a_working_folder_that_was_removed_is_left(piped: Piped, tmp_path: Path)
     assert run.stdout == f"{work}\n"
     assert run.told == [f"there is no folder {work}/a any more; back to {work}"]
     assert run.status == 0
+
+
+@pytest.mark.parametrize("fails", ["exec ./x", "trap - EXIT; exit 126"])
+def test_exit_code_126_is_not_taken_for_a_working_folder_that_is_gone(
+    piped: Piped, tmp_path: Path, fails: str
+) -> None:
+    run = piped(f"mkdir a; cd a; true >x\n{fails}\npwd\n{fails}\n")
+    assert f"{tmp_path}/golem/work/a" in run.stdout.splitlines()
+    assert run.told == []
+    assert run.status == 126
+
+
+@pytest.mark.parametrize(
+    ("prepared", "followed"),
+    [
+        ("nonsense", ""),
+        ("/golem/work\nnonsense\n", ""),
+        ("/golem/work\n/\n", ""),
+        ("/golem/work\n/\n", "nonsense"),
+        ("/golem/work\n/\n", "-5 0\n\n"),
+        ("/golem/work\n/\n", "1 0 0\n\n"),
+        ("/golem/work\n/\n", "99999 0\n/\n"),  # output that never comes
+    ],
+)
+def test_a_machine_whose_answers_make_no_sense_ends_the_shell_with_an_error(
+    piped: Piped, provider: FakeProvider, prepared: str, followed: str
+) -> None:
+    def answer(command: dict[str, Any]) -> str:
+        script = command["run"]["args"][1]
+        return prepared if script == PREPARE else followed if script == FOLLOW else ""
+
+    provider.answers = answer
+    run = piped("echo hello\n")
+    assert run.status == 2
+    assert "the machine of prov-1 does not answer as a machine does" in run.stderr
+    assert run.stdout == ""
 
 
 def test_long_output_comes_also_without_a_volume(piped: Piped, provider: FakeProvider) -> None:
