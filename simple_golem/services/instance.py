@@ -358,6 +358,8 @@ class Instance(NotAsync, FromYapapi):
     def wait_for_port(self, port: int, timeout: float = 30.0) -> None:
         """Block until a server listens on a port of the instance, in its private network.
 
+        It makes a connection, which the next `connect` or proxy uses, if that comes within 10 seconds.
+
         Args:
             port: of the instance.
             timeout: seconds at most.

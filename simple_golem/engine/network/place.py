@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,17 +13,18 @@ from ...background.cancellation import Deadline, Scope
 from ...errors import BadCommandList, BadNetwork, NotRunning
 from ...model.commands.commands import Command, Deploy
 from ...model.events.connections import ConnectionClosed, ConnectionOpened
-from ...yagna.transport.readiness import wait_readable
+from ...yagna.transport.socket_lost import SocketLost
 from ...yagna.transport.tcp_pair import tcp_pair
 from ..event_dispatcher import Emit
-from .connector import Connector
+from .connector import Connector, Opened
 from .network import Entry, PrivateNetwork
 from .pump import Pump
 from .tunnel import Limits, Tunnel
 
 _MOST_PORT = 65535
-# A server may close a connection that is not used, and the daemon does not show it.
-_MOST_PARKED_SECONDS = 10.0
+# A server may close a connection that is not used, and the daemon does not show it. Meanwhile nobody answers
+# the daemon's pings, which it bears for 15 seconds.
+_MOST_UNUSED_SECONDS = 10.0
 
 
 class Proxy(Protocol):
@@ -79,7 +78,7 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tie:
+class _Membership:
     """One life in the network."""
 
     entry: Entry
@@ -113,8 +112,9 @@ class Place:
         self._group = group
         self.connections = connections
         self._lock = threading.Lock()
-        self._tie: _Tie | None = None
-        self._parked: dict[int, tuple[socket.socket, float]] = {}
+        self._membership: _Membership | None = None
+        # What `wait_for_port` has left for the next connection, by port.
+        self._unused: dict[int, Opened] = {}
 
     # --- on the life thread ----------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Place:
             )
         entry = self.network.join(self.ip, node_id, self._group, scope)
         with self._lock:
-            self._tie = _Tie(entry, Scope(self.connections.scope))
+            self._membership = _Membership(entry, Scope(self.connections.scope))
         return tuple(
             self._with_network(command, entry) if isinstance(command, Deploy) else command
             for command in commands
@@ -149,28 +149,28 @@ class Place:
 
     def deployed(self, scope: Scope) -> None:
         """Tell the instance what it has missed; to be called after its deploy. Blocks for requests."""
-        tie = self._tie
-        if tie is not None:
-            self.network.deployed(tie.entry, scope)
+        membership = self._membership
+        if membership is not None:
+            self.network.deployed(membership.entry, scope)
 
     def resumed(self, network_id: str) -> None:
         """Note that the instance is in the network, since an earlier session; `""` if that lost it."""
         if not network_id:
             return
         with self._lock:
-            self._tie = _Tie(Entry(network_id, {}, 0), Scope(self.connections.scope))
+            self._membership = _Membership(Entry(network_id, {}, 0), Scope(self.connections.scope))
 
     def life_ended(self, reason: str) -> None:
         """End all connections to the present life; does not block. A second call does nothing."""
         with self._lock:
-            tie, self._tie = self._tie, None
-            parked = list(self._parked.values())
-            self._parked.clear()
-        if tie is not None:
-            tie.scope.cancel(reason)
-            tie.scope.close()
-        for one, _ in parked:
-            one.close()
+            membership, self._membership = self._membership, None
+            unused = list(self._unused.values())
+            self._unused.clear()
+        if membership is not None:
+            membership.scope.cancel(reason)
+            membership.scope.close()
+        for channel, _ in unused:
+            channel.close()
 
     def keep(self, agreement_id: str) -> dict[str, str]:
         """Leave the network alive for a suspended instance; returns what the next session has to know of it.
@@ -178,10 +178,10 @@ class Place:
         Args:
             agreement_id: the agreement that is suspended.
         """
-        tie = self._tie
-        if tie is None:
+        membership = self._membership
+        if membership is None:
             return {}
-        network_id = tie.entry.network_id
+        network_id = membership.entry.network_id
         self.network.keep(network_id, agreement_id)
         return {"network_id": network_id, "network_ip": self.network.ip, "ip": self.ip}
 
@@ -199,23 +199,23 @@ class Place:
         stop: Scope | None = None,
         *,
         repeats: bool = True,
-    ) -> socket.socket:
+    ) -> tuple[socket.socket, bool]:
         """Connect to a port of the instance; blocks until the connection is established.
 
         Args:
             port: of the instance.
             deadline: until when it is tried.
             limits: of the connection.
-            stop: cancelling it ends the wait, too.
+            stop: cancelling it ends the wait, and the connection.
             repeats: whether a port that refuses is tried again until the deadline.
+
+        Returns:
+            The socket, and whether the connection is new, as `attach` says it.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: there is no connection.
             BadNetwork: there is no such port.
         """
-        parked = self.unparked(port) if limits == Limits() and repeats else None
-        if parked is not None:
-            return parked
         ours: list[socket.socket] = []
 
         def ends() -> socket.socket:
@@ -226,12 +226,12 @@ class Place:
             ours.append(one)
             return local
 
-        self.attach(ends, port, deadline, limits, stop=stop, repeats=repeats)
-        return ours[0]
+        is_new = self.attach(ends, port, deadline, limits, stop=stop, repeats=repeats)
+        return ours[0], is_new
 
     def connect_while_used(self, port: int, deadline: Deadline, idle_timeout: float | None) -> socket.socket:
         """Connect as `connect` does, until so many seconds have passed without data; None: without limit."""
-        return self.connect(port, deadline, Limits(idle_timeout))
+        return self.connect(port, deadline, Limits(idle_timeout))[0]
 
     def attach(
         self,
@@ -241,9 +241,8 @@ class Place:
         limits: Limits,
         on_end: Callable[[Tunnel], object] = lambda tunnel: None,
         stop: Scope | None = None,
-        stays_until: Scope | None = None,
         repeats: bool = True,
-    ) -> None:
+    ) -> bool:
         """Connect a local socket with a port of the instance; blocks until the connection is established.
 
         Args:
@@ -252,24 +251,66 @@ class Place:
             deadline: until when it is tried.
             limits: of the connection.
             on_end: called when the connection has ended, by a thread that must not be blocked.
-            stop: cancelling it ends the wait.
-            stays_until: cancelling it ends the connection.
+            stop: cancelling it ends the wait, and the connection.
             repeats: whether a port that refuses is tried again until the deadline.
+
+        Returns:
+            Whether the connection is new; else `wait_for_port` has made it.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: there is no connection.
             BadNetwork: there is no such port.
         """
-        check_port(port)
-        tie = self._tie
-        if tie is None:
-            raise NotRunning(f"{self} is not deployed, or has ended: connect to it while it is running")
+        membership = self._membership_for(port)
+        unused = self._take_unused(port)
+        channel, first = unused or self._open(membership, port, deadline, stop, repeats)
         connections = self.connections
-        with Scope(tie.scope) as scope:
+        forget: list[Callable[[], None]] = []
+
+        def ended(tunnel: Tunnel) -> None:
+            for one in forget:
+                one()
+            connections.emit(ConnectionClosed(self.name, port, tunnel.sent, tunnel.received))
+            on_end(tunnel)
+
+        def settle(tunnel: Tunnel) -> None:
+            connections.pump.settle(tunnel, membership.entry.network_id, self.ip)
+
+        try:
+            tunnel = Tunnel(channel, local(), first, limits, ended, settle)
+        except BaseException:
+            channel.close()
+            raise
+        connections.emit(ConnectionOpened(self.name, port))
+        if connections.pump.add(tunnel):
+            for ending in (membership.scope, stop):
+                if ending is not None:
+                    forget.append(ending.on_cancel(lambda: connections.pump.end(tunnel, broken=True)))
+            if tunnel.over:  # perhaps `ended` has not seen all that is to be forgotten
+                for one in forget:
+                    one()
+        return unused is None
+
+    def _membership_for(self, port: int) -> _Membership:
+        check_port(port)
+        membership = self._membership
+        if membership is None:
+            raise NotRunning(f"{self} is not deployed, or has ended: connect to it while it is running")
+        return membership
+
+    def _open(
+        self,
+        membership: _Membership,
+        port: int,
+        deadline: Deadline,
+        stop: Scope | None,
+        repeats: bool = True,
+    ) -> Opened:
+        with Scope(membership.scope) as scope:
             forget_stop = stop.on_cancel(lambda: scope.cancel(stop.reason)) if stop is not None else None
             try:
-                channel, first = connections.connector.open(
-                    tie.entry.network_id,
+                return self.connections.connector.open(
+                    membership.entry.network_id,
                     self.ip,
                     port,
                     str(self),
@@ -280,59 +321,51 @@ class Place:
             finally:
                 if forget_stop is not None:
                     forget_stop()
-        forget: list[Callable[[], None]] = []
-
-        def ended(tunnel: Tunnel) -> None:
-            for one in forget:
-                one()
-            connections.emit(ConnectionClosed(self.name, port, tunnel.sent, tunnel.received))
-            on_end(tunnel)
-
-        def settle(tunnel: Tunnel) -> None:
-            connections.pump.settle(tunnel, tie.entry.network_id, self.ip)
-
-        try:
-            tunnel = Tunnel(channel, local(), first, limits, ended, settle)
-        except BaseException:
-            channel.close()
-            raise
-        connections.emit(ConnectionOpened(self.name, port))
-        if connections.pump.add(tunnel):
-            for ending in (tie.scope, stays_until):
-                if ending is not None:
-                    forget.append(ending.on_cancel(lambda: connections.pump.end(tunnel, broken=True)))
 
     def wait_for_port(self, port: int, deadline: Deadline, stop: Scope | None = None) -> None:
-        """Block until a port of the instance takes connections.
+        """Block until a port of the instance takes connections: it makes one, whatever it has made before.
 
-        The connection is kept for the next `connect`: a server that serves one connection after the other
+        The next connection uses it, within 10 seconds. A server that serves one connection after the other
         would wait for ever on one that is not used, since the daemon does not show it the end.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: it did not, in time.
             BadNetwork: there is no such port.
         """
-        connection = self.unparked(port) or self.connect(port, deadline, Limits(), stop)
+        membership = self._membership_for(port)
+        self._close_unused(port)
+        opened = self._open(membership, port, deadline, stop)
         with self._lock:
-            before = self._parked.pop(port, None)
-            is_alive = self._tie is not None
+            is_alive = self._membership is membership
+            left = self._unused.pop(port, None) if is_alive else opened
             if is_alive:
-                self._parked[port] = connection, time.monotonic()
-        if before is not None:
-            before[0].close()
-        if not is_alive:
-            connection.close()
+                self._unused[port] = opened
+        if left is not None:
+            left[0].close()
+        if is_alive:
+            self.connections.pump.call_later(_MOST_UNUSED_SECONDS, lambda: self._close_unused(port, opened))
 
-    def unparked(self, port: int) -> socket.socket | None:
-        """Return the connection that `wait_for_port` has left; None if there is none that is new enough."""
+    def _take_unused(self, port: int) -> Opened | None:
+        """Return what `wait_for_port` has left, if the instance has not ended it."""
         with self._lock:
-            connection, since = self._parked.pop(port, (None, 0.0))
-        if connection is None:
+            unused = self._unused.pop(port, None)
+        if unused is None:
             return None
-        if time.monotonic() - since < _MOST_PARKED_SECONDS and not _has_ended(connection):
-            return connection
-        connection.close()
-        return None
+        channel, first = unused
+        try:
+            return channel, [*first, *channel.receive()]
+        except SocketLost:
+            channel.close()
+            return None
+
+    def _close_unused(self, port: int, only: Opened | None = None) -> None:
+        """Close what `wait_for_port` has left; does not block."""
+        with self._lock:
+            unused = self._unused.get(port)
+            if unused is None or (only is not None and unused is not only):
+                return
+            del self._unused[port]
+        unused[0].close()
 
     def __str__(self) -> str:
         return f"{self.host_name} ({self.ip})"
@@ -342,11 +375,3 @@ def check_port(port: int) -> None:
     """Raise `BadNetwork` if there is no such port."""
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= _MOST_PORT:
         raise BadNetwork(f"port is {port!r}: give a number from 1 to {_MOST_PORT}")
-
-
-def _has_ended(connection: socket.socket) -> bool:
-    with contextlib.suppress(OSError):
-        if not wait_readable(connection, 0):
-            return False
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    return True

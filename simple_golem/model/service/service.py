@@ -236,6 +236,7 @@ class Service(FromYapapi):
     def wait_for_port(self, port: int, timeout: float = 30.0) -> None:
         """Block until a server listens on a port of the instance, in its private network.
 
+        It makes a connection, which the next `connect` or proxy uses, if that comes within 10 seconds.
         In a unit test it is not waited at all.
 
         Args:

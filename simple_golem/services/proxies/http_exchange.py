@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import socket
@@ -9,9 +10,10 @@ from typing import Any
 
 import h11
 
+from ...background.cancellation import Deadline
 from .http_headers import passed_on, wants_upgrade, with_client
 from .http_side import HttpSide
-from .upstreams import NoUpstream, Upstream, Upstreams, reset
+from .upstreams import Failed, Upstream, Upstreams, reset
 
 logger = logging.getLogger(__name__)
 
@@ -20,18 +22,8 @@ _CLIENT_IDLE_SECONDS = 75.0
 # A body without a length ends with its connection, which the daemon does not show.
 _END_OF_BODY_SECONDS = 5.0
 _READ_BYTES = 65536
-
-
-class Broken(Exception):
-    """The exchange with the instance failed.
-
-    Attributes:
-        status: the HTTP status for the client.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+# A client that is refused sends the rest of its request all the same, and reads the refusal after that.
+_LAST_READ_SECONDS = 5.0
 
 
 class HttpExchange:
@@ -63,7 +55,7 @@ class HttpExchange:
                     return
                 client.protocol.start_next_cycle()
         except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint, f"the request is not valid: {error}")
+            self._refuse(_of_client(error))
         except OSError as error:
             logger.debug("a client of a proxy is gone: %s", error)
 
@@ -72,24 +64,25 @@ class HttpExchange:
     def _answer(self, request: h11.Request) -> bool:
         """Pass a request on and its answer back; whether the client can send another one."""
         try:
-            upstream = self._upstreams.get()
-        except NoUpstream as error:
-            self._refuse(error.status, str(error))
+            if request.method == b"CONNECT":
+                raise Failed(405, "CONNECT is for proxies to other hosts: this one leads to an instance only")
+            has_body = _has_body(request)
+            if not has_body:
+                self._next_of_client()  # the end of the request
+            response, upstream = self._asked(request, has_body)
+        except Failed as error:
+            self._refuse(error)
             return False
-        upstream.socket.settimeout(self._timeout)
         try:
-            response, upstream = self._ask(request, upstream)
             if response.status_code == 101:
                 self._switch(response, upstream)
                 return False
             self._pass_back(response, request, upstream)
-        except Broken as error:
+        except Failed as error:
+            logger.debug("half of an answer: %s", error)
             reset(upstream.socket)
-            if self._client.protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self._refuse(error.status, str(error))
-            else:
-                # A part of the answer is out: only an error tells the client that the rest is missing.
-                reset(self._client.socket)
+            # A part of the answer is out: only an error tells the client that the rest is missing.
+            reset(self._client.socket)
             return False
         except BaseException:
             reset(upstream.socket)
@@ -97,51 +90,30 @@ class HttpExchange:
         self._upstreams.put_back(upstream)
         return True
 
-    def _ask(self, request: h11.Request, upstream: Upstream) -> tuple[Any, Upstream]:
+    def _asked(self, request: h11.Request, has_body: bool) -> tuple[Any, Upstream]:
         """Send the request, and wait for the head of the answer; again, if an old connection is dead."""
+        can_repeat = not has_body and request.method in _CAN_BE_REPEATED
+        while True:
+            upstream = self._upstreams.get()
+            upstream.socket.settimeout(self._timeout)
+            try:
+                return self._ask(request, has_body, upstream), upstream
+            except (OSError, h11.ProtocolError) as error:
+                reset(upstream.socket)
+                if isinstance(error, TimeoutError) or not (can_repeat and upstream.used_before):
+                    raise self._of_instance(upstream, error) from error
+            except BaseException:
+                reset(upstream.socket)
+                raise
+
+    def _ask(self, request: h11.Request, has_body: bool, upstream: Upstream) -> Any:
         upgrades = wants_upgrade(request.headers)
         headers = with_client(passed_on(request.headers, upgrades=upgrades), self._client_host)
-        head = h11.Request(method=request.method, target=request.target, headers=headers)
-        has_body = False
-        try:
-            upstream.send(head)
-            has_body = self._send_body(upstream)
-            return self._head_of_answer(upstream), upstream
-        except (OSError, h11.ProtocolError) as error:
-            can_repeat = upstream.used_before and not has_body and request.method in _CAN_BE_REPEATED
-            if isinstance(error, TimeoutError) or not can_repeat:
-                raise self._broken(upstream, error) from error
-        reset(upstream.socket)
-        try:
-            fresh = self._upstreams.get(fresh=True)
-        except NoUpstream as error:
-            raise Broken(error.status, str(error)) from error
-        fresh.socket.settimeout(self._timeout)
-        try:
-            fresh.send(head)
-            fresh.send(h11.EndOfMessage())
-            return self._head_of_answer(fresh), fresh
-        except (OSError, h11.ProtocolError) as error:
-            reset(fresh.socket)
-            raise self._broken(fresh, error) from error
-
-    def _send_body(self, upstream: Upstream) -> bool:
-        """Pass on the body of the request; whether there was one."""
-        client, has_body = self._client, False
-        if client.protocol.they_are_waiting_for_100_continue:
-            client.send(h11.InformationalResponse(status_code=100, headers=[]))
-        while True:
-            event = client.next_event()
-            if isinstance(event, h11.Data):
-                has_body = True
-                upstream.send(h11.Data(data=bytes(event.data)))
-            elif isinstance(event, h11.EndOfMessage):
-                upstream.send(h11.EndOfMessage(headers=event.headers))
-                return has_body
-            else:
-                raise ConnectionResetError("the client left before the end of its request")
-
-    def _head_of_answer(self, upstream: Upstream) -> Any:
+        upstream.send(h11.Request(method=request.method, target=request.target, headers=headers))
+        if has_body:
+            self._send_body(upstream)
+        else:
+            upstream.send(h11.EndOfMessage())
         while True:
             event = upstream.next_event()
             if isinstance(event, h11.ConnectionClosed):
@@ -149,10 +121,33 @@ class HttpExchange:
             if isinstance(event, h11.Response) or event.status_code == 101:
                 return event
 
-    def _broken(self, upstream: Upstream, error: Exception) -> Broken:
+    def _send_body(self, upstream: Upstream) -> None:
+        """Pass on the body of the request."""
+        if self._client.protocol.they_are_waiting_for_100_continue:
+            self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
+        while isinstance(event := self._next_of_client(), h11.Data):
+            upstream.send(h11.Data(data=bytes(event.data)))
+        upstream.send(h11.EndOfMessage(headers=event.headers))
+
+    def _next_of_client(self) -> Any:
+        """Return what comes next of a request; raises `Failed` if that is the client's mistake."""
+        try:
+            return self._client.next_event()
+        except (h11.RemoteProtocolError, OSError) as error:
+            raise _of_client(error) from error
+
+    def _to_client(self, event: Any) -> None:
+        try:
+            self._client.send(event)
+        except OSError as error:
+            raise _of_client(error) from error
+
+    def _of_instance(self, upstream: Upstream, error: Exception) -> Failed:
+        if self._upstreams.closed:
+            return Failed(503, "the proxy was closed")
         if isinstance(error, TimeoutError):
-            return Broken(504, f"{upstream.place} did not answer within {self._timeout:g} seconds")
-        return Broken(502, f"{upstream.place} did not answer: {error}")
+            return Failed(504, f"{upstream.place} did not answer within {self._timeout:g} seconds")
+        return Failed(502, f"{upstream.place} did not answer: {error}")
 
     def _pass_back(self, response: h11.Response, request: h11.Request, upstream: Upstream) -> None:
         names = {name for name, _ in response.headers}
@@ -171,16 +166,18 @@ class HttpExchange:
                 event = upstream.next_event()
             except TimeoutError as error:
                 if not has_no_length:
-                    raise self._broken(upstream, error) from error
+                    raise self._of_instance(upstream, error) from error
                 upstream.end_body()
                 continue
             except (OSError, h11.RemoteProtocolError) as error:
-                raise self._broken(upstream, error) from error
+                raise self._of_instance(upstream, error) from error
             if isinstance(event, h11.Data):
                 self._client.send(h11.Data(data=bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
                 self._client.send(h11.EndOfMessage(headers=event.headers))
                 return
+            else:
+                raise Failed(502, f"{upstream.place} broke off its answer")
 
     # --- another protocol ------------------------------------------------------------------------------
 
@@ -206,11 +203,34 @@ class HttpExchange:
                         return
                     key.data.sendall(data)
 
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer with an error in a plain sentence, and close the connection."""
+    def _refuse(self, error: Failed) -> None:
+        """Answer with an error in a plain sentence that the client can read, and end the connection."""
+        client = self._client.socket
         if self._client.protocol.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        self._client.socket.sendall(refusal(status, message))
+        client.sendall(refusal(error.status, str(error)))
+        client.shutdown(socket.SHUT_WR)
+        left = Deadline(_LAST_READ_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            while not left.passed:
+                client.settimeout(max(left.remaining(), 0.01))
+                if not client.recv(_READ_BYTES):
+                    return
+
+
+def _has_body(request: h11.Request) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0)
+        for name, value in request.headers
+    )
+
+
+def _of_client(error: Exception) -> Failed:
+    if isinstance(error, TimeoutError):
+        return Failed(408, "the rest of the request did not come in time")
+    if isinstance(error, h11.RemoteProtocolError):
+        return Failed(error.error_status_hint, f"the request is not valid: {error}")
+    return Failed(400, f"the client is gone: {error}")
 
 
 def refusal(status: int, message: str) -> bytes:

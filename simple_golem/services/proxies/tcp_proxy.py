@@ -91,7 +91,6 @@ class TcpProxy(LocalProxy):
                     self._limits,
                     on_end=lambda _: self._listener.release(client),
                     stop=self._listener.scope,
-                    stays_until=self._listener.scope,
                 )
             except PortTimeout as error:
                 logger.warning("%r: %s", self, error)

@@ -23,8 +23,8 @@ _MOST_IDLE_SECONDS = 3.0
 _NEXT_ROUND_SECONDS = 0.1
 
 
-class NoUpstream(Exception):
-    """No instance could be connected to.
+class Failed(Exception):
+    """A request can't be answered.
 
     Attributes:
         status: the HTTP status for the client.
@@ -41,7 +41,7 @@ class Upstream(HttpSide):
 
     Attributes:
         place: the instance's.
-        used_before: whether it has carried a request already.
+        used_before: whether it has been open for a while: the instance may have ended it.
         idle_since: on the monotonic clock.
     """
 
@@ -67,42 +67,43 @@ class Upstreams:
         self._lock = threading.Lock()
         self._idle: list[Upstream] = []
 
-    def get(self, *, fresh: bool = False) -> Upstream:
+    @property
+    def closed(self) -> bool:
+        """Whether the proxy was closed."""
+        return self._scope.cancelled
+
+    def get(self) -> Upstream:
         """Return a connection to the next instance, or to another one if that refuses; blocks.
 
-        Args:
-            fresh: whether it has to be a new one.
-
         Raises:
-            NoUpstream: there is none.
+            Failed: there is none.
         """
         deadline = Deadline(self._timeout)
         while True:
             places = self._targets.in_turn()
             if not places:
-                raise NoUpstream(502, f"no instance is running: {self._targets}")
-            error: NoUpstream | None = None
+                raise Failed(502, f"no instance is running: {self._targets}")
+            error: Failed | None = None
             for place in places:
-                kept = None if fresh else self._kept(place)
+                kept = self._kept(place)
                 if kept is not None:
                     return kept
                 try:
-                    return self._connected(place, deadline, fresh)
+                    return self._connected(place, deadline)
                 except PortTimeout as reason:
-                    error = NoUpstream(504, str(reason))
+                    error = Failed(504, str(reason))
                 except (NetworkError, NotRunning) as reason:
                     is_refused = isinstance(reason, PortRefused)
-                    error = NoUpstream(502, str(reason)) if error is None or not is_refused else error
+                    error = Failed(502, str(reason)) if error is None or not is_refused else error
             if deadline.remaining() < _NEXT_ROUND_SECONDS or self._scope.wait(_NEXT_ROUND_SECONDS):
                 assert error is not None
                 raise error
 
-    def _connected(self, place: Place, deadline: Deadline, fresh: bool) -> Upstream:
-        parked = None if fresh else place.unparked(self._targets.port)
-        if parked is not None:
-            return Upstream(parked, h11.Connection(h11.CLIENT), place, used_before=True)
-        connection = place.connect(self._targets.port, deadline, self._limits, self._scope, repeats=False)
-        return Upstream(connection, h11.Connection(h11.CLIENT), place)
+    def _connected(self, place: Place, deadline: Deadline) -> Upstream:
+        connection, is_new = place.connect(
+            self._targets.port, deadline, self._limits, self._scope, repeats=False
+        )
+        return Upstream(connection, h11.Connection(h11.CLIENT), place, used_before=not is_new)
 
     def _kept(self, place: Place) -> Upstream | None:
         with self._lock:

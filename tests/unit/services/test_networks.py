@@ -16,6 +16,8 @@ import pytest
 
 from simple_golem import Deploy, Golem, Instance, Network, Start
 from simple_golem.command_line.main import main
+from simple_golem.engine.network import place
+from simple_golem.engine.network.tunnel import Tunnel
 from simple_golem.errors import (
     BadCommandList,
     BadNetwork,
@@ -393,13 +395,80 @@ def test_a_service_waits_for_its_own_server_and_its_connection_is_used_again(
     # A server that has one connection after the other would wait for ever on one that is not used.
     instance = started(golem, Waiting, network=True)
     assert len(requests_of(fake, "GET", "/tcp/.*/7$")) == 1
-    instance.wait_for_port(7)
     with instance.connect(7) as connection:
         connection.sendall(b"ping")
         assert connection.recv(10) == b"ping"
     assert len(requests_of(fake, "GET", "/tcp/.*/7$")) == 1
     with instance.connect(7):
         assert len(requests_of(fake, "GET", "/tcp/.*/7$")) == 2
+
+
+def test_what_a_wait_for_a_port_has_left_keeps_the_limits_of_who_uses_it(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    instance = started(golem, network=True)
+    instance.wait_for_port(21)
+    with instance.connect(21, idle_timeout=0.2) as connection:
+        assert connection.recv(100) == b"welcome"
+        assert connection.recv(100) == b""
+    assert len(requests_of(fake, "GET", "/tcp/.*/21$")) == 1
+
+
+def test_each_wait_for_a_port_looks_anew(fake: FakeYagna, golem: Golem) -> None:
+    instance = started(golem, network=True)
+    instance.wait_for_port(7)
+    first = instance._network_place._unused[7][0]
+    instance.wait_for_port(7)
+    assert first.fileno() == -1
+    for provider in fake.providers:
+        provider.servers = {}
+    with pytest.raises(PortRefused):
+        instance.wait_for_port(7, timeout=0.3)
+
+
+def test_what_a_wait_for_a_port_has_left_is_closed_after_a_while_or_with_the_instance(
+    fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = started(golem, network=True)
+    unused = instance._network_place._unused
+    instance.wait_for_port(21)
+    of_instance = unused[21][0]
+    monkeypatch.setattr(place, "_MOST_UNUSED_SECONDS", 0.1)
+    instance.wait_for_port(7)
+    of_time = unused[7][0]
+    eventually(lambda: of_time.fileno() == -1)
+    assert list(unused) == [21]
+    instance.stop()
+    assert of_instance.fileno() == -1
+
+
+def test_what_a_wait_for_a_port_has_left_is_not_used_when_it_has_ended(golem: Golem) -> None:
+    instance = started(golem, network=True)
+    instance.wait_for_port(7)
+    instance._network_place._unused[7][0].shutdown()  # type: ignore[attr-defined]
+    assert asked(instance, b"ping")[0] == b"ping"
+
+
+def test_a_connection_that_ends_at_once_leaves_nothing_behind(
+    golem: Golem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = started(golem, network=True)
+    own = instance._network_place
+    pump = own.connections.pump
+    add = pump.add
+
+    def add_and_wait_for_the_end(tunnel: Tunnel) -> bool:
+        is_open = add(tunnel)
+        pump.end(tunnel, broken=True)
+        eventually(lambda: tunnel.over)
+        return is_open
+
+    membership = own._membership
+    assert membership is not None
+    before = len(membership.scope._callbacks)
+    monkeypatch.setattr(pump, "add", add_and_wait_for_the_end)
+    instance.connect(7).close()
+    assert len(membership.scope._callbacks) == before
 
 
 def test_a_stop_ends_the_wait_of_a_service(fake: FakeYagna, golem: Golem) -> None:

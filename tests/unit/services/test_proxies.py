@@ -8,6 +8,7 @@ import http.server
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     provider = ""
+    asked: list[str]
 
     def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -44,6 +46,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         if self.path == "/headers":
             self.answer("".join(f"{name}: {value}\n" for name, value in self.headers.items()).encode())
         elif self.path == "/chunked":
@@ -62,6 +65,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"half of it")
             raise ConnectionAbortedError
+        elif self.path == "/begun":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.rfile.read(1)
         elif self.path == "/silent":
             self.rfile.read(1)
         elif self.path == "/nothing":
@@ -72,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
-            while size := int(self.rfile.readline(), 16):
+            while size := int(self.rfile.readline() or b"0", 16):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
@@ -87,14 +95,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Servers:
-    """The web servers of all providers, and how often each was connected to."""
+    """The web servers of all providers, how often each was connected to, and what was asked for."""
 
     def __init__(self) -> None:
         self.connections: list[str] = []
+        self.asked: list[str] = []
 
     def of(self, name: str) -> Callable[[socket.socket], None]:
         class Own(Handler):
             provider = name
+            asked = self.asked
 
         def serve(connection: socket.socket) -> None:
             self.connections.append(name)
@@ -447,6 +457,57 @@ def test_many_clients_at_once_are_all_answered(golem: Golem, cluster: Cluster) -
     assert proxy_threads() == []
 
 
+def test_a_request_for_a_tunnel_is_refused(golem: Golem, cluster: Cluster, servers: Servers) -> None:
+    # HTTP on a connection ends with the answer to it, so nothing could be passed back after that.
+    with HttpProxy(cluster, 80) as proxy, dialled(proxy) as client:
+        client.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        answer = client.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 405 ")
+        assert answer.endswith(b"this one leads to an instance only\n")
+    assert servers.connections == []
+
+
+@pytest.mark.parametrize("path", ["/silent", "/begun"])
+def test_the_end_of_a_proxy_ends_requests_that_are_under_way(
+    golem: Golem, cluster: Cluster, servers: Servers, path: str
+) -> None:
+    proxy = HttpProxy(cluster, 80)
+    with dialled(proxy) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        eventually(lambda: servers.asked)
+        if path == "/begun":
+            assert b"200" in client.recv(1000)
+        proxy.close()
+        assert proxy_threads() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "text"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"400", b"the request is not valid: "),
+        (b"Content-Length: 10\r\n\r\nhalf", b"408", b"the rest of the request did not come in time"),
+    ],
+)
+def test_a_mistake_of_the_client_is_not_told_as_one_of_the_instance(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: bytes, text: bytes
+) -> None:
+    monkeypatch.setattr(http_exchange, "_CLIENT_IDLE_SECONDS", 0.3)
+    with HttpProxy(cluster, 80) as proxy, dialled(proxy) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
+        answer = client.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 %b " % status)
+    assert text in answer
+
+
+def test_a_client_that_is_refused_while_it_sends_reads_why(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 9, timeout=0.1) as proxy:
+        client = http.client.HTTPConnection("127.0.0.1", proxy.local_port, timeout=SECONDS)
+        client.request("POST", "/", body=bytes(20_000_000))
+        answer = client.getresponse()
+        assert (answer.status, b"refuses connections" in answer.read()) == (502, True)
+        client.close()
+
+
 def test_a_websocket_passes_through(golem: Golem, cluster: Cluster) -> None:
     with (
         HttpProxy(cluster, 81) as proxy,
@@ -465,3 +526,39 @@ def test_the_connection_of_a_wait_for_the_port_is_used_by_the_proxy(
     with HttpProxy(instance, 80) as proxy:
         assert requests.get(proxy.url, timeout=SECONDS).status_code == 200
     assert len(requests_of(fake, "GET", "/tcp/.*/[1-9]")) == 1
+
+
+def test_the_connection_of_a_wait_for_the_port_has_the_limits_of_the_proxy(
+    golem: Golem, cluster: Cluster
+) -> None:
+    instance = cluster.instances[0]
+    for port, kind in ((80, HttpProxy), (7, TcpProxy)):
+        instance.wait_for_port(port)
+        with kind(instance, port, max_bytes_per_second=100_000) as proxy, dialled(proxy) as client:
+            begun = time.monotonic()
+            if kind is HttpProxy:
+                client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n")
+            client.sendall(bytes(30_000))
+            got = 0
+            while got < 30_000:
+                got += len(client.recv(65536))
+            # The last piece is sent before its time has passed.
+            assert time.monotonic() - begun > 0.15
+
+
+def test_a_server_of_one_connection_after_the_other_serves_the_proxy_after_a_wait_for_its_port(
+    golem: Golem, cluster: Cluster, fake: FakeYagna
+) -> None:
+    instance = cluster.instances[0]
+    in_turn = threading.Lock()
+
+    def echo_one(connection: socket.socket) -> None:
+        with in_turn:
+            echo(connection)
+
+    for provider in fake.providers:
+        provider.servers = {7: echo_one}
+    instance.wait_for_port(7)
+    with TcpProxy(instance, 7) as proxy, dialled(proxy) as connection:
+        connection.sendall(b"ping")
+        assert connection.recv(10) == b"ping"
