@@ -18,10 +18,10 @@ from tenacity.wait import WaitBaseT
 
 from .background.cancellation import checked_seconds
 from .background.forks import Process, refused_in_children
-from .background.not_async import NotAsync
+from .background.not_async import not_async
 from .engine.shutdown_times import STOP_GRACE_SECONDS
 from .errors import BadInstanceCount, BadListener, BadPayload, BadSetting
-from .model.base.from_yapapi import FromYapapi
+from .model.base.from_yapapi import from_yapapi
 from .model.cost import Cost
 from .model.offers.offer import Offer
 from .model.offers.strategy import Score, Strategy, require_strategy
@@ -72,7 +72,9 @@ _NOT_NEEDED = {
 
 
 @refused_in_children
-class Golem(NotAsync, FromYapapi):
+@not_async
+@from_yapapi("Golem")
+class Golem:
     """An open session on the Golem Network; use it in a `with` statement.
 
     Args:
@@ -104,8 +106,6 @@ class Golem(NotAsync, FromYapapi):
             cluster.wait(60)
         print(golem.cost)
     """
-
-    _counterpart = "Golem"
 
     def __init__(
         self,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
+
+_ASYNCHRONOUS = ("__await__", "__aenter__", "__aexit__")
 
 
-class NotAsync:
-    """A class whose objects are used without `await`: `await` and `async with` raise a clear `TypeError`."""
+def not_async(cls: type[T]) -> type[T]:
+    """Class decorator: `await` and `async with` on its objects raise a clear `TypeError`.
 
-    def _refuse_await(self, *_error: object) -> NoReturn:
-        raise TypeError(
-            f"no await here: this {type(self).__name__} is used without asyncio; leave out `await`, and "
-            "write `with`, not `async with`"
-        )
+    With a base class instead, `help` would begin with that.
+    """
+    for name in _ASYNCHRONOUS:
+        setattr(cls, name, _refuse_await)
+    return cls
 
-    __await__ = __aenter__ = __aexit__ = _refuse_await
+
+def _refuse_await(self: object, *_error: object) -> NoReturn:
+    raise TypeError(
+        f"no await here: this {type(self).__name__} is used without asyncio; leave out `await`, and "
+        "write `with`, not `async with`"
+    )

@@ -114,7 +114,7 @@ def currency_of(network: str) -> str:
 
 def network_of(platform: str) -> str:
     """Return the network of a payment platform, such as hoodi in `erc20-hoodi-tglm`."""
-    return platform.split("-")[1]
+    return platform.partition("-")[2].partition("-")[0]
 
 
 def parse_budget(value: object, name: str = "budget") -> Decimal:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..background.cancellation import Deadline, checked_seconds, wait_until
 from ..background.forks import current_process, refuse_in_child, refused_in_children
-from ..background.not_async import NotAsync
+from ..background.not_async import not_async
 from ..background.signals import Terminated
 from ..background.threads import on_engine_thread
 from ..engine.shutdown_times import ShutdownTimes
 from ..errors import BadInstanceCount, GolemError, NotRunning, WaitTimeout
-from ..model.base.from_yapapi import FromYapapi
+from ..model.base.from_yapapi import from_yapapi
 from ..model.base.table import html_table, text_table
 from ..model.commands.commands import Command
 from ..model.commands.results import Results
@@ -44,14 +44,14 @@ _SHORTEST_END_SECONDS = 2.0
 
 
 @refused_in_children
-class Cluster(NotAsync, FromYapapi):
+@not_async
+@from_yapapi("Cluster")
+class Cluster:
     """The instances of one service; made by `golem.run_service`.
 
     Attributes:
         expiration: when the cluster ends by itself (UTC).
     """
-
-    _counterpart = "Cluster"
 
     def __init__(
         self,

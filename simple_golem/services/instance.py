@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..background.cancellation import Deadline, await_future, checked_seconds, wait_until
 from ..background.forks import current_process, refused_in_children
-from ..background.not_async import NotAsync
+from ..background.not_async import not_async
 from ..background.signals import Terminated
 from ..background.threads import InstancePool, on_engine_thread
 from ..engine.activity.output_printer import refuse_while_giving_out
@@ -34,7 +34,7 @@ from ..errors import (
     StartTimeout,
     WaitTimeout,
 )
-from ..model.base.from_yapapi import FromYapapi
+from ..model.base.from_yapapi import from_yapapi
 from ..model.base.table import html_table
 from ..model.commands.commands import Command, batch_of
 from ..model.commands.results import Results
@@ -60,13 +60,13 @@ TABLE_HEAD = ("instance", "state", "provider", "seconds", "cost so far")
 
 
 @refused_in_children
-class Instance(NotAsync, FromYapapi):
+@not_async
+@from_yapapi("Service")
+class Instance:
     """One instance of a service; it stays the same object on whatever providers it lives.
 
     In a `with` statement it is stopped at the end.
     """
-
-    _counterpart = "Service"
 
     def __init__(
         self,

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, TypeVar
 
 from ...errors import NoContext
 
+T = TypeVar("T")
 
-class FromYapapi:
-    """A class whose counterpart in yapapi has other names: the error of such a name says what to write."""
 
-    _counterpart: ClassVar[str]
+def from_yapapi(counterpart: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: where a name of yapapi's class `counterpart` is missing, the error says what to write.
 
-    if not TYPE_CHECKING:  # else type checkers would allow any attribute
+    With a base class instead, `help` would begin with that. Type checkers don't see that any attribute is
+    asked for, and report those that are missing.
+    """
 
-        def __getattr__(self, name: str) -> Any:
-            kind = type(self)
-            if hasattr(kind, name):
-                # A property has raised an AttributeError of its own: that one is meant.
-                return object.__getattribute__(self, name)
-            if name == "_ctx":
-                raise NoContext(
-                    "there is no self._ctx: `script = self._ctx.new_script(); script.run(a, b); "
-                    "yield script` becomes `self.execute(Run(a, b))`, or return [Run(a, b)]"
-                )
-            message = f"{kind.__name__!r} object has no attribute {name!r}"
-            if not name.startswith("_") and (advice := advice_on(kind._counterpart, name)):
-                message += f"; coming from yapapi: {advice}"
-            raise AttributeError(message, name=name, obj=self)
+    def missing(self: Any, name: str) -> Any:
+        kind = type(self)
+        if hasattr(kind, name):
+            # A property has raised an AttributeError of its own: that one is meant.
+            return object.__getattribute__(self, name)
+        if name == "_ctx":
+            raise NoContext(
+                "there is no self._ctx: `script = self._ctx.new_script(); script.run(a, b); "
+                "yield script` becomes `self.execute(Run(a, b))`, or return [Run(a, b)]"
+            )
+        message = f"{kind.__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_") and (advice := advice_on(counterpart, name)):
+            message += f"; coming from yapapi: {advice}"
+        raise AttributeError(message, name=name, obj=self)
+
+    def with_advice(cls: type[T]) -> type[T]:
+        cls.__getattr__ = missing  # type: ignore[attr-defined]
+        return cls
+
+    return with_advice
 
 
 def advice_on(counterpart: str, name: str) -> str | None:

@@ -16,7 +16,7 @@ from ...errors import (
     NotRunning,
     ServiceStopped,
 )
-from ..base.from_yapapi import FromYapapi
+from ..base.from_yapapi import from_yapapi
 from ..commands.commands import Command, Commands, batch_of
 from ..commands.results import Result, Results
 from ..commands.shell_options import ShellOptions, shell_command
@@ -67,7 +67,8 @@ class _Ties:
     payload: Payload | None = None
 
 
-class Service(FromYapapi):
+@from_yapapi("Service")
+class Service:
     """A service on the Golem Network: a subclass says what is run on a provider, and when.
 
     `deploy`, `start`, `run` and `shutdown` are plain methods that return commands: a list, one command, or
@@ -84,7 +85,6 @@ class Service(FromYapapi):
     payload: Payload | None = None
     run_interval: float | None = None
     keep_all: bool = False
-    _counterpart = "Service"
     _simple_golem: _Ties
 
     def __new__(cls: type[AnyService], *_args: object, **_kwargs: object) -> AnyService:

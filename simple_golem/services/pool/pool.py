@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ...background.cancellation import checked_seconds
 from ...background.forks import refused_in_children
-from ...background.not_async import NotAsync
+from ...background.not_async import not_async
 from ...background.signals import Terminated
 from ...engine.session import Session
 from ...engine.shutdown_times import ShutdownTimes
@@ -36,7 +36,8 @@ _BUFFERED_PER_MACHINE = 4
 
 
 @refused_in_children
-class Pool(NotAsync, Executor):
+@not_async
+class Pool(Executor):
     """Machines that work on items, made by `golem.pool`: a `concurrent.futures.Executor`.
 
     An item may be executed more than once, and is answered once: if the machine of an item is lost, another

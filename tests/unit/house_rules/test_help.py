@@ -87,6 +87,24 @@ def test_the_help_of_a_method_fits_one_screen() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > SCREEN} == {}
 
 
+CLASSES = [(name, thing) for name, thing in NAMED if inspect.isclass(thing)]
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASSES, ids=lambda one: one if type(one) is str else "")
+def test_what_help_shows_before_the_methods_of_a_class_fits_two_screens(name: str, kind: type) -> None:
+    whole = pydoc.plain(pydoc.render_doc(kind))
+    before = re.split(r"^ \|  [\w ]+ (?:defined here|inherited from .*):$", whole, maxsplit=1, flags=re.M)[0]
+    assert len(before.splitlines()) <= 2 * SCREEN
+    assert len(before) < len(whole)
+
+
+@pytest.mark.parametrize("name", ["Golem", "Cluster", "Instance", "Network", "Pool", "Service"])
+def test_help_of_what_users_hold_begins_with_no_base_class_of_the_library(name: str) -> None:
+    kind = getattr(importlib.import_module("simple_golem"), name)
+    bases = [base for base in kind.__mro__[1:] if base.__module__.startswith("simple_golem")]
+    assert bases == []
+
+
 @pytest.mark.parametrize("name", MADE_BY_THE_LIBRARY)
 def test_public_methods_have_nothing_to_do_with_what_is_not_for_users(name: str) -> None:
     public = {one for one, _ in public_things()}
