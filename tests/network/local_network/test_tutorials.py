@@ -222,6 +222,12 @@ def test_a_runtime_of_ones_own_writes_years_in_roman_digits():
     assert re.search(COST, output)
 
 
+def test_each_tutorial_is_run_by_a_test():
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "network").rglob("test_*.py"))
+    scripts = [path.name for path in (ROOT / "tutorials").glob("*.py")]
+    assert [name for name in scripts if f'"{name}"' not in tests] == []
+
+
 def test_the_page_of_the_own_runtime_shows_the_runtime_to_the_letter():
     program = (ROOT / "tutorials" / "runtimes" / "roman.py").read_text()
     assert f"```python\n{program}```" in (ROOT / "tutorials" / "11_own_runtime.md").read_text()
