@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...background.cancellation import Scope
 from ...errors import BadNetwork, NetworkLost, YagnaError
-from ...yagna.api.network import NetworkApi
+from ...yagna.api.network import LOST_STATUSES, NetworkApi
 from .addresses import Addresses
 from .marks import make_marked, marked, new_mark
 
 Write = Callable[..., object]
 _LONGEST_NAME = 63
 _NOT_IN_NAMES = re.compile("[^a-z0-9-]")
-_LOST_STATUSES = (403, 404)
+# A thread that waits for the requests of another one looks so often whether it is to end.
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Entry:
     Attributes:
         network_id: the daemon's network.
         net: the network in the form of `Deploy`.
-        number: how many instances it knows.
+        number: that of the last node that it knows.
     """
 
     network_id: str
@@ -74,7 +76,7 @@ class PrivateNetwork:
         self._has_own_address = False
         self._number = 0
         self._nodes: dict[str, _Node] = {}
-        # Those that have given their addresses back: the daemon has not forgotten them.
+        # Those whose addresses are free or have another one now: the daemon has not forgotten them.
         self._former: dict[str, _Node] = {}
         self._names: dict[str, tuple[object, str]] = {}
         # Suspended instances need the daemon's network after the end of this session.
@@ -132,23 +134,36 @@ class PrivateNetwork:
             self._names.pop(ip, None)
             node = self._nodes.pop(ip, None)
             if node is not None:
-                self._former[ip] = node
+                self._former.setdefault(ip, node)
         self.addresses.release(ip)
 
     def make(self, scope: Scope | None = None) -> str:
         """Have the daemon make the network, if that is not done; returns its id. Blocks for two requests."""
         # No second thread may make it meanwhile, so this lock is held during the requests.
-        with self._making:
+        with self._alone(scope):
+            if self._closed:
+                raise NetworkLost(
+                    f"the network {self.ip} was closed: make another one with golem.create_network"
+                )
             network_id = self._network_id
             if network_id is None:
-                if self._closed:
-                    raise NetworkLost(f"the network {self.ip} was closed")
                 network_id = self._make_once(scope)
                 self._network_id, self._has_own_address = network_id, False
             if not self._has_own_address:
                 self._api.add_address(network_id, self.addresses.own, scope=scope)
                 self._has_own_address = True
             return network_id
+
+    @contextlib.contextmanager
+    def _alone(self, scope: Scope | None) -> Iterator[None]:
+        """Hold the lock of those who make and end the network; `ScopeEnded` if `scope` is cancelled first."""
+        while not self._making.acquire(timeout=_LOOK_SECONDS):
+            if scope is not None:
+                scope.check()
+        try:
+            yield
+        finally:
+            self._making.release()
 
     def _make_once(self, scope: Scope | None) -> str:
         if self._mark is None:
@@ -181,14 +196,12 @@ class PrivateNetwork:
         try:
             self._replace(network_id, ip, node_id, scope)
         except YagnaError as error:
-            if error.status not in _LOST_STATUSES:
+            if error.status not in LOST_STATUSES:
                 raise
-            self._forget(network_id)
+            self._forget(network_id, scope)
             network_id = self.make(scope)
             self._replace(network_id, ip, node_id, scope)
         with self._lock:
-            self._number += 1
-            self._nodes[ip] = _Node(node_id, network_id, self._number)
             number = self._number
             nodes = {ip: one.node_id for ip, one in self._nodes.items() if one.network_id == network_id}
         net = {
@@ -207,7 +220,12 @@ class PrivateNetwork:
         That removes all addresses of its provider, so those it has for other instances are added again.
         """
         with self._lock:
-            before = self._nodes.get(ip) or self._former.get(ip)
+            before = self._former.get(ip) or self._nodes.get(ip)
+            # Noted first: who replaces another instance of this provider meanwhile has to know of it.
+            self._number += 1
+            self._nodes[ip] = _Node(node_id, network_id, self._number)
+            if before is not None:
+                self._former[ip] = before
         added = [(ip, node_id)]
         if before is not None and before.network_id == network_id:
             self._api.remove_node(network_id, before.node_id, scope=scope)
@@ -235,8 +253,8 @@ class PrivateNetwork:
         for ip, node_id in later:
             self._api.add_node(entry.network_id, node_id, ip, scope=scope)
 
-    def _forget(self, network_id: str) -> None:
-        with self._making:
+    def _forget(self, network_id: str, scope: Scope) -> None:
+        with self._alone(scope):
             if self._network_id == network_id:
                 self._network_id = None
                 self._journal("network ended", id=network_id)
@@ -252,15 +270,18 @@ class PrivateNetwork:
 
     def end(self, scope: Scope | None) -> None:
         """End the network, unless suspended instances need it; blocks for a request."""
-        with self._making:
+        with self._alone(scope):
             self._closed = True
-            network_id, self._network_id = self._network_id, None
-            if self._mark is not None:
-                self._end_unsure(self._mark, scope)
-            if network_id is None or network_id in self._kept:
-                return
-            self._api.delete(network_id, scope=scope)
-            self._journal("network ended", id=network_id)
+            try:
+                if self._mark is not None:
+                    self._end_unsure(self._mark, scope)
+                if self._network_id is not None and self._network_id not in self._kept:
+                    self._api.delete(self._network_id, scope=scope)
+                    self._journal("network ended", id=self._network_id)
+            except YagnaError as error:
+                reason = f"{error.reason}; the network {self.ip} goes on: close it again, or its Golem"
+                raise YagnaError(error.method, error.path, error.status, reason) from error
+            self._network_id = None
 
     def _end_unsure(self, mark: str, scope: Scope | None) -> None:
         for one in marked(self._api, mark, scope):

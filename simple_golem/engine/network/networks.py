@@ -160,7 +160,9 @@ class Networks:
             try:
                 network.end(scope)
             except GolemError as error:
-                logger.warning("%r could not be ended; it ends with the daemon: %s", network, error)
+                logger.warning(
+                    "the network %s could not be ended; it ends with the daemon: %s", network.ip, error
+                )
 
     def close(self, timeout: float) -> bool:
         """Close all proxies and connections; whether their thread has ended within `timeout` seconds."""

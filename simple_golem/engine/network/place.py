@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...background.cancellation import Deadline, Scope
-from ...errors import BadCommandList, BadNetwork, NotRunning
+from ...errors import BadCommandList, BadNetwork, NetworkLost, NotRunning
 from ...model.commands.commands import Command, Deploy
 from ...model.events.connections import ConnectionClosed, ConnectionOpened
 from ...yagna.transport.socket_lost import SocketLost
@@ -222,7 +222,7 @@ class Place:
             try:
                 local, one = tcp_pair()
             except OSError as error:
-                raise NotRunning(f"no connection to {self}: {error}") from error
+                raise NetworkLost(f"no connection to {self}: {error}") from error
             ours.append(one)
             return local
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from ...background.cancellation import checked_seconds
+from ...background.cancellation import Deadline, checked_seconds
 from ...background.forks import refused_in_children
 from ...engine.network.tunnel import Limits
 from ..cluster import Cluster
@@ -67,7 +67,13 @@ class HttpProxy(LocalProxy):
         limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
         most = checked_count(max_connections)
         self._listener = Listener(
-            host, local_port, serve=self._serve, refuse=_refuse, most_connections=most, most_threads=most
+            host,
+            local_port,
+            serve=self._serve,
+            timeout=None,
+            refuse=_refuse,
+            most_connections=most,
+            most_threads=most,
         )
         self._upstreams = Upstreams(self._targets, seconds, limits, self._listener.scope)
         self._begin()
@@ -85,7 +91,7 @@ class HttpProxy(LocalProxy):
     def __repr__(self) -> str:
         return f"<HttpProxy: {self.url} to {self._targets}>"
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, _: Deadline) -> None:
         try:
             with client, contextlib.suppress(OSError):
                 host = client.getpeername()[0]

@@ -22,7 +22,7 @@ _MOST_PORT = 65535
 # After an error such as too many open files.
 _PAUSE_SECONDS = 0.1
 
-Serve = Callable[[socket.socket], object]
+Serve = Callable[[socket.socket, Deadline], object]
 
 
 class Listener:
@@ -34,14 +34,24 @@ class Listener:
     """
 
     def __init__(
-        self, host: str, port: int, *, serve: Serve, refuse: Serve, most_connections: int, most_threads: int
+        self,
+        host: str,
+        port: int,
+        *,
+        serve: Serve,
+        timeout: float | None,
+        refuse: Callable[[socket.socket], object],
+        most_connections: int,
+        most_threads: int,
     ) -> None:
         """Begin to listen.
 
         Args:
             host: an address of this machine.
             port: the local port; 0: any that is free.
-            serve: called with each connection, on a thread of the pool; `release` must be called at its end.
+            serve: called with each connection, on a thread of the pool, and with the deadline of `timeout`;
+                `release` must be called at its end.
+            timeout: seconds from the moment in which the connection was taken; None: without limit.
             refuse: called with each connection beyond the limit; must not block.
             most_connections: the limit.
             most_threads: the limit of threads.
@@ -56,6 +66,7 @@ class Listener:
         self.port: int = self._socket.getsockname()[1]
         self.scope = Scope()
         self._serve = serve
+        self._timeout = timeout
         self._refuse = refuse
         self._most = most_connections
         self._lock = threading.Lock()
@@ -114,7 +125,7 @@ class Listener:
             if is_free:
                 self._open.add(connection)
         if is_free:
-            self._pool.post(self._serve, connection)
+            self._pool.post(self._serve, connection, Deadline(self._timeout))
             return
         if not self._has_warned:
             self._has_warned = True

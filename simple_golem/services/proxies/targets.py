@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
+from ...background.cancellation import Deadline, Scope
 from ...engine.network.place import Connections, Place, check_port
-from ...errors import BadNetwork
+from ...errors import BadNetwork, NetworkError, NotRunning, PortRefused
 from ...model.service.states import ServiceState
 from ..cluster import Cluster
 from ..instance import Instance
+
+T = TypeVar("T")
+
+_NEXT_ROUND_SECONDS = 0.1
 
 
 class Targets:
@@ -40,7 +47,36 @@ class Targets:
     def _instances(self) -> tuple[Instance, ...]:
         return self._target.instances if isinstance(self._target, Cluster) else (self._target,)
 
-    def in_turn(self) -> list[Place]:
+    def reach(self, connect: Callable[[Place], T], deadline: Deadline, scope: Scope) -> T:
+        """Connect to the instance whose turn it is, or to another one if that can't be reached; blocks.
+
+        Args:
+            connect: connects to the place of one, without repetition; called again for all if all fail.
+            deadline: until when it is tried.
+            scope: cancelling it ends the tries.
+
+        Returns:
+            What `connect` returned.
+
+        Raises:
+            NetworkError, NotRunning: there was no connection, with the last reason.
+        """
+        while True:
+            error: NetworkError | NotRunning | None = None
+            for place in self._in_turn():
+                if error is not None and deadline.passed:
+                    break
+                try:
+                    return connect(place)
+                except (NetworkError, NotRunning) as reason:
+                    if error is None or not isinstance(reason, PortRefused):
+                        error = reason
+            if error is None:
+                raise NotRunning(f"no instance is running: {self}")
+            if deadline.remaining() < _NEXT_ROUND_SECONDS or scope.wait(_NEXT_ROUND_SECONDS):
+                raise error
+
+    def _in_turn(self) -> list[Place]:
         """Return the places of all running instances, beginning with the one whose turn it is."""
         running = [one._network_place for one in self._instances() if one.state is ServiceState.running]
         if not running:

@@ -9,8 +9,9 @@ import struct
 
 from ...background.cancellation import Deadline, checked_seconds
 from ...background.forks import refused_in_children
+from ...engine.network.place import Place
 from ...engine.network.tunnel import Limits
-from ...errors import NetworkError, NotRunning, PortTimeout
+from ...errors import NetworkError, NotRunning
 from ..cluster import Cluster
 from ..instance import Instance
 from .arguments import checked_count, checked_speed
@@ -36,7 +37,8 @@ class TcpProxy(LocalProxy):
         port: of the instance.
         local_port: of this machine; 0: any that is free.
         host: the address of this machine to listen on; others than loopback can be reached by other machines.
-        timeout: seconds for each connection; meanwhile a port that refuses it is tried again.
+        timeout: seconds for each connection; meanwhile a port that refuses it is tried again, and so are the
+            other instances of a cluster.
         max_connections: how many connections at once; further ones are reset.
         max_bytes_per_second: how fast each connection sends to the instance; what is sent faster than it can
             be carried waits in the memory of the daemon.
@@ -63,12 +65,13 @@ class TcpProxy(LocalProxy):
         max_bytes_per_second: float | None = None,
     ) -> None:
         super().__init__(target, port)
-        self._timeout = checked_seconds(timeout, "timeout")
+        seconds = checked_seconds(timeout, "timeout")
         self._limits = Limits(max_bytes_per_second=checked_speed(max_bytes_per_second))
         self._listener = Listener(
             host,
             local_port,
             serve=self._open,
+            timeout=seconds,
             refuse=_reset,
             most_connections=checked_count(max_connections),
             most_threads=_OPENING_THREADS,
@@ -80,31 +83,32 @@ class TcpProxy(LocalProxy):
 
     # --- on a thread of the pool -----------------------------------------------------------------------
 
-    def _open(self, client: socket.socket) -> None:
-        deadline = Deadline(self._timeout)
-        for place in self._targets.in_turn():
-            try:
-                place.attach(
-                    lambda: client,
-                    self._targets.port,
-                    deadline,
-                    self._limits,
-                    on_end=lambda _: self._listener.release(client),
-                    stop=self._listener.scope,
-                )
-            except PortTimeout as error:
+    def _open(self, client: socket.socket, deadline: Deadline) -> None:
+        scope = self._listener.scope
+
+        def connect(place: Place) -> bool:
+            return place.attach(
+                lambda: client,
+                self._targets.port,
+                deadline,
+                self._limits,
+                on_end=lambda _: self._listener.release(client),
+                stop=scope,
+                repeats=False,
+            )
+
+        is_open = False
+        try:
+            self._targets.reach(connect, deadline, scope)
+            is_open = True
+        except (NetworkError, NotRunning) as error:
+            if not scope.cancelled:
                 logger.warning("%r: %s", self, error)
-                continue
-            except (NetworkError, NotRunning) as error:
-                if not self._listener.scope.cancelled:
-                    logger.warning("%r: %s", self, error)
-                break
-            return
-        else:
-            logger.warning("%r: no instance is running that could be connected to", self)
-        self._listener.release(client)
-        with client, contextlib.suppress(OSError):
-            _reset(client)
+        finally:
+            if not is_open:
+                self._listener.release(client)
+                with client, contextlib.suppress(OSError):
+                    _reset(client)
 
 
 def _reset(client: socket.socket) -> None:

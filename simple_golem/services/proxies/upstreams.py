@@ -13,14 +13,13 @@ import h11
 from ...background.cancellation import Deadline, Scope
 from ...engine.network.place import Place
 from ...engine.network.tunnel import Limits
-from ...errors import NetworkError, NotRunning, PortRefused, PortTimeout
+from ...errors import NetworkError, NotRunning, PortTimeout
 from ...yagna.transport.readiness import wait_readable
 from .http_side import HttpSide
 from .targets import Targets
 
 # A server may close an idle connection, and the daemon does not show it.
 _MOST_IDLE_SECONDS = 3.0
-_NEXT_ROUND_SECONDS = 0.1
 
 
 class Failed(Exception):
@@ -79,25 +78,12 @@ class Upstreams:
             Failed: there is none.
         """
         deadline = Deadline(self._timeout)
-        while True:
-            places = self._targets.in_turn()
-            if not places:
-                raise Failed(502, f"no instance is running: {self._targets}")
-            error: Failed | None = None
-            for place in places:
-                kept = self._kept(place)
-                if kept is not None:
-                    return kept
-                try:
-                    return self._connected(place, deadline)
-                except PortTimeout as reason:
-                    error = Failed(504, str(reason))
-                except (NetworkError, NotRunning) as reason:
-                    is_refused = isinstance(reason, PortRefused)
-                    error = Failed(502, str(reason)) if error is None or not is_refused else error
-            if deadline.remaining() < _NEXT_ROUND_SECONDS or self._scope.wait(_NEXT_ROUND_SECONDS):
-                assert error is not None
-                raise error
+        try:
+            return self._targets.reach(
+                lambda place: self._kept(place) or self._connected(place, deadline), deadline, self._scope
+            )
+        except (NetworkError, NotRunning) as error:
+            raise Failed(504 if isinstance(error, PortTimeout) else 502, str(error)) from error
 
     def _connected(self, place: Place, deadline: Deadline) -> Upstream:
         connection, is_new = place.connect(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _DAEMON_SECONDS = 10.0
 # A longer message, or one in parts, has the daemon drop the connection without a reason (tried).
 MOST_MESSAGE_BYTES = 65536
+# The daemon does not know the network.
+LOST_STATUSES = (403, 404)
 
 
 class NetworkApi:
@@ -44,7 +46,7 @@ class NetworkApi:
 
     def delete(self, network_id: str, *, scope: Scope | None = None) -> None:
         """`DELETE /net/{id}`: end a network and its connections; one that is not there is no error."""
-        self._request("DELETE", f"/net/{network_id}", None, scope, done=(403, 404))
+        self._request("DELETE", f"/net/{network_id}", None, scope, done=LOST_STATUSES)
 
     def add_address(self, network_id: str, ip: str, *, scope: Scope | None = None) -> None:
         """`POST /net/{id}/addresses`: give this side an address in the network; can be repeated."""
@@ -59,7 +61,7 @@ class NetworkApi:
 
     def remove_node(self, network_id: str, node_id: str, *, scope: Scope | None = None) -> None:
         """`DELETE /net/{id}/nodes/{node}`: remove a node; one that is not there is no error."""
-        self._request("DELETE", f"/net/{network_id}/nodes/{node_id}", None, scope, done=(403, 404))
+        self._request("DELETE", f"/net/{network_id}/nodes/{node_id}", None, scope, done=LOST_STATUSES)
 
     def connect(self, network_id: str, ip: str, port: int) -> WebSocket:
         """Ask for a TCP connection to a port in a network; blocks for the connection to the daemon only.

@@ -8,6 +8,7 @@ import random
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from simple_golem import Deploy, Golem, Instance, Network, Start
 from simple_golem.command_line.main import main
-from simple_golem.engine.network import place
+from simple_golem.engine.network import connector, place
 from simple_golem.engine.network.tunnel import Tunnel
 from simple_golem.errors import (
     BadCommandList,
@@ -155,6 +156,19 @@ def test_a_network_of_ones_own_has_fixed_addresses_and_ends_with_its_block(
         golem.run_service(Idle, network=network)
     network.close()
     assert len(requests_of(fake, "DELETE", "/net/")) == 1
+
+
+def test_a_network_that_could_not_be_ended_can_be_closed_again(fake: FakeYagna, golem: Golem) -> None:
+    network = golem.create_network("10.1.0.0/24")
+    answers = fake.intercept(lambda request: FakeAnswer(400) if request.method == "DELETE" else None)
+    with pytest.raises(YagnaError, match=r"the network 10\.1\.0\.0/24 goes on: close it again"):
+        network.close()
+    assert sum("network" in left for left in fake.leftovers()) == 1
+    with pytest.raises(BadNetwork, match="was closed"):
+        golem.run_service(Idle, network=network)
+    answers()
+    network.close()
+    assert not [left for left in fake.leftovers() if "network" in left]
 
 
 def test_an_address_is_free_again_after_the_last_life(fake: FakeYagna, golem: Golem) -> None:
@@ -364,6 +378,32 @@ def test_a_silent_instance_is_not_asked_again_within_five_seconds(fake: FakeYagn
     with pytest.raises(PortTimeout):
         instance.connect(7, timeout=1)
     assert len(requests_of(fake, "GET", "/tcp/")) == 1
+
+
+def test_an_answer_that_is_not_expected_is_told_and_the_port_is_asked_again(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    instance = started(golem, network=True)
+    end = fake.intercept(lambda request: FakeAnswer(500) if "/tcp/" in request.path else None)
+    with pytest.raises(NetworkLost, match=r"HTTP 500.*simple-golem doctor"):
+        instance.connect(7, timeout=0.3)
+    assert len(requests_of(fake, "GET", "/tcp/")) >= 2
+    end()
+    assert asked(instance, b"ping")[0] == b"ping"
+
+
+def test_tries_without_an_answer_are_forgotten_when_they_can_not_connect_any_more(
+    fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 0.1)
+    instance = started(golem, network=True)
+    fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
+    tries = instance._network_place.connections.connector
+    for port in (7, 21):
+        with pytest.raises(PortTimeout):
+            instance.connect(port, timeout=0.05)
+        eventually(lambda: max(tries._unanswered.values()) < time.monotonic())
+    assert [port for _, _, port in tries._unanswered] == [21]
 
 
 def test_a_stop_ends_the_wait_for_a_connection(fake: FakeYagna, golem: Golem) -> None:

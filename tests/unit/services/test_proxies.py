@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import http.client
 import http.server
 import re
@@ -20,10 +21,10 @@ from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
 from simple_golem import Cluster, Golem, HttpProxy, TcpProxy
-from simple_golem.engine.network import tunnel
+from simple_golem.engine.network import connector, tunnel
 from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
-from simple_golem.services.proxies import http_exchange
+from simple_golem.services.proxies import http_exchange, tcp_proxy
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
 from tests.helpers.recorded_services import SECONDS, Idle, started
 from tests.unit.conftest import eventually
@@ -223,6 +224,64 @@ def test_a_connection_that_can_not_be_made_is_reset_and_the_log_says_why(
         cluster.stop()
         expect_reset(proxy)
         assert "no instance is running" in caplog.text
+
+
+def test_a_tcp_proxy_passes_over_an_instance_that_refuses(
+    golem: Golem, cluster: Cluster, fake: FakeYagna
+) -> None:
+    first = cluster.instances[0]
+    next(one for one in fake.providers if one.name == first.provider_name).servers = {}
+    with TcpProxy(cluster, 7) as proxy:
+        assert all(is_answered(proxy) for _ in range(4))
+
+
+@pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])
+def test_an_instance_that_does_not_answer_is_passed_over(
+    golem: Golem, cluster: Cluster, fake: FakeYagna, kind: Any
+) -> None:
+    silent = f"/tcp/{cluster.instances[0].ip}/"
+    fake.intercept(lambda request: FakeAnswer(504) if silent in request.path else None)
+    port = 7 if kind is TcpProxy else 80
+    with kind(cluster, port) as proxy:
+        for _ in range(4):
+            if kind is TcpProxy:
+                assert is_answered(proxy)
+            else:
+                assert requests.get(proxy.url, timeout=SECONDS).status_code == 200
+    # Its try goes on in the daemon.
+    assert len(requests_of(fake, "GET", f"{silent}{port}$")) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many open files"), ValueError("a defect")])
+def test_a_connection_that_fails_for_whatever_reason_is_reset_and_does_not_count(
+    golem: Golem,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def fail(*_: object) -> bool:
+        raise error
+
+    with TcpProxy(cluster, 7, timeout=0.3, max_connections=1) as proxy:
+        with monkeypatch.context() as patch:
+            patch.setattr(connector, "wait_readable", fail)
+            expect_reset(proxy)
+        eventually(lambda: is_answered(proxy))
+    assert str(error) in caplog.text
+
+
+def test_the_timeout_of_a_connection_begins_when_it_is_taken(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_proxy, "_OPENING_THREADS", 1)
+    with TcpProxy(cluster, 9, timeout=0.5) as proxy:
+        begun = time.monotonic()
+        clients = [dialled(proxy) for _ in range(6)]
+        for client in clients:
+            with pytest.raises(ConnectionResetError), client:
+                client.recv(1)
+        assert time.monotonic() - begun < 3 * 0.5
 
 
 def test_many_connections_at_once_are_all_answered_and_leave_no_thread(
