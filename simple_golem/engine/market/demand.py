@@ -119,6 +119,7 @@ class Demand:
                 self.was_abandoned = True
                 raise
             self.may_be_left = was_left
+            self._renewal.published()
         self._emit(DemandPublished(self._cluster, demand_id))
 
     def _answer_is_lost(self) -> None:
@@ -337,7 +338,9 @@ class Demand:
         except GolemError as error:
             logger.debug("the proposal %s could not be countered: %s", proposal.proposal_id, error)
             self.offers.turned_down(proposal.issuer_id, f"could not be answered: {error}")
-            self.proposal_lost()
+            # If the demand was published again meanwhile, the provider offers again, too.
+            if offer.demand_id == self._demand_id:
+                self.proposal_lost()
             return
         if counter_id is not None:
             self.offers.countered(proposal.issuer_id, counter_id)

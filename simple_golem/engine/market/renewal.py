@@ -35,6 +35,11 @@ class Renewal:
                 self._is_lost = True
                 self._not_before = self._clock() + self._pause
 
+    def published(self) -> None:
+        """Note that the demand was published anew: what it has lost before, providers offer again."""
+        with self._lock:
+            self._is_lost = False
+
     def agreed(self) -> None:
         """Note that an agreement was made: the next pauses are short."""
         with self._lock:

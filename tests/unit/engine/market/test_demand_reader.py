@@ -17,7 +17,7 @@ from simple_golem.model.events.event import Event
 from simple_golem.model.events.market import DemandPublished, DemandWithdrawn
 from simple_golem.yagna.client import Yagna
 from tests.helpers.written_answers.fake_market import DEMANDS, FakeMarket, event
-from tests.helpers.written_answers.sample_offers import demand_of, offered
+from tests.helpers.written_answers.sample_offers import demand_of, offered, rated
 from tests.unit.conftest import API, eventually, posted
 
 OFFERED = offered()
@@ -64,6 +64,21 @@ def test_a_demand_that_is_gone_is_published_again(
         DemandPublished("Hello", "d1"),
         DemandPublished("Hello", "d2"),
     ]
+
+
+def test_what_an_earlier_demand_has_lost_does_not_renew_the_one_that_is_published_now(
+    daemon: responses.RequestsMock, market: FakeMarket, demand: Demand
+) -> None:
+    demand.proposal_lost()
+    assert demand._renewal.seconds_left() is not None
+    market.restart()
+    eventually(lambda: market.published == 2)
+    eventually(lambda: demand._renewal.seconds_left() is None)
+    # An offer for the first demand is answered too late.
+    daemon.post(f"{API}{DEMANDS}/d1/proposals/R-p1", status=404, json={"message": "no subscription"})
+    demand._send_counter(rated("p1"))
+    assert len(posted(daemon, f"{DEMANDS}/d1/proposals/R-p1")) == 1
+    assert demand._renewal.seconds_left() is None
 
 
 def test_publishing_again_is_tried_until_it_succeeds(

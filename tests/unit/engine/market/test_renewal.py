@@ -55,6 +55,15 @@ def test_a_renewal_begins_once_and_not_before_its_time(renewal: Renewal, clock: 
     assert renewal.seconds_left() is None
 
 
+def test_what_was_lost_before_a_publication_renews_nothing(renewal: Renewal, clock: Clock) -> None:
+    renewal.proposal_lost()
+    renewal.published()
+    assert renewal.seconds_left() is None
+    assert not renewal.begin()
+    renewal.proposal_lost()
+    assert renewal.seconds_left() is not None
+
+
 def test_the_pauses_grow_until_an_agreement_is_made(renewal: Renewal, clock: Clock) -> None:
     pauses = [pause_of(renewal, clock) for _ in range(12)]
     assert pauses[:4] == pytest.approx([0.5, 1, 2, 4])
