@@ -19,8 +19,10 @@ from simple_golem.progress.progress_bar import ProgressBar
 from simple_golem.progress.terminal import can_show_bar
 from tests.helpers.unmeasured import own_environment
 
+# The end of a Golem waits two seconds for the events: on a busy machine, loading the widgets takes longer.
 CELL = """
 import os
+import tqdm.notebook
 from simple_golem import Golem
 from simple_golem.testing import FakeYagna
 with FakeYagna(1) as fake:
