@@ -130,7 +130,8 @@ def _network_options(config: pytest.Config, marked: Mapping[str, Any]) -> dict[s
     """The arguments of `LocalGolem`: those of the ini file, and those of marks, which win."""
     options = {
         "providers": _number(config.getini("golem_providers")),
-        "habits": config.getini("golem_habits"),
+        # They are habits of the ini file's providers.
+        "habits": [] if "providers" in marked else config.getini("golem_habits"),
         "images": _images(config),
         **marked,
     }
@@ -154,10 +155,11 @@ def _number(text: str) -> int:
 
 def _images(config: pytest.Config) -> dict[str, Any]:
     """The images of the ini file; a path is taken from the folder of that file."""
+    folder = config.rootpath if config.inipath is None else config.inipath.parent
     images = {}
     for line in config.getini("golem_images"):
         name, equals, path = line.partition("=")
         if not equals:
             raise pytest.UsageError(f"golem_images has {line!r}: write TAG_OR_HASH=PATH")
-        images[name.strip()] = config.rootpath / path.strip()
+        images[name.strip()] = folder / path.strip()
     return images

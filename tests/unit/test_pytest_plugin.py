@@ -160,6 +160,7 @@ class IniOptions:
     """What the plugin asks a `pytest.Config` for."""
 
     rootpath = Path("/root-of-the-tests")
+    inipath: Path | None = Path("/folder-of-the-ini-file/pytest.ini")
 
     def __init__(self, **options: object) -> None:
         self.getini = {"golem_providers": "4", "golem_habits": [], "golem_images": [], **options}.__getitem__
@@ -184,8 +185,24 @@ def network_options(config: Any, **marked: Any) -> dict[str, Any]:
 
 def test_marks_win_over_the_ini_file() -> None:
     ini = IniOptions(golem_providers="2", golem_images=["me/mine:1 = images/mine"])
-    mine = {"me/mine:1": IniOptions.rootpath / "images" / "mine"}
+    mine = {"me/mine:1": Path("/folder-of-the-ini-file/images/mine")}
     assert network_options(ini) == {"providers": 2, "images": mine}
     assert network_options(ini, providers=3, chain=False) == {"providers": 3, "images": mine, "chain": False}
     options = network_options(ini, habits=["prov-2=dies-after:5"], images={})
     assert options["providers"] == [ProviderHabits(), ProviderHabits(dies_after=5)]
+
+
+def test_the_providers_of_a_mark_have_no_habits_of_the_ini_file() -> None:
+    ini = IniOptions(golem_habits=["prov-2=dies-after:5"])
+    assert network_options(ini)["providers"][1] == ProviderHabits(dies_after=5)
+    assert network_options(ini, providers=1)["providers"] == 1
+    mine = [ProviderHabits(dies_after=1)]
+    assert network_options(ini, providers=mine)["providers"] == mine
+    habits = ["prov-1=dies-after:7"]
+    assert network_options(ini, providers=1, habits=habits)["providers"] == [ProviderHabits(dies_after=7)]
+
+
+def test_without_an_ini_file_the_images_are_in_the_root_folder() -> None:
+    options = IniOptions(golem_images=["me/mine:1=mine"])
+    options.inipath = None
+    assert network_options(options)["images"] == {"me/mine:1": IniOptions.rootpath / "mine"}
