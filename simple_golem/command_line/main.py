@@ -20,6 +20,7 @@ from ..model.cost import plain
 from .daemon.commands import add_daemon_commands
 from .image_commands import add_image_commands, advice_about_busybox
 from .network_options import (
+    add_chain_option,
     add_fortune_options,
     add_image_option,
     add_network_options,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_network_options(run, "--providers 2 --habit prov-2=dies-after:5 script.py")
     rest = argparse.REMAINDER
+    add_chain_option(run)
     add_fortune_options(run)
     run.add_argument("-m", dest="module", nargs=rest, help="run a module, as with python -m")
     run.add_argument("-c", dest="code", nargs=rest, help="run code, as with python -c")
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Start a local network, print its environment variables, and keep it up until Ctrl-C.",
     )
     add_network_options(up, "--chain --funds 10")
+    add_chain_option(up)
     add_fortune_options(up)
     up.set_defaults(command=local_up)
     add_image_commands(commands, add_image_option)

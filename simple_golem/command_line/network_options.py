@@ -73,11 +73,6 @@ def add_network_options(parser: argparse.ArgumentParser, example: str) -> None:
         help="let the providers reach a web server of this machine, such as http://127.0.0.1:8000",
     )
     parser.add_argument(
-        "--chain",
-        action="store_true",
-        help="wait for the payments of the invoices after the script, and show them",
-    )
-    parser.add_argument(
         "--funds",
         metavar="GLM",
         help=f"the requestor's funds on the chain (default: {DEFAULT_FUNDS})",
@@ -93,6 +88,15 @@ def add_image_option(parser: argparse.ArgumentParser) -> None:
         metavar="TAG_OR_HASH=PATH",
         help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
         "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
+    )
+
+
+def add_chain_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that shows the payments."""
+    parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="wait for the payments of the invoices after the script, and show them",
     )
 
 

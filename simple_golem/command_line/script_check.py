@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..background.cancellation import Deadline
-from ..errors import GolemError
+from ..errors import BadSetting, GolemError
 from ..local.control.as_real import AsReal
 from ..local.control.strikes import Strike
+from ..local.local_golem import LocalGolem
 from .network_options import add_network_options, described_network, script_environment
 
 _RUNS = 5
@@ -98,19 +99,27 @@ def check_script(options: argparse.Namespace) -> int:
         options.parser.error("name the script to check")
     if not os.path.isfile(options.script[0]):
         raise GolemError(f"there is no script {options.script[0]}")
+    if options.runs < 1:
+        raise BadSetting(f"--runs is {options.runs}: give 1 or more")
     runs: list[Run] = []
-    # All runs together: at most 3 minutes, or as long as the first one takes five times.
-    deadline = Deadline(_SHORTEST_LIMIT_SECONDS)
-    for number in range(max(1, options.runs)):
+    # All runs together: 3 minutes, or as long as so many take if each is like the first one.
+    deadline, first_took = Deadline(_SHORTEST_LIMIT_SECONDS), 0.0
+    for number in range(options.runs):
+        if deadline.passed:
+            print(f"the time is over: {number} of {options.runs} runs were made", flush=True)
+            break
         seed, begun = options.seed + number, time.monotonic()
-        run = _run(options, AsReal(seed, options.pace), deadline)
+        # The last one has as long as the first one took, too.
+        limit = Deadline(max(deadline.remaining(), first_took))
+        run = _run(options, AsReal(seed, options.pace), limit)
         if number == 0:
-            spent = time.monotonic() - begun
-            deadline = Deadline(max(_SHORTEST_LIMIT_SECONDS, options.runs * spent) - spent)
+            first_took = time.monotonic() - begun
+            deadline = Deadline(max(_SHORTEST_LIMIT_SECONDS, options.runs * first_took) - first_took)
         runs.append(run)
         print(f"run {number + 1} (seed {seed}): {run.end}", flush=True)
     print("\n".join(_told(options.script[0], runs)))
-    return 0 if all(run.succeeded and not run.strikes for run in runs) else 1
+    are_all_well = len(runs) == options.runs and all(run.succeeded and not run.strikes for run in runs)
+    return 0 if are_all_well else 1
 
 
 def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Run:
@@ -130,8 +139,7 @@ def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Ru
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )
-            network.guard(script.pid)
-            status = _status(script, deadline)
+            status = _status(script, network, deadline)
             seconds = time.monotonic() - begun
         calls = [Call.from_wire(json.loads(line)) for line in record.read_text().split("\n")[:-1]]
         last = (errors.read_text(errors="replace").split("\n\n")[-1].strip().splitlines() or [""])[-1]
@@ -150,9 +158,10 @@ def _with_package(environment: Mapping[str, str]) -> Mapping[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _status(script: subprocess.Popen[bytes], deadline: Deadline) -> int | None:
+def _status(script: subprocess.Popen[bytes], network: LocalGolem, deadline: Deadline) -> int | None:
     """The status of the script; None if it has not ended in time. It has ended in any case."""
     try:
+        network.guard(script.pid)
         return script.wait(deadline.remaining())
     except subprocess.TimeoutExpired:
         return None

@@ -7,6 +7,7 @@ from decimal import Context, Decimal
 
 # The user may have changed the decimal context of the thread. GLM must be added exactly all the same.
 _EXACT = Context(prec=80)
+_LEAST_SHOWN = Decimal("1E-9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +48,4 @@ def plain(amount: Decimal) -> str:
 
 def rounded(amount: Decimal) -> str:
     """Return an estimated amount as text, with at most 9 decimals."""
-    return plain(round(amount, 9))
+    return plain(_EXACT.quantize(amount, _LEAST_SHOWN))

@@ -26,6 +26,8 @@ from ..help_format import HelpFormat
 from .connection_options import add_connection_options, settings_of
 
 _MARKET_SECONDS = 5.0
+_MOST_HOURS = 1_000_000
+_MOST_INSTANCES = 1_000_000
 _COLUMNS = ("provider", "start", "per hour", "per cpu hour", "threads", "GiB mem", "GiB disk", "id")
 _DESCRIPTION = (
     "List the offers on the market, the cheapest first. No agreement is made. With --why, say which "
@@ -76,7 +78,6 @@ def add_offers_command(commands: Any) -> None:
     offers.add_argument(
         "--instances",
         type=int,
-        default=1,
         metavar="N",
         help="with --hours: of so many instances (default: 1)",
     )
@@ -89,18 +90,16 @@ def show_offers(options: argparse.Namespace) -> int:
     """Print the offers on the market, or why there are so few; returns 0."""
     settings, payload = settings_of(options), _payload(options)
     strategy = Strategy(max_price_per_hour=options.max_price_per_hour)
+    hours, instances = _what_to_estimate(options)
     if options.why:
         explanation = explanation_without_session(settings, payload, strategy, Terms())
         print(json.dumps(asdict(explanation), indent=2) if options.json else explanation)
         return 0
-    hours = checked_seconds(options.hours, "--hours")
-    if options.instances < 1:
-        raise BadArgument(f"--instances is {options.instances}: give 1 or more")
     seconds = checked_seconds(options.seconds, "--seconds", allow_none=False) or 0.0
     found = offers_on_market(settings, payload, seconds, strategy)
     # Without prices that can be compared an offer is shown, too.
     accepted = [one for one in found if one.prices is None or strategy.objection(one) is None]
-    cost = None if hours is None else _cost(accepted, hours, options.instances)
+    cost = None if hours is None else _cost(accepted, hours, instances)
     if options.json:
         offers = [offer.to_json() for offer in accepted]
         print(json.dumps(offers if cost is None else {"offers": offers, "cost": cost}, indent=2))
@@ -113,6 +112,20 @@ def show_offers(options: argparse.Namespace) -> int:
         advice = "no offer matches: `simple-golem offers --why` with the same options says why"
         print(advice, file=sys.stderr)
     return 0
+
+
+def _what_to_estimate(options: argparse.Namespace) -> tuple[float | None, int]:
+    """The hours and the number of instances whose cost is asked for; None if no cost is."""
+    hours, instances = options.hours, options.instances
+    if options.why and (hours, instances) != (None, None):
+        raise BadArgument("--why tells no costs: leave --hours and --instances out, or --why")
+    if hours is None and instances is not None:
+        raise BadArgument("--instances needs --hours: give the hours that they run, such as --hours 8")
+    if hours is not None and not 0 < hours <= _MOST_HOURS:
+        raise BadArgument(f"--hours is {hours:g}: give more than 0, and {_MOST_HOURS} at most")
+    if instances is not None and not 1 <= instances <= _MOST_INSTANCES:
+        raise BadArgument(f"--instances is {instances}: give 1 or more, and {_MOST_INSTANCES} at most")
+    return hours, 1 if instances is None else instances
 
 
 def _payload(options: argparse.Namespace) -> Payload:
@@ -147,7 +160,7 @@ def _cost(offers: Sequence[Offer], hours: float, instances: int) -> Mapping[str,
 
 def _cost_line(cost: Mapping[str, Any], settings: Settings) -> str:
     count = cost["instances"]
-    what = f"{cost['hours']:g} h of {count} instance{'' if count == 1 else 's'}"
+    what = f"{cost['hours']:.10g} h of {count} instance{'' if count == 1 else 's'}"
     if cost["typical"] is None:
         return f"what {what} would cost can't be said: nobody offers that"
     parts = [f"{cost['typical']} {settings.currency} at the typical price"]

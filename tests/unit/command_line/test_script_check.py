@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline
 from simple_golem.command_line import main as cli
+from simple_golem.command_line import script_check
 from simple_golem.command_line.script_check import Call, Run, _told, line_of
+from simple_golem.errors import LocalNetworkError
+from simple_golem.local import LocalGolem
 from simple_golem.local.control import rules
+from simple_golem.local.control.as_real import AsReal
 from simple_golem.local.control.rules import Rule
 from simple_golem.local.control.strikes import Strike
 
@@ -96,3 +104,76 @@ def test_a_script_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) 
 def test_a_seed_without_a_real_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["local", "up", "--seed", "3"]) == 2
     assert "--seed and --pace need --as-real" in capsys.readouterr().err
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    path = tmp_path / "script.py"
+    path.write_text("import time; time.sleep(1000)")
+    return str(path)
+
+
+@pytest.mark.parametrize("runs", ["0", "-5"])
+def test_no_runs_at_all_are_refused(runs: str, script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["local", "check", f"--runs={runs}", script]) == 2
+    assert f"--runs is {runs}: give 1 or more" in capsys.readouterr().err
+
+
+def test_an_option_without_effect_is_refused(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["local", "check", "--chain", script])
+    assert "unrecognized arguments: --chain" in capsys.readouterr().err
+
+
+def test_no_run_begins_after_the_time_is_over(
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had: list[float] = []
+
+    def run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Run:
+        had.append(deadline.remaining())
+        if len(had) == 2:
+            time.sleep(deadline.remaining() + 0.01)
+        return Run("succeeded", True, [])
+
+    monkeypatch.setattr(script_check, "_SHORTEST_LIMIT_SECONDS", 0.3)
+    monkeypatch.setattr(script_check, "_run", run)
+    assert cli.main(["local", "check", "--runs", "4", script]) == 1
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "run 1 (seed 1): succeeded",
+        "run 2 (seed 2): succeeded",
+        "the time is over: 2 of 4 runs were made",
+    ]
+    assert len(had) == 2
+
+
+class NetworkWithoutGuard(LocalGolem):
+    """Can't end the script with itself."""
+
+    def __init__(self) -> None:
+        self.guarded: list[int] = []
+
+    def __enter__(self) -> NetworkWithoutGuard:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def guard(self, process_id: int) -> None:
+        self.guarded.append(process_id)
+        raise LocalNetworkError("it has ended")
+
+
+def test_a_script_that_the_network_does_not_guard_is_ended(
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = NetworkWithoutGuard()
+    monkeypatch.setattr(script_check, "described_network", lambda *options: network)
+    assert cli.main(["local", "check", script]) == 2
+    assert "it has ended" in capsys.readouterr().err
+    (process,) = network.guarded
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)

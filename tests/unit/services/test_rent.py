@@ -6,11 +6,12 @@ import inspect
 import json
 import typing
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from simple_golem import Golem, Instance, Run, Service, ServiceFailed, ServiceState, vm
+from simple_golem import Golem, Instance, Offer, Run, Service, ServiceFailed, ServiceState, vm
 from simple_golem.background.signals import Terminated
 from simple_golem.errors import BadInstanceCount, BadPayload, BadWaitTime, GolemError, NotRunning, WaitTimeout
 from simple_golem.model.payload.repo_options import RepoOptions
@@ -41,6 +42,23 @@ def test_a_machine_is_running_when_the_call_returns(fake: FakeYagna) -> None:
         assert str(machine.shell("uname")) == "Linux"
     assert machine.state is ServiceState.terminated
     assert machine.failure is None
+
+
+def test_a_price_with_more_digits_than_python_usually_counts_ends_no_search(fake: FakeYagna) -> None:
+    dear, *others = fake.providers
+    dear.start = Decimal("1e25")
+    with Golem(1, strategy=dearest_start_first) as golem:
+        assert golem.rent(SECONDS).provider_name != dear.name
+    for other in others:
+        other.shut_down()
+    with Golem(1) as golem, pytest.raises(ServiceFailed) as caught:
+        golem.rent(SECONDS)
+    assert "would cost 10000000000000000000000000.00" in str(caught.value)
+
+
+def dearest_start_first(offer: Offer) -> float:
+    assert offer.prices is not None
+    return float(offer.prices.start)
 
 
 def test_it_takes_the_arguments_of_vm_repo(fake: FakeYagna) -> None:

@@ -273,3 +273,32 @@ def test_a_price_limit_and_no_offer(daemon: FakeYagna, capsys: pytest.CaptureFix
     assert "--why" in err
     assert main(["offers", "--hours", "1", "--instances", "0"]) == 2
     assert "--instances is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hours", "inf"], "--hours is inf"),
+        (["--hours", "nan"], "--hours is nan"),
+        (["--hours", "0"], "--hours is 0"),
+        (["--hours", "-3", "--why"], "--why tells no costs"),
+        (["--instances", "5", "--why"], "--why tells no costs"),
+        (["--instances", "5"], "--instances needs --hours"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(
+    options: list[str], message: str, daemon: FakeYagna, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["offers", "--seconds", "1", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+
+
+def test_what_the_dearest_provider_asks_for_is_told(
+    daemon: FakeYagna, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for provider in daemon.providers:
+        provider.start = Decimal("1e25")
+    line = said(capsys, "--seconds", "2", "--hours", "1000000", "--instances", "3").splitlines()[-1]
+    assert line.startswith("1000000 h of 3 instances: 3000000000000000000")
