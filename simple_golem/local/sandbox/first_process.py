@@ -183,6 +183,9 @@ def show_entry(entry: os.DirEntry[str], shown: str) -> None:
         return
     if entry.is_dir():
         os.mkdir(shown)
+        if entry.name == "var":
+            os.mkdir(f"{shown}/tmp")
+            os.chmod(f"{shown}/tmp", 0o1777)
         if entry.name in EMPTY_FOLDERS:
             return
     else:
