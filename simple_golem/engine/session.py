@@ -294,6 +294,7 @@ class Session:
                     self.asking,
                     self._stop,
                     self.emit,
+                    self.timer,
                     self._own_node_id,
                     why_no_private_networks(self.settings),
                 )

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from ...background.cancellation import Scope
+from ...background.timer import Timer
 from ...errors import BadNetwork, GolemError
 from ...model.service.suspended import SuspendedInstance
 from ...yagna.api.network import NetworkApi
@@ -32,6 +33,7 @@ class Networks:
         asking: Scope,
         stop: Scope,
         emit: Emit,
+        timer: Timer,
         own_node_id: str,
         refusal: str = "",
     ) -> None:
@@ -41,6 +43,7 @@ class Networks:
         asking: cancelling it abandons the requests for new networks.
         stop: cancelled when the session ends.
         emit: gets an event for each connection.
+        timer: closes connections that nobody uses.
         own_node_id: the requestor's.
         refusal: why no provider can join a network; `""` if that is not known.
         """
@@ -48,7 +51,7 @@ class Networks:
         self._api = api
         self._journal = journal
         self._connections = Connections(
-            Connector(api), Pump(lambda: MessageOrder(api)), stop, emit, OpenProxies()
+            Connector(api), Pump(lambda: MessageOrder(api)), stop, emit, OpenProxies(), timer
         )
         self._lock = threading.Lock()
         self._networks: list[PrivateNetwork] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...background.cancellation import Deadline, Scope
+from ...background.timer import Timer
 from ...errors import BadCommandList, BadNetwork, NetworkLost, NotRunning
 from ...model.commands.commands import Command, Deploy
 from ...model.events.connections import ConnectionClosed, ConnectionOpened
@@ -21,7 +22,7 @@ from .network import Entry, PrivateNetwork
 from .pump import Pump
 from .tunnel import Limits, Tunnel
 
-_MOST_PORT = 65535
+MOST_PORT = 65535
 # A server may close a connection that is not used, and the daemon does not show it. Meanwhile nobody answers
 # the daemon's pings, which it bears for 15 seconds.
 _MOST_UNUSED_SECONDS = 10.0
@@ -68,6 +69,7 @@ class Connections:
         scope: of the session.
         emit: gets an event for each connection.
         proxies: those that are open.
+        timer: closes what nobody uses.
     """
 
     connector: Connector
@@ -75,6 +77,7 @@ class Connections:
     scope: Scope
     emit: Emit
     proxies: OpenProxies
+    timer: Timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +346,7 @@ class Place:
         if left is not None:
             left[0].close()
         if is_alive:
-            self.connections.pump.call_later(_MOST_UNUSED_SECONDS, lambda: self._close_unused(port, opened))
+            self.connections.timer.call_in(_MOST_UNUSED_SECONDS, lambda: self._close_unused(port, opened))
 
     def _take_unused(self, port: int) -> Opened | None:
         """Return what `wait_for_port` has left, if the instance has not ended it."""
@@ -373,5 +376,5 @@ class Place:
 
 def check_port(port: int) -> None:
     """Raise `BadNetwork` if there is no such port."""
-    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= _MOST_PORT:
-        raise BadNetwork(f"port is {port!r}: give a number from 1 to {_MOST_PORT}")
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= MOST_PORT:
+        raise BadNetwork(f"port is {port!r}: give a number from 1 to {MOST_PORT}")

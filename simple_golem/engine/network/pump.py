@@ -22,7 +22,7 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Pump:
-    """Serves any number of tunnels with one thread, which lives from its first work to `close`."""
+    """Serves any number of tunnels with one thread, which lives from the first one to `close`."""
 
     def __init__(self, new_order: Callable[[], MessageOrder]) -> None:
         """Args: new_order: makes what has the daemon keep the order of messages; called by the thread."""
@@ -31,7 +31,6 @@ class Pump:
         self._tunnels: set[Tunnel] = set()
         # Those that wait for a moment.
         self._timed: set[Tunnel] = set()
-        self._later: list[tuple[float, Callable[[], object]]] = []
         self._thread: EngineThread | None = None
         self._closed = False
         self._wake: socket.socket | None = None
@@ -45,26 +44,15 @@ class Pump:
         with self._lock:
             is_open = not self._closed
             if is_open:
-                self._start_locked()
+                if self._thread is None:
+                    reader, self._wake = socket.socketpair()
+                    reader.setblocking(False)
+                    self._wake.setblocking(False)
+                    self._thread = EngineThread("golem-connections", self._run, reader).start()
                 self._order_locked(lambda: self._add(tunnel))
         if not is_open:
             tunnel.end(broken=True)
         return is_open
-
-    def call_later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Call what does not block after so many seconds, unless the pump was closed by then."""
-        moment = time.monotonic() + seconds
-        with self._lock:
-            if not self._closed:
-                self._start_locked()
-                self._order_locked(lambda: self._later.append((moment, act)))
-
-    def _start_locked(self) -> None:
-        if self._thread is None:
-            reader, self._wake = socket.socketpair()
-            reader.setblocking(False)
-            self._wake.setblocking(False)
-            self._thread = EngineThread("golem-connections", self._run, reader).start()
 
     def end(self, tunnel: Tunnel, *, broken: bool) -> None:
         """End a tunnel soon; does not block.
@@ -131,20 +119,12 @@ class Pump:
 
     def _time_left(self) -> float | None:
         moments = [moment for one in self._timed if (moment := one.next_look) is not None]
-        moments += [moment for moment, _ in self._later]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _look(self) -> None:
         now = time.monotonic()
         for tunnel in [one for one in self._timed if (moment := one.next_look) is not None and moment <= now]:
             self._guarded(tunnel, tunnel.look)
-        due = [act for moment, act in self._later if moment <= now]
-        self._later = [one for one in self._later if one[0] > now]
-        for act in due:
-            try:
-                act()
-            except Exception:
-                logger.exception("%r failed", act)
 
     def _serve(self, task: tuple[Tunnel, bool], events: int) -> None:
         tunnel, is_channel = task

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Protocol
 from ...background.forks import leave_socket_to_parent
 from ...yagna.api.network import MOST_MESSAGE_BYTES
 from ...yagna.transport.socket_lost import SocketLost
+from ...yagna.transport.tcp_pair import reset_on_close
 
 # No more than that waits in this process, in each direction.
 _MOST_WAITING_BYTES = 256 * 1024
@@ -26,7 +26,6 @@ _SLOWEST_BYTES_PER_SECOND = 100_000
 _SHORTEST_FIN_SECONDS = 45.0
 # The daemon drops a connection that has not answered its pings for 15 seconds.
 _KEEP_ALIVE_SECONDS = 4.0
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Sent(Enum):
@@ -279,8 +278,7 @@ class Tunnel:
                 sent = self.local.send(self._to_local)
                 del self._to_local[:sent]
         if broken or self._to_local:
-            with contextlib.suppress(OSError):
-                self.local.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(self.local)
         self.local.close()
         self.channel.close()
         self._on_end(self)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import selectors
 import socket
 from typing import Any
 
 import h11
 
 from ...background.cancellation import Deadline
+from .both_ways import pass_both_ways
 from .http_headers import passed_on, wants_upgrade, with_client
 from .http_side import HttpSide
 from .upstreams import Failed, Upstream, Upstreams, reset
@@ -189,19 +189,13 @@ class HttpExchange:
                 status_code=101, headers=passed_on(response.headers, upgrades=True), reason=response.reason
             )
         )
-        client.socket.sendall(upstream.protocol.trailing_data[0])
-        upstream.socket.sendall(client.protocol.trailing_data[0])
-        client.socket.settimeout(None)
-        upstream.socket.settimeout(None)
-        with upstream.socket, selectors.DefaultSelector() as selector:
-            selector.register(client.socket, selectors.EVENT_READ, upstream.socket)
-            selector.register(upstream.socket, selectors.EVENT_READ, client.socket)
-            while True:
-                for key, _ in selector.select():
-                    data = key.fileobj.recv(_READ_BYTES)  # type: ignore[union-attr]
-                    if not data:
-                        return
-                    key.data.sendall(data)
+        with upstream.socket:
+            pass_both_ways(
+                client.socket,
+                upstream.socket,
+                upstream.protocol.trailing_data[0],
+                client.protocol.trailing_data[0],
+            )
 
     def _refuse(self, error: Failed) -> None:
         """Answer with an error in a plain sentence that the client can read, and end the connection."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import selectors
 import socket
 import threading
 from collections.abc import Callable
@@ -12,13 +13,13 @@ from ...background.cancellation import Deadline, Scope
 from ...background.forks import leave_socket_to_parent
 from ...background.log_guard import guard_loggers
 from ...background.threads import EngineThread, WorkerPool
+from ...engine.network.place import MOST_PORT
 from ...errors import BadLocalPort
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 256
 _JOIN_SECONDS = 2.0
-_MOST_PORT = 65535
 # After an error such as too many open files.
 _PAUSE_SECONDS = 0.1
 
@@ -61,7 +62,11 @@ class Listener:
         """
         guard_loggers()  # a proxy's module is loaded by the program, perhaps after its Golem was opened
         self._socket = _bound(host, port)
-        leave_socket_to_parent(self._socket)
+        self._socket.setblocking(False)
+        # The end of a listening socket wakes nobody on Windows and macOS.
+        self._woken, self._wake = socket.socketpair()
+        for one in (self._socket, self._woken, self._wake):
+            leave_socket_to_parent(one)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self.scope = Scope()
@@ -71,6 +76,8 @@ class Listener:
         self._most = most_connections
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        # Those that wait for a thread.
+        self._waiting: set[socket.socket] = set()
         self._has_warned = False
         self._pool = WorkerPool(f"golem-proxy-{self.port}", most_threads)
         self._thread = EngineThread(f"golem-proxy-{self.port}", self._accept).start()
@@ -92,10 +99,11 @@ class Listener:
         """
         left = Deadline(_JOIN_SECONDS)
         self.scope.cancel("the proxy was closed")
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # a second call
+            self._wake.send(b"w")
         self._thread.join(left.remaining())
-        self._socket.close()
+        for one in (self._socket, self._woken, self._wake):
+            one.close()
         with self._lock:
             connections = list(self._open)
         for one in connections:
@@ -103,29 +111,42 @@ class Listener:
                 one.shutdown(socket.SHUT_RDWR)
         for stuck in self._pool.close(left.remaining()):
             logger.warning("%s did not end in time; it was left behind", stuck)
+        with self._lock:
+            never_served = list(self._waiting)
+            self._waiting.clear()
+        for one in never_served:
+            self.release(one)
+            one.close()
 
     # --- on its thread ---------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        while not self.scope.cancelled:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError as error:
-                if not self.scope.cancelled:
+        with selectors.DefaultSelector() as selector:
+            for one in (self._socket, self._woken):
+                selector.register(one, selectors.EVENT_READ)
+            while not self.scope.cancelled:
+                selector.select()
+                try:
+                    connection, _ = self._socket.accept()
+                except BlockingIOError:
+                    continue  # it was woken, or the client is gone already
+                except OSError as error:
                     logger.warning("the proxy at %s can't take a connection: %s", self.address, error)
                     self.scope.wait(_PAUSE_SECONDS)
-                continue
-            self._take(connection)
+                    continue
+                self._take(connection)
 
     def _take(self, connection: socket.socket) -> None:
         leave_socket_to_parent(connection)
+        connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             is_free = len(self._open) < self._most
             if is_free:
                 self._open.add(connection)
+                self._waiting.add(connection)
         if is_free:
-            self._pool.post(self._serve, connection, Deadline(self._timeout))
+            self._pool.post(self._begin, connection, Deadline(self._timeout))
             return
         if not self._has_warned:
             self._has_warned = True
@@ -138,10 +159,17 @@ class Listener:
         with connection, contextlib.suppress(OSError):
             self._refuse(connection)
 
+    # --- on a thread of the pool -----------------------------------------------------------------------
+
+    def _begin(self, connection: socket.socket, deadline: Deadline) -> None:
+        with self._lock:
+            self._waiting.discard(connection)
+        self._serve(connection, deadline)
+
 
 def _bound(host: str, port: int) -> socket.socket:
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= _MOST_PORT:
-        raise BadLocalPort(f"local_port is {port!r}: give a number up to {_MOST_PORT}, or 0 for a free one")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= MOST_PORT:
+        raise BadLocalPort(f"local_port is {port!r}: give a number up to {MOST_PORT}, or 0 for a free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
-import struct
 
 from ...background.cancellation import Deadline, checked_seconds
 from ...background.forks import refused_in_children
 from ...engine.network.place import Place
 from ...engine.network.tunnel import Limits
 from ...errors import NetworkError, NotRunning
+from ...yagna.transport.tcp_pair import reset_on_close
 from ..cluster import Cluster
 from ..instance import Instance
 from .arguments import checked_count, checked_speed
@@ -22,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 # They only open connections: the pump serves them.
 _OPENING_THREADS = 32
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @refused_in_children
@@ -72,7 +70,7 @@ class TcpProxy(LocalProxy):
             local_port,
             serve=self._open,
             timeout=seconds,
-            refuse=_reset,
+            refuse=reset_on_close,
             most_connections=checked_count(max_connections),
             most_threads=_OPENING_THREADS,
         )
@@ -107,9 +105,5 @@ class TcpProxy(LocalProxy):
         finally:
             if not is_open:
                 self._listener.release(client)
-                with client, contextlib.suppress(OSError):
-                    _reset(client)
-
-
-def _reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                reset_on_close(client)
+                client.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import time
@@ -15,10 +14,11 @@ from ...engine.network.place import Place
 from ...engine.network.tunnel import Limits
 from ...errors import NetworkError, NotRunning, PortTimeout
 from ...yagna.transport.readiness import wait_readable
+from ...yagna.transport.tcp_pair import reset_on_close
 from .http_side import HttpSide
 from .targets import Targets
 
-# A server may close an idle connection, and the daemon does not show it.
+# A server may close an idle connection, and the daemon does not show it. Others take no new one before.
 _MOST_IDLE_SECONDS = 3.0
 
 
@@ -65,6 +65,7 @@ class Upstreams:
         self._scope = scope
         self._lock = threading.Lock()
         self._idle: list[Upstream] = []
+        self._timer = targets.connections.timer
 
     @property
     def closed(self) -> bool:
@@ -93,17 +94,13 @@ class Upstreams:
 
     def _kept(self, place: Place) -> Upstream | None:
         with self._lock:
-            old = [one for one in self._idle if one.idle_since + _MOST_IDLE_SECONDS < time.monotonic()]
-            self._idle = [one for one in self._idle if one not in old]
-            found = [one for one in self._idle if one.place is place]
-            for one in found[-1:]:
+            found = [one for one in self._idle if one.place is place][-1:]
+            for one in found:
                 self._idle.remove(one)
-        for one in old:
-            one.socket.close()
-        for one in found[-1:]:
+        for one in found:
             if not wait_readable(one.socket, 0):
                 return one
-            one.socket.close()  # it has ended, or says what nobody has asked for
+            reset(one.socket)  # it has ended, or says what nobody has asked for
         return None
 
     def put_back(self, upstream: Upstream) -> None:
@@ -114,22 +111,32 @@ class Upstreams:
             upstream.used_before = True
             upstream.idle_since = time.monotonic()
             with self._lock:
-                if not self._scope.cancelled:
+                is_kept = not self._scope.cancelled
+                if is_kept:
                     self._idle.append(upstream)
-                    return
-        upstream.socket.close()
+            if is_kept:
+                self._timer.call_in(_MOST_IDLE_SECONDS, lambda: self._end_idle(upstream))
+                return
+        reset(upstream.socket)
+
+    def _end_idle(self, upstream: Upstream) -> None:
+        """Close a connection if nobody has used it for a while; on the thread of the timer."""
+        with self._lock:
+            until = time.monotonic() - _MOST_IDLE_SECONDS
+            if upstream not in self._idle or upstream.idle_since > until:
+                return
+            self._idle.remove(upstream)
+        reset(upstream.socket)
 
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for one in idle:
-            with contextlib.suppress(OSError):
-                one.socket.close()
+            reset(one.socket)
 
 
 def reset(connection: socket.socket) -> None:
     """Close a connection so that its other side gets an error."""
-    with contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    reset_on_close(connection)
     connection.close()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ...background.forks import leave_socket_to_parent
 from .http import CONNECT_SECONDS
 from .socket_lost import SocketLost
+from .tcp_pair import reset_on_close
 
 _READ_BYTES = 256 * 1024
 
@@ -99,13 +100,12 @@ class DaemonSocket:
         with contextlib.suppress(OSError):
             self._socket.shutdown(how)
 
-    def close(self, linger: bytes | None = None) -> None:
+    def close(self, *, reset: bool = False) -> None:
         """Close the connection; does not block.
 
         Args:
-            linger: the option SO_LINGER, if it is to be set before.
+            reset: whether to send a reset (RST) instead of an end.
         """
-        if linger is not None:
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if reset:
+            reset_on_close(self._socket)
         self._socket.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
@@ -19,8 +18,6 @@ from websockets.uri import parse_uri
 from .daemon_socket import DaemonSocket
 from .socket_lost import SocketLost
 
-# SO_LINGER of 0 seconds: closing sends a reset (RST) instead of an end (FIN).
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # No call on the bus and no piece of a connection is as long: a daemon must not fill the memory.
 _MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 # What `websockets` logs is dropped: it logs the app key with the other headers.
@@ -175,4 +172,4 @@ class WebSocket:
         Args:
             reset: whether to send a reset (RST) instead of an end.
         """
-        self._socket.close(_RESET_ON_CLOSE if reset else None)
+        self._socket.close(reset=reset)

@@ -24,9 +24,10 @@ from simple_golem import Cluster, Golem, HttpProxy, TcpProxy
 from simple_golem.engine.network import connector, tunnel
 from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
-from simple_golem.services.proxies import http_exchange, tcp_proxy
+from simple_golem.services.proxies import http_exchange, tcp_proxy, upstreams
+from simple_golem.services.proxies.both_ways import pass_both_ways
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
-from tests.helpers.recorded_services import SECONDS, Idle, started
+from tests.helpers.recorded_services import SECONDS, Idle, InThread, started
 from tests.unit.conftest import eventually
 from tests.unit.services.test_networks import echo, requests_of
 
@@ -282,6 +283,20 @@ def test_the_timeout_of_a_connection_begins_when_it_is_taken(
             with pytest.raises(ConnectionResetError), client:
                 client.recv(1)
         assert time.monotonic() - begun < 3 * 0.5
+
+
+def test_connections_that_wait_for_a_thread_are_closed_with_the_proxy(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_proxy, "_OPENING_THREADS", 1)
+    proxy = TcpProxy(cluster, 9, timeout=60)
+    clients = [dialled(proxy) for _ in range(3)]
+    eventually(lambda: len(proxy._listener._open) == 3)
+    served = list(proxy._listener._open)
+    proxy.close()
+    assert [one.fileno() for one in served] == [-1, -1, -1]
+    for client in clients:
+        client.close()
 
 
 def test_many_connections_at_once_are_all_answered_and_leave_no_thread(
@@ -575,6 +590,58 @@ def test_a_websocket_passes_through(golem: Golem, cluster: Cluster) -> None:
         for text in ("hello", "x" * 100_000):
             client.send(text)
             assert client.recv(SECONDS) == text
+
+
+def test_a_side_that_reads_late_does_not_stop_what_it_sends() -> None:
+    data = bytes(range(256)) * 8000
+    (client, to_client), (server, to_server) = socket.socketpair(), socket.socketpair()
+    for end in (client, server):
+        end.settimeout(SECONDS)
+    passing = InThread(pass_both_ways, to_client, to_server, b"first ", b"")
+    sending = InThread(server.sendall, data)
+    reading = InThread(read, server, len(data))
+    client.sendall(data)  # its side is full meanwhile, since it reads nothing
+    assert reading.join().value == data
+    assert read(client, len(data) + 6) == b"first " + data
+    sending.join()
+    server.sendall(b"last")
+    server.close()
+    passing.join()
+    to_client.close()
+    assert read(client, 5) == b"last"  # and the end
+    for end in (client, to_server):
+        end.close()
+
+
+def read(end: socket.socket, most: int) -> bytes:
+    """Read so many bytes, or to the end."""
+    got = b""
+    while len(got) < most and (data := end.recv(1 << 20)):
+        got += data
+    return got
+
+
+def test_a_connection_that_no_request_uses_is_closed_after_a_while(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    golem.on_event(told.append)
+    monkeypatch.setattr(upstreams, "_MOST_IDLE_SECONDS", 0.2)
+    with HttpProxy(cluster, 80) as proxy:
+        assert requests.get(proxy.url, timeout=SECONDS).status_code == 200
+        eventually(lambda: any(isinstance(one, ConnectionClosed) for one in told), 2.0)
+        assert proxy._upstreams._idle == []
+
+
+def test_the_end_of_a_proxy_wakes_its_thread_where_a_shutdown_does_not(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = TcpProxy(cluster, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "shutdown", lambda *_: None)  # as on Windows, for a listening socket
+        proxy.close()
+    assert proxy_threads() == []
+    proxy.close()
 
 
 def test_the_connection_of_a_wait_for_the_port_is_used_by_the_proxy(
