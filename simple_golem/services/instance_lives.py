@@ -61,6 +61,7 @@ class InstanceLives:
         self._context = context
         self._record = record
         self._suspended = suspended
+        self._is_resumed = suspended is not None
         self._place = place
         self._occupation = occupation
         self._errors = RepeatedErrors()
@@ -197,8 +198,9 @@ class InstanceLives:
             return "it is not started again, because it was to end anyway"
         if self._occupation is not None:
             return "its pool rents another machine if items wait for one"
-        if outcome.ran:
-            return "with run_service(…, respawn_running=True) it would be started again"
+        if outcome.ran or self._is_resumed:
+            call = "resume_service" if self._is_resumed else "run_service"
+            return f"with {call}(…, respawn_running=True) it would be started again"
         if not self._context.respawn.unstarted:
             return "with run_service(…, respawn_unstarted_instances=True) it would be started again"
         return "it is not started again: respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"

@@ -142,7 +142,9 @@ class ProviderLease:
             session.agreements.resume_ended(agreement, life.stop)
         session.agreements.begin_activity(agreement, activity)
         if not is_in_force or activity.vitality(life.stop)[0] is Vitality.GONE:
-            raise ActivityLost(f"{agreement} has ended while {suspended.name} was suspended")
+            raise ActivityLost(
+                f"the agreement with {agreement} has ended while {suspended.name} was suspended"
+            )
         life.stop.check()
 
     # --- the end -------------------------------------------------------------------------------------

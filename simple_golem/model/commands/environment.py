@@ -53,8 +53,9 @@ def checked_environment(env: object, what: str) -> Environment:
 
 def _name(name: object, what: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        # Somebody may have written NAME=value.
-        shown = name.partition("=")[0] if isinstance(name, str) else name
+        # Somebody may have written NAME=value, and the value is not to be seen.
+        first, is_one, _ = name.partition("=") if isinstance(name, str) else (name, "", "")
+        shown = f"{first}=…" if is_one else name
         raise BadCommand(
             f"{what}: env has the name {short(shown)}, which no shell takes: it may have letters, digits "
             "and _, and does not begin with a digit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,9 @@ def test_what_has_ended_is_lost_whether_the_clean_up_has_found_it_or_not(
     assert "has ended while Counter-1 was suspended" in str(instance.failure)
 
 
-def test_resuming_an_instance_that_has_ended_says_so(losing: FakeYagna) -> None:
+def test_resuming_an_instance_that_has_ended_says_so(
+    losing: FakeYagna, caplog: pytest.LogCaptureFixture
+) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
     with Golem(1, raise_failures=False) as golem:
@@ -180,7 +183,10 @@ def test_resuming_an_instance_that_has_ended_says_so(losing: FakeYagna) -> None:
         assert cluster.wait(SECONDS)
     (instance,) = cluster
     assert isinstance(instance.failure, ActivityLost)
-    assert "has ended while Counter-1 was suspended" in str(instance.failure)
+    assert re.match(
+        r"the agreement with prov-\d \(.*\) has ended while Counter-1 was suspended", str(instance.failure)
+    )
+    assert "with resume_service(…, respawn_running=True) it would be started again" in caplog.text
     assert calls(instance) == []
 
 
