@@ -86,7 +86,11 @@ def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
 @pytest.fixture
 def golem_environment(golem_network: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """Sets, for one test, the environment variables by which a script finds the network; returns them."""
+    from simple_golem.model.settings import OTHER_DAEMON_VARIABLES
+
     environment = golem_network.environment
+    for name in OTHER_DAEMON_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment

@@ -10,6 +10,7 @@ from typing import Any
 from ..local.images.built_in.small_root import busybox
 from ..local.images.image_store import NO_IMAGE, ImageStore
 from ..local.machine.folders import cache_folder
+from ..model.base.table import text_table
 
 _COLUMNS = ("tag", "hash", "MB", "volumes", "working folder", "from")
 _WRITABLE = "Each activity has a writable layer of its own over its image."
@@ -41,7 +42,7 @@ def show_images(options: argparse.Namespace) -> int:
 
     store = ImageStore.with_options(options.image)
     store.unpack()
-    rows = [_COLUMNS]
+    rows = []
     for image in store:
         unpacked = store.unpacked(image.source)
         config = unpacked.config
@@ -49,9 +50,7 @@ def show_images(options: argparse.Namespace) -> int:
         volumes = " ".join(config.volumes) or "-"
         shown = (image.tag or "-", image.hash, f"{size / 1e6:.0f}", volumes, config.work_folder)
         rows.append((*shown, str(image.source)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("  ".join(f"{cell:<{widths[n]}}" for n, cell in enumerate(row)).rstrip())
+    print(text_table(_COLUMNS, rows))
     with Sandbox(store.unpacked(NO_IMAGE).roots) as sandbox:
         print(_WRITABLE if sandbox.is_writable else _READ_ONLY)
     return 0

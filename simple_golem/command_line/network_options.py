@@ -12,17 +12,9 @@ from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..local.control.runtime_options import runtimes_of
 from ..local.images.image_store import ImageStore
 from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
+from ..model.settings import OTHER_DAEMON_VARIABLES
 from .habit_options import HABITS_HELP, spelled_habits
 from .help_format import HelpFormat
-
-# Settings for the user's own yagna. With them a script would not use the local network.
-_FOREIGN_SETTINGS = (
-    "YAGNA_MARKET_URL",
-    "YAGNA_ACTIVITY_URL",
-    "YAGNA_PAYMENT_URL",
-    "YAGNA_NET_URL",
-    "YAGNA_PAYMENT_DRIVER",
-)
 
 
 def add_network_options(parser: argparse.ArgumentParser, example: str) -> None:
@@ -164,5 +156,5 @@ def _providers(options: argparse.Namespace) -> int | list[ProviderHabits]:
 
 def script_environment(network: LocalGolem) -> dict[str, str]:
     """The environment of a script that is to use the network."""
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_SETTINGS}
+    environment = {name: value for name, value in os.environ.items() if name not in OTHER_DAEMON_VARIABLES}
     return environment | network.environment

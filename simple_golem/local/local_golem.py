@@ -273,7 +273,7 @@ class LocalGolem:
         the daemon.
 
         Raises:
-            LocalNetworkError: the network is not up.
+            LocalNetworkError: the network is not up, or the requestor's daemon does not answer.
         """
         self._report_if_up()
         return [] if self._leftovers is None else self._leftovers.read()

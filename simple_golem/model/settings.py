@@ -22,6 +22,14 @@ DEFAULT_SUBNET = "public"
 DEFAULT_DRIVER = "erc20"
 DEFAULT_NETWORK = "hoodi"
 DEFAULT_REGISTRY_URL = "https://registry.golem.network"
+# Set for the user's own yagna, beside `YAGNA_API_URL`. With them a script would not use another one.
+OTHER_DAEMON_VARIABLES = (
+    "YAGNA_MARKET_URL",
+    "YAGNA_ACTIVITY_URL",
+    "YAGNA_PAYMENT_URL",
+    "YAGNA_NET_URL",
+    "YAGNA_PAYMENT_DRIVER",
+)
 # How often an activity that answers nothing else is asked for its state, and how many times without an answer
 # make its instance unresponsive.
 HEALTH_SECONDS = 5.0

@@ -82,6 +82,37 @@ def test_it_needs_a_network(golem_network):
 def test_it_needs_nothing():
     pass
 """
+FOR_ANOTHER_DAEMON = """
+import os
+
+os.environ.update(
+    YAGNA_APPKEY="mine",
+    YAGNA_API_URL="http://127.0.0.1:1",
+    YAGNA_MARKET_URL="http://127.0.0.1:1",
+    YAGNA_ACTIVITY_URL="http://127.0.0.1:1",
+    YAGNA_PAYMENT_URL="http://127.0.0.1:1",
+    YAGNA_PAYMENT_DRIVER="zksync",
+    YAGNA_PAYMENT_NETWORK="polygon",
+    YAGNA_SUBNET="mine",
+)
+"""
+ON_THE_NETWORK = """
+import os
+import pytest
+from simple_golem.testing import FakeYagna
+
+@pytest.fixture
+def golem_network():
+    with FakeYagna() as fake:
+        yield fake
+
+def test_it_runs_on_the_network(golem, golem_network):
+    golem.rent(10)
+    assert golem_network.requests
+
+def test_the_environment_is_as_before():
+    assert os.environ["YAGNA_MARKET_URL"] == "http://127.0.0.1:1"
+"""
 OTHER_MACHINE = 'patch.setattr(platform, "machine", lambda: "sparc")'
 NO_NAMESPACES = """
         def start(network):
@@ -126,6 +157,15 @@ def test_a_golem_is_closed_after_its_test_and_a_test_that_leaves_something_fails
         "PASSED test_it.py::test_a_golem_is_closed",
         "PASSED test_it.py::test_it_leaves_a_golem_open",
         "PASSED test_it.py::test_it_leaves_nothing",
+        "PASSED test_it.py::test_the_environment_is_as_before",
+    ], run.stdout
+
+
+def test_what_is_set_for_another_daemon_does_not_lead_to_it(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(FOR_ANOTHER_DAEMON)
+    run = run_pytest(written(tmp_path, ON_THE_NETWORK))
+    assert outcomes(run) == [
+        "PASSED test_it.py::test_it_runs_on_the_network",
         "PASSED test_it.py::test_the_environment_is_as_before",
     ], run.stdout
 

@@ -12,6 +12,7 @@ import tenacity
 from requests.utils import get_environ_proxies, select_proxy
 
 from ...errors import BadPayload, RegistryError, UnknownImage
+from ...model.base.printable import printable
 from ...model.payload.payload import ImageLocation, ImageRequest
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ def locate(image: ImageRequest, registry_url: str) -> ImageLocation:
         raise UnknownImage(f"the registry at {registry_url} does not know {what}{message}")
     try:
         answer.raise_for_status()
-        info = answer.json()
+        info = _json_of(answer)
         location = ImageLocation(hash=info["sha3"], url=info.get("https") or info["http"])
-    except (requests.exceptions.RequestException, KeyError, TypeError, BadPayload) as error:
+    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError, BadPayload) as error:
         raise RegistryError(
             f"the registry at {registry_url}{_through_proxy(registry_url)} answered {answer.status_code} "
             f"when asked for {what}{_message_of(answer)}"
@@ -108,8 +109,15 @@ def _through_proxy(url: str) -> str:
 def _message_of(answer: requests.Response) -> str:
     """Return the error message of an answer, after a colon; an empty text if there is none."""
     try:
-        body = answer.json()
-    except requests.exceptions.JSONDecodeError:
+        body = _json_of(answer)
+    except ValueError:
         return ""
     message = body.get("message") or body.get("detail") if isinstance(body, dict) else None
-    return f": {message}" if message else ""
+    return f": {printable(message)}" if message else ""
+
+
+def _json_of(answer: requests.Response) -> Any:
+    try:
+        return answer.json()
+    except RecursionError as error:
+        raise ValueError("the answer has too many nested brackets") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...errors import LocalNetworkError, NoDaemon
 from ...yagna.client import Yagna
+from ...yagna.transport.retry import Repeat
 from .messages import DaemonAddress
 
 
@@ -17,9 +19,15 @@ class Leftovers:
         self._ended: set[str] = set()
 
     def read(self) -> list[str]:
-        """Return a line for each thing that is left; blocks for a few requests to the daemon."""
+        """Return a line for each thing that is left; blocks for a few requests to the daemon.
+
+        Raises:
+            LocalNetworkError: the daemon does not answer.
+        """
         yagna = Yagna(self._daemon.api_url, self._daemon.app_key)
         try:
+            # Requests that are repeated would wait for a daemon that may have been killed.
+            yagna.identity.me(repeat=Repeat.NEVER)
             return [
                 *(f"demand {demand['demandId']}" for demand in yagna.market.demands()),
                 *(f"allocation {one.allocation_id}" for one in yagna.payment.allocations()),
@@ -31,6 +39,11 @@ class Leftovers:
                     if not invoice.is_accepted
                 ),
             ]
+        except NoDaemon as error:
+            raise LocalNetworkError(
+                "the requestor's daemon of the local network does not answer: if it was killed, call "
+                "restart_requestor_daemon() of the network"
+            ) from error
         finally:
             yagna.close()
 

@@ -14,5 +14,10 @@ def printable(text: object, most: int = _MOST_CHARACTERS) -> str:
     """
     # Cut before it is looked through: it may be very long.
     said = str(text)[: 2 * most]
-    line = "".join(sign if sign.isprintable() else " " for sign in said).strip()
+    line = in_one_line(said).strip()
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def in_one_line(text: str) -> str:
+    """Return a text with a space for each sign that is not printed; it may be long."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)

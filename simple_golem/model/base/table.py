@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .printable import in_one_line
+
 Row = Sequence[str]
 # The module `html` would take a millisecond to load, in every script.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
 
 def text_table(head: Row, rows: Sequence[Row]) -> str:
-    """Return aligned lines; control characters, which a provider may send, are shown as `?`."""
-    lines = [[_printable(cell) for cell in row] for row in (head, *rows)]
+    """Return aligned lines; a space stands for each control character, which a provider may send."""
+    lines = [[in_one_line(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -35,8 +37,4 @@ def _cells(tag: str, row: Row) -> str:
 
 def escaped(text: str) -> str:
     """Return text as HTML that shows it."""
-    return _printable(text).translate(_ESCAPES)
-
-
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    return in_one_line(text).translate(_ESCAPES)

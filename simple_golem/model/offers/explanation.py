@@ -26,6 +26,8 @@ _COMPARISON = re.compile(r"\((?P<name>[^()=<>]+?)(?P<sign><=|>=|=|<|>)(?P<value>
 _HEAD = ("keeps away", "it alone", "condition", "offered")
 _MOST_VALUES = 4
 _LONGEST_VALUE = 40
+# Those of a provider; to read longer ones of many providers would take too long.
+_LONGEST_CONSTRAINTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +354,8 @@ def _debit_notes(terms: Terms) -> _Condition:
 
 def _providers_own(demand_properties: Mapping[str, Any]) -> _Condition:
     def holds(one: MarketOffer) -> bool:
+        if len(one.constraints) > _LONGEST_CONSTRAINTS:
+            return False
         # The subnet is a condition of its own: here the demand counts as one of the provider's subnet.
         same = {**demand_properties, SUBNET: one.offer.properties.get(SUBNET)}
         return not one.constraints.strip() or matches(one.constraints, same)

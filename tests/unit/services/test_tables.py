@@ -115,8 +115,8 @@ def test_nothing_is_a_table_with_a_head_alone(golem: Golem) -> None:
 
 def test_no_text_of_a_cell_disturbs_a_terminal_or_a_page() -> None:
     rows = [("a\x1b[2J\n", "<b>&'\"")]
-    assert text_table(("x", "y"), rows).splitlines() == ["x       y", "a?[2J?  <b>&'\""]
+    assert text_table(("x", "y"), rows).splitlines() == ["x       y", "a [2J   <b>&'\""]
     html = html_table(("x", "y"), rows, "<i>")
-    assert Cells(html).rows == [["x", "y"], ["a?[2J?", "<b>&'\""]]
+    assert Cells(html).rows == [["x", "y"], ["a [2J ", "<b>&'\""]]
     assert "<b>" not in html
     assert "<i>" not in html

@@ -67,6 +67,7 @@ def test_an_image_nobody_has_is_unknown_without_any_words(daemon: responses.Requ
         "42",
         '"text"',
         "{}",
+        "[" * 100_000,
         '{"sha3": "8b11"}',
         f'{{"sha3": "{HASH}"}}',
         f'{{"sha3": "{HASH}", "https": 5}}',
@@ -89,6 +90,15 @@ def test_a_status_that_is_none_of_success_is_the_registrys_error(
     daemon.get(INFO, status=status, json={"message": "go away"})
     with pytest.raises(RegistryError, match=f"{status}.*go away"):
         locate(ImageRequest(tag="golem/alpine:latest"), URL)
+
+
+def test_words_of_a_registry_do_not_disturb_a_terminal(daemon: responses.RequestsMock) -> None:
+    daemon.get(INFO, status=404, json={"message": "\x1b[31mred" + "x" * 100_000})
+    with pytest.raises(UnknownImage) as caught:
+        locate(ImageRequest(tag="golem/alpine:latest"), URL)
+    assert "[31mred" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_registry_may_answer_at_the_second_request(daemon: responses.RequestsMock) -> None:
