@@ -172,26 +172,47 @@ def show_read_only(count: int) -> None:
         flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
         mount("none", layer, None, flags | kept_flags(layer))
         for entry in os.scandir(layer):
-            if not os.path.lexists(f"{NEW_ROOT}/root/{entry.name}"):
-                show_entry(entry, f"{NEW_ROOT}/root/{entry.name}")
+            shown = f"{NEW_ROOT}/root/{entry.name}"
+            if os.path.lexists(shown):
+                continue
+            if entry.name in EMPTY_FOLDERS and entry.is_dir(follow_symlinks=False):
+                os.mkdir(shown)
+            else:
+                show_entry(entry, shown)
+    if os.path.isdir(f"{NEW_ROOT}/root/var") and not os.path.islink(f"{NEW_ROOT}/root/var"):
+        os.mkdir(f"{NEW_ROOT}/root/var/tmp")
+        os.chmod(f"{NEW_ROOT}/root/var/tmp", 0o1777)
 
 
 def show_entry(entry: os.DirEntry[str], shown: str) -> None:
-    """Show an entry of a layer, which is read-only; a file is not copied, since it may be large."""
+    """Show an entry of a read-only folder elsewhere; a file is not copied, since it may be large."""
     if entry.is_symlink():
         os.symlink(os.readlink(entry.path), shown)
         return
     if entry.is_dir():
         os.mkdir(shown)
-        if entry.name == "var":
-            os.mkdir(f"{shown}/tmp")
-            os.chmod(f"{shown}/tmp", 0o1777)
-        if entry.name in EMPTY_FOLDERS:
-            return
     else:
         os.close(os.open(shown, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    # What is mounted has the flags of the layer.
-    mount(entry.path, shown, None, MS_BIND)
+    # What is mounted has the flags of the folder.
+    mount(entry.path, shown, None, MS_BIND | MS_REC)
+
+
+def make_folder(path: str, aside: str) -> None:
+    """Make a folder; where the image can't be written to, another folder is shown in place of its parent."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        place = os.path.realpath(path)
+        while not os.path.isdir(place):
+            place = os.path.dirname(place)
+        os.mkdir(aside)
+        for entry in os.scandir(place):
+            show_entry(entry, f"{aside}/{entry.name}")
+        os.chmod(aside, stat.S_IMODE(os.stat(place).st_mode))
+        mount(aside, place, None, MS_BIND | MS_REC)
+        os.makedirs(path, exist_ok=True)
 
 
 def kept_flags(path: str) -> int:
@@ -209,7 +230,7 @@ def furnish(stage: str, settings: dict[str, Any]) -> None:
         os.mkdir(inner)
         if os.path.islink(path):
             raise SetupFailed(f"volume {path}", errno.ELOOP)
-        os.makedirs(path, exist_ok=True)
+        make_folder(path, f"{stage}/parent-{number}")
         size = settings["sizes"].get(path)
         if size is None:
             mount(inner, path, None, MS_BIND)

@@ -67,9 +67,18 @@ def test_what_lies_under_a_volume_is_hidden(sandbox: Sandbox) -> None:
     )
 
 
-def test_a_volume_of_the_deploy_command_is_made(image: UnpackedImage) -> None:
-    with Sandbox(image.roots, volumes=(*VOLUMES, "/new/deep")) as sandbox:
-        assert sh(sandbox, "echo x > /new/deep/x; ls /new/deep") == "x"
+@pytest.mark.parametrize("overlay", [True, False])
+def test_volumes_of_the_deploy_command_are_made(image: UnpackedImage, overlay: bool) -> None:
+    added = ("/new/deep", "/golem/more", "/golem/other", "/usr/share/a/more/deep")
+    with Sandbox(image.roots, volumes=(*VOLUMES, *added), overlay=overlay) as sandbox:
+        for volume in (*VOLUMES, *added):
+            assert sh(sandbox, f"echo {volume} > {volume}/x; ls {volume}; cat {volume}/x") == f"x\n{volume}"
+        assert sh(sandbox, "ls /golem; cat /golem/shown") == "in\nmore\nother\nshown\ngolem/shown"
+        assert sh(sandbox, "ls /usr/share/*; cat /usr/share/a/text") == (
+            "/usr/share/a:\nmore\ntext\n\n/usr/share/b:\ntext\nusr/share/a/text"
+        )
+        assert sandbox.is_writable or run(sandbox, "/bin/sh", "-c", "echo x > /usr/share/a/text")[0] != 0
+    assert sorted(path.name for path in (image.roots[0] / "usr" / "share" / "a").iterdir()) == ["text"]
 
 
 def test_the_environment_is_empty(sandbox: Sandbox) -> None:
