@@ -27,6 +27,7 @@ from .network_options import (
     network_of,
     script_environment,
 )
+from .output import OutputLost, ToolOutput
 from .rule_report import NoOfferLines, add_logs_command, summary
 from .script_check import add_check_command
 from .shell.command import add_shell_command
@@ -49,9 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status of the tool.
     """
+    with ToolOutput() as output:
+        status = _run_tool(arguments)
+    return status or output.status
+
+
+def _run_tool(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
+    except OutputLost:
+        return 0  # `ToolOutput` says it, and has a status for it
     except GolemError as error:
         print(f"simple-golem: {error}", file=sys.stderr)
         return _ERROR_STATUS

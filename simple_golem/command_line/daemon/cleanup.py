@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import Any
 
 from ...background.cancellation import Scope, checked_seconds
@@ -12,6 +13,7 @@ from ...errors import GolemError
 from ...model.events.event import Event
 from ...yagna.transport.retry import Repeat
 from ..help_format import HelpFormat
+from ..output import OutputLost
 from .connection_options import add_connection_options, client_of, settings_of
 
 _INVOICE_WAIT_SECONDS = 15.0
@@ -56,7 +58,7 @@ def clean(options: argparse.Namespace) -> int:
 
     def show(event: Event) -> None:
         done.append(event)
-        print(event, flush=True)
+        _say(event)
 
     try:
         node_id = yagna.identity.me(repeat=Repeat.NEVER).node_id
@@ -74,11 +76,17 @@ def clean(options: argparse.Namespace) -> int:
     finally:
         yagna.close()
     if suspended:
-        print(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
+        _say(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
     if creditors:
-        print(f"kept, since no invoice came in {wait:g} s: {', '.join(creditors)} (run it again later)")
+        _say(f"kept, since no invoice came in {wait:g} s: {', '.join(creditors)} (run it again later)")
     if not (done or failures or suspended or creditors):
-        print("nothing to clean up")
+        _say("nothing to clean up")
     if failures:
         raise GolemError("not all could be cleaned up: " + "; ".join(failures))
     return 0
+
+
+def _say(text: object) -> None:
+    # Output that can't be written stops no cleanup: what stays costs money.
+    with suppress(OutputLost):
+        print(text, flush=True)
