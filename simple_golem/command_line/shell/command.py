@@ -92,6 +92,9 @@ def add_shell_command(commands: Any) -> None:
 
 def run_shell(options: argparse.Namespace) -> int:
     """Rent a machine, run the lines, and print the cost; returns the status of the last line."""
+    for stream, name in ((sys.__stdin__, "input"), (sys.__stdout__, "output")):
+        if stream is None:
+            raise BadArgument(f"standard {name} is closed: run simple-golem shell without <&- or >&-")
     timeout = checked_seconds(options.timeout, "--timeout")
     strategy = Strategy(
         max_price_per_hour=options.max_price_per_hour,

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -332,6 +333,42 @@ def test_without_an_offer_it_says_what_is_on_the_market(piped: Piped) -> None:
     assert run.stdout == ""
     assert "1 offer" in run.stderr
     assert "it cost 0 tGLM" in run.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_without_input_or_output_nothing_is_rented(environment: dict[str, str], closed: str) -> None:
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *TOOL, "shell"],
+        env=environment,
+        input=b"echo hello\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"is closed: run simple-golem shell without <&- or >&-" in ran.stderr
+    assert b"renting a machine" not in ran.stderr
+    assert b"Traceback" not in ran.stderr
+    assert ran.returncode == 2
+
+
+def test_output_without_a_reader_ends_the_machine(environment: dict[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = subprocess.run(
+            [*TOOL, "shell"],
+            env=environment,
+            input=b"echo hello\nsleep 600\n",
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert ran.stderr.decode().splitlines()[-1].startswith("simple-golem: it cost")
+    assert b"Traceback" not in ran.stderr
+    assert ran.returncode == 141
 
 
 @pytest.mark.parametrize(
