@@ -40,10 +40,17 @@ class OpenProxies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._proxies: list[Proxy] = []
+        self._closed = False
 
     def add(self, proxy: Proxy) -> None:
-        """Have a proxy closed at the end of the session, unless it is closed earlier."""
+        """Have a proxy closed at the end of the session, unless it is closed earlier.
+
+        Raises:
+            NotRunning: the session has ended.
+        """
         with self._lock:
+            if self._closed:
+                raise NotRunning("the Golem is closed: make a proxy while it is open")
             self._proxies.append(proxy)
 
     def discard(self, proxy: Proxy) -> None:
@@ -54,6 +61,7 @@ class OpenProxies:
     def close_all(self) -> None:
         """Close all; blocks for 2 seconds for each at most."""
         with self._lock:
+            self._closed = True
             proxies = list(self._proxies)
         for proxy in proxies:
             proxy.close()

@@ -19,10 +19,12 @@ from .tunnel import Tunnel
 logger = logging.getLogger(__name__)
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+# Selectors take no wait of some weeks.
+_LONGEST_WAIT_SECONDS = 3600.0
 
 
 class Pump:
-    """Serves any number of tunnels with one thread, which lives from the first one to `close`."""
+    """Serves any number of tunnels with one thread, from the first one to `close`."""
 
     def __init__(self, new_order: Callable[[], MessageOrder]) -> None:
         """Args: new_order: makes what has the daemon keep the order of messages; called by the thread."""
@@ -49,7 +51,8 @@ class Pump:
                     reader.setblocking(False)
                     self._wake.setblocking(False)
                     self._thread = EngineThread("golem-connections", self._run, reader).start()
-                self._order_locked(lambda: self._add(tunnel))
+                self._tunnels.add(tunnel)
+                self._order_locked(lambda: self._guarded(tunnel, tunnel.write_local))
         if not is_open:
             tunnel.end(broken=True)
         return is_open
@@ -83,30 +86,49 @@ class Pump:
     # --- on the thread ---------------------------------------------------------------------------------
 
     def _run(self, reader: socket.socket) -> None:
-        with selectors.DefaultSelector() as selector:
-            self._selector = selector
-            self._order = self._new_order()
-            selector.register(reader, _READ, None)
-            while True:
-                for key, events in selector.select(self._time_left()):
-                    if key.data is None:
-                        with contextlib.suppress(BlockingIOError):
-                            reader.recv(4096)
-                    elif key.data is self._order:
-                        self._serve_order(events)
-                    else:
-                        self._serve(key.data, events)
-                self._look()
-                if self._carry_out_orders():
-                    break
-            for tunnel in list(self._tunnels):
-                self._end(tunnel, True)
-            self._with_order(self._order.close)
+        try:
+            with selectors.DefaultSelector() as selector:
+                self._selector = selector
+                self._order = self._new_order()
+                selector.register(reader, _READ, None)
+                self._serve_all(selector, reader)
+        finally:
+            self._end_all(reader)
+
+    def _serve_all(self, selector: selectors.BaseSelector, reader: socket.socket) -> None:
+        while True:
+            for key, events in selector.select(self._time_left()):
+                if key.data is None:
+                    with contextlib.suppress(BlockingIOError):
+                        reader.recv(4096)
+                elif key.data is self._order:
+                    self._serve_order(events)
+                else:
+                    self._serve(key.data, events)
+            self._look()
+            if self._carry_out_orders():
+                return
+
+    def _end_all(self, reader: socket.socket) -> None:
+        """End all tunnels. This may be because of a defect: then the next tunnel has a new thread."""
         with self._lock:
+            tunnels, self._tunnels = self._tunnels, set()
             wake, self._wake = self._wake, None
-        reader.close()
-        if wake is not None:
-            wake.close()
+            order, self._order = self._order, None
+            self._thread = None
+            self._orders.clear()
+            self._timed.clear()
+            self._registered.clear()
+        for tunnel in tunnels:
+            try:
+                tunnel.end(broken=True)
+            except Exception:
+                logger.exception("a connection to an instance could not be ended")
+        if order is not None:
+            order.close()
+        for one in (reader, wake):
+            if one is not None:
+                one.close()
 
     def _carry_out_orders(self) -> bool:
         """Carry out all orders; whether the thread is to end."""
@@ -119,7 +141,9 @@ class Pump:
 
     def _time_left(self) -> float | None:
         moments = [moment for one in self._timed if (moment := one.next_look) is not None]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+        if not moments:
+            return None
+        return max(0.0, min(min(moments) - time.monotonic(), _LONGEST_WAIT_SECONDS))
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -142,10 +166,6 @@ class Pump:
             logger.exception("a connection to an instance failed")
             tunnel.end(broken=True)
         self._update(tunnel, descriptors)
-
-    def _add(self, tunnel: Tunnel) -> None:
-        self._tunnels.add(tunnel)
-        self._guarded(tunnel, tunnel.write_local)
 
     def _end(self, tunnel: Tunnel, broken: bool) -> None:
         if tunnel in self._tunnels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...errors import BadSetting
 
 
@@ -16,6 +18,6 @@ def checked_speed(value: object) -> float | None:
     """Return a speed in bytes per second, None for no limit; raises `BadSetting` if it is none."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise BadSetting(f"max_bytes_per_second is {value!r}: give a number, more than 0, or None")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < math.inf:
+        raise BadSetting(f"max_bytes_per_second is {value!r}: give a number, 1 or more, or None for no limit")
     return float(value)

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from ...background.forks import current_process, refused_in_children
+from ...errors import NotRunning
 from ..cluster import Cluster
 from ..instance import Instance
 from .listener import Listener
@@ -25,8 +26,12 @@ class LocalProxy:
         self._targets = Targets(target, port)
 
     def _begin(self) -> None:
-        """From now on the end of the Golem closes it, too."""
-        self._targets.connections.proxies.add(self)
+        """From now on the end of the Golem closes it, too; raises `NotRunning` if the Golem is closed."""
+        try:
+            self._targets.connections.proxies.add(self)
+        except NotRunning:
+            self.close()
+            raise
 
     @property
     def local_port(self) -> int:

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 from simple_golem import Cluster, Golem, HttpProxy, TcpProxy
 from simple_golem.engine.network import connector, tunnel
-from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime
+from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime, NotRunning
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
 from simple_golem.services.proxies import http_exchange, tcp_proxy, upstreams
 from simple_golem.services.proxies.both_ways import pass_both_ways
@@ -360,6 +360,15 @@ def test_the_end_of_the_golem_closes_its_proxies(fake: FakeYagna) -> None:
 
 
 @pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])
+def test_when_the_golem_is_closed_there_is_no_proxy(fake: FakeYagna, kind: Any) -> None:
+    with Golem(1) as golem:
+        instance = started(golem, network=True)
+    with pytest.raises(NotRunning, match="the Golem is closed"):
+        kind(instance, 80)
+    assert proxy_threads() == []
+
+
+@pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -368,7 +377,9 @@ def test_the_end_of_the_golem_closes_its_proxies(fake: FakeYagna) -> None:
         ({"local_port": "80"}, BadLocalPort, "give a number"),
         ({"host": "192.0.2.1"}, BadLocalPort, "can't listen on 192.0.2.1"),
         ({"max_connections": 0}, BadSetting, "1 or more"),
-        ({"max_bytes_per_second": 0}, BadSetting, "more than 0"),
+        ({"max_bytes_per_second": 0}, BadSetting, "1 or more"),
+        ({"max_bytes_per_second": 1e-9}, BadSetting, "1 or more"),
+        ({"max_bytes_per_second": float("inf")}, BadSetting, "None for no limit"),
         ({"timeout": -1}, BadWaitTime, "timeout"),
         ({"target": "http://x"}, BadNetwork, "leads to an instance or a cluster"),
     ],

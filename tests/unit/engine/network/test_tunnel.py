@@ -320,6 +320,34 @@ def test_a_defect_ends_its_connection_only(pump: Pump, caplog: pytest.LogCapture
     other.close()
 
 
+def test_a_wait_of_a_month_ends_no_other_connection(pump: Pump) -> None:
+    ones = [Connection(pump), Connection(pump, limits=Limits(idle_timeout=30 * 86400.0))]
+    for one in ones:
+        one.channel.daemon.sendall(b"on")
+        assert one.user.recv(100) == b"on"
+    for one in ones:
+        one.close()
+
+
+def test_a_defect_of_the_pump_ends_all_connections_and_the_next_one_is_served(
+    pump: Pump, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ones = [Connection(pump) for _ in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(pump, "_carry_out_orders", lambda: SimpleNamespace().nothing)
+        ones.append(Connection(pump))
+        for one in ones:
+            with pytest.raises(ConnectionResetError):
+                one.user.recv(100)
+        eventually(lambda: all(one.ended == [one.tunnel] for one in ones))
+    eventually(lambda: "thread golem-connections ended with an error" in caplog.text)
+    ones.append(Connection(pump))
+    ones[-1].channel.daemon.sendall(b"on")
+    assert ones[-1].user.recv(100) == b"on"
+    for one in ones:
+        one.close()
+
+
 def test_an_idle_connection_costs_no_processor_time(pump: Pump) -> None:
     ones = [Connection(pump) for _ in range(20)]
     ones[0].user.sendall(b"x")
