@@ -16,7 +16,7 @@ from ...yagna.transport.socket_lost import SocketLost
 
 logger = logging.getLogger(__name__)
 
-Settled = Callable[[bool], object]
+Confirmed = Callable[[bool], object]
 Network = tuple[str, str]
 
 
@@ -25,11 +25,11 @@ class MessageOrder:
 
     def __init__(self, api: NetworkApi) -> None:
         self._api = api
-        self._questions = api.settling()
-        self._waiting: dict[Network, list[Settled]] = {}
-        self._asking: list[Settled] = []
+        self._questions = api.order_questions()
+        self._waiting: dict[Network, list[Confirmed]] = {}
+        self._asking: list[Confirmed] = []
 
-    def settle(self, network_id: str, ip: str, then: Settled) -> None:
+    def confirm(self, network_id: str, ip: str, then: Confirmed) -> None:
         """Learn when all messages that the daemon has taken are in their queues.
 
         Args:
@@ -64,13 +64,13 @@ class MessageOrder:
             self._not_known(error)
             return
         if status is not None:
-            self._answered(self._api.has_settled(status))
+            self._answered(self._api.confirms_order(status))
 
     def _ask_next(self) -> None:
         while self._waiting and not self._asking:
             (network_id, ip), self._asking = self._waiting.popitem()
             try:
-                self._questions.get(self._api.settle_path(network_id, ip))
+                self._questions.get(self._api.order_question_path(network_id, ip))
             except SocketLost as error:
                 self._not_known(error)
 

@@ -284,11 +284,11 @@ class Place:
             connections.emit(ConnectionClosed(self.name, port, tunnel.sent, tunnel.received))
             on_end(tunnel)
 
-        def settle(tunnel: Tunnel) -> None:
-            connections.pump.settle(tunnel, membership.entry.network_id, self.ip)
+        def confirm_order(tunnel: Tunnel) -> None:
+            connections.pump.confirm_order(tunnel, membership.entry.network_id, self.ip)
 
         try:
-            tunnel = Tunnel(channel, local(), first, limits, ended, settle)
+            tunnel = Tunnel(channel, local(), first, limits, ended, confirm_order)
         except BaseException:
             channel.close()
             raise

@@ -171,12 +171,12 @@ class Pump:
         if tunnel in self._tunnels:
             self._guarded(tunnel, lambda: tunnel.end(broken=broken))
 
-    def settle(self, tunnel: Tunnel, network_id: str, ip: str) -> None:
+    def confirm_order(self, tunnel: Tunnel, network_id: str, ip: str) -> None:
         """Have a tunnel send on when the daemon keeps the order; end it if that can't be known."""
         order = self._order
         assert order is not None
         self._with_order(
-            lambda: order.settle(network_id, ip, lambda is_known: self._settled(tunnel, is_known))
+            lambda: order.confirm(network_id, ip, lambda is_known: self._order_confirmed(tunnel, is_known))
         )
 
     def _serve_order(self, events: int) -> None:
@@ -195,9 +195,9 @@ class Pump:
         act()
         self._wait_for(order.fileno(), _READ | (_WRITE if order.unsent else 0), order)
 
-    def _settled(self, tunnel: Tunnel, is_known: bool) -> None:
+    def _order_confirmed(self, tunnel: Tunnel, is_known: bool) -> None:
         if tunnel in self._tunnels:
-            self._guarded(tunnel, tunnel.settled if is_known else lambda: tunnel.end(broken=True))
+            self._guarded(tunnel, tunnel.order_confirmed if is_known else lambda: tunnel.end(broken=True))
 
     def _update(self, tunnel: Tunnel, descriptors: tuple[int, int]) -> None:
         """Wait for what the tunnel waits for now."""

@@ -28,16 +28,16 @@ _SHORTEST_FIN_SECONDS = 45.0
 _KEEP_ALIVE_SECONDS = 4.0
 
 
-class Sent(Enum):
-    """What is known of the message that was sent last: the next one may be sent when it is in its queue.
+class LastMessage(Enum):
+    """Where the message is that was sent last: the next one may be sent when it is in its queue.
 
     The daemon may put the next one first else; see `message_order`.
     """
 
-    queued = "queued"
-    sent = "sent"
-    taken = "taken"
-    asked = "asked"
+    on_its_way = "on its way"  # to the daemon
+    taken = "taken"  # by the daemon, as a pong has told
+    being_confirmed = "being confirmed"  # the daemon is asked whether it is in its queue
+    in_queue = "in its queue"
 
 
 class Channel(Protocol):
@@ -86,7 +86,7 @@ class Tunnel:
         first: Sequence[bytes],
         limits: Limits,
         on_end: Callable[[Tunnel], object],
-        settle: Callable[[Tunnel], object],
+        confirm_order: Callable[[Tunnel], object],
     ) -> None:
         """Args:
         channel: the open WebSocket.
@@ -94,8 +94,8 @@ class Tunnel:
         first: what has come from the instance already.
         limits: of this connection.
         on_end: called once, when it has ended.
-        settle: called when the daemon has taken a message, and there is more to send; `settled` is to be
-            called when it is in its queue.
+        confirm_order: called when the daemon has taken a message, and there is more to send;
+            `order_confirmed` is to be called when it is in its queue.
         """
         self.channel = channel
         self.local = local
@@ -103,8 +103,8 @@ class Tunnel:
         self.over = False
         self._limits = limits
         self._on_end = on_end
-        self._settle = settle
-        self._message = Sent.queued
+        self._confirm_order = confirm_order
+        self._message = LastMessage.in_queue
         self._sent_since_data = 0
         self._to_local = bytearray()
         self._local_ended = False
@@ -130,7 +130,7 @@ class Tunnel:
             not self._local_ended
             and self.channel.unsent < _MOST_WAITING_BYTES
             and self._paced_until is None
-            and self._message in (Sent.queued, Sent.taken)
+            and self._message in (LastMessage.in_queue, LastMessage.taken)
         )
 
     @property
@@ -185,18 +185,18 @@ class Tunnel:
         self.write_local()
 
     def _pong(self) -> None:
-        if self._message is Sent.sent:
-            self._message = Sent.taken
+        if self._message is LastMessage.on_its_way:
+            self._message = LastMessage.taken
             self._with_channel(self.channel.ping)
-        elif self._message is Sent.taken and self.channel.has_data_since_pong:
+        elif self._message is LastMessage.taken and self.channel.has_data_since_pong:
             # Data passes through all queues of the daemon. What comes after the answer to a second ping has
             # done so after the message was taken, so that is in its queue.
-            self._message = Sent.queued
+            self._message = LastMessage.in_queue
 
-    def settled(self) -> None:
+    def order_confirmed(self) -> None:
         """The message that was sent last is in its queue."""
-        if self._message is Sent.asked:
-            self._message = Sent.queued
+        if self._message is LastMessage.being_confirmed:
+            self._message = LastMessage.in_queue
 
     def _take(self, message: bytes) -> None:
         if message:
@@ -223,9 +223,9 @@ class Tunnel:
 
     def read_local(self) -> None:
         """Pass on what the local side has sent, as soon as that may be."""
-        if self._message is Sent.taken:
-            self._message = Sent.asked
-            self._settle(self)
+        if self._message is LastMessage.taken:
+            self._message = LastMessage.being_confirmed
+            self._confirm_order(self)
             return
         try:
             data = self.local.recv(self._most_now())
@@ -241,7 +241,7 @@ class Tunnel:
         self.sent += len(data)
         self._pace(len(data))
         self._sent_since_data += len(data)
-        self._message = Sent.sent
+        self._message = LastMessage.on_its_way
         self._with_channel(lambda: self.channel.send(data, with_ping=True))
 
     def _most_now(self) -> int:

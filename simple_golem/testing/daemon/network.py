@@ -38,12 +38,12 @@ class PortConnection:
 
     Attributes:
         end: the socket.
-        settled: how often the queues of its network were settled.
+        confirmed: how often the order in its network was confirmed.
     """
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        self.settled = 0
+        self.confirmed = 0
         self._lock = threading.Lock()
         self._in_use = True
         self._dropped = False
@@ -150,7 +150,7 @@ class PrivateNetworks:
             return FakeAnswer(403)
         if port == "0":
             for connection in network.connections:
-                connection.settled += 1
+                connection.confirmed += 1
             return FakeAnswer.of_message("Connection error: unaddressable destination", 400)
         host = self.hosts.host(network.nodes.get(ip, ""))
         if host is None or not host.has_deployed(network_id, ip):

@@ -28,7 +28,7 @@ class PortSocket:
 
     The end of the server is not shown, a reset is. A message that is too long ends the connection. The end of
     the client is not shown to the server. A message that comes soon after another one overtakes it, unless
-    the queue was settled meanwhile.
+    the order was confirmed meanwhile.
     """
 
     def __init__(self, connection: socket.socket, head: bytes, port: PortConnection) -> None:
@@ -39,9 +39,9 @@ class PortSocket:
         self._protocol = ServerProtocol(max_size=None, logger=NO_LOG)
         self._protocol.receive_data(head)
         self._to_port = bytearray()
-        # The message that is on its way into the queue, since when, and how often that was settled then.
+        # The message that is on its way into the queue, since when, and the confirmations before.
         self._latest = b""
-        self._latest_at, self._settled_before = 0.0, 0
+        self._latest_at, self._confirmed_before = 0.0, 0
         self._port_ended = False
         self._last_ping = self._last_pong = time.monotonic()
 
@@ -104,11 +104,11 @@ class PortSocket:
             return
         self._to_port += self._latest
         self._latest, self._latest_at = message, time.monotonic()
-        self._settled_before = self._port_connection.settled
+        self._confirmed_before = self._port_connection.confirmed
 
     def _is_under_way(self) -> bool:
         is_new = time.monotonic() - self._latest_at < _QUEUEING_SECONDS
-        return is_new and self._port_connection.settled == self._settled_before
+        return is_new and self._port_connection.confirmed == self._confirmed_before
 
     def _queue_latest(self) -> None:
         if self._latest and not self._is_under_way():

@@ -78,14 +78,14 @@ class NetworkApi:
         url = f"{self._http.api_url}{self._url}/net/{network_id}/tcp/{ip}/{port}"
         return WebSocket(url, self._app_key)
 
-    def settling(self) -> KeptConnection:
-        """A connection for `settle_path`."""
+    def order_questions(self) -> KeptConnection:
+        """A connection for `order_question_path`."""
         # `h11` takes time to load, and few sessions need it.
         from ..transport.kept_connection import KeptConnection
 
         return KeptConnection(self._http.api_url, self._app_key)
 
-    def settle_path(self, network_id: str, ip: str) -> str:
+    def order_question_path(self, network_id: str, ip: str) -> str:
         """`GET /net/{id}/tcp/{ip}/0`: answered when all messages that were taken are in their queues.
 
         There is no port 0, so nothing is sent. The daemon finds that out in a task that runs after those
@@ -93,8 +93,8 @@ class NetworkApi:
         """
         return f"{self._url}/net/{network_id}/tcp/{ip}/0"
 
-    def has_settled(self, status: int) -> bool:
-        """Whether a status is the refusal that was asked for by `settle_path`."""
+    def confirms_order(self, status: int) -> bool:
+        """Whether a status is the refusal that was asked for by `order_question_path`."""
         return status == 400
 
     def _request(

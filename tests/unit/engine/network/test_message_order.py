@@ -48,9 +48,9 @@ def questions() -> Questions:
 @pytest.fixture
 def order(questions: Questions) -> MessageOrder:
     api = SimpleNamespace(
-        settling=lambda: questions,
-        settle_path=lambda network_id, ip: f"{network_id}/{ip}",
-        has_settled=lambda status: status == 400,
+        order_questions=lambda: questions,
+        order_question_path=lambda network_id, ip: f"{network_id}/{ip}",
+        confirms_order=lambda status: status == 400,
     )
     return MessageOrder(api)  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def order(questions: Questions) -> MessageOrder:
 def test_those_that_wait_for_one_network_share_a_question(order: MessageOrder, questions: Questions) -> None:
     told: list[tuple[int, bool]] = []
     for number in range(3):
-        order.settle("net", "ip", lambda is_known, number=number: told.append((number, is_known)))
+        order.confirm("net", "ip", lambda is_known, number=number: told.append((number, is_known)))
     assert questions.asked == ["net/ip"]
     questions.answers = [None, 400, 400]
     order.receive()
@@ -75,24 +75,24 @@ def test_what_is_no_answer_is_told_and_the_next_one_is_asked_for(
     order: MessageOrder, questions: Questions
 ) -> None:
     told: list[bool] = []
-    order.settle("one", "ip", told.append)
-    order.settle("two", "ip", told.append)
-    order.settle("three", "ip", told.append)
+    order.confirm("one", "ip", told.append)
+    order.confirm("two", "ip", told.append)
+    order.confirm("three", "ip", told.append)
     questions.answers = [404, SocketLost("gone"), 400]
     for _ in range(3):
         order.receive()
     assert told == [False, False, True]
-    order.settle("four", "ip", told.append)
+    order.confirm("four", "ip", told.append)
     order.flush()
     assert told[3:] == [False]
     questions.refuses = True
-    order.settle("five", "ip", told.append)
+    order.confirm("five", "ip", told.append)
     assert told[4:] == [False]
 
 
 def test_after_the_end_nobody_is_told(order: MessageOrder, questions: Questions) -> None:
     told: list[bool] = []
-    order.settle("net", "ip", told.append)
+    order.confirm("net", "ip", told.append)
     order.close()
     assert questions.is_closed
     questions.answers = [400]

@@ -96,7 +96,7 @@ class Order:
     def fileno(self) -> int:
         return -1
 
-    def settle(self, network_id: str, ip: str, then: Callable[[bool], object]) -> None:
+    def confirm(self, network_id: str, ip: str, then: Callable[[bool], object]) -> None:
         assert (network_id, ip) == ("net", "10.0.0.2")
         self.asked.append(then)
 
@@ -112,7 +112,7 @@ class Connection:
         pump: Pump,
         first: tuple[bytes, ...] = (),
         limits: Limits | None = None,
-        settle: Callable[[Tunnel], object] | None = None,
+        confirm_order: Callable[[Tunnel], object] | None = None,
     ) -> None:
         self.channel = FakeChannel()
         local, self.user = tcp_pair()
@@ -124,7 +124,7 @@ class Connection:
             first,
             limits or Limits(),
             self.ended.append,
-            settle or (lambda tunnel: tunnel.settled()),
+            confirm_order or (lambda tunnel: tunnel.order_confirmed()),
         )
         pump.add(self.tunnel)
 
@@ -148,12 +148,12 @@ def pump(order: Order) -> Iterator[Pump]:
 def test_the_next_message_is_full_when_the_one_before_is_in_its_queue(pump: Pump) -> None:
     most, count = 65536, 12
 
-    def settle(tunnel: Tunnel) -> None:
+    def confirm_order(tunnel: Tunnel) -> None:
         left = most * count - sum(one.channel.messages)
         eventually(lambda: len(tunnel.local.recv(most, socket.MSG_PEEK)) >= min(most, left))
-        tunnel.settled()
+        tunnel.order_confirmed()
 
-    one = Connection(pump, settle=settle)
+    one = Connection(pump, confirm_order=confirm_order)
     one.user.sendall(bytes(most * count))
     eventually(lambda: sum(one.channel.messages) == most * count)
     # The first one is what has come by then, so the last one has the rest.
@@ -366,7 +366,7 @@ def on_pump(pump: Pump, act: Callable[[], object]) -> None:
 
 def test_the_next_message_is_sent_when_the_one_before_is_in_its_queue(pump: Pump, order: Order) -> None:
     # Else the daemon may put the second one first.
-    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one = Connection(pump, confirm_order=lambda tunnel: pump.confirm_order(tunnel, "net", "10.0.0.2"))
     one.channel.answers_pings = False
     one.user.sendall(b"one")
     assert one.channel.daemon.recv(100) == b"one"
@@ -385,7 +385,7 @@ def test_the_next_message_is_sent_when_the_one_before_is_in_its_queue(pump: Pump
 def test_data_from_the_instance_after_a_second_pong_shows_the_same_without_a_question(
     pump: Pump, order: Order
 ) -> None:
-    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one = Connection(pump, confirm_order=lambda tunnel: pump.confirm_order(tunnel, "net", "10.0.0.2"))
     one.channel.answers_pings = False
     for question, answer in ((b"one", b"1"), (b"two", b"2")):
         one.user.sendall(question)
@@ -402,7 +402,7 @@ def test_data_from_the_instance_after_a_second_pong_shows_the_same_without_a_que
 
 def test_data_before_the_second_pong_shows_nothing(pump: Pump, order: Order) -> None:
     # It may have waited in the daemon since before the message.
-    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one = Connection(pump, confirm_order=lambda tunnel: pump.confirm_order(tunnel, "net", "10.0.0.2"))
     one.channel.answers_pings = False
     one.user.sendall(b"one")
     assert one.channel.daemon.recv(100) == b"one"
@@ -417,7 +417,7 @@ def test_data_before_the_second_pong_shows_nothing(pump: Pump, order: Order) -> 
 
 
 def test_a_connection_whose_order_is_not_known_is_reset(pump: Pump, order: Order) -> None:
-    one = Connection(pump, settle=lambda tunnel: pump.settle(tunnel, "net", "10.0.0.2"))
+    one = Connection(pump, confirm_order=lambda tunnel: pump.confirm_order(tunnel, "net", "10.0.0.2"))
     one.user.sendall(b"one")
     assert one.channel.daemon.recv(3) == b"one"
     one.user.sendall(b"two")
