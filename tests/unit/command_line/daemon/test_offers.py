@@ -281,6 +281,8 @@ def test_a_price_limit_and_no_offer(daemon: FakeYagna, capsys: pytest.CaptureFix
         (["--hours", "inf"], "--hours is inf"),
         (["--hours", "nan"], "--hours is nan"),
         (["--hours", "0"], "--hours is 0"),
+        (["--hours", "1e300"], "--hours is 1e+300: give more than 0, and 1000000 at most"),
+        (["--hours", "1", f"--instances={10**30}"], "give 1 or more, and 1000000 at most"),
         (["--hours", "-3", "--why"], "--why tells no costs"),
         (["--instances", "5", "--why"], "--why tells no costs"),
         (["--instances", "5"], "--instances needs --hours"),
