@@ -11,7 +11,7 @@ import h11
 
 from ...background.cancellation import Deadline
 from .both_ways import pass_both_ways
-from .http_headers import passed_on, wants_upgrade, with_client
+from .http_headers import passed_on, wants_upgrade, with_client, with_host
 from .http_side import HttpSide
 from .upstreams import Failed, Upstream, Upstreams, reset
 
@@ -64,8 +64,7 @@ class HttpExchange:
     def _answer(self, request: h11.Request) -> bool:
         """Pass a request on and its answer back; whether the client can send another one."""
         try:
-            if request.method == b"CONNECT":
-                raise Failed(405, "CONNECT is for proxies to other hosts: this one leads to an instance only")
+            _check(request)
             has_body = _has_body(request)
             if not has_body:
                 self._next_of_client()  # the end of the request
@@ -94,7 +93,7 @@ class HttpExchange:
         """Send the request, and wait for the head of the answer; again, if an old connection is dead."""
         can_repeat = not has_body and request.method in _CAN_BE_REPEATED
         while True:
-            upstream = self._upstreams.get()
+            upstream = self._upstreams.get(new=not can_repeat)
             upstream.socket.settimeout(self._timeout)
             try:
                 return self._ask(request, has_body, upstream), upstream
@@ -109,6 +108,7 @@ class HttpExchange:
     def _ask(self, request: h11.Request, has_body: bool, upstream: Upstream) -> Any:
         upgrades = wants_upgrade(request.headers)
         headers = with_client(passed_on(request.headers, upgrades=upgrades), self._client_host)
+        headers = with_host(headers, f"{upstream.place.ip}:{self._upstreams.port}")
         upstream.send(h11.Request(method=request.method, target=request.target, headers=headers))
         if has_body:
             self._send_body(upstream)
@@ -174,7 +174,8 @@ class HttpExchange:
             if isinstance(event, h11.Data):
                 self._client.send(h11.Data(data=bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
-                self._client.send(h11.EndOfMessage(headers=event.headers))
+                has_trailers = self._client.protocol.their_http_version != b"1.0"
+                self._client.send(h11.EndOfMessage(headers=event.headers if has_trailers else []))
                 return
             else:
                 raise Failed(502, f"{upstream.place} broke off its answer")
@@ -210,6 +211,18 @@ class HttpExchange:
                 client.settimeout(max(left.remaining(), 0.01))
                 if not client.recv(_READ_BYTES):
                     return
+
+
+def _check(request: h11.Request) -> None:
+    """Raise `Failed` if a request can't be passed on."""
+    names = {name for name, _ in request.headers}
+    if request.method == b"CONNECT":
+        raise Failed(405, "CONNECT is for proxies to other hosts: this one leads to an instance only")
+    if not request.http_version.startswith(b"1."):
+        raise Failed(505, f"HTTP/{request.http_version.decode()} is not supported: use HTTP/1.1")
+    if {b"content-length", b"transfer-encoding"} <= names:
+        # Two servers that take different ones see different requests.
+        raise Failed(400, "the request has both Content-Length and Transfer-Encoding: send one of them")
 
 
 def _has_body(request: h11.Request) -> bool:

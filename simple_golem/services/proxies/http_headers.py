@@ -11,6 +11,8 @@ _OF_ONE_CONNECTION = {
     *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"),
     *(b"te", b"trailer", b"upgrade", b"expect"),
 }
+# A message without them would have another end, or go to another site.
+_NEVER_DROPPED = {b"host", b"content-length", b"transfer-encoding"}
 _FORWARDED_FOR = b"x-forwarded-for"
 
 
@@ -22,7 +24,7 @@ def passed_on(headers: Iterable[tuple[bytes, bytes]], *, upgrades: bool = False)
         upgrades: whether both sides change to another protocol, such as WebSocket: these headers stay, then.
     """
     given = list(headers)
-    dropped = _OF_ONE_CONNECTION | set(values_of(given, b"connection"))
+    dropped = _OF_ONE_CONNECTION | (set(values_of(given, b"connection")) - _NEVER_DROPPED)
     kept = [(name, value) for name, value in given if name not in dropped]
     if upgrades:
         kept += [(b"connection", b"upgrade"), *((name, value) for name, value in given if name == b"upgrade")]
@@ -40,6 +42,11 @@ def with_client(headers: Headers, client: str) -> Headers:
     before = [value for name, value in headers if name == _FORWARDED_FOR]
     others = [(name, value) for name, value in headers if name != _FORWARDED_FOR]
     return [*others, (_FORWARDED_FOR, b", ".join([*before, client.encode()]))]
+
+
+def with_host(headers: Headers, host: str) -> Headers:
+    """Return the headers with a host, if they have none: HTTP/1.0 asks for none, and HTTP/1.1 does."""
+    return headers if any(name == b"host" for name, _ in headers) else [(b"host", host.encode()), *headers]
 
 
 def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

@@ -24,8 +24,10 @@ class HttpProxy(LocalProxy):
     It listens as soon as it is made, until `close`, the end of its `with` statement, or the end of the Golem.
     Each request goes to the next instance that is running, and to another one if that refuses the connection.
     If none can be reached, the client gets status 502 or 504 and a sentence that says why. HTTP/1.1 is passed
-    on with connections that are kept, chunked bodies and WebSockets, and `X-Forwarded-For` is added. The
-    daemon does not show the end of an answer that has no length: 5 seconds without a byte are taken for it.
+    on with connections that are kept, chunked bodies and WebSockets, and `X-Forwarded-For` is added. Requests
+    that can't be repeated, such as POST or an upload, have a new connection each. The daemon does not show
+    the end of an answer that has no length: 5 seconds without a byte are taken for it, so such an answer is
+    cut, without an error, where its server pauses longer.
 
     Args:
         target: an instance, or a cluster.
@@ -34,7 +36,7 @@ class HttpProxy(LocalProxy):
         host: the address of this machine to listen on; others than loopback can be reached by other machines.
         timeout: seconds to connect to an instance; meanwhile a port that refuses it is tried again.
         answer_timeout: seconds without a byte of the answer after which an instance has failed; an answer
-            without a length is complete after 5 seconds.
+            without a length is taken as complete after 5 seconds.
         max_connections: how many clients at once; further ones get status 503. Each has a thread.
         max_bytes_per_second: how fast each connection sends to the instance; what is sent faster than it can
             be carried waits in the memory of the daemon.

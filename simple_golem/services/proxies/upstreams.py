@@ -50,7 +50,11 @@ class Upstream(HttpSide):
 
 
 class Upstreams:
-    """Gives out connections to instances in turn; used by any thread."""
+    """Gives out connections to instances in turn; used by any thread.
+
+    Attributes:
+        port: of the instances.
+    """
 
     def __init__(self, targets: Targets, timeout: float | None, limits: Limits, scope: Scope) -> None:
         """Args:
@@ -60,6 +64,7 @@ class Upstreams:
         scope: cancelled when the proxy is closed.
         """
         self._targets = targets
+        self.port = targets.port
         self._timeout = timeout
         self._limits = limits
         self._scope = scope
@@ -72,8 +77,11 @@ class Upstreams:
         """Whether the proxy was closed."""
         return self._scope.cancelled
 
-    def get(self) -> Upstream:
+    def get(self, *, new: bool) -> Upstream:
         """Return a connection to the next instance, or to another one if that refuses; blocks.
+
+        Args:
+            new: whether it may not be one that was kept: the instance may have closed that.
 
         Raises:
             Failed: there is none.
@@ -81,7 +89,9 @@ class Upstreams:
         deadline = Deadline(self._timeout)
         try:
             return self._targets.reach(
-                lambda place: self._kept(place) or self._connected(place, deadline), deadline, self._scope
+                lambda place: self._kept(place, new) or self._connected(place, deadline),
+                deadline,
+                self._scope,
             )
         except (NetworkError, NotRunning) as error:
             raise Failed(504 if isinstance(error, PortTimeout) else 502, str(error)) from error
@@ -92,13 +102,14 @@ class Upstreams:
         )
         return Upstream(connection, h11.Connection(h11.CLIENT), place, used_before=not is_new)
 
-    def _kept(self, place: Place) -> Upstream | None:
+    def _kept(self, place: Place, new: bool) -> Upstream | None:
         with self._lock:
             found = [one for one in self._idle if one.place is place][-1:]
             for one in found:
                 self._idle.remove(one)
         for one in found:
-            if not wait_readable(one.socket, 0):
+            # If not wanted, it is closed: a server of one connection after the other takes no second one.
+            if not new and not wait_readable(one.socket, 0):
                 return one
             reset(one.socket)  # it has ended, or says what nobody has asked for
         return None
@@ -106,7 +117,9 @@ class Upstreams:
     def put_back(self, upstream: Upstream) -> None:
         """Keep a connection for the next request, if it can carry one; else close it."""
         protocol = upstream.protocol
-        if protocol.our_state is h11.DONE and protocol.their_state is h11.DONE:
+        is_over = protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
+        # What a server says after its answer must not become the answer to another client.
+        if is_over and protocol.trailing_data == (b"", False):
             protocol.start_next_cycle()
             upstream.used_before = True
             upstream.idle_since = time.monotonic()

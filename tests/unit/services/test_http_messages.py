@@ -25,6 +25,7 @@ class Server:
     def __init__(self) -> None:
         self.connections: list[bytearray] = []
         self.answer: Callable[[bytes], bytes] = lambda head: OK
+        self.answered: tuple[bytes, ...] = (b"GET", b"HEAD")
 
     def serve(self, connection: socket.socket) -> None:
         got = bytearray()
@@ -34,7 +35,7 @@ class Server:
             got += data
             heads = bytes(got).split(b"\r\n\r\n")[:-1]
             for head in heads[answered:]:
-                if head.startswith((b"GET", b"HEAD")):
+                if head.startswith(self.answered):
                     connection.sendall(self.answer(head))
             answered = len(heads)
 
@@ -106,3 +107,87 @@ def test_an_upload_that_breaks_off_never_becomes_a_whole_one(
     proxy.close()
     assert server.got.count(b"PUT /file") == 1
     assert server.got.rstrip(b"\r\n").endswith(b"hello")
+
+
+def test_what_a_server_says_after_its_answer_goes_to_no_other_client(
+    proxy: HttpProxy, server: Server
+) -> None:
+    server.answer = lambda head: OK + OK.replace(b"ok", b"no") if b"/first" in head else OK
+    assert asked(proxy, GET.replace(b"/ ", b"/first ")).endswith(b"\r\n\r\nok")
+    assert asked(proxy, GET).endswith(b"\r\n\r\nok")
+    assert len(server.connections) == 2
+
+
+def test_a_request_with_two_lengths_is_refused(proxy: HttpProxy, server: Server) -> None:
+    with dialled(proxy) as client:
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"1e\r\nGET /smuggled HTTP/1.1\r\nHost: \r\n0\r\n\r\n"
+        )
+        client.shutdown(socket.SHUT_WR)
+        answer = rest(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"both Content-Length and Transfer-Encoding" in answer
+    assert server.connections == []
+
+
+def test_an_answer_with_two_lengths_has_one_for_the_client(proxy: HttpProxy, server: Server) -> None:
+    server.answer = lambda head: (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    )
+    answer = asked(proxy, GET, end=b"0\r\n\r\n").lower()
+    assert answer.endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    assert b"content-length" not in answer
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 3", b"abc"),
+        (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+    ],
+)
+def test_no_request_loses_its_length_or_its_host(
+    proxy: HttpProxy, server: Server, framing: bytes, body: bytes
+) -> None:
+    dropped = b"Connection: host, content-length, transfer-encoding"
+    with dialled(proxy) as client:
+        client.sendall(b"\r\n".join([b"POST / HTTP/1.1\r\nHost: x", dropped, framing, b"", body]))
+        eventually(lambda: b"abc" in server.got)
+    head = server.got.lower()
+    assert b"host: x\r\n" in head
+    assert framing.lower() in head
+
+
+def test_an_old_client_is_answered_and_the_instance_gets_a_host(proxy: HttpProxy, server: Server) -> None:
+    answer = asked(proxy, b"GET / HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer.lower()
+    assert b"host: 192.168.0.2:80\r\n" in server.got
+
+
+def test_an_old_client_gets_no_trailers(
+    proxy: HttpProxy, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answer = lambda head: (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+    )
+    assert asked(proxy, b"GET / HTTP/1.0\r\nHost: x\r\n\r\n", end=b"never").endswith(b"\r\n\r\nok")
+    assert b"x-sum" in asked(proxy, GET, end=b"X-Sum: 1\r\n\r\n").lower()
+    proxy.close()
+    assert "failed" not in caplog.text
+
+
+def test_a_newer_version_of_http_is_refused_with_a_sentence(proxy: HttpProxy, server: Server) -> None:
+    answer = asked(proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", end=b"use HTTP/1.1\n")
+    assert answer.startswith(b"HTTP/1.1 505 ")
+    assert server.connections == []
+
+
+def test_what_can_not_be_repeated_has_a_new_connection(proxy: HttpProxy, server: Server) -> None:
+    server.answered += (b"POST",)
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    for request in (GET, GET, post, GET, post):
+        assert asked(proxy, request).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: proxy._upstreams._idle)  # the connection is kept for the next request
+    assert [one.count(b"HTTP/1.1") for one in server.connections] == [2, 2, 1]
