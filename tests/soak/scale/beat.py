@@ -12,7 +12,7 @@ from typing import Any
 
 # The first batches open connections, and do not count.
 _WARM_SHARE = 0.25
-_PATIENCE = 600.0
+_PATIENCE = 180.0
 
 
 class Beat:
