@@ -12,6 +12,7 @@ from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import user_code
 from ...errors import (
     ActivityLost,
+    BatchTimeout,
     GolemError,
     MethodStuck,
     ServiceStopped,
@@ -108,7 +109,7 @@ class Life:
         self._state = LifeState(
             session.timer, instance.stop_scope, session.release_scope, self._method_is_late
         )
-        watch = ProviderWatch(session, self._state, instance)
+        self._watch = watch = ProviderWatch(session, self._state, instance)
         self._runner = BatchRunner(
             self._state,
             instance,
@@ -295,10 +296,13 @@ class Life:
         except LifeAbandoned:
             raise
         except (ScopeEnded, ServiceStopped):
+            self._watch.lose_if_silent()
             failure = self._lost_since(outcome)
             if failure is None:
                 logger.warning("%s: shutdown() was not done in time", self._instance.name)
         except GolemError as error:
+            if isinstance(error, BatchTimeout):
+                self._watch.lose_if_silent()
             # What a method gets after the activity was lost is a consequence; the loss is the cause.
             failure = self._lost_since(outcome) or error
         except BaseException as error:  # noqa: BLE001 - any error of user code is its instance's failure

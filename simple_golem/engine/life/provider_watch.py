@@ -132,6 +132,14 @@ class ProviderWatch:
         if self._instance.state is ServiceState.unresponsive:
             self._instance.enter(ServiceState.running)
 
+    def lose_if_silent(self) -> None:
+        """End the life if the provider is silent now: `shutdown()` was not done in time because of that."""
+        with self._lock:
+            is_silent = self._is_silent
+        if is_silent:
+            why = "it was silent until the time of shutdown() was over"
+            self._life.lose(LossKind.ACTIVITY_GONE, self._life.require_activity().lost(Vitality.SILENT, why))
+
     # --- when a batch has failed --------------------------------------------------------------------------
 
     def lost_in(self, error: GolemError, scope: Scope) -> ActivityLost | None:

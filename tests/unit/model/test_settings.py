@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from simple_golem.errors import BadBudget, BadSetting, NoAppKey, UnknownNetwork
-from simple_golem.model.settings import Settings, parse_budget
+from simple_golem.model.settings import HEALTH_MISSES, HEALTH_SECONDS, Settings, parse_budget
 
 KEY = {"YAGNA_APPKEY": "k1"}
 
@@ -202,3 +202,7 @@ def test_a_payment_network_that_was_shut_down_is_refused_with_those_that_exist(g
         f"payment_network: the payment network {gone!r} was shut down; "
         "with test money: amoy, holesky, hoodi, sepolia; with real money: mainnet, polygon"
     )
+
+
+def test_a_silent_provider_is_told_after_fifteen_seconds() -> None:
+    assert (HEALTH_SECONDS, HEALTH_MISSES) == (5.0, 3)

@@ -382,6 +382,24 @@ def test_an_instance_in_its_shutdown_ends(service: type[Shared], respawn: bool) 
     each_way_to_go(case)
 
 
+@pytest.mark.parametrize("service", [SlowShutdown, ReturnedShutdown])
+def test_a_shutdown_whose_time_is_over_while_its_provider_is_silent_has_lost_it(
+    honest: FakeYagna, caplog: pytest.LogCaptureFixture, service: type[Shared]
+) -> None:
+    """Its time may be over before the provider is given up."""
+    golem = golem_on(honest, raise_failures=False, health_misses=20)
+    instance, _, provider = begun_on(honest, golem, service)
+    instance.stop(wait=False)
+    eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
+    provider.stop_reporting()
+    eventually(lambda: "has not answered since" in caplog.text, SECONDS)
+    golem.close(timeout=1.6)
+    assert states(instance) == NORMAL_LIFE
+    assert type(instance.failure) is ActivityLost
+    assert "it was silent until the time of shutdown() was over" in str(instance.failure)
+    assert "did not confirm in time" not in caplog.text
+
+
 # --- an activity that answers ------------------------------------------------------------------------
 
 
