@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ...errors import GolemError
+from ...errors import CommandFailed, GolemError
 from ...model.base.printable import printable
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
@@ -20,8 +20,8 @@ _UNKNOWN = 125
 _SHORT_BYTES = CUT_BYTES - 512
 _LONG_BYTES = 1 << 20
 _WAIT_TENTHS = 10
-# The size of the output, and the exit code.
-_HEAD = re.compile(rb"([0-9]{1,18}) (lost|-|[0-9]{1,3})")
+# The size of the output, the exit code, and the size of the names of the folders.
+_HEAD = re.compile(rb"([0-9]{1,18}) (lost|-|[0-9]{1,3}) ([0-9]{1,9})")
 
 
 class RemoteLine:
@@ -36,6 +36,7 @@ class RemoteLine:
     Attributes:
         code: its exit code; None while it runs.
         folder: the working folder at its end; empty if it is not known.
+        previous_folder: the one before it, where `cd -` goes; empty if there is none.
         had_no_folder: whether it did not run, since its working folder is gone.
         is_lost: whether its files are gone, so that nobody knows its end.
         has_ended: whether it has ended, and all of its output was written.
@@ -53,6 +54,7 @@ class RemoteLine:
         self._size = 0
         self.code: int | None = None
         self.folder = ""
+        self.previous_folder = ""
         self.had_no_folder = False
         self.is_lost = False
 
@@ -60,19 +62,24 @@ class RemoteLine:
     def has_ended(self) -> bool:
         return self.code is not None and self._offset >= self._size
 
-    def begin(self, line: str, folder: str) -> None:
-        """Begin the line in a folder, and read its first output.
+    def begin(self, line: str, folder: str, previous_folder: str) -> None:
+        """Begin the line in a folder, and read its first output; `cd -` goes to the previous one.
 
         Raises:
+            CommandFailed: the machine could not begin it.
             GolemError: the machine has answered other than its programs do.
         """
-        begin = Run(SHELL, "-c", BEGIN, SHELL, self._files, folder, line)
+        begin = Run(SHELL, "-c", BEGIN, SHELL, self._files, folder, previous_folder, line)
         results = self._machine.execute(begin, self._follow(_SHORT_BYTES), check=False)
         self._begun = True
         if not results.success and results[0].exit_code == NO_SUCH_FOLDER:
             self.had_no_folder = True
             self.code = _NOT_BEGUN
             return
+        if not results[0].success:
+            # The error of the command itself shows the script of the shell, which the user has not written.
+            why = printable(results[0].stderr.strip() or results[0].message, 300)
+            raise CommandFailed(f"the line could not begin on the machine: {why}")
         results.check()
         self._understand(results[1].stdout_bytes)
 
@@ -99,11 +106,11 @@ class RemoteLine:
 
     def _understand(self, answer: bytes) -> None:
         head, _, rest = answer.partition(b"\n")
-        folder, _, output = rest.partition(b"\n")
         found = _HEAD.fullmatch(head)
-        if found is None:
+        if found is None or len(rest) < int(found[3]):
             raise strange_answer(self._machine, head)
-        size, code = int(found[1]), found[2].decode()
+        size, code, end = int(found[1]), found[2].decode(), int(found[3])
+        (folder, _, previous), output = rest[:end].partition(b"\0"), rest[end:]
         if code == "lost":
             self.is_lost = self._begun
             self.code = _UNKNOWN if self._begun else _INTERRUPTED  # before it was sent
@@ -115,7 +122,8 @@ class RemoteLine:
         self._begun = True
         self._offset += len(output)
         self._size = size
-        self.folder = folder.decode(errors="replace")
+        self.folder = folder.removesuffix(b"\n").decode(errors="replace")
+        self.previous_folder = previous.decode(errors="replace")
         self.code = None if code == "-" else int(code)
 
 

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from itertools import count
 
 from ...errors import BadCommand
+from ...model.base.printable import printable
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
 from ...services.instance import Instance
 from .remote_line import RemoteLine, strange_answer
 from .scripts import PREPARE
 
+# Linux takes no longer argument of a program, and the line is one.
+_MOST_BYTES = (128 << 10) - 1
 # The signals of the first and the second Ctrl-C. A line in the background does not hear SIGINT.
 _SIGNALS = (
     ("TERM", "^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it"),
@@ -40,6 +43,7 @@ class RemoteShell:
         self._numbers = count(1)
         self._files, self.folder, self._has_volume = _prepared(machine)
         self._first_folder = self.folder
+        self._previous_folder = ""
 
     def run(self, text: str, *, interruptible: bool = False) -> int:
         """Run a line; blocks until it has ended, and writes its output meanwhile.
@@ -52,9 +56,17 @@ class RemoteShell:
             Its exit code.
 
         Raises:
+            BadCommand: the line is too long for any machine.
+            CommandFailed: the machine could not begin it.
             GolemError: the machine is lost, or its answers make no sense.
             KeyboardInterrupt: Ctrl-C.
         """
+        size = len(text.encode(errors="surrogatepass"))
+        if size > _MOST_BYTES:
+            raise BadCommand(
+                f"a line can have {_MOST_BYTES} bytes, and this one has {size}: "
+                "write them to a file, and copy it to the machine with put"
+            )
         line = RemoteLine(
             self._machine, f"{self._files}/{next(self._numbers)}", self._has_volume, self._write
         )
@@ -71,15 +83,16 @@ class RemoteShell:
                     line.read()
                 else:
                     begun = True
-                    line.begin(text, self.folder)
+                    line.begin(text, self.folder, self._previous_folder)
             except KeyboardInterrupt:
                 presses += 1
                 if not interruptible or presses > len(_SIGNALS):
                     raise
         if line.had_no_folder:
-            self._tell(f"there is no folder {self.folder} any more; back to {self._first_folder}")
+            self._tell(f"there is no folder {printable(self.folder)} any more; back to {self._first_folder}")
             self.folder = self._first_folder
-        self.folder = line.folder or self.folder
+        if line.folder:
+            self.folder, self._previous_folder = line.folder, line.previous_folder
         if line.is_lost:
             self._tell(f"the files of this command in {self._files} are gone: its end is not known")
         elif presses:

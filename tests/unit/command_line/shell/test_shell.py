@@ -217,6 +217,47 @@ def test_a_working_folder_that_was_removed_is_left(piped: Piped, tmp_path: Path)
     assert run.status == 0
 
 
+def test_cd_minus_goes_to_the_previous_folder(piped: Piped, tmp_path: Path) -> None:
+    work = tmp_path / "golem" / "work"
+    run = piped("mkdir a b\ncd a\ncd ../b\ncd -\npwd\ncd -\ncd - >/dev/null\npwd\n")
+    assert run.stdout.splitlines() == [f"{work}/{name}" for name in "aaba"]
+    assert run.told == []
+
+
+@pytest.mark.parametrize("name", ["a  b ", " a", "a\nb", "a\n", "a\\b", "ü"])
+def test_a_working_folder_can_have_any_name(piped: Piped, tmp_path: Path, name: str) -> None:
+    here = tmp_path / "golem" / "work" / name
+    here.mkdir()
+    other = here / name
+    other.mkdir()
+    quoted = name.replace("\n", "\\n").replace("\\b", "\\\\b")
+    go = f"n=$(printf '{quoted}.'); cd \"${{n%.}}\""
+    run = piped(f"{go}\n{go}\npwd\ncd -\npwd\n")
+    assert run.stdout == f"{other}\n{here}\n{here}\n"
+    assert run.told == []
+    assert run.status == 0
+
+
+def test_a_line_that_is_too_long_is_told_without_the_script_of_the_shell(piped: Piped) -> None:
+    run = piped(f"echo {'a' * 200_000}\necho on\n")
+    assert run.stdout == "on\n"
+    (told,) = run.told
+    assert told == (
+        "a line can have 131071 bytes, and this one has 200005: "
+        "write them to a file, and copy it to the machine with put"
+    )
+
+
+def test_a_line_that_can_not_begin_is_told_without_the_script_of_the_shell(
+    piped: Piped, machine: HostMachine
+) -> None:
+    run = piped("rm -rf .simple-golem-shell; echo x >.simple-golem-shell\necho never\n")
+    told = run.told[-1]
+    assert told.startswith("the line could not begin on the machine: ")
+    assert "setsid" not in told
+    assert run.status == 1
+
+
 @pytest.mark.parametrize("fails", ["exec ./x", "trap - EXIT; exit 126"])
 def test_exit_code_126_is_not_taken_for_a_working_folder_that_is_gone(
     piped: Piped, tmp_path: Path, fails: str
@@ -234,9 +275,10 @@ def test_exit_code_126_is_not_taken_for_a_working_folder_that_is_gone(
         ("/golem/work\nnonsense\n", ""),
         ("/golem/work\n/\n", ""),
         ("/golem/work\n/\n", "nonsense"),
-        ("/golem/work\n/\n", "-5 0\n\n"),
-        ("/golem/work\n/\n", "1 0 0\n\n"),
-        ("/golem/work\n/\n", "99999 0\n/\n"),  # output that never comes
+        ("/golem/work\n/\n", "-5 0 0\n"),
+        ("/golem/work\n/\n", "1 0 0 0\n\n"),
+        ("/golem/work\n/\n", "0 0 9\n/\n"),  # a folder that is not there in full
+        ("/golem/work\n/\n", "99999 0 2\n/\n"),  # output that never comes
     ],
 )
 def test_a_machine_whose_answers_make_no_sense_ends_the_shell_with_an_error(
