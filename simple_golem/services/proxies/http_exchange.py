@@ -51,6 +51,8 @@ class HttpExchange:
             while isinstance(request := client.next_event(), h11.Request):
                 if not self._answer(request):
                     return
+                if client.protocol.their_state is h11.SEND_BODY:
+                    self._read_rest()
                 if client.protocol.our_state is not h11.DONE or client.protocol.their_state is not h11.DONE:
                     return
                 client.protocol.start_next_cycle()
@@ -114,19 +116,15 @@ class HttpExchange:
             self._send_body(upstream)
         else:
             upstream.send(h11.EndOfMessage())
-        while True:
-            event = upstream.next_event()
-            if isinstance(event, h11.ConnectionClosed):
-                raise ConnectionResetError("it closed the connection without an answer")
-            if isinstance(event, h11.Response) or event.status_code == 101:
-                return event
+        return upstream.next_answer()
 
     def _send_body(self, upstream: Upstream) -> None:
-        """Pass on the body of the request."""
+        """Pass on the body of the request, until its end or an answer that refuses it."""
         if self._client.protocol.they_are_waiting_for_100_continue:
             self._to_client(h11.InformationalResponse(status_code=100, headers=[]))
         while isinstance(event := self._next_of_client(), h11.Data):
-            upstream.send(h11.Data(data=bytes(event.data)))
+            if not upstream.send_body(h11.Data(data=bytes(event.data))):
+                return
         upstream.send(h11.EndOfMessage(headers=event.headers))
 
     def _next_of_client(self) -> Any:
@@ -154,12 +152,11 @@ class HttpExchange:
         has_no_length = not names & {b"content-length", b"transfer-encoding"} and request.method != b"HEAD"
         if has_no_length:
             upstream.socket.settimeout(_END_OF_BODY_SECONDS)
+        headers = passed_on(response.headers)
+        if self._client.protocol.their_state is h11.SEND_BODY:
+            headers.append((b"connection", b"close"))
         self._client.send(
-            h11.Response(
-                status_code=response.status_code,
-                headers=passed_on(response.headers),
-                reason=response.reason,
-            )
+            h11.Response(status_code=response.status_code, headers=headers, reason=response.reason)
         )
         while True:
             try:
@@ -200,10 +197,13 @@ class HttpExchange:
 
     def _refuse(self, error: Failed) -> None:
         """Answer with an error in a plain sentence that the client can read, and end the connection."""
+        if self._client.protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._client.socket.sendall(refusal(error.status, str(error)))
+            self._read_rest()
+
+    def _read_rest(self) -> None:
+        """Read for a while what a client sends that was answered: otherwise it would get a reset."""
         client = self._client.socket
-        if self._client.protocol.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return
-        client.sendall(refusal(error.status, str(error)))
         client.shutdown(socket.SHUT_WR)
         left = Deadline(_LAST_READ_SECONDS)
         with contextlib.suppress(TimeoutError):

@@ -34,7 +34,11 @@ class HttpSide:
             event = self.protocol.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            self.protocol.receive_data(self.socket.recv(_READ_BYTES))
+            self.receive()
+
+    def receive(self) -> None:
+        """Block for bytes, and give them to the protocol; raises as `next_event` does."""
+        self.protocol.receive_data(self.socket.recv(_READ_BYTES))
 
     def end_body(self) -> None:
         """Take the body that is being received as complete: it has no length, and nothing more comes."""

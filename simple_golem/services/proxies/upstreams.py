@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import h11
 
@@ -20,6 +22,8 @@ from .targets import Targets
 
 # A server may close an idle connection, and the daemon does not show it. Others take no new one before.
 _MOST_IDLE_SECONDS = 3.0
+_SWITCHING_PROTOCOLS = 101
+_LEAST_ERROR = 400
 
 
 class Failed(Exception):
@@ -42,11 +46,55 @@ class Upstream(HttpSide):
         place: the instance's.
         used_before: whether it has been open for a while: the instance may have ended it.
         idle_since: on the monotonic clock.
+        early_answer: the head of an answer that has come before the end of the request.
     """
 
     place: Place
     used_before: bool = False
     idle_since: float = 0.0
+    early_answer: Any = None
+
+    def send_body(self, data: h11.Data) -> bool:
+        """Send a part of a body; False: an error is the answer already, and the server perhaps reads no more.
+
+        Raises:
+            OSError, h11.ProtocolError: the connection is broken, or the server reads nothing for a while.
+        """
+        rest = memoryview(self.protocol.send(data) or b"")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            while rest and self.early_answer is None:
+                ready = selector.select(self.socket.gettimeout())
+                if not ready:
+                    raise TimeoutError("the server reads nothing")
+                if ready[0][1] & selectors.EVENT_READ:
+                    self.receive()
+                    self.early_answer = self._answer_at_hand()
+                else:
+                    rest = rest[self.socket.send(rest) :]
+        if self.early_answer is not None and self.early_answer.status_code >= _LEAST_ERROR:
+            return False
+        self.socket.sendall(rest)
+        return True
+
+    def next_answer(self) -> Any:
+        """Block for the head of the answer; raises as `next_event` does."""
+        answer, self.early_answer = self.early_answer, None
+        while answer is None:
+            answer = self._answer_at_hand()
+            if answer is None:
+                self.receive()
+        return answer
+
+    def _answer_at_hand(self) -> Any:
+        """Return the head of the answer if it is there, else None."""
+        event: Any
+        while (event := self.protocol.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.ConnectionClosed):
+                raise ConnectionResetError("it closed the connection without an answer")
+            if isinstance(event, h11.Response) or event.status_code == _SWITCHING_PROTOCOLS:
+                return event
+        return None
 
 
 class Upstreams:

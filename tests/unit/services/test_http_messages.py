@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,6 +27,8 @@ class Server:
     def __init__(self) -> None:
         self.connections: list[bytearray] = []
         self.answer: Callable[[bytes], bytes] = lambda head: OK
+        self.reads_on = threading.Event()
+        self.reads_on.set()
         self.answered: tuple[bytes, ...] = (b"GET", b"HEAD")
 
     def serve(self, connection: socket.socket) -> None:
@@ -37,6 +41,7 @@ class Server:
             for head in heads[answered:]:
                 if head.startswith(self.answered):
                     connection.sendall(self.answer(head))
+                    self.reads_on.wait(SECONDS)
             answered = len(heads)
 
     @property
@@ -191,3 +196,35 @@ def test_what_can_not_be_repeated_has_a_new_connection(proxy: HttpProxy, server:
         assert asked(proxy, request).startswith(b"HTTP/1.1 200 ")
         eventually(lambda: proxy._upstreams._idle)  # the connection is kept for the next request
     assert [one.count(b"HTTP/1.1") for one in server.connections] == [2, 2, 1]
+
+
+def test_a_server_that_refuses_an_upload_early_and_reads_no_more_is_heard(
+    proxy: HttpProxy, server: Server
+) -> None:
+    server.answered += (b"POST",)
+    server.answer = lambda head: b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
+    server.reads_on.clear()
+    client = http.client.HTTPConnection("127.0.0.1", proxy.local_port, timeout=SECONDS)
+    try:
+        client.request("POST", "/", body=bytes(50_000_000))
+        answer = client.getresponse()
+        assert (answer.status, answer.read(), answer.headers["Connection"]) == (413, b"big", "close")
+    finally:
+        server.reads_on.set()
+        client.close()
+
+
+def test_an_answer_that_comes_before_the_end_of_an_upload_does_not_end_it(
+    proxy: HttpProxy, server: Server
+) -> None:
+    server.answered += (b"POST",)
+    server.answer = lambda head: b"HTTP/1.1 100 Continue\r\n\r\n" + OK
+    with dialled(proxy) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n" + bytes(100_000))
+        eventually(lambda: len(server.got) > 100_000)
+        client.sendall(bytes(200_000))
+        got = b""
+        while not got.endswith(b"ok"):
+            got += client.recv(65536)
+        assert got.startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: server.got.endswith(bytes(300_000)))
