@@ -36,18 +36,21 @@ else:
 class FileLock:
     """A lock on a file, held from the construction until `release` or the end of the process."""
 
-    def __init__(self, path: Path, *, wait: bool = True) -> None:
-        """Lock a file, which is made if it does not exist.
+    def __init__(self, path: Path, *, wait: bool = True, make: bool = True) -> None:
+        """Lock a file.
 
         Args:
             path: the file.
             wait: whether to block until the lock is free, without limit.
+            make: whether the file is made if it does not exist. If not, it need not be writable.
 
         Raises:
             BlockingIOError: another process holds the lock, and `wait` is False.
+            FileNotFoundError: there is no such file, and `make` is False.
         """
+        how = os.O_RDWR if make or os.access(path, os.W_OK) else os.O_RDONLY
         # Child processes do not keep the file: they would hold the lock after the end of this process.
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file: int | None = os.open(path, how | (os.O_CREAT if make else 0), 0o600)
         leave_to_parent(self, FileLock.release)
         try:
             _lock(self._file, wait)
@@ -73,11 +76,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of `path`; the file is not made."""
-    if not path.exists():
-        return False
+    """Whether a process holds the lock of `path`; the file is not made.
+
+    One that this user may not read counts as held: nobody knows, and what lives must be left alone.
+    """
     try:
-        FileLock(path, wait=False).release()
-    except BlockingIOError:
+        FileLock(path, wait=False, make=False).release()
+    except FileNotFoundError:
+        return False
+    except (BlockingIOError, PermissionError):
         return True
     return False

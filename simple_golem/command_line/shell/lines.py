@@ -66,13 +66,17 @@ class History:
         self._write(f"{line}\n", os.O_APPEND)
 
     def _read(self) -> list[str]:
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return []
         try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
         except OSError as error:
             self._give_up(error)
             return []
+        # Damaged lines are left out: readline takes no NUL.
+        lines = [line for line in text.splitlines() if "\0" not in line]
         if len(lines) > _MOST_LINES:
             lines = lines[-_MOST_LINES:]
             self._write("".join(f"{line}\n" for line in lines), os.O_TRUNC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +79,36 @@ def test_an_error_leaves_nothing_locked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"), locked(path):
         raise ValueError("no")
     assert not is_locked(path)
+
+
+def test_a_lock_that_can_only_be_read_tells_whether_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    open_file = os.open
+
+    def read_only(name: Path, how: int, *mode: int) -> int:
+        if how & (os.O_RDWR | os.O_WRONLY):
+            raise PermissionError(errno.EACCES, "Permission denied", str(name))
+        return open_file(name, how, *mode)
+
+    with locked(path), monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)
+        patched.setattr(os, "open", read_only)
+        assert is_locked(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)
+        patched.setattr(os, "open", read_only)
+        assert not is_locked(path)
+
+
+def test_a_lock_that_can_not_be_read_counts_as_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        assert is_locked(path)

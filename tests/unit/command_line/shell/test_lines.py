@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import readline
 import stat
 from pathlib import Path
 
@@ -46,6 +47,27 @@ def test_a_history_that_can_not_be_kept_is_told_once(path: Path) -> None:
 def test_a_history_that_can_not_be_read_is_told_once(path: Path) -> None:
     said: list[str] = []
     path.mkdir(parents=True)
+    History(said.append).add("echo 1")
+    (line,) = said
+    assert line.startswith("the history is not kept: ")
+
+
+def test_damaged_lines_of_the_history_are_left_out(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"echo 1\n\0\0\necho \xff\necho 2\0\n")
+    History(told).add("echo 3")
+    assert [readline.get_history_item(n + 1) for n in range(readline.get_current_history_length())] == [
+        "echo 1",
+        "echo \ufffd",
+        "echo 3",
+    ]
+
+
+def test_a_history_that_can_not_be_looked_for_is_told_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("XDG_STATE_HOME", f"/{'a' * 300}")  # no file system has so long a name
     History(said.append).add("echo 1")
     (line,) = said
     assert line.startswith("the history is not kept: ")
