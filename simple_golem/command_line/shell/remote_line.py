@@ -95,6 +95,12 @@ class RemoteLine:
         )
         self._understand(result.stdout_bytes)
 
+    def skip(self) -> int:
+        """Skip the output that was not read yet, all but its end; returns how many bytes are skipped."""
+        skipped = max(self._size - self._offset - _SHORT_BYTES, 0)
+        self._offset += skipped
+        return skipped
+
     def end(self, signal: str) -> None:
         """Send a signal to all processes of the line: TERM or KILL."""
         # If the line has ended meanwhile, there is nobody to send it to.

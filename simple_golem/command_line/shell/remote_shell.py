@@ -71,7 +71,7 @@ class RemoteShell:
             self._machine, f"{self._files}/{next(self._numbers)}", self._has_volume, self._write
         )
         begun = False
-        presses = heard = 0
+        presses = heard = skipped = 0
         while line.code is None or not line.has_ended:
             try:
                 if heard < presses:
@@ -79,6 +79,11 @@ class RemoteShell:
                     signal, explanation = _SIGNALS[presses - 1]
                     self._tell(explanation)
                     line.end(signal)
+                elif presses and line.code is not None:
+                    # Nobody waits for megabytes from before Ctrl-C, nor for what goes on in the background.
+                    skipped += line.skip()
+                    line.read()
+                    break
                 elif begun:
                     line.read()
                 else:
@@ -96,7 +101,8 @@ class RemoteShell:
         if line.is_lost:
             self._tell(f"the files of this command in {self._files} are gone: its end is not known")
         elif presses:
-            self._tell(f"the command has ended, with exit code {line.code}")
+            rest = f"; {skipped} bytes of its output were not fetched" if skipped else ""
+            self._tell(f"the command has ended, with exit code {line.code}{rest}")
         return line.code
 
 

@@ -331,6 +331,43 @@ def test_ctrl_c_before_a_line_was_sent(fake: FakeYagna, monkeypatch: pytest.Monk
     assert told[1] == "the command has ended, with exit code 130"
 
 
+def test_output_from_before_ctrl_c_is_not_fetched_but_for_its_end(
+    fake: FakeYagna, provider: FakeProvider, machine: HostMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    provider.volumes = ()  # so each batch brings little
+    written: list[bytes] = []
+    told: list[str] = []
+    with Golem(budget=1) as golem:
+        rented = golem.rent(20)
+        shell = RemoteShell(rented, written.append, told.append)
+        execute = rented.execute
+        batches = 0
+
+        def interrupted(*commands: Command, **options: Any) -> Results:
+            nonlocal batches
+            batches += 1
+            if batches == 2:
+                fake.wait_for((machine.work / "written").exists)
+                raise KeyboardInterrupt
+            return execute(*commands, **options)
+
+        monkeypatch.setattr(rented, "execute", interrupted)
+        assert shell.run("seq 1 100000; true >written; sleep 1000", interruptible=True) == 143
+        (file,) = (machine.work / ".simple-golem-shell").glob("*.out")
+        output = file.read_bytes()
+    fetched = b"".join(written)
+    assert output.startswith(fetched[:1000])
+    assert output.endswith(fetched[-1000:])
+    assert told[-1] == (
+        "the command has ended, with exit code 143; "
+        f"{len(output) - len(fetched)} bytes of its output were not fetched"
+    )
+    assert len(fetched) < len(output) / 10
+    assert batches < 10
+
+
 def test_put_and_get_copy_files(piped: Piped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     here.mkdir()
