@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...background.cancellation import Scope, checked_seconds
@@ -64,15 +66,16 @@ def clean(options: argparse.Namespace) -> int:
         node_id = yagna.identity.me(repeat=Repeat.NEVER).node_id
         whose = JournalOwner(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
-        suspended, failures, creditors = clean_up(
-            yagna,
-            whose,
-            Scope(),
-            show,
-            wait=wait,
-            end_suspended=options.suspended,
-            above_budget=options.above_budget,
-        )
+        with _without_hang_up():
+            suspended, failures, creditors = clean_up(
+                yagna,
+                whose,
+                Scope(),
+                show,
+                wait=wait,
+                end_suspended=options.suspended,
+                above_budget=options.above_budget,
+            )
     finally:
         yagna.close()
     if suspended:
@@ -84,6 +87,19 @@ def clean(options: argparse.Namespace) -> int:
     if failures:
         raise GolemError("not all could be cleaned up: " + "; ".join(failures))
     return 0
+
+
+@contextmanager
+def _without_hang_up() -> Iterator[None]:
+    """Go on where the terminal is lost, as under nohup. Ctrl-C ends the cleanup, as always."""
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _say(text: object) -> None:

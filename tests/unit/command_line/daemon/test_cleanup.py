@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,3 +90,17 @@ def test_messages_that_can_not_be_written_stop_no_cleanup(tmp_path: Path) -> Non
             os.close(full)
         assert fake.leftovers() == []
     assert cleanup.returncode == 1
+
+
+def test_a_terminal_that_is_lost_stops_no_cleanup(tmp_path: Path) -> None:
+    # The invoices come after the signal.
+    with FakeYagna([FakeProvider(f"prov-{number}", invoice_after=2) for number in range(INSTANCES)]) as fake:
+        environment = own_environment() | fake.environment | {FOLDER_VARIABLE: str(tmp_path)}
+        subprocess.run([sys.executable, "-c", KILLED_SCRIPT], env=environment, timeout=60, check=False)
+        with subprocess.Popen(CLEANUP, env=environment, stdout=subprocess.PIPE) as cleanup:
+            assert cleanup.stdout is not None
+            assert cleanup.stdout.readline()
+            cleanup.send_signal(signal.SIGHUP)
+            cleanup.communicate(timeout=60)
+        assert cleanup.returncode == 0
+        assert fake.leftovers() == []
