@@ -95,7 +95,7 @@ class HttpExchange:
         """Send the request, and wait for the head of the answer; again, if an old connection is dead."""
         can_repeat = not has_body and request.method in _CAN_BE_REPEATED
         while True:
-            upstream = self._upstreams.get(new=not can_repeat)
+            upstream = self._upstreams.get(can_repeat=can_repeat)
             upstream.socket.settimeout(self._timeout)
             try:
                 return self._ask(request, has_body, upstream), upstream

@@ -25,9 +25,9 @@ class HttpProxy(LocalProxy):
     Each request goes to the next instance that is running, and to another one if that refuses the connection.
     If none can be reached, the client gets status 502 or 504 and a sentence that says why. HTTP/1.1 is passed
     on with connections that are kept, chunked bodies and WebSockets, and `X-Forwarded-For` is added. Requests
-    that can't be repeated, such as POST or an upload, have a new connection each. The daemon does not show
-    the end of an answer that has no length: 5 seconds without a byte are taken for it, so such an answer is
-    cut, without an error, where its server pauses longer.
+    that can't be repeated, such as POST or an upload, use none that was idle for half a second. The
+    daemon does not show the end of an answer that has no length: 5 seconds without a byte are taken for it,
+    so such an answer is cut, without an error, where its server pauses longer.
 
     Args:
         target: an instance, or a cluster.

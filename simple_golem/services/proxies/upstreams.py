@@ -22,6 +22,8 @@ from .targets import Targets
 
 # A server may close an idle connection, and the daemon does not show it. Others take no new one before.
 _MOST_IDLE_SECONDS = 3.0
+# What can't be repeated must not meet a closed one. Servers keep an idle connection for a second at least.
+_MOST_IDLE_SECONDS_ONCE = 0.5
 _SWITCHING_PROTOCOLS = 101
 _LEAST_ERROR = 400
 
@@ -125,19 +127,20 @@ class Upstreams:
         """Whether the proxy was closed."""
         return self._scope.cancelled
 
-    def get(self, *, new: bool) -> Upstream:
+    def get(self, *, can_repeat: bool) -> Upstream:
         """Return a connection to the next instance, or to another one if that refuses; blocks.
 
         Args:
-            new: whether it may not be one that was kept: the instance may have closed that.
+            can_repeat: whether the request can be repeated if the instance has closed the connection.
 
         Raises:
             Failed: there is none.
         """
         deadline = Deadline(self._timeout)
+        most_idle = _MOST_IDLE_SECONDS if can_repeat else _MOST_IDLE_SECONDS_ONCE
         try:
             return self._targets.reach(
-                lambda place: self._kept(place, new) or self._connected(place, deadline),
+                lambda place: self._kept(place, most_idle) or self._connected(place, deadline),
                 deadline,
                 self._scope,
             )
@@ -150,14 +153,14 @@ class Upstreams:
         )
         return Upstream(connection, h11.Connection(h11.CLIENT), place, used_before=not is_new)
 
-    def _kept(self, place: Place, new: bool) -> Upstream | None:
+    def _kept(self, place: Place, most_idle: float) -> Upstream | None:
         with self._lock:
             found = [one for one in self._idle if one.place is place][-1:]
             for one in found:
                 self._idle.remove(one)
         for one in found:
-            # If not wanted, it is closed: a server of one connection after the other takes no second one.
-            if not new and not wait_readable(one.socket, 0):
+            # One that is too old is closed: a server of one connection after the other takes no second one.
+            if time.monotonic() - one.idle_since < most_idle and not wait_readable(one.socket, 0):
                 return one
             reset(one.socket)  # it has ended, or says what nobody has asked for
         return None

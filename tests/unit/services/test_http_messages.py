@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -189,13 +190,15 @@ def test_a_newer_version_of_http_is_refused_with_a_sentence(proxy: HttpProxy, se
     assert server.connections == []
 
 
-def test_what_can_not_be_repeated_has_a_new_connection(proxy: HttpProxy, server: Server) -> None:
+def test_what_can_not_be_repeated_uses_no_connection_that_was_idle(proxy: HttpProxy, server: Server) -> None:
     server.answered += (b"POST",)
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    for request in (GET, GET, post, GET, post):
+    for request, idle in ((GET, 0.0), (GET, 0.6), (post, 0.6), (post, -60.0), (GET, 0.6)):
+        for kept in proxy._upstreams._idle:
+            kept.idle_since = time.monotonic() - idle
         assert asked(proxy, request).startswith(b"HTTP/1.1 200 ")
         eventually(lambda: proxy._upstreams._idle)  # the connection is kept for the next request
-    assert [one.count(b"HTTP/1.1") for one in server.connections] == [2, 2, 1]
+    assert [one.count(b"HTTP/1.1") for one in server.connections] == [2, 3]
 
 
 def test_a_server_that_refuses_an_upload_early_and_reads_no_more_is_heard(
