@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from ..background.cancellation import Scope
 from ..background.threads import EngineThread
 from ..local.control import rules
-from ..local.control.strikes import Strike, StrikeLog
+from ..local.control.strikes import Strike, StrikeLog, of_script
 from ..local.local_golem import LocalGolem
 from ..local.machine.folders import strikes_folder
 
@@ -69,8 +69,8 @@ def show_logs(options: argparse.Namespace) -> int:
 
 
 def summary(strikes: Iterable[Strike]) -> str:
-    """Say in one line how many rules have struck."""
-    times = Counter(strike.rule for strike in strikes)
+    """Say in one line how many rules have struck; those are left out that no script can avoid."""
+    times = Counter(strike.rule for strike in of_script(strikes))
     if not times:
         return "no rule of real providers has struck"
     count = f"{len(times)} rule{'' if len(times) == 1 else 's'}"

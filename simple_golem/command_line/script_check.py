@@ -18,7 +18,7 @@ from typing import Any
 from ..background.cancellation import Deadline
 from ..errors import BadSetting, GolemError
 from ..local.control.as_real import AsReal
-from ..local.control.strikes import Strike
+from ..local.control.strikes import Strike, of_script
 from ..local.local_golem import LocalGolem
 from .network_options import add_network_options, described_network, script_environment
 
@@ -73,7 +73,8 @@ def add_check_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]",
         description="Run a script several times on a local network with the time and the misfortune of a "
         "real one. Prints how each run has ended, and which rules of real providers have struck, with the "
-        "line of the script. The status is 0 if all runs have succeeded and no rule has struck.",
+        "line of the script; that a provider was busy does not count. The status is 0 if all runs have "
+        "succeeded and no rule has struck.",
     )
     add_network_options(check, "script.py")
     check.add_argument(
@@ -143,7 +144,7 @@ def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Ru
             seconds = time.monotonic() - begun
         calls = [Call.from_wire(json.loads(line)) for line in record.read_text().split("\n")[:-1]]
         last = (errors.read_text(errors="replace").split("\n\n")[-1].strip().splitlines() or [""])[-1]
-        strikes = [(strike, line_of(strike, calls)) for strike in network.strikes]
+        strikes = [(strike, line_of(strike, calls)) for strike in of_script(network.strikes)]
     if status == 0:
         return Run(f"succeeded after {seconds:.1f} s", True, strikes)
     if status is None:

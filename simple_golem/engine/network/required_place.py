@@ -15,6 +15,6 @@ def require_place(place: Place | None, name: str) -> Place:
     if place is None:
         raise BadNetwork(
             f"{name} has no private network, so there are no connections to it: start it with "
-            "golem.run_service(…, network=True)"
+            "golem.run_service(…, network=True) or golem.rent(network=True)"
         )
     return place

@@ -63,6 +63,7 @@ PAYMENT_TIMEOUT = Rule("payment-timeout", 51, "debit notes are paid within a sec
 WHOLE_NUMBERS = Rule("whole-numbers", 52, "times in a demand are whole numbers; others get no answer")
 CHOSEN_PLATFORM = Rule("chosen-platform", 53, "a demand names the payment platform")
 CAPACITY = Rule("capacity", 54, "a provider has one agreement at a time")
+"""Strikes on any busy market: no script can avoid that."""
 SUBNET = Rule("subnet", 55, "a provider offers in its own subnet")
 PAYMENT_NETWORK = Rule("payment-network", 56, "a provider is paid on the networks of its own account")
 MANIFEST = Rule("manifest", 77, "a manifest is valid, and commands are those that it allows")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .rules import OnStrike, Rule
+from .rules import CAPACITY, OnStrike, Rule
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class Strike:
     def __str__(self) -> str:
         moment = self.time.astimezone().strftime("%H:%M:%S")
         return f"{moment}  {self.provider}  {self.rule} ({self.row})  {self.what}: {self.text}"
+
+
+def of_script(strikes: Iterable[Strike]) -> list[Strike]:
+    """Return the strikes that a change of the script can avoid; that a provider is busy is none."""
+    return [strike for strike in strikes if strike.rule != CAPACITY.name]
 
 
 class StrikeLog:

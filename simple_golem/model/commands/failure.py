@@ -18,10 +18,13 @@ NO_SUCH_FILE = "No such file or directory"
 _ADVICE = {
     "Is a directory": "there it is a folder: end its path with / to bring all of it, or name a file in it",
     "File exists": "there it is a file",
-    "Read-only file system": "write into a volume, such as /golem/input, /golem/work or /golem/output",
+    "Read-only file system": (
+        "write into a volume of the image (in golem/alpine: /golem/work), or ask for one: Deploy(volumes=[…])"
+    ),
     NO_SUCH_FILE: "there is nothing of this name there",
     "not found in container": (
-        "it lies in no volume of the image, such as /golem/input, /golem/work or /golem/output"
+        "files go to and come from volumes of the image only (in golem/alpine: /golem/input, /golem/work, "
+        "/golem/output); another image has others or none: ask for one by Deploy(volumes=[…])"
     ),
 }
 _ADVICE_FOR_UPLOADS = {"Is a directory": "there it is a folder: name the file in it that is to be written"}

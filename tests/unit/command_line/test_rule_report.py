@@ -12,7 +12,7 @@ from simple_golem.command_line import main as cli
 from simple_golem.command_line import rule_report
 from simple_golem.command_line.rule_report import NoOfferLines, summary
 from simple_golem.local.control import rules
-from simple_golem.local.control.strikes import StrikeLog
+from simple_golem.local.control.strikes import StrikeLog, of_script
 
 
 @pytest.fixture
@@ -53,6 +53,15 @@ def test_the_summary_counts_each_rule(tmp_path: Path) -> None:
     assert summary(log.read()) == (
         "2 rules of real providers struck: lost-tail 2 times, links 1 time; see simple-golem local logs"
     )
+
+
+def test_that_a_provider_is_busy_is_no_fault_of_the_script(tmp_path: Path) -> None:
+    log = StrikeLog.begin(tmp_path, "net")
+    log.of("prov-1")(rules.CAPACITY, "a proposal", "No capacity available.")
+    assert of_script(log.read()) == []
+    assert summary(log.read()) == "no rule of real providers has struck"
+    log.of("prov-1")(rules.LINKS, "a", "b")
+    assert [strike.rule for strike in of_script(log.read())] == ["links"]
 
 
 class Network:
