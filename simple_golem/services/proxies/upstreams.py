@@ -20,7 +20,7 @@ from ...yagna.transport.tcp_pair import reset_on_close
 from .http_side import HttpSide
 from .targets import Targets
 
-# A server may close an idle connection, and the daemon does not show it. Others take no new one before.
+# A server may close an idle connection, and the daemon does not show it.
 _MOST_IDLE_SECONDS = 3.0
 # What can't be repeated must not meet a closed one. Servers keep an idle connection for a second at least.
 _MOST_IDLE_SECONDS_ONCE = 0.5
