@@ -36,14 +36,17 @@ _HASH = re.compile(r"[0-9a-fA-F]{56}")
 _EXIT = re.compile(r"\s*exit(?:\s+([0-9]{1,3}))?\s*")
 _FAILED = 1
 _INTERRUPTED = 130
-_DESCRIPTION = """\
-Rent one machine, and run what is typed on it. Each line is run by /bin/sh; the working folder stays.
-
+_LINES = """\
   put LOCAL [REMOTE]    copy a file or a folder to the machine
   get REMOTE [LOCAL]    copy a file back, or a folder: REMOTE ends with /
   Ctrl-C                end the command that runs
   Ctrl-D, exit          end the machine, and show what it cost
+  help                  show these lines
+"""
+_DESCRIPTION = f"""\
+Rent one machine, and run what is typed on it. Each line is run by /bin/sh; the working folder stays.
 
+{_LINES}
 If standard input is no terminal, it is a script: the status is that of its last command.
 """
 _EXAMPLES = """\
@@ -140,18 +143,21 @@ def _run_lines(machine: Instance) -> int:
         for line in lines:
             if ended := _EXIT.fullmatch(line):
                 return int(ended[1]) % 256 if ended[1] else status
-            if line.strip():
-                status = _run_line(machine, shell, line, interactive)
+            if line.strip() == "help":
+                sys.stderr.write(_LINES)
+                status = 0
+            elif line.strip():
+                status = _run_line(machine, shell, line, status, interactive)
     except (NotRunning, ActivityLost, BatchLost) as error:
         raise GolemError(f"the machine is lost, and no other one is rented: {error}") from error
     return status
 
 
-def _run_line(machine: Instance, shell: RemoteShell, line: str, interactive: bool) -> int:
+def _run_line(machine: Instance, shell: RemoteShell, line: str, status: int, interactive: bool) -> int:
     try:
         command = file_command(line, shell.folder)
         if command is None:
-            return shell.run(line, interruptible=interactive)
+            return shell.run(line, previous_code=status, interruptible=interactive)
         machine.execute(command)
     except (BadArgument, CommandFailed, TransferFailed) as error:
         _tell(str(error))

@@ -62,14 +62,22 @@ class RemoteLine:
     def has_ended(self) -> bool:
         return self.code is not None and self._offset >= self._size
 
-    def begin(self, line: str, folder: str, previous_folder: str) -> None:
-        """Begin the line in a folder, and read its first output; `cd -` goes to the previous one.
+    def begin(self, line: str, folder: str, previous_folder: str, previous_code: int, home: str) -> None:
+        """Begin the line, and read its first output.
+
+        Args:
+            line: the line.
+            folder: its working folder.
+            previous_folder: where `cd -` goes; empty if there is none.
+            previous_code: the exit code of the line before, which is its `$?`.
+            home: where `cd` goes if the machine sets no HOME.
 
         Raises:
             CommandFailed: the machine could not begin it.
             GolemError: the machine has answered other than its programs do.
         """
-        begin = Run(SHELL, "-c", BEGIN, SHELL, self._files, folder, previous_folder, line)
+        words = (self._files, folder, previous_folder, line, str(previous_code), home)
+        begin = Run(SHELL, "-c", BEGIN, SHELL, *words)
         results = self._machine.execute(begin, self._follow(_SHORT_BYTES), check=False)
         self._begun = True
         if not results.success and results[0].exit_code == NO_SUCH_FOLDER:

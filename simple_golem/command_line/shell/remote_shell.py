@@ -45,11 +45,12 @@ class RemoteShell:
         self._first_folder = self.folder
         self._previous_folder = ""
 
-    def run(self, text: str, *, interruptible: bool = False) -> int:
+    def run(self, text: str, *, previous_code: int = 0, interruptible: bool = False) -> int:
         """Run a line; blocks until it has ended, and writes its output meanwhile.
 
         Args:
             text: the line.
+            previous_code: the exit code of the line before, which is its `$?`.
             interruptible: whether Ctrl-C ends the line instead of this call. The third one ends the call.
 
         Returns:
@@ -88,7 +89,9 @@ class RemoteShell:
                     line.read()
                 else:
                     begun = True
-                    line.begin(text, self.folder, self._previous_folder)
+                    line.begin(
+                        text, self.folder, self._previous_folder, previous_code, self._first_folder
+                    )
             except KeyboardInterrupt:
                 presses += 1
                 if not interruptible or presses > len(_SIGNALS):
@@ -103,6 +106,9 @@ class RemoteShell:
         elif presses:
             rest = f"; {skipped} bytes of its output were not fetched" if skipped else ""
             self._tell(f"the command has ended, with exit code {line.code}{rest}")
+        elif interruptible and line.code and not line.had_no_folder:
+            # A program may fail without a word.
+            self._tell(f"exit code {line.code}")
         return line.code
 
 

@@ -21,12 +21,15 @@ done
 echo "no folder can be written to" >&2; exit 1
 """
 
-# $1: the files, $2: the working folder, $3: the one before it, for `cd -`, or nothing, $4: the line. `setsid`
-# makes a process group, so that all processes of the line can be ended. Those that go on in the background
+# $1: the files, $2: the working folder, $3: the one before it, for `cd -`, or nothing, $4: the line, $5: the
+# exit code of the line before, for `$?`, $6: where `cd` goes if the machine has no HOME. `setsid` makes a
+# process group, so that all processes of the line can be ended. Those that go on in the background
 # keep their files, which have no name any more. No folder's name has a NUL byte: it stands between the two.
 _LINE = (
-    'echo $$ >"$1.pid"; _files=$1 OLDPWD=$2 _line=$3; shift 3; [ "$OLDPWD" ] || unset OLDPWD; '
-    """trap '{ pwd; printf "\\0%s" "${OLDPWD-}"; } >"$_files.folder"' EXIT; eval "$_line\""""
+    'echo $$ >"$1.pid"; _files=$1 OLDPWD=$2 _line=$3 _code=$4 _home=$5; shift 5; '
+    '[ "$OLDPWD" ] || unset OLDPWD; '
+    """trap '{ pwd; printf "\\0%s" "${OLDPWD-}"; } >"$_files.folder"' EXIT; """
+    """: "${HOME:=$_home}"; (exit "$_code"); eval "$_line\""""
 )
 BEGIN = f"""
 mkdir -p "${{1%/*}}" && rm -f "${{1%/*}}"/*
@@ -34,7 +37,7 @@ cd "$2" || exit {NO_SUCH_FOLDER}
 true >"$1.out" || exit 125
 apart=$(command -v setsid)
 _line='{_LINE.replace("'", "'" + chr(92) + "''")}'
-( $apart /bin/sh -c "$_line" sh "$1" "$3" "$4"; echo $? >"$1.new"; mv "$1.new" "$1.code" ) \\
+( $apart /bin/sh -c "$_line" sh "$1" "$3" "$4" "$5" "$6"; echo $? >"$1.new"; mv "$1.new" "$1.code" ) \\
   >>"$1.out" 2>&1 </dev/null &
 """
 

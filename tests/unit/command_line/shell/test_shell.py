@@ -105,14 +105,23 @@ def test_a_session_at_a_terminal(user: TypingUser, tmp_path: Path) -> None:
     user.type(" echo not remembered\n")
     user.wait_for("$ ")
     user.type("(exit 7)\n")
+    user.wait_for("\nsimple-golem: exit code 7\n")
+    user.wait_for("$ ")
+    user.type("echo code $?; cd\n")
+    user.wait_for("\ncode 7\n")
+    user.wait_for(f"prov-1:{tmp_path}/golem/work$ ")
+    user.type("(exit 7)\n")
     user.wait_for("$ ")
     user.type(CTRL_D)
     user.wait_for("it cost 0.0")
     assert user.status() == 7
+    assert user.seen.count("exit code") == 2
     history = tmp_path / "state" / "simple_golem" / "shell-history"
     assert history.read_text().splitlines() == [
         "mkdir results; cd results",
         "pwd; echo from stderr >&2",
+        "(exit 7)",
+        "echo code $?; cd",
         "(exit 7)",
     ]
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
@@ -222,6 +231,27 @@ def test_cd_minus_goes_to_the_previous_folder(piped: Piped, tmp_path: Path) -> N
     run = piped("mkdir a b\ncd a\ncd ../b\ncd -\npwd\ncd -\ncd - >/dev/null\npwd\n")
     assert run.stdout.splitlines() == [f"{work}/{name}" for name in "aaba"]
     assert run.told == []
+
+
+def test_cd_alone_goes_to_the_first_folder(piped: Piped, tmp_path: Path) -> None:
+    run = piped("mkdir a; cd a\ncd\npwd\ncd -\nHOME=/usr; cd; pwd\ncd; pwd\n")
+    work = tmp_path / "golem" / "work"
+    assert run.stdout.splitlines() == [f"{work}", f"{work}/a", "/usr", f"{work}"]
+    assert run.told == []
+
+
+def test_each_line_knows_the_exit_code_of_the_one_before(piped: Piped) -> None:
+    run = piped("echo $?\nexit_code() { return 3; }; exit_code\n\necho $?; false\nget\necho $?\necho $?\n")
+    assert run.stdout.splitlines() == ["0", "3", "1", "0"]
+    assert run.told == ["write get REMOTE [LOCAL]; a folder of the machine ends with /"]
+    assert run.status == 0
+
+
+def test_help_shows_what_the_shell_understands_itself(piped: Piped) -> None:
+    run = piped("(exit 3)\nhelp\n")
+    assert [line.split()[0] for line in run.told] == ["put", "get", "Ctrl-C", "Ctrl-D,", "help"]
+    assert run.stdout == ""
+    assert run.status == 0
 
 
 @pytest.mark.parametrize("name", ["a  b ", " a", "a\nb", "a\n", "a\\b", "ü"])
