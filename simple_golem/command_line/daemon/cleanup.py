@@ -12,6 +12,7 @@ from ...background.cancellation import Scope, checked_seconds
 from ...engine.cleanup.clean_up import clean_up
 from ...engine.payment.journal_record import JournalOwner
 from ...errors import GolemError
+from ...model.cost import rounded
 from ...model.events.event import Event
 from ...yagna.transport.retry import Repeat
 from ..help_format import HelpFormat
@@ -67,7 +68,7 @@ def clean(options: argparse.Namespace) -> int:
         whose = JournalOwner(settings.api_url, node_id, settings.payment_platform)
         wait = checked_seconds(options.wait, "--wait", allow_none=False)
         with _without_hang_up():
-            suspended, failures, creditors = clean_up(
+            suspended, failures, creditors, terminated, paid = clean_up(
                 yagna,
                 whose,
                 Scope(),
@@ -78,6 +79,9 @@ def clean(options: argparse.Namespace) -> int:
             )
     finally:
         yagna.close()
+    if terminated or paid:
+        ended = f"{terminated} agreement{'' if terminated == 1 else 's'} ended, " if terminated else ""
+        _say(f"in all: {ended}{rounded(paid)} {settings.currency} paid")
     if suspended:
         _say(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
     if creditors:

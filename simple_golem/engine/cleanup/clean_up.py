@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import tenacity
 
 from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...background.threads import EngineThread
+from ...model.offers.prices import EXACT
 from ...yagna.client import Yagna
 from ..event_dispatcher import Emit
 from ..payment.journal import Journal, journal_path, journals_of
@@ -24,17 +26,21 @@ _PAUSES = tenacity.wait_exponential(multiplier=0.5, max=20.0)
 
 
 class CleanupResult(NamedTuple):
-    """What is left after a cleanup.
+    """What a cleanup has done, and what is left.
 
     Attributes:
         suspended: the names of the instances that stay suspended.
         problems: what could not be done, in words.
         creditors: the providers whose invoice has not come yet, once for each agreement.
+        terminated: how many agreements were terminated.
+        paid: how many GLM were paid.
     """
 
     suspended: list[str]
     problems: list[str]
     creditors: list[str]
+    terminated: int
+    paid: Decimal
 
 
 def clean_up(
@@ -82,7 +88,7 @@ class _Cleanup:
     """One cleanup, which looks at the journals again and again.
 
     Attributes:
-        result: of the last look.
+        result: what all looks have done, and what is left after the last one.
     """
 
     def __init__(
@@ -102,11 +108,13 @@ class _Cleanup:
         self._above_budget = above_budget
         self._ended: set[Path] = set()
         self._logged: set[str] = set()
-        self.result = CleanupResult([], [], [])
+        self.result = CleanupResult([], [], [], 0, Decimal(0))
 
     def do_what_is_possible(self) -> bool:
         """Look at all journals once; returns whether invoices are still to come."""
-        suspended, problems, creditors = self.result = CleanupResult([], [], [])
+        suspended, problems, creditors, terminated, paid = self.result = self.result._replace(
+            suspended=[], problems=[], creditors=[]
+        )
         owes = False
         for path in journals_of(self._owner):
             try:
@@ -135,6 +143,9 @@ class _Cleanup:
                 suspended += session.suspended
                 creditors += session.creditors
                 owes = owes or session.owes
+                terminated += session.terminated
+                paid = EXACT.add(paid, session.paid)
+                self.result = self.result._replace(terminated=terminated, paid=paid)
                 session.close()
         self._log(problems)
         return owes

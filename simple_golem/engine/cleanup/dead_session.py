@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 from ...background.cancellation import Scope
 from ...errors import GolemError, OutOfBudget, YagnaError
@@ -41,6 +42,11 @@ class DeadSession:
         scope: cancelling it ends all requests.
         emit: gets an event for each thing that was done.
         above_budget: whether to pay invoices that exceed the budget of the session.
+
+    Attributes:
+        creditors: the providers whose invoice has not come yet.
+        terminated: how many agreements were terminated.
+        paid: how many GLM were paid.
     """
 
     def __init__(
@@ -63,6 +69,8 @@ class DeadSession:
         self._emit = emit
         self._above_budget = above_budget
         self.creditors: list[str] = []
+        self.terminated = 0
+        self.paid = Decimal(0)
 
     def end(self) -> list[str]:
         """End its demands, agreements and allocations, but nothing that is suspended; blocks for requests.
@@ -202,6 +210,7 @@ class DeadSession:
             return
         account = self._record.accounts[agreement_id]
         whose = f"of {account.instance} with {account.provider_name}"
+        self.terminated += 1
         self._emit_done(f"the agreement {whose} terminated ({agreement_id})")
 
     def _has_activity(self, agreement_id: str) -> bool:
@@ -296,6 +305,7 @@ class DeadSession:
         self._journal.write("allocation", id=allocation.allocation_id)
         payment.accept_invoice(invoice, allocation.allocation_id, scope=self._scope)
         self._journal.write("invoice answered", agreement=account.agreement_id, paid=str(invoice.amount))
+        self.paid = EXACT.add(self.paid, invoice.amount)
         payment.release(allocation.allocation_id, scope=self._scope)
         self._journal.write("allocation released", id=allocation.allocation_id)
         amount = f"{plain(invoice.amount)} {self._currency}"

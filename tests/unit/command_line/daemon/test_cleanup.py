@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from simple_golem.engine.payment.journal import FOLDER_VARIABLE
+from simple_golem.model.cost import rounded
 from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.unmeasured import own_environment
 
@@ -75,6 +78,23 @@ def test_output_that_can_not_be_written_stops_no_cleanup(
             os.close(stdout)
         assert fake.leftovers() == []
     assert (cleanup.returncode, cleanup.stderr) == (status, said)
+
+
+def test_the_last_line_says_how_many_agreements_were_ended_and_what_was_paid(tmp_path: Path) -> None:
+    with FakeYagna(INSTANCES) as fake:
+        environment = own_environment() | fake.environment | {FOLDER_VARIABLE: str(tmp_path)}
+        subprocess.run([sys.executable, "-c", KILLED_SCRIPT], env=environment, timeout=60, check=False)
+        *steps, total = subprocess.run(
+            CLEANUP, env=environment, timeout=60, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout.splitlines()
+        again = subprocess.run(
+            CLEANUP, env=environment, timeout=60, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+    amounts = [Decimal(found[1]) for step in steps if (found := re.search(r" over ([\d.]+) tGLM paid$", step))]
+    assert len(amounts) == INSTANCES
+    assert sum(amounts) > 0
+    assert total == f"in all: {INSTANCES} agreements ended, {rounded(sum(amounts, Decimal(0)))} tGLM paid"
+    assert again == "nothing to clean up\n"
 
 
 def test_messages_that_can_not_be_written_stop_no_cleanup(tmp_path: Path) -> None:

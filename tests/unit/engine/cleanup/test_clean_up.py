@@ -126,7 +126,7 @@ def record_of(session: str) -> Record:
 
 
 def cleaned(yagna: Yagna, told: list[Event], wait: float = 0.0) -> tuple[list[str], list[str]]:
-    suspended, problems, _ = clean_up(yagna, WHOSE, Scope(), told.append, wait=wait)
+    suspended, problems, *_ = clean_up(yagna, WHOSE, Scope(), told.append, wait=wait)
     return suspended, problems
 
 
