@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,8 +82,18 @@ def _ask(url: str, params: dict[str, Any]) -> requests.Response:
         check = "check that the proxy lets it through" if proxy else "check the network"
         raise RegistryError(
             f"the image registry at {url}{proxy} does not answer: {check}, "
-            f"or set GOLEM_REGISTRY_URL ({error})"
+            f"or set GOLEM_REGISTRY_URL ({_why(error)})"
         ) from error
+
+
+def _why(error: requests.exceptions.RequestException) -> object:
+    """What an error of `requests` comes down to, without its pools and retries."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "the name of its host is not found: no DNS, or no connection to the internet"
+        cause = cause.__cause__ or cause.__context__
+    return getattr(next(iter(error.args), None), "reason", None) or error
 
 
 def _is_on_this_machine(url: str) -> bool:

@@ -96,7 +96,7 @@ def test_each_line_has_a_mark_and_a_bad_one_its_next_step(
     assert lines[0].startswith("✓ yagna")
     assert lines[1].startswith("✗ app key")
     assert lines[2].strip().startswith("→ yagna app-key list")
-    assert lines[-1] == "1 of 5 are not well"
+    assert lines[-1] == "1 of 5 are not well; not checked: network, funds"
 
 
 def test_no_daemon(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

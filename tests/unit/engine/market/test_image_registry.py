@@ -116,7 +116,21 @@ def test_a_registry_that_is_not_there_is_told_of_with_what_to_do() -> None:
         with pytest.raises(RegistryError, match="GOLEM_REGISTRY_URL") as caught:
             locate(ImageRequest(tag="golem/alpine:latest"), url)
     assert url in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+    assert "Max retries" not in str(caught.value)
     assert time.monotonic() - began < 2
+
+
+def test_a_name_that_is_not_found_is_told_in_a_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_dns(*arguments: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_dns)
+    with pytest.raises(RegistryError) as caught:
+        locate(ImageRequest(tag="golem/alpine:latest"), URL)
+    assert str(caught.value).endswith(
+        "(the name of its host is not found: no DNS, or no connection to the internet)"
+    )
 
 
 # --- a company's proxy ------------------------------------------------------------------------------
