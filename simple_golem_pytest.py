@@ -63,12 +63,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
     """A Golem network on this machine for all tests: a `LocalGolem` with the real daemon."""
-    options = _network_options(request.config, getattr(request, "param", {}))
-    from simple_golem.errors import LocalNetworkError, NamespacesForbidden
+    from simple_golem.errors import GolemError, LocalNetworkError, NamespacesForbidden
     from simple_golem.local import LocalGolem
     from simple_golem.local.local_golem import check_chain, check_machine
 
-    network = LocalGolem(**options)
+    try:
+        options = _network_options(request.config, getattr(request, "param", {}))
+        network = LocalGolem(**options)
+    except (pytest.UsageError, GolemError) as error:
+        # The frames of the plugin and the package say nothing of a mistake in the ini file or a mark.
+        pytest.fail(f"the network of the tests can't be made: {error}", pytrace=False)
     try:
         check_machine()
         if options.get("chain"):

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import BadHabit
 from ..local.control.habits import Answer, FailingCommands, Price, ProviderHabits
 from ..local.daemon.identities import PROVIDERS
+from ..model.base.similar import nearest_of
 
 Change = Mapping[str, Any]
 
@@ -171,7 +172,9 @@ def _with(habits: ProviderHabits, habit: str) -> ProviderHabits:
     name, colon, value = habit.partition(":")
     spelling = _SPELLINGS.get(name)
     if spelling is None:
-        raise BadHabit(f"there is no habit {name!r}; the habits are {POSSIBLE_HABITS}")
+        meant = nearest_of(name, _SPELLINGS)
+        guess = f": did you mean {_SPELLINGS[meant].shown(meant)}?" if meant is not None else ";"
+        raise BadHabit(f"there is no habit {name!r}{guess} the habits are {POSSIBLE_HABITS}")
     wrong = BadHabit(f"write this habit as {spelling.shown(name)}, not {habit!r}")
     if (spelling.value is None) == bool(colon) and not spelling.optional:
         raise wrong

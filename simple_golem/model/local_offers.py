@@ -48,6 +48,13 @@ def why_no_offers(settings: Settings, environ: Mapping[str, str] = os.environ) -
     return reasons
 
 
+def how_to_offer_runtime(name: str, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the option by which local providers offer a runtime; `""` where the network is not local."""
+    if not (_is_local(settings, environ) and _values(environ, SUBNETS_VARIABLE)):
+        return ""
+    return f"simple-golem local run --runtime {name}=PROGRAM"
+
+
 def why_no_private_networks(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
     """Return why the providers of a local network offer no private networks; `""` if they do."""
     return environ.get(NO_VPN_VARIABLE, "") if _is_local(settings, environ) else ""

@@ -76,6 +76,7 @@ class ClusterContext:
         living: the instances that have not ended.
         started: those of them that are running, or were.
         changes: all changes of states, in their order.
+        explanations: why no offer was seen, when the log said so last; empty before that.
     """
 
     session: Session
@@ -92,6 +93,7 @@ class ClusterContext:
     living: set[StatefulInstance] = field(default_factory=set)
     started: set[StatefulInstance] = field(default_factory=set)
     changes: list[tuple[StatefulInstance, ServiceState]] = field(default_factory=list)
+    explanations: list[str] = field(default_factory=list)
     _told: list[StartProgress] = field(default_factory=list)
 
     @property
@@ -145,11 +147,13 @@ class ClusterContext:
 
 def market_report(context: ClusterContext) -> str:
     """Say how many offers were seen, and why providers were not taken."""
-    subnet, summary = context.session.settings.subnet_tag, context.demand.offers.summary()
-    report = f"{summary.seen} offer{'' if summary.seen == 1 else 's'} seen in the subnet {subnet!r}"
+    summary = context.demand.offers.summary()
+    report = _offers_seen(context, summary.seen)
     if not summary.seen:
+        if context.explanations:
+            return f"{report}; {context.explanations[0]}"
         question = "is that the right subnet, and does the payload ask for what anybody has?"
-        return f"{report}: {question}"
+        return f"{report}: {question} `print(golem.explain(payload))` says what keeps providers away"
     if summary.exceeded_limits:
         limits = "; ".join(
             f"{one.name} is {plain(one.limit)}, and the cheapest above it asks for {plain(one.asked)}"
@@ -163,14 +167,18 @@ def market_report(context: ClusterContext) -> str:
     return report + rejected
 
 
+def _offers_seen(context: ClusterContext, count: int) -> str:
+    subnet = context.session.settings.subnet_tag
+    return f"{count} offer{'' if count == 1 else 's'} seen in the subnet {subnet!r}"
+
+
 def explained_report(context: ClusterContext) -> str:
     """Return the report and, where no offer was seen, which conditions keep providers away.
 
     Blocks for a few requests in that case.
     """
-    report = market_report(context)
     if context.demand.offers.summary().seen:
-        return report
+        return market_report(context)
     from ..engine.market.offer_preview import explanation_of_market
 
     session = context.session
@@ -185,5 +193,6 @@ def explained_report(context: ClusterContext) -> str:
         )
     except (GolemError, ScopeEnded) as error:
         logger.debug("the market could not be explained: %s", error)
-        return report
-    return f"{report.partition(':')[0]}; {explanation.in_two_lines}"
+        return market_report(context)
+    context.explanations[:] = [explanation.in_two_lines]
+    return f"{_offers_seen(context, 0)}; {explanation.in_two_lines}"

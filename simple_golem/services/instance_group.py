@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.life.user_traceback import first_line, place_of
-from ..errors import NotRunning, ServiceFailed
+from ..errors import CommandFailed, NotRunning, ServiceFailed
+from ..model.base.printable import printable
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
@@ -16,6 +17,8 @@ from .instance_lives import Member
 
 if TYPE_CHECKING:
     from ..engine.network.place import Place
+
+_MOST_CHARACTERS = 200
 
 
 class InstanceGroup:
@@ -163,4 +166,11 @@ def _line_about(instance: Instance, failure: BaseException) -> str:
         return f"{instance.name} has never run"
     where = f" on {instance.provider_name}" if instance.provider_name else ""
     place = place_of(failure)
-    return f"{instance.name}{where}{f', {place}' if place else ''}: {first_line(failure)}"
+    return f"{instance.name}{where}{f', {place}' if place else ''}: {first_line(failure)}{_stderr(failure)}"
+
+
+def _stderr(failure: BaseException) -> str:
+    """The last line that a failed command wrote to stderr, which often says more than its exit code."""
+    lines = failure.stderr.split("\n") if isinstance(failure, CommandFailed) else []
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return f" (stderr: {printable(last.strip(), _MOST_CHARACTERS)})" if last else ""

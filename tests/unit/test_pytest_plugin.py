@@ -196,6 +196,26 @@ def test_a_mistake_in_a_mark_is_told(tmp_path: Path, arguments: str, message: st
     assert message in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize(
+    ("ini", "message"),
+    [
+        ("golem_providers = two", "golem_providers is 'two': give a whole number"),
+        ("golem_habits = prov-2=dies-aftr:5", "there is no habit 'dies-aftr': did you mean dies-after"),
+        ("golem_images = me/mine:1=no-such-file", "no-such-file: there is no image"),
+    ],
+)
+def test_a_mistake_in_the_ini_file_is_told_without_the_frames_of_the_plugin(
+    tmp_path: Path, ini: str, message: str
+) -> None:
+    run = run_pytest(written(tmp_path, MARKED.replace("ARGUMENTS", ""), ini))
+    (error,) = outcomes(run)
+    assert error.startswith("ERROR test_it.py::test_it")
+    assert "the network of the tests can't be made: " in run.stdout
+    assert message in run.stdout
+    assert "simple_golem_pytest.py" not in run.stdout
+    assert "--image" not in run.stdout
+
+
 class IniOptions:
     """What the plugin asks a `pytest.Config` for."""
 

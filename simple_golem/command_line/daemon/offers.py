@@ -104,7 +104,7 @@ def show_offers(options: argparse.Namespace) -> int:
         offers = [offer.to_json() for offer in accepted]
         print(json.dumps(offers if cost is None else {"offers": offers, "cost": cost}, indent=2))
         return 0
-    print(text_table(_COLUMNS, [_row(offer) for offer in accepted]))
+    print(text_table(_COLUMNS, [_row(offer) for offer in accepted]) if accepted else "no offers")
     if cost is not None:
         print(_cost_line(cost, settings))
     if not accepted:

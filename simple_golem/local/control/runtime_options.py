@@ -27,10 +27,12 @@ def checked_runtimes(runtimes: Mapping[str, str | os.PathLike[str]]) -> list[str
                 f"--runtime {name}={program}: a name has letters, digits, dots, dashes and underscores, "
                 f"and is not {' or '.join(_TAKEN)}"
             )
-        found = shutil.which(os.path.expanduser(os.fspath(program)))
+        path = os.path.expanduser(os.fspath(program))
+        found = shutil.which(path)
         if found is None:
+            step = f": run chmod +x {program}" if os.path.isfile(path) else ""
             raise BadSetting(
-                f"--runtime {name}={program}: there is no program {program} that can be executed"
+                f"--runtime {name}={program}: there is no program {program} that can be executed{step}"
             )
         checked.append(f"{name}={os.path.abspath(found)}")
     return checked

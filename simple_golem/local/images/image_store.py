@@ -12,6 +12,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ...errors import BadImage
+from ...model.base.similar import nearest_of
 from .built_in.golem_files import GolemFiles
 from .built_in.small_root import SmallRoot
 from .image_cache import ImageCache, UnpackedImage
@@ -175,12 +176,12 @@ class ImageStore:
         for option in options:
             name, equals, path = option.partition("=")
             if not (name and equals and path):
-                raise BadImage(f"--image {option}: write it as TAG_OR_HASH=PATH")
+                raise BadImage(f"the image {option}: write it as TAG_OR_HASH=PATH")
             try:
                 source = source_at(Path(path).expanduser().resolve())
                 images = _with_image(images, name, source, cache)
             except (BadImage, OSError) as error:
-                raise BadImage(f"--image {option}: {error}") from error
+                raise BadImage(f"the image {option}: {error}") from error
         return cls(images, cache)
 
     def lookup(self, *, hash: str | None = None, tag: str | None = None) -> LocalImage | None:
@@ -193,7 +194,9 @@ class ImageStore:
     def missing(self, name: str) -> str:
         """The error message for an image that is not in the store."""
         known = ", ".join(str(image) for image in self._images)
-        return f"no image {name} here; there are: {known}. Add it with --image {name}=PATH"
+        meant = nearest_of(name, [image.tag for image in self._images if image.tag is not None])
+        guess = f": did you mean {meant}? There" if meant is not None else "; there"
+        return f"no image {name} here{guess} are: {known}. Add it with --image {name}=PATH"
 
     def __iter__(self) -> Iterator[LocalImage]:
         return iter(self._images)

@@ -13,6 +13,7 @@ from ...errors import BadStrategy
 from ..base.printable import printable
 from ..base.table import escaped, html_table, text_table
 from ..cost import plain
+from ..local_offers import how_to_offer_runtime
 from ..payload.matching import matches
 from ..payload.payload import Payload
 from ..settings import Settings
@@ -21,6 +22,7 @@ from .strategy import Strategy
 from .terms import ACCEPT_TIMEOUT, Terms
 
 SUBNET = "golem.node.debug.subnet"
+_RUNTIME = "golem.runtime.name"
 _PLATFORM = re.compile(r"golem\.com\.payment\.platform\.(?P<driver>\w+)-(?P<network>\w+)-\w+\.address")
 _COMPARISON = re.compile(r"\((?P<name>[^()=<>]+?)(?P<sign><=|>=|=|<|>)(?P<value>[^()]*)\)")
 _HEAD = ("keeps away", "it alone", "condition", "offered")
@@ -199,7 +201,7 @@ def _conditions(
     terms: Terms,
 ) -> list[_Condition]:
     conditions = [
-        *(_constraint(text) for text in payload.constraints),
+        *(_constraint(text, settings) for text in payload.constraints),
         _subnet(settings.subnet_tag),
         _payment(settings.payment_platform, settings.payment_network),
         _Condition(
@@ -213,7 +215,7 @@ def _conditions(
     return [*conditions, *_functions(strategy, conditions)]
 
 
-def _constraint(text: str) -> _Condition:
+def _constraint(text: str, settings: Settings) -> _Condition:
     found = _COMPARISON.fullmatch(text)
 
     def value(one: MarketOffer) -> Iterable[str]:
@@ -222,7 +224,14 @@ def _constraint(text: str) -> _Condition:
     def change(able: Sequence[MarketOffer]) -> str:
         if found is None or found["sign"] == "=":
             offered = _offered([text for one in able for text in value(one)])
-            return f"leave {text} out" + (f", or ask for {offered}" if offered else "")
+            option = ""
+            if found is not None and found["name"].strip() == _RUNTIME:
+                option = how_to_offer_runtime(found["value"], settings)
+            return (
+                f"leave {text} out"
+                + (f", or ask for {offered}" if offered else "")
+                + (f", or add it: {option}" if option else "")
+            )
         numbers = [_number(one.offer.properties.get(found["name"].strip())) for one in able]
         known = [number for number in numbers if number is not None]
         if len(known) < len(numbers):

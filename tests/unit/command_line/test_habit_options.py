@@ -73,6 +73,7 @@ def test_the_habits_of_one_provider_add_up() -> None:
         ("dies-after:5", "a provider from prov-1 to prov-4, not 'dies-after:5'"),
         ("prov-5=dies-after:5", "a provider from prov-1 to prov-4, not 'prov-5=dies-after:5'"),
         ("prov-2=explodes", "there is no habit 'explodes'; the habits are never-answers, rejects"),
+        ("prov-2=fails-command", "there is no habit 'fails-command': did you mean fails-commands[:"),
         ("prov-2=dies-after", "write this habit as dies-after:SECONDS, not 'dies-after'"),
         ("prov-2=dies-after:soon", "write this habit as dies-after:SECONDS"),
         ("prov-2=dies-after:-1", "write this habit as dies-after:SECONDS"),

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from simple_golem.model.local_offers import NETWORKS_VARIABLE, SUBNETS_VARIABLE, why_no_offers
+from simple_golem.model.local_offers import (
+    NETWORKS_VARIABLE,
+    SUBNETS_VARIABLE,
+    how_to_offer_runtime,
+    why_no_offers,
+)
 from simple_golem.model.settings import Settings
 
 LOCAL = {
@@ -47,3 +52,10 @@ def test_the_value_asked_for_those_offered_and_the_option_are_named() -> None:
         "the demand is paid on 'polygon'; the local providers are paid on 'hoodi' and 'holesky'. "
         "To add it: simple-golem local run --payment-network polygon",
     ]
+
+
+def test_a_local_network_has_an_option_that_adds_a_runtime_and_another_one_has_not() -> None:
+    here = Settings.resolve(environ=LOCAL)
+    assert how_to_offer_runtime("roman", here, LOCAL) == "simple-golem local run --runtime roman=PROGRAM"
+    public = {"YAGNA_APPKEY": "key", "YAGNA_API_URL": here.api_url}
+    assert how_to_offer_runtime("roman", Settings.resolve(environ=public), public) == ""

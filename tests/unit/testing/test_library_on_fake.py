@@ -21,7 +21,7 @@ from simple_golem import (
     UploadBytes,
     vm,
 )
-from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.testing import CommandAnswer, FakeProvider, FakeYagna
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -94,6 +94,19 @@ def test_a_command_that_fails_is_told_with_its_exit_code(fake: FakeYagna) -> Non
         golem.run_service(Failing, respawn_unstarted_instances=False).wait(10)
     assert str(failed.value).endswith("exit code 3")
     assert fake.leftovers() == []
+
+
+def test_a_failure_at_the_end_has_the_last_line_of_stderr(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.answers = lambda command: CommandAnswer("", "cp: ok\ntouch: not found\n\n", 127)
+
+    class Touching(Service):
+        def start(self) -> None:
+            self.execute(Run("/bin/touch", "a"))
+
+    with pytest.raises(ServiceFailed) as failed, Golem(budget=1) as golem:
+        golem.run_service(Touching, respawn_unstarted_instances=False).wait(10)
+    assert str(failed.value).endswith("exit code 127 (stderr: touch: not found)")
 
 
 def test_a_fake_daemon_can_be_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

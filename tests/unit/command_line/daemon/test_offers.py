@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Explanation, Golem, Offer, Strategy, Terms, vm
+from simple_golem import Explanation, Golem, Offer, Payload, Strategy, Terms, vm
 from simple_golem.command_line.main import main
 from simple_golem.engine.payment.journal import FOLDER_VARIABLE
-from simple_golem.errors import BadStrategy
+from simple_golem.errors import BadStrategy, WaitTimeout
+from simple_golem.model.local_offers import SUBNETS_VARIABLE
 from simple_golem.services import cluster as cluster_module
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
 from tests.helpers.recorded_services import Idle
@@ -106,6 +107,17 @@ def test_the_nearest_demand_changes_what_keeps_all_away(
     explanation = Golem(1, **golem).explain(vm.repo(**payload))
     assert (explanation.matching, explanation.nearest) == (0, nearest)
     assert explanation.obstacles[0].keeps_away >= 3
+
+
+def test_a_local_network_is_told_how_to_add_a_runtime(
+    daemon: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Payload(runtime="roman")
+    advice = "leave (golem.runtime.name=roman) out, or ask for vm"
+    assert Golem(1).explain(wanted).nearest == (advice,)
+    monkeypatch.setenv(SUBNETS_VARIABLE, "public")
+    option = "simple-golem local run --runtime roman=PROGRAM"
+    assert Golem(1).explain(wanted).nearest == (f"{advice}, or add it: {option}",)
 
 
 def test_what_was_advised_has_answers(daemon: FakeYagna) -> None:
@@ -221,15 +233,20 @@ def test_the_warning_of_a_search_without_offers_names_the_obstacle_in_two_lines(
     with Golem(1) as golem:
         cluster = golem.run_service(Idle, payload=vm.repo(min_mem_gib=32))
         daemon.wait_for(lambda: any("found; 0 offers" in one.getMessage() for one in caplog.records))
+        with pytest.raises(WaitTimeout) as vain:
+            cluster.wait_until_running(0.01)
         cluster.stop()
     (said,) = [one for one in caplog.records if "found; 0 offers" in one.getMessage()]
     assert said.levelno == logging.WARNING
-    assert said.getMessage().splitlines() == [
-        "Idle: 0 of 1 found; 0 offers seen in the subnet 'public'; of 4 providers on the market, none fulfil "
-        "all conditions: (golem.inf.mem.gib>=32) keeps 3 away, subnet public keeps 1 away",
+    reason = (
+        "0 offers seen in the subnet 'public'; of 4 providers on the market, none fulfil "
+        "all conditions: (golem.inf.mem.gib>=32) keeps 3 away, subnet public keeps 1 away\n"
         "  the nearest demand that has answers: (golem.inf.mem.gib>=8) in place of (golem.inf.mem.gib>=32). "
-        "Then 3 providers would match",
-    ]
+        "Then 3 providers would match"
+    )
+    assert said.getMessage() == f"Idle: 0 of 1 found; {reason}"
+    # The error of a wait that ends later says the same.
+    assert str(vain.value).endswith(f"Idle-1 pending; {reason}")
 
 
 # --- in a shell -------------------------------------------------------------------------------------------

@@ -225,8 +225,10 @@ def test_options_name_a_runtime_and_its_program(tmp_path: Path) -> None:
     assert checked_runtimes({"a-b.c": path}) == [f"a-b.c={path}"]
     assert runtimes_of([f"a-b.c={path}"]) == {"a-b.c": path}
     path.chmod(stat.S_IRUSR)
-    with pytest.raises(BadSetting, match=r"no program .* that can be executed"):
+    with pytest.raises(BadSetting, match=r"no program .* that can be executed: run chmod \+x .*mine"):
         checked_runtimes({"mine": path})
+    with pytest.raises(BadSetting, match=r"no program .* that can be executed$"):
+        checked_runtimes({"mine": tmp_path / "nothing"})
     with pytest.raises(BadSetting, match="and is not vm or vm-nvidia"):
         checked_runtimes({"vm": "/bin/sh"})
     with pytest.raises(BadSetting, match="write it as NAME=PROGRAM"):

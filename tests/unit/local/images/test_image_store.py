@@ -64,6 +64,16 @@ def test_an_image_nobody_has_is_none_and_its_message_shows_the_option() -> None:
     assert "--image me/unknown:latest=PATH" in message
 
 
+@pytest.mark.parametrize("tag", ["golem/alpine", "golem/alpin:latest", "alpine:latest"])
+def test_the_message_names_the_image_that_may_be_meant_first(tag: str) -> None:
+    message = ImageStore().missing(tag)
+    assert message.startswith(f"no image {tag} here: did you mean golem/alpine:latest? There are: ")
+
+
+def test_the_message_names_no_image_of_quite_another_name() -> None:
+    assert "did you mean" not in ImageStore().missing("me/mine:latest")
+
+
 def test_an_option_adds_an_image_with_a_hash_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "hello.txt").write_text("hello")
     image = ImageStore.with_options([f"me/mine:1={tmp_path}"]).lookup(tag="me/mine:1")
