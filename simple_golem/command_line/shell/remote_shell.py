@@ -89,9 +89,7 @@ class RemoteShell:
                     line.read()
                 else:
                     begun = True
-                    line.begin(
-                        text, self.folder, self._previous_folder, previous_code, self._first_folder
-                    )
+                    line.begin(text, self.folder, self._previous_folder, previous_code, self._first_folder)
             except KeyboardInterrupt:
                 presses += 1
                 if not interruptible or presses > len(_SIGNALS):

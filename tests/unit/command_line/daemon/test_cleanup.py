@@ -90,7 +90,9 @@ def test_the_last_line_says_how_many_agreements_were_ended_and_what_was_paid(tmp
         again = subprocess.run(
             CLEANUP, env=environment, timeout=60, check=True, stdout=subprocess.PIPE, text=True
         ).stdout
-    amounts = [Decimal(found[1]) for step in steps if (found := re.search(r" over ([\d.]+) tGLM paid$", step))]
+    amounts = [
+        Decimal(found[1]) for step in steps if (found := re.search(r" over ([\d.]+) tGLM paid$", step))
+    ]
     assert len(amounts) == INSTANCES
     assert sum(amounts) > 0
     assert total == f"in all: {INSTANCES} agreements ended, {rounded(sum(amounts, Decimal(0)))} tGLM paid"
