@@ -257,6 +257,15 @@ def said(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return capsys.readouterr().out
 
 
+def test_that_there_is_no_offer_is_said_in_place_of_the_table(
+    daemon: FakeYagna, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["offers", "--min-mem-gib", "32", "--seconds", "0.2"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "no offers\n"
+    assert "`simple-golem offers --why` with the same options says why" in err
+
+
 def test_why_shows_the_table_or_json(daemon: FakeYagna, capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "--why", "--min-mem-gib", "32").splitlines()
     assert lines[0] == "of 4 providers on the market, none fulfil all conditions"
