@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 CTRL_C, CTRL_D = "\x03", "\x04"
 _SECONDS = 30.0
@@ -63,6 +64,26 @@ class TypingUser:
                 raise AssertionError(f"the terminal does not show {text!r} but {self.seen!r}")
         before, _, self._unread = self._unread.partition(text)
         return before
+
+    def wait_until_it_reads(self) -> None:
+        """Block until the program does nothing but wait for keys.
+
+        Python's readline overlooks a signal that comes while it handles a key, until the next one.
+        """
+        deadline, before = time.monotonic() + _SECONDS, ""
+        # A program that waits is asleep, and uses no processor time.
+        while (now := self._activity()) != before or not now.startswith("S"):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the program goes on: {now}")
+            before = now
+            time.sleep(0.05)
+
+    def _activity(self) -> str:
+        """The state of the program's main thread, and how often it has run."""
+        status = Path(f"/proc/{self._program.pid}/status").read_text()
+        wanted = ("State", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+        lines = dict(line.split(":", 1) for line in status.splitlines())
+        return " ".join(lines[name].strip() for name in wanted)
 
     def status(self, timeout: float = _SECONDS) -> int:
         """Block until the program has ended; returns its exit status."""

@@ -220,14 +220,16 @@ class PrivateNetwork:
         That removes all addresses of its provider, so those it has for other instances are added again.
         """
         with self._lock:
-            before = self._former.get(ip) or self._nodes.get(ip)
+            # Those of a network that the daemon has lost are gone with it.
+            known = (self._former.pop(ip, None), self._nodes.get(ip))
+            before = next((one for one in known if one is not None and one.network_id == network_id), None)
             # Noted first: who replaces another instance of this provider meanwhile has to know of it.
             self._number += 1
             self._nodes[ip] = _Node(node_id, network_id, self._number)
             if before is not None:
                 self._former[ip] = before
         added = [(ip, node_id)]
-        if before is not None and before.network_id == network_id:
+        if before is not None:
             self._api.remove_node(network_id, before.node_id, scope=scope)
             with self._lock:
                 self._former.pop(ip, None)

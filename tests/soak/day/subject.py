@@ -67,8 +67,8 @@ def main(clock: FastClock, hours: float, speed: float) -> None:
         clock.set_speed(speed)
         for hour in range(1, max(1, round(hours)) + 1):
             until = began + hours * 3600 * hour / max(1, round(hours))
-            covered = _look_until(until)
-            _say({"hour": (time.monotonic() - began) / 3600, **day.counts(), "covered": covered, **_size()})
+            seen = _look_until(until)
+            _say({"hour": (time.monotonic() - began) / 3600, **day.counts(), **seen, **_size()})
         clock.set_speed(1.0)
         _say({"wants": "provider"})
         cluster.wait_until_running(timeout=_PATIENCE)
@@ -79,13 +79,17 @@ def main(clock: FastClock, hours: float, speed: float) -> None:
     _say({"end": day.counts()})
 
 
-def _look_until(moment: float) -> float:
-    """Block until then; returns for how many hours the budget was allocated when that was the least."""
-    shortest = float("inf")
+def _look_until(moment: float) -> Mapping[str, Any]:
+    """Block until then; returns the least hours that the budget was allocated for, and the least threads.
+
+    Some threads live for a request or two: only those count that were there all the time.
+    """
+    shortest, threads = float("inf"), threading.active_count()
     while True:
         shortest = min(shortest, _hours_covered())
+        threads = min(threads, threading.active_count())
         if time.monotonic() >= moment:
-            return shortest
+            return {"covered": shortest, "threads": threads}
         time.sleep(min(_LOOK_SECONDS, max(0.0, moment - time.monotonic())))
 
 
@@ -104,7 +108,7 @@ def _size() -> Mapping[str, Any]:
     gc.collect()
     with open("/proc/self/status", encoding="ascii") as status:
         kib = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    return {"kib": kib, "blocks": sys.getallocatedblocks(), "threads": threading.active_count()}
+    return {"kib": kib, "blocks": sys.getallocatedblocks()}
 
 
 def _say(told: Mapping[str, Any]) -> None:

@@ -159,6 +159,7 @@ def test_ctrl_c_ends_the_command_and_not_the_machine(user: TypingUser, tmp_path:
     user.wait_for("$ ")
     user.type("half a line")
     user.wait_for("half a line")
+    user.wait_until_it_reads()
     user.type(CTRL_C)
     user.wait_for("$ ")
     user.type("echo still there\n")

@@ -116,3 +116,30 @@ def test_who_waits_for_a_network_that_another_thread_makes_can_be_ended() -> Non
         network.join("10.0.0.2", "one", None, scope)
     api.answers.set()
     maker.join()
+
+
+def test_after_a_lost_network_the_node_of_the_new_one_is_replaced() -> None:
+    class Restarted(Api):
+        network_id = "before"
+
+        def create(self, ip: str, gateway: str, *, scope: Scope | None) -> PrivateNetworkInfo:
+            return PrivateNetworkInfo(self.network_id, ip, gateway)
+
+        def add_node(self, network_id: str, node_id: str, ip: str, *, scope: Scope) -> None:
+            if network_id != self.network_id:
+                raise YagnaError("POST", "/nodes", 404, "no such network")
+            super().add_node(network_id, node_id, ip, scope=scope)
+
+        def remove_node(self, network_id: str, node_id: str, *, scope: Scope) -> None:
+            if network_id != self.network_id:
+                raise YagnaError("DELETE", "/nodes", 404, "no such network")
+            super().remove_node(network_id, node_id, scope=scope)
+
+    api = Restarted()
+    network = network_of(api, "a")
+    with Scope() as scope:
+        network.join("10.0.0.2", "one", object(), scope)
+        api.nodes, api.network_id = {}, "after"
+        network.join("10.0.0.2", "two", object(), scope)
+        network.join("10.0.0.2", "three", object(), scope)
+    assert api.nodes == {"10.0.0.2": "three"}
