@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...errors import BadCommand
+from ...model.commands.background import warn_of_background
 from ...model.commands.commands import Command, Deploy, Run
 from ...model.commands.results import CUT_BYTES, Result
 from ...model.commands.transfers import UploadFromUrl
@@ -56,6 +57,8 @@ class CommandPolicy:
                 self._require_shell(command, "`size` and `sha256` are checked by", Run.shell("wc"))
             if isinstance(command, Run) and (is_whole or command.needs_shell):
                 self._check(command, volume, is_whole)
+            if isinstance(command, Run) and command.wants_whole and not is_whole:
+                warn_of_background(command.args[-1])
         return [output_folder(volume) if is_whole and volume else None for is_whole in whole]
 
     def _check(self, command: Run, volume: str | None, is_whole: bool) -> None:

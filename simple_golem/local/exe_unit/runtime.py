@@ -15,6 +15,7 @@ from typing import Any
 
 from ...background.cancellation import Scope
 from ...errors import LocalNetworkError, SandboxGone
+from ...model.base.printable import printable
 from ..control import rules
 from ..control.rules import OnStrike, Rule
 from ..images.formats.gvmi import BadMetadata
@@ -252,17 +253,18 @@ class SandboxRuntime:
             used = sandbox.usage()
         except SandboxGone:
             return self._cpu_before
-        what = "a program in the background"
-        self._tell_new(rules.BACKGROUND_OUTPUT, used.broken_outputs, what, "killed by SIGPIPE")
-        self._tell_new(rules.MEMORY, used.memory_kills, "a program", "killed: all need too much memory")
+        self._tell_new(rules.BACKGROUND_OUTPUT, used.broken_outputs, "killed by SIGPIPE")
+        killed = ["a program"] * used.memory_kills
+        self._tell_new(rules.MEMORY, killed, "killed: all need too much memory")
         return before + used.cpu_seconds
 
-    def _tell_new(self, rule: Rule, count: int, what: str, text: str) -> None:
-        """Report what has struck since the last time."""
+    def _tell_new(self, rule: Rule, struck: Sequence[str], text: str) -> None:
+        """Report what has been struck since the last time."""
         with self._lock:
-            new, self._told[rule] = count - self._told[rule], max(count, self._told[rule])
-        for _ in range(new):
-            self._on_strike(rule, what, text)
+            new = struck[self._told[rule] :]
+            self._told[rule] += len(new)
+        for what in new:
+            self._on_strike(rule, printable(what), text)
 
     def stop(self) -> None:
         """End all processes; `deploy` makes a new sandbox. May be called from any thread."""

@@ -34,6 +34,8 @@ LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 # A VM's exit code for a program that is missing or can't be executed; a killed program has the same.
 NOT_STARTED = 9
 MOST_LINKS = 40
+# What is kept of the programs in the background, and of what has left them there.
+MOST_TOLD, MOST_COMMANDS, MOST_CHARACTERS = 20, 1000, 80
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -308,8 +310,10 @@ class Init:
         self.control = control
         self.selector = selectors.DefaultSelector()
         self.running: dict[int, Command] = {}
-        # How many programs in the background have died when they wrote to their output.
-        self.broken_outputs = 0
+        # The last commands, by the number of their session.
+        self.commands: dict[int, str] = {}
+        # The programs in the background that have died when they wrote to their output.
+        self.broken_outputs: list[str] = []
         wake_reader, wake_writer = os.pipe()
         os.set_blocking(wake_reader, False)
         os.set_blocking(wake_writer, False)
@@ -356,6 +360,11 @@ class Init:
         try:
             command.pid = spawn(request, stdin, out_writer, err_writer)
             self.running[command.pid] = command
+            self.commands.pop(command.pid, None)
+            words = [request["program"], *request["argv"][1:]]
+            self.commands[command.pid] = " ".join(words)[:MOST_CHARACTERS]
+            if len(self.commands) > MOST_COMMANDS:
+                del self.commands[next(iter(self.commands))]
         except NotStarted:
             answer_to(connection, {"exit": NOT_STARTED, "started": False})
         for descriptor in (out_writer, err_writer, *stdin):
@@ -366,18 +375,33 @@ class Init:
         os.read(wake_reader, 4096)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                # It stays for the moment, so that it can be looked at.
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            pid = ended.si_pid
             command = self.running.pop(pid, None)
+            if command is None and ended.si_code != os.CLD_EXITED and ended.si_status == signal.SIGPIPE:
+                self.note_broken_output(pid)
+            _, status = os.waitpid(pid, 0)
             if command is not None:
                 command.pid = None
                 code = os.waitstatus_to_exitcode(status)
                 answer_to(command.connection, {"exit": abs(code)})
-            elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPIPE:
-                self.broken_outputs += 1
+
+    def note_broken_output(self, pid: int) -> None:
+        """Note a program that has died when it wrote to its output, and the command that has left it."""
+        if len(self.broken_outputs) >= MOST_TOLD:
+            return
+        try:
+            with open(f"/proc/{pid}/comm", errors="replace") as file:
+                name = file.read().strip()
+            by = self.commands.get(os.getsid(pid), "")
+        except OSError:
+            name, by = "a program", ""
+        self.broken_outputs.append(f"{name} in the background{f', left by {by}' if by else ''}")
 
     def release(self, command: Command) -> None:
         """The caller no longer waits: kill the command if it runs.

@@ -90,12 +90,13 @@ class SandboxUsage:
 
     Attributes:
         cpu_seconds: processor time.
-        broken_outputs: how many programs in the background have died when they wrote to their output.
+        broken_outputs: the programs in the background that have died when they wrote to their output, the
+            first of them if there are many.
         memory_kills: how many programs were killed since all together needed too much memory.
     """
 
     cpu_seconds: float
-    broken_outputs: int
+    broken_outputs: tuple[str, ...]
     memory_kills: int = 0
 
 
@@ -299,7 +300,7 @@ class Sandbox:
         """Return what all processes inside have used so far."""
         answer = self._ask({"ask": "usage"})
         kills = 0 if self._group is None else self._group.kills()
-        return SandboxUsage(float(answer["cpu"]), int(answer["broken_outputs"]), kills)
+        return SandboxUsage(float(answer["cpu"]), tuple(answer["broken_outputs"]), kills)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._connect(request, []) as connection:

@@ -6,12 +6,15 @@ by its next write (seen), so its output has to go to a file.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import PurePath
 
 from ...errors import BadCommand
 from .environment import SHELL
 from .texts import text_of
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_LOG = "/golem/work/log"
 
@@ -77,6 +80,17 @@ class _Group:
         self.any_left = self.any_left or left or (self.leaves and not self.redirected)
         self.any_redirected = self.any_redirected or self.redirected or self.redirected_inside
         self.redirected = self.redirected_inside = self.leaves = False
+
+
+def warn_of_background(script: str) -> None:
+    """Warn of a shell script that leaves a program in the background whose output is not redirected."""
+    if leaves_output_open(script):
+        logger.warning(
+            "Run.shell(%.120r): a program in the background is killed by its next output after the command "
+            "has ended: start it by Run.background('/its/path', …, log='/path/of/a/log'), or write "
+            "`… > /dev/null 2>&1 &`, or the path of a log in a folder of the image in place of /dev/null",
+            script,
+        )
 
 
 def leaves_output_open(script: str) -> bool:

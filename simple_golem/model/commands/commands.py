@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -15,12 +14,10 @@ from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
-from .background import DEFAULT_LOG, background_words, leaves_output_open, words_in_background
+from .background import DEFAULT_LOG, background_words, warn_of_background, words_in_background
 from .environment import SHELL, checked_environment, checked_folder, with_environment
 from .output import Stream, checked_stream
 from .texts import short, text_of
-
-logger = logging.getLogger(__name__)
 
 _SHELL_SIGNS = re.compile(r"[|&;<>$`*?~\n]")
 
@@ -180,20 +177,10 @@ class Run(Command):
 
         A program that it leaves in the background needs a redirection: `Run.background` has one.
         """
-        if not isinstance(script, str) or not script.strip():
-            raise BadCommand(
-                f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
-            )
-        if leaves_output_open(script):
-            logger.warning(
-                "Run.shell(%.120r): a program in the background is killed by its next output after the "
-                "command has ended: write `… > /golem/work/log 2>&1 &`, or Run.background('/its/path', …)",
-                script,
-            )
-        return cls(
+        command = cls(
             SHELL,
             "-c",
-            script,
+            checked_script(script),
             env=env,
             cwd=cwd,
             binary=binary,
@@ -202,6 +189,9 @@ class Run(Command):
             keep_all=keep_all,
             stream=stream,
         )
+        if not keep_all:
+            warn_of_background(script)
+        return command
 
     @classmethod
     def background(
@@ -360,6 +350,15 @@ class Transfer(Command):
 
     def to_exe_script(self) -> dict[str, Any]:
         return {"transfer": {"from": self.source, "to": self.target}}
+
+
+def checked_script(script: object) -> str:
+    """Return the script that `Run.shell` was called with; raises `BadCommand` if it is none."""
+    if not isinstance(script, str) or not script.strip():
+        raise BadCommand(
+            f"Run.shell({script!r}): a line of shell script is missing, e.g. Run.shell('ls -l /')"
+        )
+    return script
 
 
 def as_commands(value: object) -> tuple[Command, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
-from .commands import Run
+from .background import warn_of_background
+from .commands import Run, checked_script
+from .environment import SHELL
 from .output import Stream
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class ShellOptions(TypedDict, total=False):
 
 
 def shell_command(script: str, **options: Unpack[ShellOptions]) -> Run:
-    """Return `Run.shell(script, **options)`, whose output is whole where that is possible.
+    """Return what `Run.shell(script, **options)` does, with its whole output where that is possible.
 
     Without `keep_all` it goes through files as well, if the image has a volume, unless `keep_first`,
     `keep_last` or `stream` says what is wanted. `keep_all=False` leaves that out.
@@ -34,7 +36,9 @@ def shell_command(script: str, **options: Unpack[ShellOptions]) -> Run:
     Raises:
         BadCommand: the script, or an option, makes no sense.
     """
-    command = Run.shell(script, **options)
+    command = Run(SHELL, "-c", checked_script(script), **options)
     if "keep_all" not in options and not command.has_own_limit:
         object.__setattr__(command, "wants_whole", True)
+    elif not command.keep_all:
+        warn_of_background(script)
     return command

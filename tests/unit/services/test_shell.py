@@ -45,6 +45,18 @@ def test_an_instance_runs_lines_of_shell_script(shells: FakeYagna) -> None:
             instance.shell("")
 
 
+@pytest.mark.parametrize("volumes", [(), ("/data",)])
+def test_a_program_in_the_background_is_warned_of_where_its_output_is_not_redirected(
+    fake: FakeYagna, volumes: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for provider in fake.providers:
+        provider.volumes = volumes
+    with Golem(1) as golem:
+        started(golem, Idle).shell("server &")
+    warned = [one.message for one in caplog.records if "a program in the background is killed" in one.message]
+    assert len(warned) == (0 if volumes else 1)
+
+
 def test_a_cluster_runs_them_on_all_instances(shells: FakeYagna) -> None:
     with Golem(1) as golem:
         cluster = golem.run_service(Idle, num_instances=2)

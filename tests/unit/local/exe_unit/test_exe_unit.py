@@ -364,7 +364,19 @@ def test_a_program_in_the_background_that_dies_of_its_output_is_reported(unit: U
         unit.unit.usage()
         Scope().wait(0.05)
     unit.unit.usage()
-    assert unit.strikes == [("background-output", "a program in the background", "killed by SIGPIPE")]
+    by = "/bin/sh -c (sleep 0.2; echo late; echo later; sleep 60) & echo hi"
+    assert unit.strikes == [("background-output", f"sh in the background, left by {by}", "killed by SIGPIPE")]
+
+
+def test_a_program_that_a_script_has_left_in_the_background_is_named(unit: Unit) -> None:
+    unit.do(*UP, sh("echo '{ sleep 0.2; exec yes; } &' > /golem/work/server.sh"))
+    unit.do({"run": {"entry_point": "/bin/sh", "args": ["/golem/work/server.sh"]}})
+    deadline = Deadline(10)
+    while not unit.strikes and not deadline.passed:
+        unit.unit.usage()
+        Scope().wait(0.05)
+    left = "yes in the background, left by /bin/sh /golem/work/server.sh"
+    assert unit.strikes == [("background-output", left, "killed by SIGPIPE")]
 
 
 def test_a_command_that_leaves_children_behind_ends_at_once(unit: Unit) -> None:

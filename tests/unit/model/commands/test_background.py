@@ -12,6 +12,7 @@ import pytest
 
 from simple_golem import Run
 from simple_golem.errors import BadCommand
+from simple_golem.model.commands.shell_options import shell_command
 from tests.unit.conftest import eventually
 
 SHELLS = {"sh": ["/bin/sh"], "bash": ["/bin/bash", "--posix"]}
@@ -140,6 +141,7 @@ def test_a_program_in_the_background_without_a_redirection_is_warned_of(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "Run.background" in record.message
+    assert "/golem/work" not in record.message.replace(repr(script), "")  # not each image has this folder
     assert repr(script)[:50] in record.message
 
 
@@ -180,3 +182,19 @@ def test_scripts_that_do_it_rightly_or_not_at_all_are_not_warned_of(
 ) -> None:
     Run.shell(script)
     assert caplog.records == []
+
+
+def test_a_program_whose_output_is_kept_in_files_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    Run.shell("server &", keep_all=True)
+    shell_command("server &", keep_all=True)
+    shell_command("server &")  # where the image has a volume; else its batch is warned of
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("options", [{"keep_all": False}, {"keep_last": 100}, {"stream": print}])
+def test_a_program_whose_output_a_method_does_not_keep_in_files_is_warned_of(
+    options: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shell_command("server &", **options)
+    (record,) = caplog.records
+    assert "Run.shell('server &'): a program in the background is killed" in record.message
