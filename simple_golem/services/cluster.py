@@ -28,7 +28,7 @@ from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext, explained_report, market_report
 from .instance import TABLE_HEAD, Instance, checked_batch, refuse_on_engine_thread
-from .instance_group import InstanceGroup, service_failed
+from .instance_group import InstanceGroup, last_attempts, service_failed
 from .instance_lives import Member
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Cluster:
             )
         raise WaitTimeout(
             f"{len(running)} of {enough} instances were running after {timeout} s: {group.states}; "
-            f"{self.market_report()}"
+            f"{self.market_report()}{last_attempts(self.instances)}"
         )
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -228,6 +228,7 @@ class Cluster:
         for one in pending:
             one._record.waited_in_vain = WaitTimeout(
                 f"{one.name} was {one.state.value} still after a wait of {seconds:g} s; {report}"
+                f"{last_attempts([one])}"
             )
 
     def state_changes(self, timeout: float | None = None) -> Iterator[tuple[Instance, ServiceState]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NOT_STARTED = (ServiceState.pending, ServiceState.starting)
+NOT_STARTED = (ServiceState.pending, ServiceState.starting)
 
 
 class StatefulInstance(Protocol):
@@ -128,7 +128,7 @@ class ClusterContext:
 
     def state_changed_locked(self, instance: StatefulInstance, state: ServiceState) -> None:
         """Record that an instance has entered a state, and wake all who wait."""
-        if instance in self.living and state not in _NOT_STARTED:
+        if instance in self.living and state not in NOT_STARTED:
             self.started.add(instance)
         else:
             self.started.discard(instance)

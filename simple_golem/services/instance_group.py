@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.life.user_traceback import first_line, place_of
@@ -11,7 +11,7 @@ from ..errors import CommandFailed, NotRunning, ServiceFailed
 from ..model.base.printable import printable
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
-from .cluster_context import ClusterContext
+from .cluster_context import NOT_STARTED, ClusterContext
 from .instance import Instance
 from .instance_lives import Member
 
@@ -145,6 +145,16 @@ class InstanceGroup:
         return tuple(one for one in self._instances if are_wanted(one))
 
 
+def last_attempts(instances: Iterable[Instance]) -> str:
+    """Return a line for each instance whose latest life has failed, and which is to run still."""
+    failed = [(one, one.failure) for one in instances if one.state in NOT_STARTED]
+    return "".join(
+        f"\n  the last attempt of {one.name} failed{_place_in_words(failure)}: {_line_of(failure)}"
+        for one, failure in failed
+        if failure is not None
+    )
+
+
 def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
     """Return an error that names each of the instances that failed, in a line."""
     for one in instances:
@@ -165,8 +175,16 @@ def _line_about(instance: Instance, failure: BaseException) -> str:
     if failure is instance._record.waited_in_vain:
         return f"{instance.name} has never run"
     where = f" on {instance.provider_name}" if instance.provider_name else ""
+    return f"{instance.name}{where}{_place_in_words(failure)}: {_line_of(failure)}"
+
+
+def _place_in_words(failure: BaseException) -> str:
     place = place_of(failure)
-    return f"{instance.name}{where}{f', {place}' if place else ''}: {first_line(failure)}{_stderr(failure)}"
+    return f", {place}" if place else ""
+
+
+def _line_of(failure: BaseException) -> str:
+    return f"{first_line(failure)}{_stderr(failure)}"
 
 
 def _stderr(failure: BaseException) -> str:

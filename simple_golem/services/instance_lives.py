@@ -16,6 +16,7 @@ from ..background.log_guard import guard_loggers
 from ..engine.life.mended_elsewhere import RepeatedErrors
 from ..engine.life.outcome import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
+from ..errors import CommandFailed
 from ..model.events.instances import InstanceFailed
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
@@ -203,7 +204,10 @@ class InstanceLives:
             return f"with {call}(…, respawn_running=True) it would be started again"
         if not self._context.respawn.unstarted:
             return "with run_service(…, respawn_unstarted_instances=True) it would be started again"
-        return "it is not started again: respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
+        more = "respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
+        if isinstance(outcome.failure, CommandFailed):
+            return f"it is not started again: look at the command and at the image first; {more}"
+        return f"it is not started again: {more}"
 
     def _finish(self, outcome: Outcome) -> None:
         """The last life is over; on a worker, where the life thread was left behind."""

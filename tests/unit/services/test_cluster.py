@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -29,8 +30,9 @@ from simple_golem.errors import (
 )
 from simple_golem.services import cluster as cluster_module
 from simple_golem.services.pool import renter
-from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
+from simple_golem.testing import CommandAnswer, FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
+    AT_ONCE,
     NORMAL_LIFE,
     SECONDS,
     Gate,
@@ -281,6 +283,46 @@ def test_a_wait_that_can_not_succeed_any_more_fails_at_once_with_its_causes(fake
             cluster.wait_until_running(SECONDS)
         for name in ("Broken-1 on prov-", "Broken-2 on prov-", "LookupError: no such luck"):
             assert name in str(raised.value)
+
+
+def test_a_wait_in_vain_tells_how_the_last_attempt_has_failed(fake: FakeYagna) -> None:
+    gate, attempts = Gate(), list[str | None]()
+
+    class Late(Idle):
+        def start(self) -> Any:
+            attempts.append(self.provider_name)
+            if len(attempts) == 1:
+                raise LookupError("no such luck")
+            gate.wait()
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Late, **AT_ONCE)
+        assert gate.reached.wait(SECONDS)
+        last = r"\n  the last attempt of Late-1 failed, .*test_cluster.py:\d+: LookupError: no such luck$"
+        try:
+            with pytest.raises(WaitTimeout, match=f"Late-1 starting; \\d+ offers seen .*{last}"):
+                cluster.wait_until_running(0.01)
+            assert not cluster.wait(0.01)
+            assert re.search(last, str(cluster.instances[0]._record.waited_in_vain))
+        finally:
+            gate.open()
+        cluster.wait_until_running(SECONDS)
+
+
+def test_a_failed_command_has_its_last_output_in_the_error_of_all(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.answers = {"/bin/start": CommandAnswer("", "loading\nsh: touch: not found\n", exit_code=127)}
+
+    class Broken(Idle):
+        def start(self) -> Any:
+            return Run("/bin/start")
+
+    with Golem(1) as golem:
+        cluster = golem.run_service(Broken, respawn_unstarted_instances=False)
+        with pytest.raises(ServiceFailed) as raised:
+            cluster.wait_until_running(SECONDS)
+    assert str(raised.value).endswith(": exit code 127 (stderr: sh: touch: not found)")
+    assert "loading" not in str(raised.value)
 
 
 def test_the_changes_of_state_can_be_iterated_over(fake: FakeYagna) -> None:

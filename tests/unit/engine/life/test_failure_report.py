@@ -139,8 +139,19 @@ def test_each_attempt_is_reported_once_with_what_follows(
         run(golem, Service, **AT_ONCE)
     ends = [report.splitlines()[-1] for report in reports(caplog)]
     assert ends == ["  → it is started again"] * 2 + [
-        "  → it is not started again: respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
+        "  → it is not started again: look at the command and at the image first; "
+        "respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
     ]
+    caplog.clear()
+    for provider in fake.providers:
+        provider.deploy_error, provider.activities_wanted = None, "no"
+    with Golem(1, raise_failures=False) as golem:
+        run(golem, Service, **AT_ONCE)
+    assert reports(caplog)[-1].splitlines()[-1] == (
+        "  → it is not started again: respawn_stop=tenacity.stop_after_attempt(n) allows more attempts"
+    )
+    for provider in fake.providers:
+        provider.deploy_error, provider.activities_wanted = "no such image here", "yes"
     caplog.clear()
     with Golem(1, raise_failures=False) as golem:
         run(golem, Service, respawn_unstarted_instances=False)
