@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
@@ -343,7 +344,8 @@ class Instance:
                 never.
 
         Raises:
-            PortRefused: no server listens on the port.
+            PortRefused: no server listens on the port. If programs that `Run.background` has started have
+                ended, it has the end of their logs; to ask for these may take five seconds more.
             PortTimeout: the instance did not answer.
             NetworkLost: the network has ended, e.g. because the daemon was restarted.
             NotRunning: the instance is not deployed, or has ended.
@@ -351,7 +353,9 @@ class Instance:
         """
         limit = checked_seconds(timeout, "timeout")
         idle = checked_seconds(idle_timeout, "idle_timeout")
-        connection = self._network_place.connect_while_used(port, Deadline(limit), idle)
+        place = self._network_place
+        with self._explaining_refusals:
+            connection = place.connect_while_used(port, Deadline(limit), idle)
         connection.settimeout(limit)
         return connection
 
@@ -365,10 +369,17 @@ class Instance:
             timeout: seconds at most.
 
         Raises:
-            PortRefused, PortTimeout: it did not, in time.
+            PortRefused, PortTimeout: it did not, in time; the first is explained as that of `connect`.
             NetworkLost, NotRunning, BadNetwork: as those of `connect`.
         """
-        self._network_place.wait_for_port(port, Deadline(checked_seconds(timeout, "timeout")))
+        place, deadline = self._network_place, Deadline(checked_seconds(timeout, "timeout"))
+        with self._explaining_refusals:
+            place.wait_for_port(port, deadline)
+
+    @property
+    def _explaining_refusals(self) -> AbstractContextManager[None]:
+        link = self._lives.link
+        return nullcontext() if link is None else link.explaining_refusals()
 
     @property
     def _network_place(self) -> Place:

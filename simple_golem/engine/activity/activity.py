@@ -363,6 +363,11 @@ class Activity:
             return Vitality.UNRESPONSIVE, "its provider does not report its state any more"
         return Vitality.ALIVE, ""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no batch is under way or waiting."""
+        return self._unfinished is None and self._queue.is_empty
+
     def wait_until_idle(self, scope: Scope) -> None:
         """Block until no batch is under way or waiting; raises `ScopeEnded` when `scope` is cancelled."""
         with self._queue.turn(scope, Deadline()):
@@ -442,6 +447,11 @@ class _BatchQueue:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        with self._changed:
+            return not self._queue
 
     @contextmanager
     def turn(self, scope: Scope, deadline: Deadline) -> Iterator[None]:

@@ -7,10 +7,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from ...background.cancellation import Deadline, Scope, ScopeEnded
-from ...errors import ActivityLost, BatchLost, CommandFailed, GolemError
+from ...errors import ActivityLost, BatchLost, CommandFailed, GolemError, PortRefused
 from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
 from ...model.events.batches import BatchEnded, BatchStarted
+from ..activity.background_programs import BackgroundPrograms, explained_refusal
 from ..activity.command_policy import CommandPolicy
 from ..activity.explanation import explained
 from ..event_dispatcher import Emit
@@ -59,6 +60,7 @@ class BatchRunner:
         self._emit = emit
         self._policy = policy
         self._leftovers = Leftovers()
+        self._background = BackgroundPrograms()
 
     def run(
         self, origin: BatchOrigin, commands: tuple[Command, ...], timeout: float | None = None
@@ -107,8 +109,24 @@ class BatchRunner:
                 ):
                     results = files.run(send)
             self._policy.advise(results)
+            self._background.note(results)
             self._emit(BatchEnded(name, commands, results, None))
             return results
+
+    @contextmanager
+    def explaining_refusals(self) -> Iterator[None]:
+        """Say in the `PortRefused` of the `with` statement which programs in the background have ended.
+
+        Blocks for that for five seconds at most, and not at all where `Run.background` was not used.
+        """
+        try:
+            yield
+        except PortRefused as error:
+            question, activity = self._background.question, self._state.activity
+            if question is None or activity is None or not self._policy.may_run(question):
+                raise
+            explained = explained_refusal(error, activity, question, self._state.stop)
+            raise explained from explained.__cause__
 
     @contextmanager
     def _as_the_rules_say(self, rules: BatchRules, commands: tuple[Command, ...]) -> Iterator[None]:
@@ -152,5 +170,6 @@ class BatchRunner:
         except BaseException as error:
             so_far = results_so_far(error) if isinstance(error, CommandFailed) else ()
             self._policy.advise(so_far)
+            self._background.note(so_far)
             self._emit(BatchEnded(name, commands, so_far, str(error) or type(error).__name__))
             raise

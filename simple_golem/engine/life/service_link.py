@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Deadline, ScopeEnded
@@ -104,14 +105,20 @@ class ServiceLink:
         self._refuse_if_left_behind()
         place = require_place(self._place, self.name)
         if not self.is_current:
-            place.wait_for_port(port, Deadline(timeout))
+            with self.explaining_refusals():
+                place.wait_for_port(port, Deadline(timeout))
             return
         try:
-            place.wait_for_port(port, Deadline(timeout), self._life.stop)
+            with self.explaining_refusals():
+                place.wait_for_port(port, Deadline(timeout), self._life.stop)
         except NotRunning:
             if self._life.stop.cancelled and self._life.phase is not Phase.SHUTDOWN:
                 raise ServiceStopped(self._life.stop.reason) from None
             raise
+
+    def explaining_refusals(self) -> AbstractContextManager[None]:
+        """Return what says in a `PortRefused` which programs in the background have ended."""
+        return self._runner.explaining_refusals()
 
     def stop(self) -> None:
         """Stop the instance, without blocking."""

@@ -111,8 +111,13 @@ def error_text(error: BaseException | None) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return type and message of an error in one line, even if its `__str__` fails."""
-    return error_lines(error)[0]
+    """Return type and message of an error in one line, even if its `__str__` fails.
+
+    Of a message that ends its first line with a colon, it has the last line as well.
+    """
+    first, *more = error_lines(error)
+    last = more[-1].strip() if more else ""
+    return f"{first} {last}" if first.endswith(":") and last else first
 
 
 def is_own_code(code: CodeType) -> bool:

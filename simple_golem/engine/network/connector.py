@@ -97,7 +97,8 @@ class Connector:
         elif is_last and error.status == _REFUSED_STATUS:
             raise PortRefused(
                 f"port {asked[2]} of {who} refuses connections: no server listens there; start it before, or "
-                "give it more time by a larger timeout"
+                "give it more time by a larger timeout; if it has ended, its log says why: "
+                "machine.shell('cat /path/of/its/log')"
             ) from error
         elif is_last:
             raise NetworkLost(

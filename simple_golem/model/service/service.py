@@ -245,7 +245,8 @@ class Service:
 
         Raises:
             ServiceStopped: the instance is being stopped.
-            PortRefused, PortTimeout: no server did, in time.
+            PortRefused, PortTimeout: no server did, in time. If programs that `Run.background` has started
+                have ended, the first has the end of their logs; to ask for these may take five seconds more.
             NetworkLost, BadNetwork: the network has ended, or there is none.
             BadWaitTime: `timeout` is no number of seconds.
         """

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from simple_golem import Deploy, Golem, Instance, Network, Start
+from simple_golem import Deploy, Golem, Instance, Network, Run, Start
 from simple_golem.command_line.main import main
+from simple_golem.engine.activity import background_programs
 from simple_golem.engine.network import connector, place
 from simple_golem.engine.network.tunnel import Tunnel
 from simple_golem.errors import (
@@ -36,7 +37,7 @@ from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.transport.http import Http
 from simple_golem.yagna.transport.retry import made_once
 from tests.helpers.killed_maker import make_network_and_be_killed
-from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, started
+from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThread, gate_of, started
 from tests.unit.conftest import eventually
 
 NETWORKS = "/net-api/v2/vpn/net"
@@ -334,6 +335,88 @@ def test_a_port_that_nobody_listens_on_is_refused_in_the_end(fake: FakeYagna, go
         instance.connect(80, timeout=0.3)
     with pytest.raises(ConnectionRefusedError):
         instance.wait_for_port(80, timeout=0.3)
+
+
+HAS_ENDED = "/bin/server has ended; the end of its log /golem/work/log:\nNo module named http.srver\n"
+EXPLAINED = (
+    "port 80 of idle-1 (192.168.0.2) refuses connections: no server listens there, and /bin/server has "
+    "ended; the end of its log /golem/work/log:\n  No module named http.srver"
+)
+
+
+def answered(fake: FakeYagna, question: Any) -> Callable[[], list[Any]]:
+    """Have servers start as process 42, and the question about them answered; returns how often it came."""
+    asked: list[Any] = []
+
+    def answer(command: dict[str, Any]) -> Any:
+        if "kill -0" not in command["run"]["args"][1]:
+            return "42\n"
+        asked.append(command["run"]["args"][3:])
+        return question
+
+    for provider in fake.providers:
+        provider.answers = answer
+    return lambda: asked
+
+
+def test_a_server_that_has_ended_shows_its_log_where_its_port_refuses(fake: FakeYagna, golem: Golem) -> None:
+    asked = answered(fake, HAS_ENDED)
+    instance = started(golem, network=True)
+    instance.execute(Run.background("/bin/server", 80))
+    for call in (instance.connect, instance.wait_for_port):
+        with pytest.raises(PortRefused) as caught:
+            call(80, timeout=0.3)
+        assert str(caught.value) == EXPLAINED
+    assert asked() == [["42", "/golem/work/log", "/bin/server"]] * 2
+
+
+def test_a_start_that_waits_for_a_server_that_has_ended_fails_with_its_log(
+    fake: FakeYagna, golem: Golem
+) -> None:
+    class Server(Idle):
+        def start(self) -> Any:
+            self.execute(Run.background("/bin/server"))
+            self.wait_for_port(80, timeout=0.3)
+
+    answered(fake, HAS_ENDED)
+    cluster = golem.run_service(Server, network=True, respawn_unstarted_instances=False)
+    with pytest.raises(ServiceFailed, match=r"its log /golem/work/log: No module named http.srver$"):
+        cluster.wait_until_running(SECONDS)
+    assert isinstance(cluster.instances[0].failure, PortRefused)
+
+
+@pytest.mark.parametrize("question", ["", 3])
+def test_a_port_refuses_as_ever_where_nothing_is_known_of_its_server(
+    fake: FakeYagna, golem: Golem, question: Any
+) -> None:
+    asked = answered(fake, question)
+    instance = started(golem, network=True)
+    with pytest.raises(PortRefused):
+        instance.connect(80, timeout=0.3)
+    assert asked() == []
+    instance.execute(Run.background("/bin/server"))
+    with pytest.raises(PortRefused, match="no server listens there; start it before"):
+        instance.connect(80, timeout=0.3)
+    assert len(asked()) == 1
+
+
+def test_nothing_is_asked_about_a_server_while_a_batch_is_under_way(
+    fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_programs, "_ANSWER_SECONDS", 600.0)
+    answered(fake, HAS_ENDED)
+    instance = started(golem, network=True)
+    instance.execute(Run.background("/bin/server"))
+    gate = gate_of(fake)
+    batch = InThread(instance.execute, Run("/bin/gate"))
+    try:
+        assert gate.reached.wait(SECONDS)
+        error = InThread(instance.connect, 80, timeout=0.3).join().error
+    finally:
+        gate.open()
+        batch.join()
+    assert isinstance(error, PortRefused)
+    assert "start it before" in str(error)
 
 
 @pytest.mark.parametrize("port", [0, 65536, "80", True, None])
