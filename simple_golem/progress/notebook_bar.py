@@ -13,7 +13,7 @@ class NotebookBar(OwnBar, tqdm_notebook):  # type: ignore[type-arg]
     """A bar below the cell that runs; it goes when it is closed."""
 
     def refresh(self, *args: Any, **options: Any) -> Any:
-        # tqdm gives a new total to the widget only when it begins anew, at 0.
+        # tqdm gives a new total to the widget only when the bar is reset to 0.
         widget = self.container.children[1]
         widget.max = self.total or 1
         widget.bar_style = "" if self.total else "info"

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -104,6 +105,7 @@ def examine(options: argparse.Namespace) -> int:
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     key: Finding | None = None
     try:
+        # First without the key, so that a wrong setting is told in any case.
         settings = settings_of(options, app_key="none")
         settings = settings_of(options)
     except NoAppKey:
@@ -313,14 +315,7 @@ def _earlier_sessions(settings: Settings, node_id: str | None) -> Iterator[Findi
 
 
 def _what_is_left(left: Sequence[UserSession]) -> str:
-    records = [one.record for one in left]
-    # The allocation and the networks of suspended instances are kept for them.
-    others = [one for one in records if not one.suspended]
-    counts = {
-        "agreements that are open or not paid": sum(len(one.unsettled) for one in left),
-        "allocations": sum(len(one.planned) for one in records) + sum(len(one.allocations) for one in others),
-        "private networks": sum(len(one.planned_networks) for one in records)
-        + sum(len(one.networks) for one in others),
-        "demands": sum(one.demands_left for one in records),
-    }
+    counts: Counter[str] = Counter()
+    for session in left:
+        counts.update(session.to_clean_up)
     return ", ".join(f"{what}: {count}" for what, count in counts.items() if count)

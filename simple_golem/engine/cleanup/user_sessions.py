@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...background.file_lock import is_locked
@@ -22,18 +23,24 @@ class UserSession:
     is_alive: bool
 
     @property
-    def unsettled(self) -> set[str]:
-        """The ids of the agreements that are to be ended or paid, beside those of suspended instances."""
-        return (self.record.open | self.record.owed) - self.record.suspended.keys()
+    def to_clean_up(self) -> Mapping[str, int]:
+        """How much of what is to be ended or paid once the session is dead, beside what is suspended."""
+        record = self.record
+        # The allocation and the networks of suspended instances are kept for them.
+        is_kept = bool(record.suspended)
+        return {
+            "agreements that are open or not paid": len(
+                (record.open | record.owed) - record.suspended.keys()
+            ),
+            "allocations": len(record.planned) + (0 if is_kept else len(record.allocations)),
+            "private networks": len(record.planned_networks) + (0 if is_kept else len(record.networks)),
+            "demands": int(record.demands_left),
+        }
 
     @property
     def is_left(self) -> bool:
         """Whether it is dead and has left something that is to be ended or paid, beside what is suspended."""
-        record = self.record
-        # The allocation and the networks of suspended instances are kept for them.
-        kept = not record.suspended and (record.allocations or record.networks)
-        planned = record.planned or record.planned_networks
-        return not self.is_alive and bool(self.unsettled or kept or planned or record.demands_left)
+        return not self.is_alive and any(self.to_clean_up.values())
 
 
 def sessions_of_user() -> list[UserSession]:

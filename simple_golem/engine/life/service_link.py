@@ -104,15 +104,12 @@ class ServiceLink:
         """Block until a port of the instance takes connections, or the life is stopped."""
         self._refuse_if_left_behind()
         place = require_place(self._place, self.name)
-        if not self.is_current:
-            with self.explaining_refusals():
-                place.wait_for_port(port, Deadline(timeout))
-            return
+        stop = self._life.stop if self.is_current else None
         try:
             with self.explaining_refusals():
-                place.wait_for_port(port, Deadline(timeout), self._life.stop)
+                place.wait_for_port(port, Deadline(timeout), stop)
         except NotRunning:
-            if self._life.stop.cancelled and self._life.phase is not Phase.SHUTDOWN:
+            if stop is not None and stop.cancelled and self._life.phase is not Phase.SHUTDOWN:
                 raise ServiceStopped(self._life.stop.reason) from None
             raise
 

@@ -36,7 +36,7 @@ class Renewal:
                 self._not_before = self._clock() + self._pause
 
     def published(self) -> None:
-        """Note that the demand was published anew: what it has lost before, providers offer again."""
+        """Note that the demand was published again: providers repeat the offers that were lost before."""
         with self._lock:
             self._is_lost = False
 

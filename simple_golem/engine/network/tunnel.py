@@ -35,7 +35,7 @@ class LastMessage(Enum):
     """
 
     on_its_way = "on its way"  # to the daemon
-    taken = "taken"  # by the daemon, as a pong has told
+    taken = "taken"  # by the daemon: its pong has come
     being_confirmed = "being confirmed"  # the daemon is asked whether it is in its queue
     in_queue = "in its queue"
 
