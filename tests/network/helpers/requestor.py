@@ -101,7 +101,7 @@ class Requestor:
                     continue
                 if proposal.state is ProposalState.DRAFT:
                     return proposal
-                self._try(demand, proposal)
+                self._try(demand, proposal.proposal_id)
         raise AssertionError("no provider has answered back")
 
     def rejection(self, demand: Demand, *proposal_ids: str) -> str:
@@ -113,13 +113,31 @@ class Requestor:
                     return event.reason
         raise AssertionError("the answer was not turned down")
 
-    def _try(self, demand: Demand, proposal: Proposal) -> None:
+    def refusal(self, demand: Demand) -> Mapping[str, Any]:
+        """Answer each offer until a provider has turned an answer down; returns why, as the daemon has it."""
+        answers: set[str | None] = set()
+        deadline = Deadline(WAIT_SECONDS)
+        path = f"/market-api/v1/demands/{demand.demand_id}/events"
+        while not deadline.passed:
+            for event in self.yagna.http.request("GET", path, params={"timeout": 1}, timeout=10):
+                if event["eventType"] == "ProposalEvent":
+                    answers.add(self._try(demand, event["proposal"]["proposalId"]))
+                elif event["eventType"] == "ProposalRejectedEvent" and event["proposalId"] in answers:
+                    reason: Mapping[str, Any] = event["reason"]
+                    return reason
+        raise AssertionError("no answer was turned down")
+
+    def _try(self, demand: Demand, proposal_id: str) -> str | None:
+        """Answer a proposal; returns the answer's id, None if the provider has withdrawn its offer."""
         try:
-            self.counter(demand, proposal)
+            return self.yagna.market.counter(
+                demand.demand_id, proposal_id, demand.properties, demand.constraints
+            )
         except YagnaError as error:
-            # The offer was withdrawn, which is heard of a moment later than the offer itself.
+            # That is heard of a moment later than the offer itself.
             if "unsubscribed" not in error.detail:
                 raise
+            return None
 
     def propose(self, proposal: Proposal, timeout: float = 10.0) -> tuple[str, Approval, str]:
         """Make an agreement of a proposal: its id, and what the provider says."""

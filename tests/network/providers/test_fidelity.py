@@ -18,11 +18,10 @@ from typing import Any
 import pytest
 
 from simple_golem import Command, DownloadBytes, Golem, Instance, Run, UploadBytes, UploadFromUrl
-from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import CommandFailed
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.model.commands.results import results_so_far
-from tests.network.helpers.requestor import READY, Demand, Requestor
+from tests.network.helpers.requestor import READY, Requestor
 
 Script = Mapping[str, Any]
 TRANSFER = "Local service error: Transfer error: "
@@ -373,22 +372,8 @@ def test_a_demand_is_rejected_with_the_text_of_a_real_provider(
     requestor: Requestor, refusal: Refusal
 ) -> None:
     demand = requestor.publish_demand(**refusal.demand)
-    said = rejection(requestor, demand, requestor.counter(demand, requestor.offers(demand, 1)[0]))
+    said = requestor.refusal(demand)
     begin, end = refusal.message
     assert said["message"].startswith(begin)
     assert said["message"].endswith(end)
     assert said["golem.proposal.rejection.is-final"] is refusal.is_final
-
-
-def rejection(requestor: Requestor, demand: Demand, proposal_id: str) -> Mapping[str, Any]:
-    """Wait for the rejection of a proposal; returns its reason as the daemon has it."""
-    deadline = Deadline(20)
-    while not deadline.passed:
-        events = requestor.yagna.http.request(
-            "GET", f"/market-api/v1/demands/{demand.demand_id}/events", params={"timeout": 1}, timeout=10
-        )
-        for event in events:
-            if event["eventType"] == "ProposalRejectedEvent" and event["proposalId"] == proposal_id:
-                reason: Mapping[str, Any] = event["reason"]
-                return reason
-    raise AssertionError("the proposal was not rejected")

@@ -515,7 +515,9 @@ def test_what_another_session_has_resumed_is_paid_by_that_one(
     paid = Decimal("0.5") if resumed else Decimal("0.75")
     eventually(lambda: till.spent() == paid)
     if resumed:
-        # It stays with the other session when that has ended, and its journal is gone.
+        # It stays with the other session when that has ended, and its journal is gone. The documents above
+        # may not have been looked at before that.
+        assert till.ledger.is_with_another("suspended")
         other.write("invoice answered", agreement="suspended", paid="0.25")
         other.close()
         desk.announce("i1", at="2026-01-31T12:00:01Z")
