@@ -35,7 +35,16 @@ class Cost:
 
     def __str__(self) -> str:
         kind = " (test money)" if self.is_test_money else ""
-        return f"{plain(self.amount)} {self.currency}{kind} on {self.network}"
+        amount = f"{plain(self.amount)} {self.currency}"
+        if since := come_up_since(self):
+            amount = f"accepted {amount}, come up since {since}"
+        return f"{amount}{kind} on {self.network}"
+
+
+def come_up_since(cost: Cost) -> str:
+    """Return what has accrued as text with its unit; empty if it is nothing."""
+    text = rounded(cost.accrued)
+    return "" if text == "0" else f"{text} {cost.currency}"
 
 
 def plain(amount: Decimal) -> str:

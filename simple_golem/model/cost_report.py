@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from .base.table import html_table
-from .cost import Cost, plain
+from .cost import Cost, come_up_since, plain, rounded
 from .offers.prices import EXACT
 
 
@@ -99,7 +99,7 @@ class CostReport:
         return html_table(head, rows)
 
     def _rows(self) -> list[tuple[str, str, str, str, str]]:
-        rows = [("instance", "provider", "seconds", self.total.currency, "")]
+        rows = [("instance", "provider", "seconds", f"{self.total.currency} accepted", "")]
         rows += [
             (one.instance, one.provider_name, f"{one.seconds:.0f}", plain(one.amount), _remark(one))
             for one in self.entries
@@ -121,8 +121,13 @@ class CostReport:
 def _remark(entry: CostEntry) -> str:
     if entry.refused is not None:
         return f"not paid: {entry.refused}"
-    return "" if entry.is_invoiced else "not invoiced yet"
+    if entry.is_invoiced:
+        return ""
+    accrued = rounded(entry.accrued)
+    return "not invoiced yet" + ("" if accrued == "0" else f", come up since: {accrued}")
 
 
 def _kind(total: Cost) -> str:
-    return f"on {total.network}" + (" (test money)" if total.is_test_money else "")
+    since = come_up_since(total)
+    money = f"on {total.network}" + (" (test money)" if total.is_test_money else "")
+    return f"{money}, come up since: {since}" if since else money

@@ -40,7 +40,7 @@ from ..model.base.table import html_table
 from ..model.commands.commands import Command, batch_of
 from ..model.commands.results import Results
 from ..model.commands.shell_options import ShellOptions, shell_command
-from ..model.cost import Cost, rounded
+from ..model.cost import Cost, come_up_since, plain
 from ..model.service.service import Service
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 # The columns of tables of instances.
-TABLE_HEAD = ("instance", "state", "provider", "seconds", "cost so far")
+TABLE_HEAD = ("instance", "state", "provider", "seconds", "accepted", "come up since")
 
 
 @refused_in_children
@@ -218,7 +218,8 @@ class Instance:
             self.state.value,
             self.provider_name or "",
             f"{(until - history[0][1]).total_seconds():.0f}",
-            f"{rounded(cost.amount + cost.accrued)} {cost.currency}",
+            f"{plain(cost.amount)} {cost.currency}",
+            come_up_since(cost),
         )
 
     # --- commands -------------------------------------------------------------------------------------

@@ -26,8 +26,10 @@ from .connection_options import add_connection_options, cleanup_command, client_
 _ID_DIGITS = 8
 _DESCRIPTION = (
     "Show the sessions of this user that run, that are suspended, or that were killed and have left "
-    "something: their instances, the providers, what they have cost so far, and what is still open. Nothing "
-    "is changed. A session that has ended in good order, and owes nothing, is not shown."
+    "something: their instances, the providers, what was accepted of their debit notes and invoices, and "
+    "what is still open. Debit notes come every two minutes. What has come up since the last one only the "
+    "script knows: print(golem.cost). Nothing is changed. A session that has ended in good order, and owes "
+    "nothing, is not shown."
 )
 _EXAMPLE = """examples:
   simple-golem status
@@ -222,11 +224,11 @@ _MEANINGS = {
 
 def _text(session: _Session) -> str:
     currency = currency_of(session.payment_network)
-    spent = "" if session.cost is None else f", {session.cost} of {session.budget} {currency} spent"
+    spent = "" if session.cost is None else f", {session.cost} of {session.budget} {currency} accepted"
     where = f"{session.payment_network}, {session.api_url}"
     lines = [f"session {session.session[:_ID_DIGITS]} {_MEANINGS[session.state]} ({where}){spent}"]
     if session.instances:
-        head = ("instance", "provider", "state", "since", f"{currency} so far")
+        head = ("instance", "provider", "state", "since", f"{currency} accepted")
         rows = [
             (row.instance, row.provider, row.state, _local(row.since), row.cost or "?")
             for row in session.instances

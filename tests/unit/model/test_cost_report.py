@@ -36,23 +36,31 @@ def report(*entries: CostEntry) -> CostReport:
 def test_a_report_is_a_table_with_aligned_columns() -> None:
     whole = report(
         entry(1, "0.00420"),
-        entry(2, "12", seconds=3600.6, is_invoiced=False, provider_name="a-longer-name"),
+        entry(
+            2, "12", seconds=3600.6, is_invoiced=False, provider_name="a-longer-name", accrued=Decimal("5E-4")
+        ),
         entry(10, "0", refused="it asks for 5 GLM"),
     )
     assert str(whole).splitlines() == [
-        "instance  provider       seconds  tGLM",
+        "instance  provider       seconds  tGLM accepted",
         "Hello-1   prov-1              12  0.0042",
-        "Hello-2   a-longer-name     3601  12       not invoiced yet",
-        "Hello-10  prov-10             12  0        not paid: it asks for 5 GLM",
-        "total                             12.0042  on hoodi (test money)",
+        "Hello-2   a-longer-name     3601  12             not invoiced yet, come up since: 0.0005",
+        "Hello-10  prov-10             12  0              not paid: it asks for 5 GLM",
+        "total                             12.0042        on hoodi (test money)",
     ]
 
 
 def test_a_report_of_nothing_is_a_total_of_nothing() -> None:
     assert str(report()).splitlines() == [
-        "instance  provider  seconds  tGLM",
-        "total                        0     on hoodi (test money)",
+        "instance  provider  seconds  tGLM accepted",
+        "total                        0              on hoodi (test money)",
     ]
+
+
+def test_the_total_of_a_report_says_what_has_come_up_since() -> None:
+    total = Cost(Decimal(1), "tGLM", "hoodi", True, accrued=Decimal("0.0005"))
+    text = str(CostReport((), total))
+    assert text.endswith("  1              on hoodi (test money), come up since: 0.0005 tGLM")
 
 
 def test_real_money_is_not_called_test_money() -> None:

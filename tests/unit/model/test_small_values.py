@@ -38,6 +38,11 @@ def test_every_state_has_its_followers_and_all_but_the_first_can_be_reached() ->
 def test_a_cost_says_its_unit_and_whether_it_is_test_money() -> None:
     assert str(Cost(Decimal("0.00420"), "tGLM", "hoodi", True)) == "0.0042 tGLM (test money) on hoodi"
     assert str(Cost(Decimal("1E+2"), "GLM", "polygon", False)) == "100 GLM on polygon"
+    assert (
+        str(Cost(Decimal("0.1"), "tGLM", "hoodi", True, accrued=Decimal("0.00050")))
+        == "accepted 0.1 tGLM, come up since 0.0005 tGLM (test money) on hoodi"
+    )
+    assert str(Cost(Decimal(1), "GLM", "mainnet", False, accrued=Decimal("1E-12"))) == "1 GLM on mainnet"
     assert str(Cost(Decimal("0E-18"), "GLM", "mainnet", False)) == "0 GLM on mainnet"
 
 

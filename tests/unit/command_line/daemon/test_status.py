@@ -77,8 +77,8 @@ def test_a_session_that_runs_has_its_instances_providers_and_costs(
         assert 0 < Decimal(row["cost"]) == Decimal(session["cost"]) <= golem.cost.amount
         said = lines(capsys)
         assert said[0].startswith(f"session {session['session'][:8]} is running (hoodi, {daemon.url}), ")
-        assert said[0].endswith(" of 1 tGLM spent")
-        assert said[1].endswith("tGLM so far")
+        assert said[0].endswith(" of 1 tGLM accepted")
+        assert said[1].endswith("tGLM accepted")
         assert said[2].split()[:3] == [instance.name, instance.provider_name, "running"]
         assert len(said) == 3
     assert lines(capsys) == ["no session runs, and nothing is open"]
@@ -105,13 +105,13 @@ def test_a_session_of_another_network_or_daemon_names_it(
 ) -> None:
     killed(daemon, platform="erc20-polygon-glm").close()
     assert lines(capsys)[-1] == "to end and pay what was left: simple-golem cleanup --network polygon"
-    assert lines(capsys)[0].endswith(", 0 of 1 GLM spent")
+    assert lines(capsys)[0].endswith(", 0 of 1 GLM accepted")
     (session,) = found(capsys)["sessions"]
     assert (session["state"], session["cost"], session["instances"]) == ("left", "0", [])
     url = daemon.url
     monkeypatch.setenv("YAGNA_API_URL", "http://127.0.0.1:1")
     said = lines(capsys)
-    assert "GLM spent" not in said[0]
+    assert "GLM accepted" not in said[0]
     assert said[1].startswith("the daemon could not be asked for costs: no yagna daemon answers")
     assert said[-1].endswith(f"--network polygon --api-url {url}")
     monkeypatch.delenv("YAGNA_APPKEY")
