@@ -79,7 +79,7 @@ def add_image_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TAG_OR_HASH=PATH",
         help="an additional image: a .gvmi, an archive of docker save or OCI, a root file system as .tar or "
-        "folder, or a folder whose files are copied to an activity's /golem; may be repeated",
+        "folder, or a folder or .tar whose files are copied to an activity's /golem; may be repeated",
     )
 
 

@@ -99,7 +99,7 @@ class LocalGolem:
             subnet: the subnet of the providers' offers, or several.
             images: additional images: the path of each, by its tag or hash. It is that of a `.gvmi`, of an
                 archive by `docker save` or OCI, of a root file system as `.tar` or folder, or of a folder
-                whose files are for `/golem`.
+                or `.tar` whose files are for `/golem`.
             daemon_settings: environment variables of the requestor's daemon, e.g. `DEFAULT_SUBSCRIPTION_TTL`.
             chain: True: the network has a chain, on which budgets are compared with the funds, and invoices
                 are paid. False: a budget of any size is accepted, and an accepted invoice is never settled.

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import BadImage
 from .built_in.golem_files import GolemFiles, state_of
 from .built_in.small_root import SmallRoot
-from .formats.archive import unpack_archive
+from .formats.archive import is_for_golem, unpack_archive
 from .formats.folder import copy_folder, entries, is_root
 from .formats.gvmi import BadMetadata, read_metadata
 from .formats.squashfs import MAGIC, unpack_squashfs
@@ -18,7 +18,7 @@ from .image_cache import ImageCache, UnpackedImage
 from .image_config import ImageConfig
 from .root_writer import RootWriter
 
-# What a folder for `/golem` lies on.
+# What a folder, or an archive, for `/golem` lies on.
 _BASE = SmallRoot(with_python=True)
 _SETTINGS = ImageConfig("/golem/work", volumes=("/golem/input", "/golem/output", "/golem/work"))
 
@@ -115,5 +115,7 @@ def source_at(path: Path) -> ImageSource | GolemFiles:
     if magic == MAGIC:
         return ImageSource(path, SourceKind.GVMI)
     if tarfile.is_tarfile(path):
+        if is_for_golem(str(path)):
+            return GolemFiles(_BASE, _SETTINGS, path)
         return ImageSource(path, SourceKind.ARCHIVE)
     raise BadImage(f"{path} is no image: it is neither a .gvmi, nor a tar archive, nor a folder")

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..formats.archive import unpack_files
 from ..formats.folder import copy_folder, entries
 from ..image_cache import ImageCache, UnpackedImage
 from ..image_config import ImageConfig
@@ -22,7 +23,7 @@ class GolemFiles:
     Attributes:
         root: the root.
         settings: the settings of the image.
-        folder: the files; None: there are none.
+        folder: the folder of the files, or an archive of them; None: there are none.
     """
 
     root: SmallRoot
@@ -39,14 +40,18 @@ class GolemFiles:
 
     @property
     def size(self) -> int:
-        """The size of the files in `/golem`, in bytes."""
+        """The size of the files in `/golem`, or of their archive, in bytes."""
         if self.folder is None:
             return 0
+        if self.folder.is_file():
+            return self.folder.stat().st_size
         return sum(place.stat().st_size for place, mode, _ in entries(self.folder) if stat.S_ISREG(mode))
 
     def hash(self, cache: ImageCache) -> str:
         """Return a hash that changes with the names, modes, sizes and times of the files."""
-        return "" if self.folder is None else state_of(self.folder)
+        if self.folder is None:
+            return ""
+        return cache.hash_of(self.folder) if self.folder.is_file() else state_of(self.folder)
 
     def unpacked(self, cache: ImageCache) -> UnpackedImage:
         """Return the image in the cache; makes it if it is not there.
@@ -73,7 +78,10 @@ class GolemFiles:
 
     def _unpack(self, writer: RootWriter) -> ImageConfig:
         assert self.folder is not None
-        copy_folder(self.folder, "golem", writer, scripts_run=True)
+        if self.folder.is_file():
+            unpack_files(str(self.folder), "golem", writer)
+        else:
+            copy_folder(self.folder, "golem", writer, scripts_run=True)
         return self.settings
 
 

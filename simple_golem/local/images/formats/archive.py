@@ -10,6 +10,7 @@ import posixpath
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import IO, Any
 
 from ....errors import BadImage
@@ -30,6 +31,9 @@ _DAMAGED = (
     ValueError,
     OverflowError,
 )
+# Images have the first three, or the first folder; a root file system has one of the others.
+_TELLING = ("manifest.json", "index.json", "oci-layout", "bin/sh", "usr/bin")
+_TELLING_FOLDERS = ("blobs/sha256/", "usr/bin/")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -52,6 +56,35 @@ def unpack_archive(path: str, writer: RootWriter) -> ImageConfig:
         with open(path, "rb") as file:
             _unpack_layer(file, writer)
             return ImageConfig()
+    except _DAMAGED as error:
+        raise BadImage(f"the archive is damaged: {error}") from error
+
+
+def is_for_golem(path: str) -> bool:
+    """Whether an archive is neither an image nor a root file system, so that its files are for `/golem`.
+
+    It is asked as `is_root` asks a folder. Reads the archive up to the first name that tells.
+
+    Raises:
+        BadImage: the archive is damaged.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            names = (posixpath.normpath(member.name) for member in archive)
+            return not any(name in _TELLING or name.startswith(_TELLING_FOLDERS) for name in names)
+    except _DAMAGED as error:
+        raise BadImage(f"the archive is damaged: {error}") from error
+
+
+def unpack_files(path: str, below: str, writer: RootWriter) -> None:
+    """Unpack an archive below a path in the image. Each script can be executed, as in a folder of files.
+
+    Raises:
+        BadImage: the archive is damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            _unpack_layer(file, writer, below)
     except _DAMAGED as error:
         raise BadImage(f"the archive is damaged: {error}") from error
 
@@ -122,17 +155,27 @@ def _check_machine(settings: Mapping[str, Any]) -> None:
         raise BadImage(f"this is an image for a {settings['architecture']} machine, and this one is {own}")
 
 
-def _unpack_layer(file: IO[bytes], writer: RootWriter) -> None:
+def _unpack_layer(file: IO[bytes], writer: RootWriter, below: str | None = None) -> None:
     if file.read(4) == _ZSTD and not hasattr(tarfile.TarFile, "zstopen"):
         raise BadImage("a layer is compressed by zstd, which needs Python 3.14: save the image with gzip")
     file.seek(0)
     writer.begin_layer()
     with tarfile.open(fileobj=file, mode="r|*") as layer:
         for member in layer:
-            _unpack_member(layer, member, writer)
+            if below is not None:
+                _move_below(member, below)
+            _unpack_member(layer, member, writer, scripts_run=below is not None)
 
 
-def _unpack_member(layer: tarfile.TarFile, member: tarfile.TarInfo, writer: RootWriter) -> None:
+def _move_below(member: tarfile.TarInfo, below: str) -> None:
+    member.name = f"{below}/{member.name}"
+    if member.islnk():
+        member.linkname = f"{below}/{member.linkname}"
+
+
+def _unpack_member(
+    layer: tarfile.TarFile, member: tarfile.TarInfo, writer: RootWriter, *, scripts_run: bool
+) -> None:
     path = member.name
     folder, name = posixpath.split(path.rstrip("/"))
     if name == _CLEARED:
@@ -143,9 +186,14 @@ def _unpack_member(layer: tarfile.TarFile, member: tarfile.TarInfo, writer: Root
             raise BadImage(f"the image has a file at {path[:200]!r}, which no image may have")
         writer.remove(f"{folder}/{removed}")
     elif member.isdir():
-        writer.folder(path, member.mode)
+        writer.folder(path, member.mode | 0o755 if scripts_run else member.mode)
     elif member.isreg():
-        writer.file(path, member.mode, _pieces(layer, member), member.mtime)
+        pieces, mode = _pieces(layer, member), member.mode
+        if scripts_run:
+            first = next(pieces, b"")
+            mode |= 0o755 if first.startswith(b"#!") else 0o644
+            pieces = chain((first,), pieces)
+        writer.file(path, mode, pieces, member.mtime)
     elif member.issym():
         writer.link(path, member.linkname)
     elif member.islnk():

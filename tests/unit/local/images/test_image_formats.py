@@ -8,6 +8,7 @@ import platform
 import shutil
 import stat
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,14 @@ def contents(root: Path) -> dict[str, bytes | str | None]:
                 found[str(path.relative_to(root))] = path.read_bytes()
     added = {"etc/hosts": b"", "etc/resolv.conf": b""}
     return {name: content for name, content in found.items() if added.get(name) != content}
+
+
+def modes(root: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(root)): stat.S_IMODE(path.lstat().st_mode)
+        for path in root.rglob("*")
+        if not path.is_symlink()
+    }
 
 
 EXPECTED = {
@@ -207,6 +216,42 @@ def test_a_folder_with_a_shell_is_a_root_and_another_one_is_for_golem(tmp_path: 
     assert isinstance(source_at(tmp_path / "files"), GolemFiles)
 
 
+def test_an_archive_without_a_shell_is_for_golem_as_the_same_folder_is(tmp_path: Path) -> None:
+    folder, archive = tmp_path / "files", tmp_path / "files.tar"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "serve").write_text("#!/bin/sh\n")
+    (folder / "sub" / "text").write_text("text")
+    (folder / "sub" / "text").chmod(0o600)
+    os.link(folder / "sub" / "text", folder / "same")
+    (folder / "link").symlink_to("sub/text")
+    for name in ("serve", "sub"):
+        (folder / name).chmod(0o700 if name == "sub" else 0o600)
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(folder, ".")
+    cache = ImageCache(tmp_path / "cache")
+    of_folder, of_archive = (source_at(path) for path in (folder, archive))
+    assert isinstance(of_archive, GolemFiles)
+    assert of_archive.size == archive.stat().st_size
+    first, second = (source.unpacked(cache) for source in (of_folder, of_archive))
+    assert contents(first.roots[0]) == contents(second.roots[0])
+    assert (second.roots[0] / "golem" / "sub" / "text").read_text() == "text"
+    assert modes(first.roots[0]) == modes(second.roots[0])
+    assert first.roots[1:] == second.roots[1:]
+    assert first.config == second.config
+
+
+@pytest.mark.parametrize("name", ["bin/sh", "usr/bin/env"])
+def test_an_archive_with_a_shell_or_programs_is_a_root(tmp_path: Path, name: str) -> None:
+    (tmp_path / "root.tar").write_bytes(tar({name: b"#!"}))
+    assert isinstance(source_at(tmp_path / "root.tar"), ImageSource)
+
+
+def test_a_damaged_archive_is_refused_when_its_kind_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(zlib_gzip(tar({"golem/text": bytes(range(256)) * 400}))[:-300])
+    with pytest.raises(BadImage, match="the archive is damaged"):
+        source_at(tmp_path / "a.tar.gz")
+
+
 @pytest.mark.parametrize("content", [b"", b"just text" * 100])
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text").write_bytes(content)
@@ -273,7 +318,7 @@ def test_what_can_not_be_unpacked_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_modes_are_kept_without_the_rights_of_owners(unpack: Unpack) -> None:
-    image = unpack(tar({"private": Folder(0o700), "bin/su": b"su"}, mode=0o6711))
+    image = unpack(tar({"private": Folder(0o700), "bin/sh": b"", "bin/su": b"su"}, mode=0o6711))
     assert stat.S_IMODE(os.stat(image.roots[0] / "bin" / "su").st_mode) == 0o711 | 0o400
     assert stat.S_IMODE(os.stat(image.roots[0] / "private").st_mode) == 0o700
 
