@@ -140,6 +140,17 @@ class Agreements:
             listener = self._listeners[agreement_id]
         self._health.watch(activity, listener)
 
+    def activity_found(self, agreement: Agreement, activity_id: str, asked_at: float) -> None:
+        """Note an activity that was found at the end of its agreement: it costs, and its invoice will come.
+
+        Args:
+            agreement: the agreement.
+            activity_id: the activity.
+            asked_at: when it was asked for, on the monotonic clock.
+        """
+        self._money.ledger.activity_created(agreement.agreement_id, activity_id, asked_at)
+        self._money.expected.expect(agreement.agreement_id, str(agreement))
+
     def take_over(self, suspended: Sequence[SuspendedInstance]) -> None:
         """Take over the agreements that were suspended, and pay for them from now on; blocks for requests.
 

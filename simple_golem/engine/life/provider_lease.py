@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from ...errors import ActivityFailed, ActivityLost, YagnaError
+from ...background.cancellation import ScopeEnded
+from ...errors import ActivityFailed, ActivityLost, GolemError, YagnaError
 from ...model.events.agreements import ActivityCreated, ActivityDestroyed, AgreementEnded
 from ...model.offers.offer import provider_name
 from ...model.service.states import ServiceState
@@ -26,6 +28,8 @@ from .shutdown_alarm import TERMINATE_SECONDS
 
 if TYPE_CHECKING:
     from ..network.place import Place
+
+logger = logging.getLogger(__name__)
 
 _CREATE_ACTIVITY_SECONDS = 30.0
 _SHORTEST_DESTROY_SECONDS = 0.1
@@ -57,6 +61,8 @@ class ProviderLease:
         self._life = life
         self._instance = instance
         self._watch = watch
+        # When an activity was asked for whose answer the life did not wait for, on the monotonic clock.
+        self._abandoned_at: float | None = None
 
     # --- the beginning -------------------------------------------------------------------------------
 
@@ -99,24 +105,25 @@ class ProviderLease:
 
         Raises:
             ActivityFailed: the provider did not create it.
-            ScopeEnded: the life is to end. The activity may be created all the same: the end of the agreement
-                ends it. No invoice is expected then, since the daemon refuses an invoice for an activity that
-                it does not know (seen on the real daemon).
+            ScopeEnded: the life is to end. The activity may be created all the same: `release` looks for it.
         """
-        agreement, name = self._life.require_agreement(), self._instance.name
+        agreement = self._life.require_agreement()
         asked = time.monotonic()
         try:
             activity_id = self._session.yagna.activity.create(
                 agreement.agreement_id, timeout=_CREATE_ACTIVITY_SECONDS, scope=self._life.stop
             )
+        except ScopeEnded:
+            self._abandoned_at = asked
+            raise
         except YagnaError as error:
             raise ActivityFailed(
-                f"{agreement} did not create the activity for {name}: {error.reason}"
+                f"{agreement} did not create the activity for {self._instance.name}: {error.reason}"
             ) from error
         activity = self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
         activity.loses_output = loses_output(agreement.offer_properties)
         self._session.agreements.begin_activity(agreement, activity, asked)
-        self._session.emit(ActivityCreated(name, activity_id, agreement.provider_name))
+        self._session.emit(ActivityCreated(self._instance.name, activity_id, agreement.provider_name))
 
     def resume(self, suspended: SuspendedInstance) -> None:
         """Take over the agreement and the activity that an earlier session left alive.
@@ -189,8 +196,32 @@ class ProviderLease:
         ended = session.agreement_maker.terminate(agreement, reason, code, self._life.releasing)
         if ended and not self._watch.has_announced_end:
             session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, False, reason))
+        is_known = self._abandoned_at is None or self._find_activity(agreement, self._abandoned_at)
         confirmed = self._destroy(self._life.activity, ended, until)
-        return ended and confirmed
+        return ended and is_known and confirmed
+
+    def _find_activity(self, agreement: Agreement, asked_at: float) -> bool:
+        """Look for an activity whose creation was abandoned; whether it is known if there is one.
+
+        Its provider asks to be paid for it. One that the daemon does not know is paid by nobody: the daemon
+        refuses its invoice (seen on the real daemon).
+        """
+        activities = self._session.yagna.activity
+        try:
+            found = activities.of_agreement(agreement.agreement_id, scope=self._life.destroying)
+        except (GolemError, ScopeEnded) as error:
+            logger.warning(
+                "it is not known whether %s has created an activity for %s (%s): the next session looks",
+                agreement,
+                self._instance.name,
+                error or "no time left",
+            )
+            return False
+        for activity_id in found:
+            self._life.activity = Activity(self._session.yagna, activity_id, str(agreement))
+            self._session.agreements.activity_found(agreement, activity_id, asked_at)
+            self._session.emit(ActivityCreated(self._instance.name, activity_id, agreement.provider_name))
+        return True
 
     def _destroy(self, activity: Activity | None, agreement_ended: bool, until: float) -> bool:
         """Destroy the activity; whether it is certain that it does not exist any more."""
