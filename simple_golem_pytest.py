@@ -6,7 +6,9 @@ and nothing of the package is imported before a fixture is used.
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ _BUDGET = 1
 # The invoices of agreements that have ended come within this time.
 _SETTLE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+_OURS = frozenset({"simple_golem", __name__})
+# What the library calls, and what may call the code of a user again, such as a function of a pool.
+_CALLED_BY_US = frozenset({"tenacity", "requests", "urllib3", *sys.stdlib_module_names})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +65,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("golem_network", [same], indirect=True, ids=[hidden], scope="session")
 
 
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Hide the frames of the library from the report of a test: its user looks for a line of their own.
+
+    `pytest --full-trace` and `--tb=native` show all of them.
+    """
+    # A failure with pytrace=False shows none.
+    if call.excinfo is None or not getattr(call.excinfo.value, "pytrace", True):
+        return
+    waiting: list[object] = [call.excinfo.value]
+    seen: set[int] = set()
+    while waiting:
+        error = waiting.pop()
+        if isinstance(error, BaseException) and id(error) not in seen:
+            seen.add(id(error))
+            _hide_frames(error)
+            waiting += [error.__cause__, error.__context__]
+            # Those of an ExceptionGroup; other errors may call something else so.
+            others = getattr(error, "exceptions", ())
+            waiting += others if isinstance(others, tuple) else ()
+
+
+def _hide_frames(error: BaseException) -> None:
+    is_hidden = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        is_hidden = module in _OURS or (is_hidden and module in _CALLED_BY_US)
+        if is_hidden:
+            frame.f_locals["__tracebackhide__"] = True
+
+
 @pytest.fixture(scope="session")
 def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
     """A Golem network on this machine for all tests: a `LocalGolem` with the real daemon."""
@@ -70,9 +105,8 @@ def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
     try:
         options = _network_options(request.config, getattr(request, "param", {}))
         network = LocalGolem(**options)
-    except (pytest.UsageError, GolemError) as error:
-        # The frames of the plugin and the package say nothing of a mistake in the ini file or a mark.
-        pytest.fail(f"the network of the tests can't be made: {error}", pytrace=False)
+    except (pytest.UsageError, GolemError, TypeError) as error:
+        raise _mistake("the network of the tests", error, "simple_golem.local.LocalGolem") from None
     try:
         check_machine()
         if options.get("chain"):
@@ -106,9 +140,14 @@ def golem(
 ) -> Iterator[Golem]:
     """An open `Golem` on the network, closed after the test; a test that leaves something fails."""
     from simple_golem import Golem
+    from simple_golem.errors import GolemError
 
     before = set(golem_network.leftovers())
-    with Golem(**{"budget": _BUDGET, **_marked(request.node, "golem")}) as golem:
+    try:
+        made = Golem(**{"budget": _BUDGET, **_marked(request.node, "golem")})
+    except (GolemError, TypeError) as error:
+        raise _mistake("the Golem of the test", error, "simple_golem.Golem") from None
+    with made as golem:
         yield golem
     until = time.monotonic() + _SETTLE_SECONDS
     while (left := set(golem_network.leftovers()) - before) and time.monotonic() < until:
@@ -126,12 +165,20 @@ def _marked(node: pytest.Item | Any, name: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers(name))):
         if mark.args:
-            raise pytest.UsageError(
+            # A UsageError here would be an internal error of a worker of xdist.
+            pytest.fail(
                 f"{node.nodeid}: write the arguments of the mark {name} with their names, such as "
-                + ("golem_network(providers=2)" if name == "golem_network" else "golem(budget=5)")
+                + ("golem_network(providers=2)" if name == "golem_network" else "golem(budget=5)"),
+                pytrace=False,
             )
         options |= mark.kwargs
     return options
+
+
+def _mistake(what: str, error: Exception, made_by: str) -> BaseException:
+    """A failure without a traceback: its frames say nothing of a mistake in the ini file or a mark."""
+    step = f"; `help({made_by})` describes them" if isinstance(error, TypeError) else ""
+    return pytest.fail.Exception(f"{what} can't be made: {error}{step}", pytrace=False)
 
 
 def _network_options(config: pytest.Config, marked: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +193,10 @@ def _network_options(config: pytest.Config, marked: Mapping[str, Any]) -> dict[s
     habits = options.pop("habits")
     if not habits:
         return options
+    if not isinstance(habits, (list, tuple)) or not all(isinstance(habit, str) for habit in habits):
+        raise pytest.UsageError(
+            f"golem_network: habits is {habits!r}: give a list of texts such as ['prov-2=dies-after:5']"
+        )
     if not isinstance(options["providers"], int):
         raise pytest.UsageError("golem_network: give habits, or a list of ProviderHabits, but not both")
     # Their words are those of the command line.

@@ -8,7 +8,7 @@ from decimal import Decimal, DecimalException
 from typing import Any
 
 from ..errors import BadHabit
-from ..local.control.habits import Answer, FailingCommands, Price, ProviderHabits
+from ..local.control.habits import Answer, FailingCommands, Price, ProviderHabits, habits_of
 from ..local.daemon.identities import PROVIDERS
 from ..model.base.similar import nearest_of
 
@@ -153,8 +153,9 @@ def spelled_habits(options: Iterable[str], providers: int) -> list[ProviderHabit
 
     Raises:
         BadHabit: an option does not have this form, or there is no such provider or habit.
+        LocalNetworkError: no network has so many providers.
     """
-    habits = [ProviderHabits()] * providers
+    habits = habits_of(providers, len(PROVIDERS))
     names = [identity.name for identity in PROVIDERS[:providers]]
     for option in options:
         provider, _, habit = option.partition("=")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import errors
 from ..background.cancellation import Deadline, Scope
@@ -113,18 +113,20 @@ class LocalGolem:
         Raises:
             LocalNetworkError: the number of providers or their habits are not valid.
             BadImage: there is no image at a path.
-            BadSetting: a subnet, a payment network, the funds or a runtime are not valid.
+            BadSetting: another argument is not valid.
         """
         self._habits = habits_of(providers, MOST_PROVIDERS)
+        if not isinstance(as_real, (AsReal, type(None))):
+            raise BadSetting(f"as_real is {as_real!r}: give e.g. AsReal(seed=1, pace=0.1)")
         if as_real is not None:
             self._habits = [replace(habits, as_real=as_real) for habits in self._habits]
         self._subnets = _checked_subnets(subnet)
         self._payment_networks = _checked_networks(payment_networks)
-        self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in (images or {}).items()]
+        self._images = [f"{name}={os.path.abspath(folder)}" for name, folder in _checked("images", images)]
         ImageStore.with_options(self._images)
-        self._daemon_settings = dict(daemon_settings or {})
+        self._daemon_settings = dict(_checked("daemon_settings", daemon_settings))
         self._funds = _funds(chain, funds)
-        self._runtimes = checked_runtimes(runtimes or {})
+        self._runtimes = checked_runtimes(dict(_checked("runtimes", runtimes)))
         self._process: subprocess.Popen[bytes] | None = None
         self._report: Report | None = None
         self._strikes: StrikeLog | None = None
@@ -408,10 +410,27 @@ class LocalGolem:
         return answer
 
 
+_Text = TypeVar("_Text", bound=str | os.PathLike[str])
+
+
+def _checked(argument: str, named: Mapping[str, _Text] | None) -> list[tuple[str, _Text]]:
+    """The items of a dictionary of texts or paths."""
+    items = list(named.items()) if isinstance(named, Mapping) else [] if named is None else None
+    if items is None or not all(isinstance(n, str) and isinstance(v, (str, os.PathLike)) for n, v in items):
+        raise BadSetting(f"{argument} is {named!r}: give a dictionary such as {{'name': 'value'}}")
+    return items
+
+
+def _checked_list(argument: str, names: Sequence[str]) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise BadSetting(f"{argument} is {names!r}: give a list of names")
+    return list(names)
+
+
 def _checked_subnets(subnet: str | Sequence[str]) -> list[str]:
-    subnets = [subnet] if isinstance(subnet, str) else list(subnet)
+    subnets = [subnet] if isinstance(subnet, str) else _checked_list("subnet", subnet)
     for name in subnets or [""]:
-        if not _SUBNET.fullmatch(name):
+        if not isinstance(name, str) or not _SUBNET.fullmatch(name):
             raise BadSetting(
                 f"a subnet is made of letters, digits, dots, dashes and underscores, not {name!r}"
             )
@@ -421,7 +440,7 @@ def _checked_subnets(subnet: str | Sequence[str]) -> list[str]:
 def _checked_networks(additional: Sequence[str]) -> list[str]:
     """All payment networks, the additional ones first: a script uses the first one."""
     known = TEST_NETWORKS + REAL_NETWORKS
-    for name in additional:
+    for name in _checked_list("payment_networks", additional):
         if name not in known:
             raise BadSetting(f"there is no payment network {name!r}; there are {', '.join(known)}")
     return list(dict.fromkeys([*additional, *DEFAULT_PAYMENT_NETWORKS]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,63 @@ NO_NAMESPACES = """
 
         patch.setattr(simple_golem.local.LocalGolem, "start", start)
 """
+MARKED_GOLEM = """
+import pytest
+from simple_golem.testing import FakeYagna
+
+class TestInMemory:
+    @pytest.fixture
+    def golem_network(self):
+        with FakeYagna() as fake:
+            yield fake
+
+# TEST
+    @pytest.mark.golem(ARGUMENTS)
+    def test_it(self, golem):
+        pass
+"""
+FAILING = """import pytest
+from simple_golem import Run, Service
+from simple_golem.testing import CommandAnswer, FakeProvider, FakeYagna
+
+def answers(command):
+    return CommandAnswer(exit_code=3)
+
+@pytest.fixture
+def golem_network():
+    with FakeYagna([FakeProvider(answers=answers)]) as fake:
+        yield fake
+
+def test_command(golem):
+    golem.rent().shell("false")
+
+def test_function_of_a_pool(golem):
+    with golem.pool(1, attempts=1) as pool:
+        list(pool.map(work, [1]))
+
+def work(machine, number):
+    machine.shell(f"exit {number}")
+
+def test_service(golem):
+    golem.run_service(Failing).wait()
+
+class Failing(Service):
+    def run(self):
+        self.execute(Run("/bin/false"))
+
+def test_error_after_another_one(golem):
+    machine = golem.rent()
+    try:
+        machine.shell("false")
+    except Exception:
+        machine.wrong()
+"""
+LIBRARY = ("simple_golem_pytest.py", "forks.py", "instance.py", "golem.py", "lifecycle.py", "tenacity")
 MARKED = """
 import pytest
 from simple_golem.local import ProviderHabits
 
+# TEST
 @pytest.mark.golem_network(ARGUMENTS)
 def test_it(golem_network):
     pass
@@ -183,17 +237,74 @@ def test_where_no_network_can_run_its_tests_are_skipped_with_the_reason(
     assert f"no Golem network can run here: {reason}" in run.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("providers=[ProviderHabits()], habits=['prov-1=dies-after:5']", "give habits, or a list of"),
-        ("2", "write the arguments of the mark golem_network with their names"),
-    ],
-)
-def test_a_mistake_in_a_mark_is_told(tmp_path: Path, arguments: str, message: str) -> None:
-    run = run_pytest(written(tmp_path, MARKED.replace("ARGUMENTS", arguments)))
-    assert run.returncode != 0
-    assert message in run.stdout + run.stderr
+def test_a_mistake_in_a_mark_is_told_without_a_traceback(tmp_path: Path) -> None:
+    mistakes = {
+        "providers=[ProviderHabits()], habits=['prov-1=dies-after:5']": "give habits, or a list of",
+        "habits='prov-1=dies-after:5'": "give a list of texts such as ['prov-2=dies-after:5']",
+        "habits=[ProviderHabits()]": "give a list of texts such as ['prov-2=dies-after:5']",
+        "habits=['prov-1=dies-after:5'], providers=0": "a local network has 1 to 200 providers, not 0",
+        "images=['me/mine:1=mine']": "images is ['me/mine:1=mine']: give a dictionary",
+        "provider=2": "argument 'provider'; `help(simple_golem.local.LocalGolem)` describes them",
+    }
+    run = run_pytest(written(tmp_path, marked(MARKED, mistakes)))
+    assert_told(run.stdout, mistakes.values())
+
+
+def test_a_mistake_in_the_mark_of_the_golem_is_told_without_a_traceback(tmp_path: Path) -> None:
+    mistakes = {
+        "2": "write the arguments of the mark golem with their names, such as golem(budget=5)",
+        "bugdet=2": "argument 'bugdet'; `help(simple_golem.Golem)` describes them",
+        "budget='much'": "the Golem of the test can't be made: budget is 'much'",
+    }
+    run = run_pytest(written(tmp_path, marked(MARKED_GOLEM, mistakes)))
+    assert_told(run.stdout, mistakes.values())
+
+
+def test_a_mark_without_names_is_no_internal_error_of_a_worker(tmp_path: Path) -> None:
+    run = run_pytest(written(tmp_path, marked(MARKED, ["2"])), "-n", "2")
+    assert run.returncode == 1
+    told = "test_it0: write the arguments of the mark golem_network with their names, such as "
+    assert told + "golem_network(providers=2)" in run.stdout
+    assert "simple_golem_pytest.py" not in run.stdout
+    assert "INTERNALERROR" not in run.stdout + run.stderr
+
+
+def marked(module: str, marks: Iterable[str]) -> str:
+    """A module with a test for each of the arguments of a mark."""
+    head, test = module.split("# TEST\n")
+    return head + "\n".join(
+        test.replace("ARGUMENTS", text).replace("_it", f"_it{n}") for n, text in enumerate(marks)
+    )
+
+
+def assert_told(output: str, messages: Collection[str]) -> None:
+    assert f"{len(messages)} errors in" in output
+    for message in messages:
+        assert message in output
+    for traceback in ("simple_golem_pytest.py:", "local_golem.py:", "direct cause", "entries are hidden"):
+        assert traceback not in output
+
+
+def test_a_failure_in_the_library_shows_the_lines_of_the_user_alone(tmp_path: Path) -> None:
+    run = run_pytest(written(tmp_path, FAILING), "--show-capture=no")
+    assert len(outcomes(run)) == 5
+    for line in (
+        "test_it.py:14: CommandFailed",  # a call of the user's
+        "test_it.py:21: CommandFailed",  # a function of the user's that the library has called
+        "test_it.py:33: CommandFailed",
+        "test_it.py:35: AttributeError",  # an error after another one
+    ):
+        assert line in run.stdout
+    for file in LIBRARY:
+        assert file not in run.stdout
+    assert "E   simple_golem.errors.ServiceFailed: 1 of 1 instances failed" in run.stdout
+
+
+def test_a_full_trace_shows_the_lines_of_the_library(tmp_path: Path) -> None:
+    written(tmp_path, FAILING)
+    for option in ("--full-trace", "--tb=native"):
+        run = run_pytest(tmp_path, option, "-k", "command")
+        assert "instance.py" in run.stdout
 
 
 @pytest.mark.parametrize(

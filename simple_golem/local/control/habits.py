@@ -204,10 +204,9 @@ def habits_of(providers: int | Sequence[ProviderHabits], most: int) -> list[Prov
     wrong_type = LocalNetworkError(f"providers is a number or a list of ProviderHabits, not {providers!r}")
     if isinstance(providers, bool) or not isinstance(providers, (int, Sequence)):
         raise wrong_type
-    habits = [ProviderHabits()] * providers if isinstance(providers, int) else list(providers)
-    if not all(isinstance(entry, ProviderHabits) for entry in habits):
+    if not isinstance(providers, int) and not all(isinstance(entry, ProviderHabits) for entry in providers):
         raise wrong_type
-    if not 1 <= len(habits) <= most:
-        count = providers if isinstance(providers, int) else len(habits)
+    count = providers if isinstance(providers, int) else len(providers)
+    if not 1 <= count <= most:
         raise LocalNetworkError(f"a local network has 1 to {most} providers, not {count}")
-    return habits
+    return [ProviderHabits()] * providers if isinstance(providers, int) else list(providers)

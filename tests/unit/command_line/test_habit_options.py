@@ -10,7 +10,7 @@ import pytest
 
 from simple_golem.command_line.habit_options import _SPELLINGS, spelled_habits
 from simple_golem.command_line.main import main
-from simple_golem.errors import BadHabit
+from simple_golem.errors import BadHabit, LocalNetworkError
 from simple_golem.local.control.habits import Answer, FailingCommands, Price, ProviderHabits
 
 SPELLED = {
@@ -114,3 +114,8 @@ def test_the_help_explains_each_habit_in_the_words_of_the_page(
     shown = {re.sub(r"\s+", " ", line.strip()) for line in capsys.readouterr().out.splitlines()}
     assert len(table) > 25
     assert {f"{habit} {meaning}".replace("`", "") for habit, meaning in table} <= shown
+
+
+def test_habits_need_a_provider() -> None:
+    with pytest.raises(LocalNetworkError, match="1 to 200 providers, not 0"):
+        spelled_habits(["prov-1=dies-after:1"], 0)

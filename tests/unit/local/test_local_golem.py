@@ -50,6 +50,31 @@ def test_funds_that_can_not_be_are_told_at_once(arguments: dict[str, Any], said:
         LocalGolem(1, **arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"images": ["me/mine:1=/tmp"]},
+        {"images": {1: "/tmp"}},
+        {"images": {"me/mine:1": None}},
+        {"daemon_settings": {"DEFAULT_SUBSCRIPTION_TTL": 1}},
+        {"runtimes": "mine=/bin/true"},
+        {"as_real": True},
+        {"payment_networks": "hoodi"},
+        {"subnet": 5},
+        {"subnet": [5]},
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_told_at_once(arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(BadSetting, match=name):
+        LocalGolem(1, **arguments)
+
+
+def test_more_providers_than_fit_into_the_memory_are_too_many() -> None:
+    with pytest.raises(LocalNetworkError, match="1 to 200 providers, not 1000000000000000"):
+        LocalGolem(10**15)
+
+
 def test_a_network_without_a_chain_says_how_to_have_one() -> None:
     network = LocalGolem(1, chain=False)
     with pytest.raises(LocalNetworkError, match="not up"):
