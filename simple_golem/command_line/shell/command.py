@@ -22,6 +22,7 @@ from ...errors import (
 )
 from ...golem import Golem
 from ...model.base.printable import printable
+from ...model.commands.file_commands import FileCommand
 from ...model.offers.strategy import Strategy
 from ...model.payload import vm
 from ...services.instance import Instance
@@ -30,6 +31,7 @@ from ..help_format import HelpFormat
 from .file_lines import file_command
 from .lines import piped_lines, typed_lines
 from .remote_shell import RemoteShell
+from .words import in_words_of_shell, log_in_words
 
 _TIMEOUT_SECONDS = 180.0
 _HASH = re.compile(r"[0-9a-fA-F]{56}")
@@ -95,6 +97,14 @@ def add_shell_command(commands: Any) -> None:
 
 def run_shell(options: argparse.Namespace) -> int:
     """Rent a machine, run the lines, and print the cost; returns the status of the last line."""
+    with log_in_words(_tell):
+        try:
+            return _rent_and_run(options)
+        except GolemError as error:
+            raise GolemError(in_words_of_shell(str(error))) from error
+
+
+def _rent_and_run(options: argparse.Namespace) -> int:
     for stream, name in ((sys.__stdin__, "input"), (sys.__stdout__, "output")):
         if stream is None:
             raise BadArgument(f"standard {name} is closed: run simple-golem shell without <&- or >&-")
@@ -154,13 +164,15 @@ def _run_lines(machine: Instance) -> int:
 
 
 def _run_line(machine: Instance, shell: RemoteShell, line: str, status: int, interactive: bool) -> int:
+    command: FileCommand | None = None
     try:
         command = file_command(line, shell.folder)
         if command is None:
             return shell.run(line, previous_code=status, interruptible=interactive)
         machine.execute(command)
     except (BadArgument, CommandFailed, TransferFailed) as error:
-        _tell(str(error))
+        text = str(error) if command is None else str(error).replace(repr(command), line.strip())
+        _tell(in_words_of_shell(text))
         return _FAILED
     except KeyboardInterrupt:
         if not interactive or command is None:

@@ -50,10 +50,13 @@ def _put(folder: str, local: str, remote: str = "./") -> Upload:
 def _get(folder: str, remote: str, local: str = ".") -> Download:
     path = os.path.expanduser(local)
     source = _absolute(folder, remote)
+    if source == "/":
+        raise BadCommand("get: name a file or a folder below /")
     if os.path.isdir(path):
         path = os.path.join(path, posixpath.basename(source))
     return Download(f"{source}/" if remote.endswith("/") else source, path)
 
 
 def _absolute(folder: str, path: str) -> str:
-    return posixpath.normpath(posixpath.join(folder, path))
+    # Python keeps two slashes at the beginning, as POSIX allows.
+    return "/" + posixpath.normpath(posixpath.join(folder, path)).lstrip("/")

@@ -407,21 +407,23 @@ def test_put_and_get_copy_files(piped: Piped, tmp_path: Path, monkeypatch: pytes
         "put 'my notes.txt' /golem/work/a/",
         "put 'my notes.txt' /golem/work/b",
         "get /golem/work/a/../b copy",
-        "get '/golem/work/a/my notes.txt' ..",
+        "get '//golem/work/a/my notes.txt' ..",
         "put",
         "put 'my notes.txt",
         "put nothing",
+        "get /",
         "get /golem/work/nothing",
     ]
     monkeypatch.chdir(here)
     run = piped("\n".join(lines))
     assert (here / "copy").read_text() == "notes"
     assert (tmp_path / "my notes.txt").read_text() == "notes"
-    usage, unclosed, missing_here, missing_there = run.told
+    usage, unclosed, missing_here, root, missing_there = run.told
+    assert root == "get: name a file or a folder below /"
     assert usage == "write put LOCAL [REMOTE]; a folder of the machine ends with /"
     assert unclosed == "put: No closing quotation"
-    assert "nothing does not exist" in missing_here
-    assert "/golem/work/nothing" in missing_there
+    assert missing_here == f"put nothing: {here}/nothing does not exist"
+    assert missing_there.startswith("get /golem/work/nothing failed on prov-1 (0x")
     assert run.status == 1
 
 
@@ -441,7 +443,7 @@ def test_without_an_offer_it_says_what_is_on_the_market(piped: Piped) -> None:
     run = piped("echo hello\n", "--timeout", "2", "--max-price-per-hour", "0.000001", "--budget", "0.5")
     assert run.status == 2
     assert run.stdout == ""
-    assert "1 offer" in run.stderr
+    assert "your price limits refuse all of them: --max-price-per-hour is 0.000001, and" in run.stderr
     assert "it cost 0 tGLM" in run.stderr
 
 
@@ -484,10 +486,12 @@ def test_output_without_a_reader_ends_the_machine(environment: dict[str, str]) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--budget", "lots"], "budget is 'lots'"),
+        (["--budget", "lots"], "write e.g. --budget=1 or --budget='0.5'"),
         (["--timeout=-1"], "--timeout"),
-        (["--max-price-per-hour", "cheap"], "max_price_per_hour"),
-        (["--image", "no such tag"], "no such tag"),
+        (["--max-price-per-hour", "cheap"], "simple-golem: --max-price-per-hour is 'cheap': "),
+        (["--image", "no such tag"], "simple-golem: --image is 'no such tag': "),
+        (["--min-cpu-threads", "0"], "simple-golem: --min-cpu-threads is 0: "),
+        (["--budget", "0.000001"], "give a larger --budget\n"),
     ],
 )
 def test_wrong_options_are_told_before_anything_is_rented(
@@ -497,3 +501,4 @@ def test_wrong_options_are_told_before_anything_is_rented(
     assert run.status == 2
     assert message in run.stderr
     assert run.stdout == ""
+    assert "Strategy" not in run.stderr
