@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Ru
             seconds = time.monotonic() - begun
         calls = [Call.from_wire(json.loads(line)) for line in record.read_text().split("\n")[:-1]]
         last = (errors.read_text(errors="replace").split("\n\n")[-1].strip().splitlines() or [""])[-1]
-        strikes = [(strike, line_of(strike, calls)) for strike in of_script(network.strikes)]
+        strikes = [placed(strike, calls) for strike in of_script(network.strikes)]
     if status == 0:
         return Run(f"succeeded after {seconds:.1f} s", True, strikes)
     if status is None:
@@ -175,22 +175,35 @@ def _status(script: subprocess.Popen[bytes], network: LocalGolem, deadline: Dead
             script.wait()
 
 
-def line_of(strike: Strike, calls: Iterable[Call]) -> int | None:
-    """Return the line of the script that a rule has struck for; None if it is not clear.
+def placed(strike: Strike, calls: Iterable[Call]) -> tuple[Strike, int | None]:
+    """Return a strike with the line of the script that it is about; None if it is not clear.
 
     It is the latest call that says most of what was refused. A rule about demands is that of the latest
-    demand.
+    demand. Of a transfer, the file of this machine is added, which the provider does not know.
     """
     if strike.row in _DEMAND_ROWS:
         lines = [call.line for call in calls if call.function in _DEMANDING]
-        return lines[-1] if lines else None
+        return strike, lines[-1] if lines else None
     refused = set(_words(strike.what))
     best, most = None, 0
     for call in calls:
         said = sum(len(text) for text in set(call.texts) if text in refused)
         if said and said >= most:
-            best, most = call.line, said
-    return best
+            best, most = call, said
+    if best is None:
+        return strike, None
+    return replace(strike, what=_with_file(strike.what, best.texts)), best.line
+
+
+def _with_file(what: str, texts: Sequence[str]) -> str:
+    """Name the file of this machine in an upload or a download, if the call has named it."""
+    words = what.split(maxsplit=2)
+    if len(words) < 3 or words[:2] not in (["upload", "to"], ["download", "of"]) or len(texts) != 2:
+        return what
+    kind, _, there = words
+    if kind == "upload":
+        return f"upload of {shlex.quote(texts[0])} to {there}"
+    return f"download of {there} to {shlex.quote(texts[1])}"
 
 
 def _words(what: str) -> list[str]:

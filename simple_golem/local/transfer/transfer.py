@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import posixpath
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import tenacity
 
 from ...background.cancellation import Scope
+from ...model.base.printable import printable
 from ..bus.bus import Bus
 from ..control import rules
 from ..control.rules import OnStrike, Rule
@@ -222,7 +224,21 @@ class _GftpSink:
 
 
 def _ends(details: Mapping[str, Any]) -> str:
-    return f"{details['from']} to {details['to']}"
+    """The two ends as their user knows them, who does not see the URLs by which the daemon serves files."""
+    source, sink = str(details["from"]), str(details["to"])
+    if source.startswith("gftp:"):
+        return f"upload to {_path_of(sink)}"
+    if sink.startswith("gftp:"):
+        return f"download of {_path_of(source)}"
+    return f"{source} to {sink}"
+
+
+def _path_of(url: str) -> str:
+    """The path in the activity, in quotation marks if it has spaces."""
+    try:
+        return shlex.quote(printable(TransferUrl.parse(url).path))
+    except Unsupported:
+        return url
 
 
 def _volume_of(path: str, volumes: Sequence[str]) -> str:

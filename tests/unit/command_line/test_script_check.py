@@ -16,7 +16,7 @@ import pytest
 from simple_golem.background.cancellation import Deadline
 from simple_golem.command_line import main as cli
 from simple_golem.command_line import script_check
-from simple_golem.command_line.script_check import Call, Run, _told, line_of
+from simple_golem.command_line.script_check import Call, Run, _told, placed
 from simple_golem.errors import LocalNetworkError
 from simple_golem.local import LocalGolem
 from simple_golem.local.control import rules
@@ -58,9 +58,10 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
 
 
 def test_a_command_has_the_line_that_has_made_it(calls: list[Call]) -> None:
-    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c 'head -c 9 /dev/zero'"), calls) == 11
-    assert line_of(strike(rules.VOLUMES_ONLY, "gftp://0x1/2 to container:/tmp/b"), calls) == 11
-    assert line_of(strike(rules.LOST_TAIL, "/bin/cat x"), calls) is None
+    assert placed(strike(rules.LOST_TAIL, "/bin/sh -c 'head -c 9 /dev/zero'"), calls)[1] == 11
+    upload, line = placed(strike(rules.VOLUMES_ONLY, "upload to /tmp/b"), calls)
+    assert (upload.what, line) == ("upload of a to /tmp/b", 11)
+    assert placed(strike(rules.LOST_TAIL, "/bin/cat x"), calls)[1] is None
 
 
 def test_the_latest_line_that_says_most_counts() -> None:
@@ -70,19 +71,27 @@ def test_the_latest_line_that_says_most_counts() -> None:
         Call(3, "__init__", ["/bin/sh", "-c", "two"]),
         Call(4, "__init__", ["/bin/sh"]),
     ]
-    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c one"), calls) == 1
-    assert line_of(strike(rules.LOST_TAIL, "/bin/sh -c two"), calls) == 3
-    assert line_of(strike(rules.LOST_TAIL, "an 'open quote"), calls) is None
+    assert placed(strike(rules.LOST_TAIL, "/bin/sh -c one"), calls)[1] == 1
+    assert placed(strike(rules.LOST_TAIL, "/bin/sh -c two"), calls)[1] == 3
+    assert placed(strike(rules.LOST_TAIL, "an 'open quote"), calls)[1] is None
 
 
 def test_a_demand_has_the_line_that_asks_for_it(calls: list[Call]) -> None:
-    assert line_of(strike(rules.SUBNET, "demand 1234"), calls) == 6
+    assert placed(strike(rules.SUBNET, "demand 1234"), calls)[1] == 6
+
+
+def test_a_transfer_names_the_file_of_this_machine_if_the_script_has_named_it() -> None:
+    calls = [Call(1, "__init__", ["/golem/my file", "its copy"]), Call(2, "__init__", ["/golem/made"])]
+    download, line = placed(strike(rules.LINKS, "download of '/golem/my file'"), calls)
+    assert (download.what, line) == ("download of '/golem/my file' to 'its copy'", 1)
+    of_bytes, line = placed(strike(rules.LINKS, "upload to /golem/made"), calls)
+    assert (of_bytes.what, line) == ("upload to /golem/made", 2)
 
 
 def test_a_rule_about_demands_has_the_line_of_the_latest_one() -> None:
     calls = [Call(1, "rent", []), Call(2, "run_service", []), Call(3, "wait", [])]
-    assert line_of(strike(rules.AGREEMENT_LENGTH, "a proposal"), calls) == 2
-    assert line_of(strike(rules.SUBNET, "demand 1234"), []) is None
+    assert placed(strike(rules.AGREEMENT_LENGTH, "a proposal"), calls)[1] == 2
+    assert placed(strike(rules.SUBNET, "demand 1234"), [])[1] is None
 
 
 def test_each_rule_is_told_once_for_a_line_with_the_number_of_runs() -> None:

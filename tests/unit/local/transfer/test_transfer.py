@@ -18,6 +18,7 @@ from flatbuffers import flexbuffers
 
 from simple_golem.errors import BusError
 from simple_golem.local.control.habits import ProviderHabits
+from simple_golem.local.control.rules import Rule
 from simple_golem.local.exe_unit.exe_unit import ExeUnit
 from simple_golem.local.images.image_store import ImageStore
 from simple_golem.local.provider.exe_unit_factory import _CommandHabits
@@ -98,6 +99,7 @@ class Activity:
     def __init__(self, habits: ProviderHabits | None = None) -> None:
         self.bus = MemoryBus()
         self.strikes: list[tuple[str, str]] = []
+        self.refused: list[str] = []
         self.web = Web()
         self.unit = ExeUnit(
             self.bus,  # type: ignore[arg-type]
@@ -107,11 +109,15 @@ class Activity:
             lambda state: None,
             _CommandHabits(habits or ProviderHabits()),
             node_id=PROVIDER,
-            on_strike=lambda rule, what, text: self.strikes.append((rule.name, text)),
+            on_strike=self._struck,
             web=self.web,
         )
         self.batches = 0
         self.do({"deploy": {}}, {"start": {}})
+
+    def _struck(self, rule: Rule, what: str, text: str) -> None:
+        self.strikes.append((rule.name, text))
+        self.refused.append(what)
 
     def do(self, *commands: Any) -> Any:
         batch = self.begin(*commands)
@@ -283,6 +289,17 @@ def test_no_link_leads_out_of_the_container(activity: Activity, tmp_path: Path) 
     assert [rule for rule, _ in activity.strikes] == ["links", "links", "volumes-only"]
     assert activity.give(b"overwritten", "/golem/work/file") == NO_FILE
     assert secret.read_text() == "secret"
+
+
+def test_what_was_refused_is_told_without_the_urls_of_the_daemon(activity: Activity) -> None:
+    activity.give(b"", "/tmp/my%20file%3F")
+    activity.transfer("container:/etc/hosts", url("given"))
+    activity.transfer("http://127.0.0.1:1/a", "container:/tmp/b")
+    assert activity.refused == [
+        "upload to '/tmp/my file?'",
+        "download of /etc/hosts",
+        "http://127.0.0.1:1/a to container:/tmp/b",
+    ]
 
 
 def test_a_link_is_followed_as_on_the_providers_host(activity: Activity) -> None:
