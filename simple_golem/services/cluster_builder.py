@@ -34,7 +34,7 @@ _LONGEST_EXPIRATION = timedelta(days=3652)
 _DEFAULT_EXPIRATION = timedelta(minutes=180)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ClusterBuilder:
     """The checked arguments of a cluster; nothing is spent yet.
 

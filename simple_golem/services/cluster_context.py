@@ -60,7 +60,7 @@ class Occupation(Protocol):
         """Called after each change of a state, by any thread and without a lock; it must not block."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ClusterContext:
     """What the instances of one cluster share.
 

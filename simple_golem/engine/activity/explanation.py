@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import CommandFailed, GolemError
@@ -61,8 +60,7 @@ _NO_SHELL_FOR_URL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     """A command that is run, and what its answer means.
 
     Attributes:

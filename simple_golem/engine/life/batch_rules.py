@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
+from typing import NamedTuple
 
 from ...background.cancellation import Scope
 from ...errors import BatchLost, BatchTimeout, NotRunning, ServiceStopped
@@ -29,8 +29,7 @@ ErrorFor = Callable[[str, Command, str], BaseException]
 ScopeOf = Callable[[LifeState], Scope]
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRules:
+class BatchRules(NamedTuple):
     """How a batch is treated.
 
     Attributes:

@@ -10,7 +10,8 @@ from ...background.cancellation import Deadline, Scope, ScopeEnded
 from ...errors import ActivityLost, BatchLost, CommandFailed, GolemError, PortRefused
 from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
-from ...model.events.batches import BatchEnded, BatchStarted
+from ...model.events.batches import BatchEnded, BatchStarted, MethodCalled
+from ...model.service.service import Service
 from ..activity.background_programs import BackgroundPrograms, explained_refusal
 from ..activity.command_policy import CommandPolicy
 from ..activity.explanation import explained
@@ -18,6 +19,7 @@ from ..event_dispatcher import Emit
 from ..files.file_batch import FileBatch, has_files
 from ..files.leftovers import Leftovers
 from ..files.publisher import FilePublisher
+from ..session import Session
 from .batch_rules import RULES, BatchOrigin, BatchRules
 from .life_state import LifeState, LossKind
 
@@ -61,6 +63,18 @@ class BatchRunner:
         self._policy = policy
         self._leftovers = Leftovers()
         self._background = BackgroundPrograms()
+
+    @classmethod
+    def of_service(
+        cls, service: Service, state: LifeState, instance: Named, session: Session, lost_in: LostIn
+    ) -> BatchRunner:
+        """Make the one that runs the batches of a user's object."""
+        policy = CommandPolicy(service, session.is_new_advice)
+        return cls(state, instance, session.files, session.emit, policy, lost_in)
+
+    def tell_of_call(self, method: str) -> None:
+        """Tell that a method of the service is called."""
+        self._emit(MethodCalled(self._instance.name, method))
 
     def run(
         self, origin: BatchOrigin, commands: tuple[Command, ...], timeout: float | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...background.forks import user_code
+from ...background.log_guard import guard_loggers
 from ...errors import (
     ActivityLost,
     BatchTimeout,
@@ -18,17 +19,14 @@ from ...errors import (
     ServiceStopped,
 )
 from ...model.commands.commands import Command
-from ...model.events.batches import MethodCalled
 from ...model.service.service import Service, bind, check_run_interval, set_results
 from ...model.service.service_class import commands_from, has_own_run
 from ...model.service.states import ServiceState
 from ...model.service.suspended import SuspendedInstance
-from ..activity.command_policy import CommandPolicy
 from ..market.demand import Demand
 from ..session import Session
 from ..shutdown_times import ShutdownPart, ShutdownTimes
 from .batch_rules import BatchOrigin
-from .batch_runner import BatchRunner
 from .failure_report import FailureReport
 from .life_state import LifeState, LossKind, Phase
 from .mended_elsewhere import may_be_mended_elsewhere
@@ -40,6 +38,7 @@ from .user_traceback import whereabouts
 
 if TYPE_CHECKING:
     from ..network.place import Place
+    from .batch_runner import BatchRunner
 
 logger = logging.getLogger(__name__)
 
@@ -110,16 +109,8 @@ class Life:
             session.timer, instance.stop_scope, session.release_scope, self._method_is_late
         )
         self._watch = watch = ProviderWatch(session, self._state, instance)
-        self._runner = BatchRunner(
-            self._state,
-            instance,
-            session.files,
-            session.emit,
-            CommandPolicy(service, session.is_new_advice),
-            watch.lost_in,
-        )
         self._lease = ProviderLease(session, self._state, instance, watch)
-        self.link = ServiceLink(instance, self._class_name, self._state, self._runner, place)
+        self.link = ServiceLink(instance, self._class_name, self._state, place)
         bind(service, self.link)
 
     # --- from any thread, without blocking ------------------------------------------------------------
@@ -184,13 +175,17 @@ class Life:
         if self._suspended is not None:
             self._doing = "being resumed"
             self._lease.resume(self._suspended)
+            self.link.runner = self._make_runner()
             if self._place is not None:
                 self._place.resumed(self._suspended.network_id)
             self._state.phase = Phase.WORKING
             return
         self._lease.find_provider(self._demand)
         self._doing = "creating its activity"
+        # A provider needs longer for that than this does: before, it would delay the search for one.
+        self._session.workers.post(_load_batch_runner)
         self._lease.create_activity()
+        self.link.runner = self._make_runner()
         self._deploy()
         self._state.phase = Phase.WORKING
         commands = self._call("start")
@@ -200,13 +195,18 @@ class Life:
         finally:
             slow.cancel()
 
+    def _make_runner(self) -> BatchRunner:
+        return _load_batch_runner().of_service(
+            self.service, self._state, self._instance, self._session, self._watch.lost_in
+        )
+
     def _deploy(self) -> None:
         commands, place = self._call("deploy"), self._place
         if place is not None:
             provider_id = self._state.require_agreement().provider_id
             commands = place.join(provider_id, commands, self._state.stop)
         if commands:
-            self._runner.run(BatchOrigin.DEPLOY, commands)
+            self.link.require_runner().run(BatchOrigin.DEPLOY, commands)
         if place is not None:
             place.deployed(self._state.stop)
 
@@ -237,7 +237,7 @@ class Life:
         """Call the user's `deploy`, `start` or `run`, and check what it returns."""
         self._doing = f"{method}()"
         with self._state.in_part(ShutdownPart.METHOD):
-            self._session.emit(MethodCalled(self._instance.name, method))
+            self.link.require_runner().tell_of_call(method)
             with user_code():
                 value = getattr(self.service, method)()
         return commands_from(self._class_name, method, value)
@@ -246,7 +246,7 @@ class Life:
         """Run what `start` or `run` returned as one batch, and keep its results for the next call."""
         if commands:
             self._doing = f"what {method}() returned"
-            set_results(self.service, self._runner.run(BatchOrigin.WORK, commands))
+            set_results(self.service, self.link.require_runner().run(BatchOrigin.WORK, commands))
 
     # --- the end, on the life thread ------------------------------------------------------------------
 
@@ -286,13 +286,13 @@ class Life:
         failure: BaseException | None = None
         try:
             with self._state.in_part(ShutdownPart.SHUTDOWN):
-                self._session.emit(MethodCalled(self._instance.name, "shutdown"))
+                self.link.require_runner().tell_of_call("shutdown")
                 with user_code():
                     value = self.service.shutdown()
                 commands = commands_from(self._class_name, "shutdown", value)
                 if commands:
                     self._doing = "what shutdown() returned"
-                    self._runner.run(BatchOrigin.AFTER_SHUTDOWN, commands)
+                    self.link.require_runner().run(BatchOrigin.AFTER_SHUTDOWN, commands)
         except LifeAbandoned:
             raise
         except (ScopeEnded, ServiceStopped):
@@ -417,3 +417,11 @@ class Life:
             self._instance.name,
             _SLOW_START_SECONDS,
         )
+
+
+def _load_batch_runner() -> type[BatchRunner]:
+    """Load what runs batches, which takes 10 ms."""
+    from .batch_runner import BatchRunner
+
+    guard_loggers()
+    return BatchRunner

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import NamedTuple
 
 from ...background.cancellation import Scope
 from ...background.timer import Timer
@@ -30,8 +30,7 @@ class LossKind(Enum):
     OVERCHARGED = "the provider asks for more than was agreed"
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """Why a life can't go on with its provider."""
 
     kind: LossKind

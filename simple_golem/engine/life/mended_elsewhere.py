@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...errors import (
     BadArgument,
@@ -26,8 +26,7 @@ def may_be_mended_elsewhere(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, _EVERYWHERE_THE_SAME)
 
 
-@dataclass(frozen=True, slots=True)
-class _Error:
+class _Error(NamedTuple):
     """An error of one life, without what differs between two providers."""
 
     place: Place

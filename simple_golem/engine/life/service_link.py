@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from ...background.cancellation import Deadline, ScopeEnded
@@ -15,11 +15,11 @@ from ...model.service.states import ServiceState
 from ...model.usage import Usage
 from ..network.required_place import require_place
 from .batch_rules import BatchOrigin
-from .batch_runner import BatchRunner
 from .life_state import LifeState, Phase
 
 if TYPE_CHECKING:
     from ..network.place import Place
+    from .batch_runner import BatchRunner
 
 _TAKES_COMMANDS = (ServiceState.running, ServiceState.unresponsive)
 
@@ -36,21 +36,24 @@ class LinkedInstance(Protocol):
 
 @refused_in_children
 class ServiceLink:
-    """Ties the user's object to one life of an instance; after that life it refuses everything."""
+    """Ties the user's object to one life of an instance; after that life it refuses everything.
+
+    Attributes:
+        runner: runs the batches of the life, which sets it when it has an activity.
+    """
 
     def __init__(
         self,
         instance: LinkedInstance,
         class_name: str,
         life: LifeState,
-        runner: BatchRunner,
         place: Place | None = None,
     ) -> None:
         self._made_in = current_process()
         self._instance = instance
         self._class_name = class_name
         self._life = life
-        self._runner = runner
+        self.runner: BatchRunner | None = None
         self._place = place
 
     # --- what can be called ----------------------------------------------------------------------------
@@ -65,14 +68,16 @@ class ServiceLink:
                 f"{self.name} is not deployed yet: call self.execute() in start(), run() or shutdown()"
             )
         in_shutdown = self._life.phase is Phase.SHUTDOWN
-        return self._runner.run(BatchOrigin.SHUTDOWN if in_shutdown else BatchOrigin.WORK, commands, timeout)
+        return self.require_runner().run(
+            BatchOrigin.SHUTDOWN if in_shutdown else BatchOrigin.WORK, commands, timeout
+        )
 
     def execute_outside(self, commands: tuple[Command, ...], timeout: float | None) -> Results:
         """Run commands for any other thread than that of the life, while the instance is running."""
         state = self.state
         if state not in _TAKES_COMMANDS:
             raise NotRunning(f"{self.name} is {state}: commands can be run while it is running")
-        return self._runner.run(BatchOrigin.OUTSIDE, commands, timeout)
+        return self.require_runner().run(BatchOrigin.OUTSIDE, commands, timeout)
 
     def usage(self) -> Usage:
         """Return what the activity has used so far; blocks for one request."""
@@ -115,7 +120,13 @@ class ServiceLink:
 
     def explaining_refusals(self) -> AbstractContextManager[None]:
         """Return what says in a `PortRefused` which programs in the background have ended."""
-        return self._runner.explaining_refusals()
+        return nullcontext() if self.runner is None else self.runner.explaining_refusals()
+
+    def require_runner(self) -> BatchRunner:
+        """Return what runs the batches, or raise `NotRunning`."""
+        if self.runner is None:
+            raise NotRunning(f"{self.name} has no activity yet")
+        return self.runner
 
     def stop(self) -> None:
         """Stop the instance, without blocking."""

@@ -10,9 +10,9 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, TracebackType
+from typing import NamedTuple
 
 from ...errors import GolemError
 
@@ -26,8 +26,7 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 _collecting = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A line of the user's code."""
 
     file: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...background.cancellation import Scope, ScopeEnded
 from ...errors import GolemError, YagnaError
@@ -32,8 +31,7 @@ _NOT_NEEDED = "Not needed any more"
 _CONFIRMATION_PAUSES_SECONDS = (0.1, 0.2, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """An agreement in force.
 
     Attributes:

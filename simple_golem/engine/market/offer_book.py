@@ -8,9 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...errors import BadStrategy, OutOfBudget
 from ...model.cost import rounded
@@ -36,8 +35,7 @@ class Funds(Protocol):
         """Reserve GLM for an agreement in the making; False, and nothing is reserved, if less is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class RatedProposal:
+class RatedProposal(NamedTuple):
     """An offer, or an answer that could become an agreement.
 
     Attributes:
@@ -57,8 +55,7 @@ class RatedProposal:
         return self.proposal.issuer_id
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """No provider can be taken now: look again after `seconds` (None: no limit), or after a change.
 
     Attributes:
@@ -69,8 +66,7 @@ class Pause:
     is_first: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class OfferSummary:
+class OfferSummary(NamedTuple):
     """What providers have offered.
 
     Attributes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...background.cancellation import Scope
 from ...errors import YagnaError
@@ -22,8 +21,7 @@ _PAYMENT = "/payment-api/v1"
 _SET_STATE_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class ActivityEvent:
+class ActivityEvent(NamedTuple):
     """A requestor wants an activity created or destroyed; `kind` is CreateActivity or DestroyActivity."""
 
     kind: str

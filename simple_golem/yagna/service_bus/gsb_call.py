@@ -5,12 +5,10 @@ Apart from `gsb_socket`, so that a session without transfers of files does not l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class GsbRequest:
+class GsbRequest(NamedTuple):
     """A request from the bus for a service of this process.
 
     Attributes:

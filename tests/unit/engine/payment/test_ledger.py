@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -282,12 +282,12 @@ def test_a_note_is_answered_once_and_the_ids_of_a_long_life_do_not_pile_up(ledge
     def is_first(number: int) -> bool:
         name = Name(f"note-{number}")
         alive.add(name)
-        return ledger.is_first_receipt(replace(note("a1", "act1", "0.1"), debit_note_id=name))
+        return ledger.is_first_receipt(note("a1", "act1", "0.1")._replace(debit_note_id=name))
 
     assert all(is_first(number) for number in range(1000))
     assert not any(is_first(number) for number in range(980, 1000))
     gc.collect()
     assert len(alive) < 100
     # Another agreement with as many notes has ids of its own.
-    assert ledger.is_first_receipt(replace(note("a2", "act2", "0.1"), debit_note_id="note-999"))
+    assert ledger.is_first_receipt(note("a2", "act2", "0.1")._replace(debit_note_id="note-999"))
     assert not is_first(999)
