@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import BadCommand
 from ...model.commands.background import warn_of_background
 from ...model.commands.commands import Command, Deploy, Run
+from ...model.commands.environment import SHELL
 from ...model.commands.results import CUT_BYTES, Result
 from ...model.commands.transfers import UploadFromUrl
 from ...model.commands.whole_output import output_folder
@@ -57,7 +58,7 @@ class CommandPolicy:
                 self._require_shell(command, "`size` and `sha256` are checked by", Run.shell("wc"))
             if isinstance(command, Run) and (is_whole or command.needs_shell):
                 self._check(command, volume, is_whole)
-            if isinstance(command, Run) and command.wants_whole and not is_whole:
+            if isinstance(command, Run) and not is_whole and _is_script(command):
                 warn_of_background(command.args[-1])
         return [output_folder(volume) if is_whole and volume else None for is_whole in whole]
 
@@ -92,6 +93,10 @@ class CommandPolicy:
                 cut.command,
                 CUT_BYTES,
             )
+
+
+def _is_script(command: Run) -> bool:
+    return command.program == SHELL and len(command.args) == 2 and command.args[0] == "-c"
 
 
 def _is_whole(command: Run, by_class: bool, by_shell: bool) -> bool:

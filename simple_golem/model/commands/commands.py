@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from ...errors import BadCommand, BadCommandList
 from ..base.frozen import FrozenDict, freeze
-from .background import DEFAULT_LOG, background_words, warn_of_background, words_in_background
+from .background import DEFAULT_LOG, background_words, words_in_background
 from .environment import SHELL, checked_environment, checked_folder, with_environment
 from .output import Stream, checked_stream
 from .texts import short, text_of
@@ -177,7 +177,7 @@ class Run(Command):
 
         A program that it leaves in the background needs a redirection: `Run.background` has one.
         """
-        command = cls(
+        return cls(
             SHELL,
             "-c",
             checked_script(script),
@@ -189,9 +189,6 @@ class Run(Command):
             keep_all=keep_all,
             stream=stream,
         )
-        if not keep_all:
-            warn_of_background(script)
-        return command
 
     @classmethod
     def background(

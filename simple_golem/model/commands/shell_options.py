@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypedDict
 
-from .background import warn_of_background
 from .commands import Run, checked_script
 from .environment import SHELL
 from .output import Stream
@@ -39,6 +38,4 @@ def shell_command(script: str, **options: Unpack[ShellOptions]) -> Run:
     command = Run(SHELL, "-c", checked_script(script), **options)
     if "keep_all" not in options and not command.has_own_limit:
         object.__setattr__(command, "wants_whole", True)
-    elif not command.keep_all:
-        warn_of_background(script)
     return command

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from simple_golem import CommandFailed, Golem, Result, Results, Run, Service
+from simple_golem import CommandFailed, Golem, Instance, Result, Results, Run, Service
 from simple_golem.errors import BadCommand, BadJson, BadService, BatchTimeout
 from simple_golem.model.commands.shell_options import ShellOptions
 from simple_golem.testing import CommandAnswer, FakeYagna
@@ -45,16 +46,40 @@ def test_an_instance_runs_lines_of_shell_script(shells: FakeYagna) -> None:
             instance.shell("")
 
 
-@pytest.mark.parametrize("volumes", [(), ("/data",)])
+class KeepsAll(Idle):
+    keep_all = True
+
+
+@pytest.mark.parametrize(
+    ("send", "service", "volumes", "is_warned"),
+    [
+        (lambda one: one.shell("server &"), Idle, ("/data",), False),
+        (lambda one: one.shell("server &"), Idle, (), True),
+        (lambda one: one.shell("server &", keep_all=False), Idle, ("/data",), True),
+        (lambda one: one.shell("server &", keep_last=100), Idle, ("/data",), True),
+        (lambda one: one.shell("server &", stream=lambda line: None), KeepsAll, ("/data",), True),
+        (lambda one: one.execute(Run.shell("server &")), Idle, ("/data",), True),
+        (lambda one: one.execute(Run("/bin/sh", "-c", "server &")), Idle, ("/data",), True),
+        (lambda one: one.execute(Run("/bin/echo", "-c", "server &")), Idle, ("/data",), False),
+        (lambda one: one.execute(Run.shell("server &", keep_all=True)), Idle, ("/data",), False),
+        (lambda one: one.execute(Run.shell("server &")), KeepsAll, ("/data",), False),
+        (lambda one: one.execute(Run.shell("server &", keep_last=100)), KeepsAll, ("/data",), True),
+    ],
+)
 def test_a_program_in_the_background_is_warned_of_where_its_output_is_not_redirected(
-    fake: FakeYagna, volumes: tuple[str, ...], caplog: pytest.LogCaptureFixture
+    fake: FakeYagna,
+    caplog: pytest.LogCaptureFixture,
+    send: Callable[[Instance], object],
+    service: type[Service],
+    volumes: tuple[str, ...],
+    is_warned: bool,
 ) -> None:
     for provider in fake.providers:
         provider.volumes = volumes
     with Golem(1) as golem:
-        started(golem, Idle).shell("server &")
+        send(started(golem, service))
     warned = [one.message for one in caplog.records if "a program in the background is killed" in one.message]
-    assert len(warned) == (0 if volumes else 1)
+    assert len(warned) == is_warned
 
 
 def test_a_cluster_runs_them_on_all_instances(shells: FakeYagna) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from simple_golem import Run
 from simple_golem.errors import BadCommand
-from simple_golem.model.commands.shell_options import shell_command
+from simple_golem.model.commands.background import warn_of_background
 from tests.unit.conftest import eventually
 
 SHELLS = {"sh": ["/bin/sh"], "bash": ["/bin/bash", "--posix"]}
@@ -137,7 +137,7 @@ def test_what_can_not_work_is_refused(args: Any, options: Any, words: str) -> No
 def test_a_program_in_the_background_without_a_redirection_is_warned_of(
     script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Run.shell(script)
+    warn_of_background(script)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "Run.background" in record.message
@@ -180,21 +180,5 @@ def test_a_program_in_the_background_without_a_redirection_is_warned_of(
 def test_scripts_that_do_it_rightly_or_not_at_all_are_not_warned_of(
     script: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Run.shell(script)
+    warn_of_background(script)
     assert caplog.records == []
-
-
-def test_a_program_whose_output_is_kept_in_files_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    Run.shell("server &", keep_all=True)
-    shell_command("server &", keep_all=True)
-    shell_command("server &")  # where the image has a volume; else its batch is warned of
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize("options", [{"keep_all": False}, {"keep_last": 100}, {"stream": print}])
-def test_a_program_whose_output_a_method_does_not_keep_in_files_is_warned_of(
-    options: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    shell_command("server &", **options)
-    (record,) = caplog.records
-    assert "Run.shell('server &'): a program in the background is killed" in record.message
