@@ -29,7 +29,7 @@ from .network_options import (
 )
 from .output import OutputLost, ToolOutput
 from .rule_report import NoOfferLines, add_logs_command, summary
-from .script_check import add_check_command
+from .script_check import add_check_command, check_script
 from .shell.command import add_shell_command
 
 _ERROR_STATUS = 2
@@ -95,6 +95,12 @@ def local_up(options: argparse.Namespace) -> int:
     raise GolemError("the local network has ended unexpectedly")
 
 
+def local_check(options: argparse.Namespace) -> int:
+    """Run a script several times on local networks; returns 0 if all was well."""
+    with _terminating_signals():
+        return check_script(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="simple-golem", description="Run services on the Golem Network from plain, blocking Python."
@@ -138,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(command=local_up)
     add_image_commands(commands, add_image_option)
     add_logs_command(commands)
-    add_check_command(commands)
+    add_check_command(commands, local_check)
     return parser
 
 

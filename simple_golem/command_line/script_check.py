@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import select
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +24,15 @@ from ..errors import BadSetting, GolemError
 from ..local.control.as_real import AsReal
 from ..local.control.strikes import Strike, of_script
 from ..local.local_golem import LocalGolem
+from ..model.base.printable import printable
 from .network_options import add_network_options, described_network, script_environment
 
 _RUNS = 5
 _PACE = 0.05
 _SHORTEST_LIMIT_SECONDS = 180.0
 _SCRIPT_EXIT_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_MOST_ERRORS = 65536
 # What a script calls that makes a demand: the line of a rule about demands.
 _DEMANDING = ("run_service", "rent", "pool", "spawn", "create_network")
 _DEMAND_ROWS = range(47, 61)
@@ -65,16 +72,19 @@ class Run:
     strikes: Sequence[tuple[Strike, int | None]]
 
 
-def add_check_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `local check` to the parser of the tool."""
+def add_check_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    command: Callable[[argparse.Namespace], int],
+) -> None:
+    """Add `local check` to the parser of the tool; the command is `check_script`, or calls it."""
     check = commands.add_parser(
         "check",
         help="run a script several times as on a real network, and show which rules it breaks",
         usage="%(prog)s [OPTIONS] SCRIPT [ARGS…]",
         description="Run a script several times on a local network with the time and the misfortune of a "
         "real one. Prints how each run has ended, and which rules of real providers have struck, with the "
-        "line of the script; that a provider was busy does not count. The status is 0 if all runs have "
-        "succeeded and no rule has struck.",
+        "line of the script; that a provider was busy does not count. The script has no input, and its "
+        "output is not shown. The status is 0 if all runs have succeeded and no rule has struck.",
     )
     add_network_options(check, "script.py")
     check.add_argument(
@@ -91,7 +101,7 @@ def add_check_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         help=f"1 is a real network's pace (default: {_PACE})",
     )
     check.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS…]", help="the script")
-    check.set_defaults(command=check_script, parser=check)
+    check.set_defaults(command=command, parser=check)
 
 
 def check_script(options: argparse.Namespace) -> int:
@@ -103,6 +113,19 @@ def check_script(options: argparse.Namespace) -> int:
     if options.runs < 1:
         raise BadSetting(f"--runs is {options.runs}: give 1 or more")
     runs: list[Run] = []
+    try:
+        _run_all(options, runs)
+    except (KeyboardInterrupt, SystemExit, GolemError):
+        if runs:
+            _tell(options, runs)
+        raise
+    _tell(options, runs)
+    are_all_well = len(runs) == options.runs and all(run.succeeded and not run.strikes for run in runs)
+    return 0 if are_all_well else 1
+
+
+def _run_all(options: argparse.Namespace, runs: list[Run]) -> None:
+    """Run the script as often as there is time for it, and print and add how each run has ended."""
     # All runs together: 3 minutes, or as long as so many take if each is like the first one.
     deadline, first_took = Deadline(_SHORTEST_LIMIT_SECONDS), 0.0
     for number in range(options.runs):
@@ -118,18 +141,15 @@ def check_script(options: argparse.Namespace) -> int:
             deadline = Deadline(max(_SHORTEST_LIMIT_SECONDS, options.runs * first_took) - first_took)
         runs.append(run)
         print(f"run {number + 1} (seed {seed}): {run.end}", flush=True)
-    print("\n".join(_told(options.script[0], runs)))
-    are_all_well = len(runs) == options.runs and all(run.succeeded and not run.strikes for run in runs)
-    return 0 if are_all_well else 1
 
 
 def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Run:
     with tempfile.TemporaryDirectory(prefix="simple-golem-check-") as folder:
-        record, errors = Path(folder) / "calls", Path(folder) / "stderr"
+        record = Path(folder) / "calls"
         record.touch()
         # With -c the folder of the script comes first among those that modules are imported from.
         starter = "from simple_golem.command_line.traced_script import main; main()"
-        with described_network(options, as_real) as network, open(errors, "wb") as stderr:
+        with described_network(options, as_real) as network:
             for url in options.web_server:
                 network.allow_web_server(url)
             begun = time.monotonic()
@@ -138,18 +158,21 @@ def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Ru
                 env=_with_package(script_environment(network)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=subprocess.PIPE,
+                # So that its own processes can be ended with it, and that it does not ask at the terminal.
+                start_new_session=True,
             )
-            status = _status(script, network, deadline)
+            status, errors = _status(script, network, deadline)
             seconds = time.monotonic() - begun
-        calls = [Call.from_wire(json.loads(line)) for line in record.read_text().split("\n")[:-1]]
-        last = (errors.read_text(errors="replace").split("\n\n")[-1].strip().splitlines() or [""])[-1]
+        calls = _calls(record)
         strikes = [placed(strike, calls) for strike in of_script(network.strikes)]
     if status == 0:
         return Run(f"succeeded after {seconds:.1f} s", True, strikes)
     if status is None:
-        return Run(f"did not end within {seconds:.0f} s", False, strikes)
-    return Run(f"failed with status {status} after {seconds:.1f} s: {last}", False, strikes)
+        return Run(f"did not end within {seconds:.0f} s, and was ended", False, strikes)
+    end = f"failed with status {status}" if status > 0 else f"was ended by {_signal(-status)}"
+    told = ": ".join(part for part in (_place(options.script[0], errors), _last_line(errors)) if part)
+    return Run(f"{end} after {seconds:.1f} s" + (f": {told}" if told else ""), False, strikes)
 
 
 def _with_package(environment: Mapping[str, str]) -> Mapping[str, str]:
@@ -159,20 +182,85 @@ def _with_package(environment: Mapping[str, str]) -> Mapping[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _status(script: subprocess.Popen[bytes], network: LocalGolem, deadline: Deadline) -> int | None:
-    """The status of the script; None if it has not ended in time. It has ended in any case."""
+def _status(
+    script: subprocess.Popen[bytes], network: LocalGolem, deadline: Deadline
+) -> tuple[int | None, str]:
+    """The status of the script, None if it has not ended in time, and the end of its stderr.
+
+    It has ended in any case. If it has not ended by itself, its own processes are ended, too.
+    """
     try:
         network.guard(script.pid)
-        return script.wait(deadline.remaining())
-    except subprocess.TimeoutExpired:
-        return None
+        errors = _end_of_errors(script, deadline)
+        return script.poll(), errors
     finally:
-        script.terminate()
-        try:
-            script.wait(_SCRIPT_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            script.kill()
-            script.wait()
+        assert script.stderr is not None
+        script.stderr.close()
+        if script.poll() is None:
+            _end(script)
+
+
+def _end_of_errors(script: subprocess.Popen[bytes], deadline: Deadline) -> str:
+    """Read what the script writes to stderr until it ends or its time is over; returns the end of it.
+
+    One that writes for ever must fill neither the memory nor a disk.
+    """
+    assert script.stderr is not None
+    end, has_ended = b"", False
+    while not (deadline.passed or has_ended):
+        # Looked at first: what it has written before its end is read, but not what its processes go on to.
+        has_ended = script.poll() is not None
+        ready, _, _ = select.select([script.stderr], [], [], 0 if has_ended else _POLL_SECONDS)
+        if not ready:
+            continue
+        part = os.read(script.stderr.fileno(), _MOST_ERRORS)
+        end = (end + part)[-_MOST_ERRORS:]
+        if not part:  # it is closed
+            with suppress(subprocess.TimeoutExpired):
+                script.wait(deadline.remaining())
+            break
+    return end.decode(errors="replace")
+
+
+def _end(script: subprocess.Popen[bytes]) -> None:
+    """End the script, and the processes that it has started."""
+    os.killpg(script.pid, signal.SIGTERM)
+    try:
+        script.wait(_SCRIPT_EXIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        # Also after a second Ctrl-C. There may be no process any more.
+        with suppress(ProcessLookupError):
+            os.killpg(script.pid, signal.SIGKILL)
+        script.wait()
+
+
+def _calls(record: Path) -> list[Call]:
+    """The calls of the script to the library; a line that is not whole, as after a kill, is none."""
+    calls = []
+    for line in record.read_text(errors="replace").splitlines():
+        with suppress(ValueError, TypeError):
+            calls.append(Call.from_wire(json.loads(line)))
+    return calls
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _place(script: str, errors: str) -> str:
+    """The line of the script that its traceback names last, as `script.py:7`; empty if there is none."""
+    lines = re.findall(rf'File "{re.escape(os.path.abspath(script))}", line (\d+)', errors)
+    return f"{script}:{lines[-1]}" if lines else ""
+
+
+def _last_line(errors: str) -> str:
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return printable(lines[-1]) if lines else ""
 
 
 def placed(strike: Strike, calls: Iterable[Call]) -> tuple[Strike, int | None]:
@@ -213,6 +301,18 @@ def _words(what: str) -> list[str]:
     except ValueError:
         words = what.split()
     return [word for one in words for word in (one, one.removeprefix("container:"))]
+
+
+def _tell(options: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Print what all runs together have shown, and how to see more of one that has failed."""
+    print("\n".join(_told(options.script[0], runs)), flush=True)
+    failed = next((number for number, run in enumerate(runs) if not run.succeeded), None)
+    if failed is not None:
+        again = f"simple-golem local run --as-real --seed {options.seed + failed} --pace {options.pace}"
+        advice = (
+            f"to see the output of run {failed + 1}, run it alone, with the other options as here: {again} …"
+        )
+        print(f"simple-golem: {advice}", file=sys.stderr, flush=True)
 
 
 def _told(script: str, runs: Sequence[Run]) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import runpy
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -46,7 +47,8 @@ class CallRecorder:
             return
         texts = [text[:_LONGEST_TEXT] for value in list(frame.f_locals.values()) for text in _texts(value)]
         call = {"line": caller.f_lineno, "function": frame.f_code.co_name, "texts": texts}
-        with self._lock:
+        # Without a record, as on a full disk, or where the script closes all files, the script goes on.
+        with self._lock, suppress(OSError, ValueError):
             self._record.write(json.dumps(call) + "\n")
             self._record.flush()
 

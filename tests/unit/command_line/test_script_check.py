@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,7 +20,7 @@ import pytest
 from simple_golem.background.cancellation import Deadline
 from simple_golem.command_line import main as cli
 from simple_golem.command_line import script_check
-from simple_golem.command_line.script_check import Call, Run, _told, placed
+from simple_golem.command_line.script_check import Call, Run, _calls, _told, placed
 from simple_golem.errors import LocalNetworkError
 from simple_golem.local import LocalGolem
 from simple_golem.local.control import rules
@@ -156,13 +160,14 @@ def test_no_run_begins_after_the_time_is_over(
     assert len(had) == 2
 
 
-class NetworkWithoutGuard(LocalGolem):
-    """Can't end the script with itself."""
+class QuietNetwork(LocalGolem):
+    """Starts nothing. A test says what happens once a script runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Callable[[int], None] = lambda process_id: None) -> None:
         self.guarded: list[int] = []
+        self._guard = guard
 
-    def __enter__(self) -> NetworkWithoutGuard:
+    def __enter__(self) -> QuietNetwork:
         return self
 
     def __exit__(self, *error: object) -> None: ...
@@ -171,18 +176,134 @@ class NetworkWithoutGuard(LocalGolem):
     def environment(self) -> dict[str, str]:
         return {}
 
-    def guard(self, process_id: int) -> None:
-        self.guarded.append(process_id)
-        raise LocalNetworkError("it has ended")
+    @property
+    def strikes(self) -> tuple[Strike, ...]:
+        return ()
+
+    def guard(self, pid: int) -> None:
+        self.guarded.append(pid)
+        self._guard(pid)
+
+
+def use(network: QuietNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script_check, "described_network", lambda *options: network)
 
 
 def test_a_script_that_the_network_does_not_guard_is_ended(
     script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = NetworkWithoutGuard()
-    monkeypatch.setattr(script_check, "described_network", lambda *options: network)
+    def guard(process_id: int) -> None:
+        raise LocalNetworkError("it has ended")
+
+    network = QuietNetwork(guard)
+    use(network, monkeypatch)
     assert cli.main(["local", "check", script]) == 2
     assert "it has ended" in capsys.readouterr().err
     (process,) = network.guarded
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("raise SystemExit(7)", "failed with status 7 after T s"),
+        ("import os; os.kill(os.getpid(), 11)", "was ended by SIGSEGV after T s"),
+        ("\nraise KeyError('x')", "failed with status 1 after T s: script.py:2: KeyError: 'x'"),
+        ("raise ValueError('a\\n\\nb\\n\\n')", "failed with status 1 after T s: script.py:1: b"),
+        ("raise SystemExit('\\x1b[31mred')", "failed with status 1 after T s: [31mred"),
+        ("input()", "failed with status 1 after T s: script.py:1: EOFError: EOF when reading a line"),
+        (
+            "import os; os.closerange(3, 99); import simple_golem; simple_golem.Run('/bin/a')",
+            "succeeded after T s",
+        ),
+        ("import os; os.close(2); os._exit(7)", "failed with status 7 after T s"),
+    ],
+)
+def test_a_run_tells_how_and_in_which_line_the_script_has_ended(
+    text: str,
+    end: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(QuietNetwork(), monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("script.py").write_text(text)
+    assert cli.main(["local", "check", "--runs=1", "--seed=3", "script.py"]) == (not end.startswith("succ"))
+    told = capsys.readouterr()
+    first, rules = re.sub(r"\d+\.\d s", "T s", told.out).splitlines()
+    assert first == f"run 1 (seed 3): {end}"
+    assert rules == "no rule of real providers has struck"
+    again = "simple-golem local run --as-real --seed 3 --pace 0.05"
+    assert (again in told.err) == end.startswith(("failed", "was"))
+
+
+def test_a_long_output_of_a_script_is_cut(
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(QuietNetwork(), monkeypatch)
+    Path(script).write_text("raise SystemExit('x' * 10_000_000)")
+    assert cli.main(["local", "check", "--runs=1", script]) == 1
+    assert "x…\n" in (output := capsys.readouterr().out)
+    assert len(output) < 1000
+
+
+def test_a_script_that_is_ended_leaves_no_process(
+    tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = tmp_path / "child"
+
+    def guard(process_id: int) -> None:
+        while not child.exists():
+            time.sleep(0.01)
+        raise SystemExit(143)
+
+    use(QuietNetwork(guard), monkeypatch)
+    Path(script).write_text(
+        "import os, signal, subprocess\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "process = subprocess.Popen(['sleep', '1000'])\n"
+        f"open('{child}.new', 'w').write(str(process.pid))\n"
+        f"os.rename('{child}.new', '{child}')\n"
+        "signal.pause()"
+    )
+    monkeypatch.setattr(script_check, "_SCRIPT_EXIT_SECONDS", 0.1)
+    with pytest.raises(SystemExit):
+        cli.main(["local", "check", script])
+    await_end_of(int(child.read_text()))
+
+
+def await_end_of(process_id: int) -> None:
+    """A process that is killed is gone in a moment, or is a zombie that nobody waits for."""
+    status = Path(f"/proc/{process_id}/stat")
+    while True:
+        try:
+            if status.read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.01)
+
+
+def test_a_check_that_a_signal_ends_tells_of_the_runs_before_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def guard(process_id: int) -> None:
+        if len(network.guarded) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    network = QuietNetwork(guard)
+    use(network, monkeypatch)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "script.py").touch()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["local", "check", str(tmp_path / "script.py")])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().out.splitlines()[1:] == ["no rule of real providers has struck"]
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+def test_a_call_that_was_not_recorded_whole_is_none(tmp_path: Path) -> None:
+    (tmp_path / "record").write_text('{"line": 1, "function": "rent", "texts": []}\n{"line": 2, "fun\n[]\n')
+    assert _calls(tmp_path / "record") == [Call(1, "rent", [])]
