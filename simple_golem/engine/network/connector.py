@@ -17,6 +17,8 @@ from .tunnel import Channel
 _NEXT_TRY_SECONDS = 0.1
 # A try without an answer goes on in the daemon for so long, and may connect late: it is not repeated before.
 _UNANSWERED_SECONDS = 5.0
+# If a try has less time than this and no answer, the answer of the one before counts: the daemon is slow.
+_SHORT_TRY_SECONDS = 1.0
 _REFUSED_STATUS, _NO_ANSWER_STATUS = 400, 504
 _LONGEST_WAIT_SECONDS = 3600.0
 
@@ -65,9 +67,13 @@ class Connector:
             NotRunning: the scope was cancelled.
         """
         asked = network_id, ip, port
+        answer: SocketLost | None = None
         while True:
             self._wait_for_unanswered(asked, who, deadline, scope, repeats)
-            if deadline.passed:
+            left = deadline.remaining()
+            if left <= 0 and answer is not None:
+                raise _failure(asked, answer, who) from answer
+            if left <= 0:
                 raise PortTimeout(
                     f"no time was left to connect to port {port} of {who}: give a larger timeout"
                 )
@@ -81,29 +87,22 @@ class Connector:
                         f"the daemon does not know the network of {who} any more: it was restarted, or the "
                         "network was closed; start the service again"
                     ) from error
-                self._note(asked, error, who, deadline, repeats)
+                next_try = self._note(asked, error)
+                if answer is None or _has_answered(error) or left >= _SHORT_TRY_SECONDS:
+                    answer = error
+                if not repeats or deadline.remaining() < next_try:
+                    raise _failure(asked, answer, who) from error
             scope.wait(min(_NEXT_TRY_SECONDS, deadline.remaining()))
 
-    def _note(self, asked: Asked, error: SocketLost, who: str, deadline: Deadline, repeats: bool) -> None:
-        """Remember a try that failed; raises what the caller gets if it was the last one."""
-        is_last = not repeats or deadline.remaining() < _NEXT_TRY_SECONDS
-        if error.status == _NO_ANSWER_STATUS or isinstance(error, _NoAnswer):
-            now = time.monotonic()
-            with self._lock:
-                self._unanswered = {one: until for one, until in self._unanswered.items() if until > now}
-                self._unanswered[asked] = now + _UNANSWERED_SECONDS
-            if is_last or deadline.remaining() < _UNANSWERED_SECONDS:
-                raise _no_answer(asked, who) from error
-        elif is_last and error.status == _REFUSED_STATUS:
-            raise PortRefused(
-                f"port {asked[2]} of {who} refuses connections: no server listens there; start it before, or "
-                "give it more time by a larger timeout; if it has ended, its log says why: "
-                "machine.shell('cat /path/of/its/log')"
-            ) from error
-        elif is_last:
-            raise NetworkLost(
-                f"no connection to {who}: {error}; `simple-golem doctor` looks what is wrong with the daemon"
-            ) from error
+    def _note(self, asked: Asked, error: SocketLost) -> float:
+        """Remember a try that failed; returns in how many seconds there may be another one."""
+        if _has_answered(error):
+            return _NEXT_TRY_SECONDS
+        now = time.monotonic()
+        with self._lock:
+            self._unanswered = {one: until for one, until in self._unanswered.items() if until > now}
+            self._unanswered[asked] = now + _UNANSWERED_SECONDS
+        return _UNANSWERED_SECONDS
 
     def _wait_for_unanswered(
         self, asked: Asked, who: str, deadline: Deadline, scope: Scope, repeats: bool
@@ -126,10 +125,10 @@ class Connector:
             first: list[bytes] = []
             while not channel.opened:
                 left = deadline.remaining()
-                if left <= 0:
-                    raise _NoAnswer("no answer in time")
                 if wait_readable(channel, min(left, _LONGEST_WAIT_SECONDS)):
                     first += channel.receive()
+                elif left <= 0:
+                    raise _NoAnswer("no answer in time")
         except OSError as error:  # e.g. too many open files
             channel.close()
             raise SocketLost(str(error)) from error
@@ -143,6 +142,25 @@ class Connector:
 
 class _NoAnswer(SocketLost):
     """The daemon did not answer in time: its try goes on."""
+
+
+def _has_answered(error: SocketLost) -> bool:
+    return error.status != _NO_ANSWER_STATUS and not isinstance(error, _NoAnswer)
+
+
+def _failure(asked: Asked, answer: SocketLost, who: str) -> PortTimeout | PortRefused | NetworkLost:
+    """What the caller gets whose last try had this answer."""
+    if not _has_answered(answer):
+        return _no_answer(asked, who)
+    if answer.status == _REFUSED_STATUS:
+        return PortRefused(
+            f"port {asked[2]} of {who} refuses connections: no server listens there; start it before, or "
+            "give it more time by a larger timeout; if it has ended, its log says why: "
+            "machine.shell('cat /path/of/its/log')"
+        )
+    return NetworkLost(
+        f"no connection to {who}: {answer}; `simple-golem doctor` looks what is wrong with the daemon"
+    )
 
 
 def _no_answer(asked: Asked, who: str) -> PortTimeout:

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -19,6 +20,18 @@ def timer() -> Iterator[Timer]:
     timer.start()
     yield timer
     assert timer.close(5)
+
+
+@contextmanager
+def busy(timer: Timer) -> Iterator[None]:
+    """The timer's thread is held up inside the `with`: whatever is asked for there, it sees at once."""
+    begun, gate = threading.Event(), threading.Event()
+    timer.call_in(0, both(begun.set, gate.wait))
+    assert begun.wait(5)
+    try:
+        yield
+    finally:
+        gate.set()
 
 
 def both(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], None]:
@@ -35,22 +48,23 @@ def test_an_action_is_done_at_its_time_and_not_before(timer: Timer) -> None:
     began = time.monotonic()
     timer.call_in(0.05, both(lambda: at.append(time.monotonic()), done.set))
     assert done.wait(5)
-    assert 0.05 <= at[0] - began < 0.3
+    assert at[0] - began >= 0.05
 
 
 def test_an_action_in_the_past_is_done_at_once(timer: Timer) -> None:
     done = threading.Event()
     timer.call_at(time.monotonic() - 100, done.set)
-    assert done.wait(0.3)
+    assert done.wait(5)
 
 
 def test_actions_are_done_in_the_order_of_their_times(timer: Timer) -> None:
     seen: list[str] = []
     done = threading.Event()
     now = time.monotonic()
-    timer.call_at(now + 0.04, lambda: seen.append("second"))
-    timer.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
-    timer.call_at(now + 0.02, lambda: seen.append("first"))
+    with busy(timer):
+        timer.call_at(now + 0.04, lambda: seen.append("second"))
+        timer.call_at(now + 0.06, both(lambda: seen.append("third"), done.set))
+        timer.call_at(now + 0.02, lambda: seen.append("first"))
     assert done.wait(5)
     assert seen == ["first", "second", "third"]
 
@@ -69,8 +83,9 @@ def test_equal_times_are_kept_in_the_order_they_were_made(timer: Timer) -> None:
 def test_an_appointment_that_was_taken_back_is_not_kept(timer: Timer) -> None:
     seen: list[str] = []
     done = threading.Event()
-    timer.call_in(0.02, lambda: seen.append("cancelled")).cancel()
-    timer.call_in(0.04, done.set)
+    with busy(timer):
+        timer.call_in(0.02, lambda: seen.append("cancelled")).cancel()
+        timer.call_in(0.04, done.set)
     assert done.wait(5)
     assert seen == []
 
@@ -79,7 +94,7 @@ def test_an_earlier_appointment_does_not_wait_for_a_later_one(timer: Timer) -> N
     done = threading.Event()
     timer.call_in(3600, lambda: None)
     timer.call_in(0, done.set)
-    assert done.wait(0.3)
+    assert done.wait(5)
 
 
 def test_an_action_may_make_the_next_appointment(timer: Timer) -> None:
@@ -92,11 +107,8 @@ def test_closing_drops_what_is_still_to_come() -> None:
     timer = Timer()
     timer.start()
     seen: list[str] = []
-    timer.call_in(0.05, lambda: seen.append("too late"))
-    began = time.monotonic()
+    timer.call_in(3600, lambda: seen.append("too late"))
     assert timer.close(5)
-    assert time.monotonic() - began < 0.05
-    time.sleep(0.06)  # past the time of what was dropped
     assert seen == []
 
 

@@ -499,7 +499,7 @@ def test_a_stop_ends_the_wait_for_a_connection(fake: FakeYagna, golem: Golem) ->
 
 def test_an_idle_timeout_ends_what_can_be_read(fake: FakeYagna, golem: Golem) -> None:
     instance = started(golem, network=True)
-    with instance.connect(21, idle_timeout=0.2) as connection:
+    with instance.connect(21, idle_timeout=1) as connection:
         assert connection.recv(100) == b"welcome"
         assert connection.recv(100) == b""
 
@@ -531,7 +531,7 @@ def test_what_a_wait_for_a_port_has_left_keeps_the_limits_of_who_uses_it(
 ) -> None:
     instance = started(golem, network=True)
     instance.wait_for_port(21)
-    with instance.connect(21, idle_timeout=0.2) as connection:
+    with instance.connect(21, idle_timeout=1) as connection:
         assert connection.recv(100) == b"welcome"
         assert connection.recv(100) == b""
     assert len(requests_of(fake, "GET", "/tcp/.*/21$")) == 1

@@ -108,6 +108,7 @@ def test_it_creates_an_activity_late(client: Buyer, provider: FakeProvider, cloc
     agreement_id = client.agree()
     late = Meanwhile(lambda: client.say("POST", ACTIVITIES, agreement_id, timeout=2))
     clock.wait_until_waiting()
+    assert client.get(ACTIVITIES, agreementId=agreement_id) == []
     clock.advance(2)
     assert late.outcome() == TIMEOUT
     clock.advance(5)

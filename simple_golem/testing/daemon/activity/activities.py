@@ -124,8 +124,10 @@ class Activities:
         return FakeAnswer.of_message(text, 500)
 
     def list_ids(self, request: FakeRequest, call: Call) -> FakeAnswer:
+        # One that its provider has not created yet is not known to the requestor's daemon.
         agreement = self._agreement(needed(request, "agreementId"))
-        return FakeAnswer.of_json([one.activity_id for one in self.of_agreement(agreement)])
+        known = [one for one in self.of_agreement(agreement) if one.state[0] != "New"]
+        return FakeAnswer.of_json([one.activity_id for one in known])
 
     def delete(self, request: FakeRequest, call: Call, activity_id: str) -> FakeAnswer:
         timeout = seconds_of(request, _DEFAULT_SECONDS)

@@ -230,7 +230,6 @@ def test_a_daemon_that_takes_nothing_slows_the_user(pump: Pump) -> None:
 def test_after_the_end_of_what_the_user_sends_the_instance_can_still_answer(
     pump: Pump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel_module, "_LINGER_SECONDS", 0.2)
     one = Connection(pump)
     one.user.sendall(b"question")
     one.user.shutdown(socket.SHUT_WR)
@@ -238,6 +237,9 @@ def test_after_the_end_of_what_the_user_sends_the_instance_can_still_answer(
     Scope().wait(0.05)
     one.channel.daemon.sendall(b"answer")
     assert one.user.recv(100) == b"answer"
+    assert one.ended == []
+    monkeypatch.setattr(tunnel_module, "_LINGER_SECONDS", 0.1)
+    on_pump(pump, lambda: None)
     assert one.user.recv(100) == b""
     eventually(lambda: one.ended == [one.tunnel])
     one.close()
@@ -265,8 +267,7 @@ def test_a_drop_long_after_the_last_data_is_the_end_of_the_instances_side(
 
 
 def test_an_idle_timeout_ends_the_data(pump: Pump) -> None:
-    one = Connection(pump, limits=Limits(idle_timeout=0.1))
-    one.channel.daemon.sendall(b"all of it")
+    one = Connection(pump, first=(b"all of it",), limits=Limits(idle_timeout=0.1))
     assert one.user.recv(100) == b"all of it"
     assert one.user.recv(100) == b""
     assert one.channel.daemon.recv(100) == b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ from typing import Any
 import pytest
 
 from simple_golem import CommandFailed, Golem, Instance, Run
+from simple_golem.background.timer import Timer
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, ItemTimeout, TransferFailed
 from simple_golem.events import Event, ItemDone, ItemEvent, ItemRetried, ItemStarted
-from simple_golem.services.pool import pool_builder, renter
+from simple_golem.services.pool import pool, pool_builder, renter
+from simple_golem.services.pool.item import Attempt, Item, Machine
+from simple_golem.services.pool.item_queue import ItemQueue
+from simple_golem.services.pool.occupation import PoolOccupation
 from simple_golem.testing import FakeProvider, FakeYagna
+from tests.helpers.hand_timer import HandTimer
 from tests.helpers.recorded_services import SECONDS
 from tests.unit.conftest import eventually
+
+# The time of an item, which a test rings itself.
+LONG = 600.0
 
 
 def with_providers(monkeypatch: pytest.MonkeyPatch, fake: FakeYagna) -> FakeYagna:
@@ -40,7 +49,6 @@ class Attempts:
 
     def __init__(self, do: Any) -> None:
         self.of: dict[object, list[str]] = {}
-        self.order: list[str] = []
         self._lock = threading.Lock()
         self._do = do
 
@@ -48,7 +56,6 @@ class Attempts:
         with self._lock:
             began = self.of.setdefault(item, [])
             began.append(machine.provider_name or "")
-            self.order.append(began[-1])
             number = len(began)
         return self._do(machine, item, number)
 
@@ -281,6 +288,15 @@ def test_a_machine_that_fails_fast_gets_no_more_items_than_the_others(
         bad = fake.providers[0]
         bad.answers = {"/bin/it": 1}
         ready = threading.Barrier(2)
+        order: list[str] = []
+        begin = ItemQueue._begin_locked
+
+        def noted(queue: ItemQueue, item: Item, machine: Machine) -> Attempt:
+            # Under the lock. The threads of the machines begin their work in any order.
+            order.append(machine.provider_id)
+            return begin(queue, item, machine)
+
+        monkeypatch.setattr(ItemQueue, "_begin_locked", noted)
 
         def slowly(machine: Instance, item: int, number: int) -> int:
             if item < 2 and number == 1:
@@ -290,14 +306,14 @@ def test_a_machine_that_fails_fast_gets_no_more_items_than_the_others(
             machine.execute(Run("/bin/it"))
             return item
 
-        work = Attempts(slowly)
         with Golem(1) as golem, golem.pool(2) as pool:
-            assert list(pool.map(work, range(20))) == list(range(20))
+            assert list(pool.map(Attempts(slowly), range(20))) == list(range(20))
         begun = Counter[str]()
-        for name in work.order:
-            begun[name] += 1
-            assert begun[bad.name] <= max(1, begun["prov-2"]), work.order
-        assert begun["prov-2"] == 20
+        good = fake.providers[1]
+        for provider_id in order:
+            begun[provider_id] += 1
+            assert begun[bad.node_id] <= max(1, begun[good.node_id]), order
+        assert begun[good.node_id] == 20
         assert fake.leftovers() == []
 
 
@@ -359,14 +375,29 @@ def test_a_machine_that_may_be_gone_gets_no_more_items(fake: FakeYagna) -> None:
 # --- items that take too long ------------------------------------------------------------------------
 
 
-def test_an_item_that_takes_too_long_goes_to_another_machine(fake: FakeYagna) -> None:
+@pytest.fixture
+def time_is_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called by an item: the time of all items that are under way is over."""
+    alarms = HandTimer()
+
+    def occupation(name: str, queue: Any, limit: float, grace: float, _: Timer, *more: Any) -> PoolOccupation:
+        return PoolOccupation(name, queue, limit, grace, alarms, *more)
+
+    monkeypatch.setattr(pool, "PoolOccupation", occupation)
+    return alarms.ring_all
+
+
+def test_an_item_that_takes_too_long_goes_to_another_machine(
+    fake: FakeYagna, time_is_up: Callable[[], None]
+) -> None:
     def hang(machine: Instance, item: int, number: int) -> int:
         if item == 1 and number == 1:
+            time_is_up()
             machine.shell("sleep 600")
         return item
 
     work = Attempts(hang)
-    with Golem(1, stop_grace=0.1) as golem, golem.pool(1, item_timeout=0.3) as pool:
+    with Golem(1, stop_grace=0.1) as golem, golem.pool(1, item_timeout=LONG) as pool:
         assert list(pool.map(work, range(4))) == [0, 1, 2, 3]
         # The machine does not go on with what nobody waits for.
         eventually(lambda: golem.instances[0].state.is_final)
@@ -374,39 +405,49 @@ def test_an_item_that_takes_too_long_goes_to_another_machine(fake: FakeYagna) ->
     assert [len(work.of[item]) for item in range(4)] == [1, 2, 1, 1]
 
 
-def test_an_item_that_always_takes_too_long_fails(fake: FakeYagna) -> None:
-    with Golem(1, stop_grace=0.1) as golem, golem.pool(2, item_timeout=0.1, attempts=2) as pool:
-        future = pool.submit(lambda machine: machine.shell("sleep 600"))
-        with pytest.raises(ItemTimeout, match=r"item 1 took longer than 0\.1 s on pool-. on prov-.|pool-"):
+def test_an_item_that_always_takes_too_long_fails(fake: FakeYagna, time_is_up: Callable[[], None]) -> None:
+    def hang(machine: Instance) -> None:
+        time_is_up()
+        machine.shell("sleep 600")
+
+    with Golem(1, stop_grace=0.1) as golem, golem.pool(2, item_timeout=LONG, attempts=2) as pool:
+        future = pool.submit(hang)
+        with pytest.raises(ItemTimeout, match=r"item 1 took longer than 600 s on pool-. on prov-.|pool-"):
             future.result(SECONDS)
 
 
-def test_a_result_that_comes_late_counts_if_it_is_the_first(fake: FakeYagna) -> None:
-    late, elsewhere = threading.Event(), threading.Event()
+def test_a_result_that_comes_late_counts_if_it_is_the_first(
+    fake: FakeYagna, time_is_up: Callable[[], None]
+) -> None:
+    late, elsewhere, counted = threading.Event(), threading.Event(), threading.Event()
 
     def work(machine: Instance, item: object, number: int) -> str:
         if number == 1:
+            time_is_up()
             assert late.wait(SECONDS)
             return "late"
         elsewhere.set()
-        time.sleep(0.2)
-        assert late.wait(SECONDS)
-        time.sleep(0.2)
+        assert counted.wait(SECONDS)
         return "second"
 
-    with Golem(1) as golem, golem.pool(2, item_timeout=0.1, attempts=2) as pool:
+    with Golem(1) as golem, golem.pool(2, item_timeout=LONG, attempts=2) as pool:
         future = pool.submit(Attempts(work))
         assert elsewhere.wait(SECONDS)
         late.set()
         assert future.result(SECONDS) == "late"
+        counted.set()
         eventually(lambda: pool.stats.under_way == 0)
         assert (pool.stats.done, pool.stats.failed) == (1, 0)
 
 
-def test_a_result_that_comes_late_is_not_waited_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_that_comes_late_is_not_waited_for_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, time_is_up: Callable[[], None]
+) -> None:
     late, begun = threading.Event(), threading.Event()
 
     def work(machine: Instance) -> str:
+        fake.providers[0].agreements_wanted = "never"
+        time_is_up()
         begun.set()
         assert late.wait(SECONDS)
         return "late"
@@ -414,11 +455,10 @@ def test_a_result_that_comes_late_is_not_waited_for_elsewhere(monkeypatch: pytes
     with (
         with_providers(monkeypatch, FakeYagna(1)) as fake,
         Golem(1, stop_grace=0.1) as golem,
-        golem.pool(1, item_timeout=0.3) as pool,
+        golem.pool(1, item_timeout=LONG) as pool,
     ):
         future = pool.submit(work)
         assert begun.wait(SECONDS)
-        fake.providers[0].agreements_wanted = "never"
         eventually(lambda: pool.stats.waiting == 1)
         late.set()
         assert future.result(SECONDS) == "late"
@@ -426,18 +466,19 @@ def test_a_result_that_comes_late_is_not_waited_for_elsewhere(monkeypatch: pytes
 
 
 def test_a_result_that_comes_late_changes_nothing_once_there_is_an_answer(
-    fake: FakeYagna, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fake: FakeYagna, tmp_path: Path, caplog: pytest.LogCaptureFixture, time_is_up: Callable[[], None]
 ) -> None:
     late, returned = threading.Event(), threading.Event()
 
     def work(machine: Instance, item: object, number: int) -> str:
         if number == 1:
+            time_is_up()
             assert late.wait(SECONDS)
             returned.set()
             return "late"
         return "second"
 
-    with Golem(1) as golem, golem.pool(2, item_timeout=0.1) as pool:
+    with Golem(1) as golem, golem.pool(2, item_timeout=LONG) as pool:
         results = pool.map(Attempts(work), ["item"], results_file=tmp_path / "work.jsonl")
         assert next(results) == "second"
         late.set()
