@@ -29,7 +29,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 class TypingUser:
     """Runs a program on a terminal of its own; use it in a `with` statement."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], terminal: str = "dumb"
+    ) -> None:
         self._terminal, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *_ROWS_AND_COLUMNS, 0, 0))
         self._program = subprocess.Popen(
@@ -37,7 +39,7 @@ class TypingUser:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**environment, "TERM": "dumb"},
+            env={**environment, "TERM": terminal},
             start_new_session=True,
         )
         os.close(theirs)

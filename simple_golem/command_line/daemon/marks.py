@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
+from ..colours import shows_colours
+
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _NAME_WIDTH = 17
 
@@ -22,8 +24,7 @@ class Marks:
     def __init__(self, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self._stream = sys.stdout if stream is None else stream
         self._good, self._bad, self._arrow = ("✓", "✗", "→") if self._shows("✓✗→") else ("ok", "no", "->")
-        has_colours = self._stream.isatty() and environ.get("TERM") != "dumb"
-        self._is_coloured = has_colours and not environ.get("NO_COLOR")
+        self._is_coloured = shows_colours(self._stream, environ)
 
     def write(self, name: str, is_good: bool, text: str, next_step: str = "") -> None:
         """Write one line, and the next step in a second one."""

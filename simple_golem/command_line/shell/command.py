@@ -26,6 +26,7 @@ from ...model.commands.file_commands import FileCommand
 from ...model.offers.strategy import Strategy
 from ...model.payload import vm
 from ...services.instance import Instance
+from ..colours import dim
 from ..daemon.connection_options import add_connection_options
 from ..help_format import HelpFormat
 from .file_lines import file_command
@@ -146,7 +147,7 @@ def _run_lines(machine: Instance) -> int:
     interactive = sys.stdin.isatty()
     status = 0
     try:
-        shell = RemoteShell(machine, _terminal_writer() if sys.stdout.isatty() else _write, _tell)
+        shell = RemoteShell(machine, _terminal_writer() if sys.stdout.isatty() else _write, _tell, _note)
         if interactive:
             _tell("put and get copy files, Ctrl-C ends a command, Ctrl-D the machine")
         lines = typed_lines(lambda: _prompt(machine, shell), _tell) if interactive else piped_lines()
@@ -205,6 +206,12 @@ def _terminal_writer() -> Callable[[bytes], None]:
 def _write(data: bytes) -> None:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def _note(text: str) -> None:
+    """Tell what stands back behind the output of the commands."""
+    sys.stderr.write(dim(f"simple-golem: {text}", sys.stderr) + "\n")
+    sys.stderr.flush()
 
 
 def _tell(text: str) -> None:

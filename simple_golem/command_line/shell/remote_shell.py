@@ -29,17 +29,23 @@ class RemoteShell:
         machine: the machine.
         write: is called with each piece of output, as it comes.
         tell: is called with what the user must know besides.
+        note: is called with what can stand back, such as an exit code.
 
     Attributes:
         folder: the working folder.
     """
 
     def __init__(
-        self, machine: Instance, write: Callable[[bytes], object], tell: Callable[[str], object]
+        self,
+        machine: Instance,
+        write: Callable[[bytes], object],
+        tell: Callable[[str], object],
+        note: Callable[[str], object],
     ) -> None:
         self._machine = machine
         self._write = write
         self._tell = tell
+        self._note = note
         self._numbers = count(1)
         self._files, self.folder, self._has_volume = _prepared(machine)
         self._first_folder = self.folder
@@ -106,7 +112,7 @@ class RemoteShell:
             self._tell(f"the command has ended, with exit code {line.code}{rest}")
         elif interruptible and line.code and not line.had_no_folder:
             # A program may fail without a word.
-            self._tell(f"exit code {line.code}")
+            self._note(f"exit code {line.code}")
         return line.code
 
 

@@ -28,7 +28,7 @@ echo "no folder can be written to" >&2; exit 1
 _LINE = (
     'echo $$ >"$1.pid"; _files=$1 OLDPWD=$2 _line=$3 _code=$4 _home=$5; shift 5; '
     '[ "$OLDPWD" ] || unset OLDPWD; '
-    """trap '{ pwd; printf "\\0%s" "${OLDPWD-}"; } >"$_files.folder"' EXIT; """
+    """trap '{ pwd 2>/dev/null; printf "\\0%s" "${OLDPWD-}"; } >"$_files.folder"' EXIT; """
     """: "${HOME:=$_home}"; (exit "$_code"); eval "$_line\""""
 )
 BEGIN = f"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -21,7 +22,7 @@ from simple_golem.command_line.shell.remote_shell import RemoteShell
 from simple_golem.command_line.shell.scripts import FOLLOW, PREPARE
 from simple_golem.model.commands.results import Results
 from simple_golem.testing import FakeProvider, FakeYagna
-from tests.helpers.host_machine import HostMachine
+from tests.helpers.host_machine import SHELL, HostMachine
 from tests.helpers.typing_user import CTRL_C, CTRL_D, TypingUser
 
 TOOL = [sys.executable, "-m", "simple_golem.command_line.main"]
@@ -29,8 +30,17 @@ IGNORES_TERM = "trap '' TERM; echo begun; while :; do sleep 0.1; done"
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> HostMachine:
-    return HostMachine(tmp_path)
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> HostMachine:
+    """A machine whose `/bin/sh` is the one of this machine, or the program that a test asks for."""
+    name = getattr(request, "param", "sh")
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"there is no {name} on this machine")
+    return HostMachine(tmp_path, SHELL if name == "sh" else Path(shell).resolve())
+
+
+# Scripts of the shell run by what is /bin/sh in most images.
+in_each_shell = pytest.mark.parametrize("machine", ["sh", "bash", "busybox"], indirect=True)
 
 
 @pytest.fixture
@@ -127,6 +137,21 @@ def test_a_session_at_a_terminal(user: TypingUser, tmp_path: Path) -> None:
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("no_color", "is_dim"), [("", True), ("1", False)])
+def test_an_exit_code_stands_back_where_the_terminal_has_colours(
+    environment: dict[str, str], no_color: str, is_dim: bool
+) -> None:
+    with TypingUser([*TOOL, "shell"], {**environment, "NO_COLOR": no_color}, "xterm") as user:
+        user.wait_for("$ ")
+        user.type("(exit 7)\n")
+        user.wait_for(
+            "\x1b[2msimple-golem: exit code 7\x1b[0m\n" if is_dim else "simple-golem: exit code 7\n"
+        )
+        user.wait_for("$ ")
+        user.type(CTRL_D)
+        assert user.status() == 7
+
+
 def test_lines_of_an_earlier_session_come_with_the_arrow(environment: dict[str, str], tmp_path: Path) -> None:
     history = tmp_path / "state" / "simple_golem" / "shell-history"
     history.parent.mkdir(parents=True)
@@ -148,6 +173,7 @@ def is_running(process: int) -> bool:
     return state not in ("Z", "X")
 
 
+@in_each_shell
 def test_ctrl_c_ends_the_command_and_not_the_machine(user: TypingUser, tmp_path: Path) -> None:
     user.type("sh -c 'echo $$ >pid; echo begun; exec sleep 1000'\n")
     user.wait_for("\nbegun\n")
@@ -202,6 +228,7 @@ def test_a_provider_does_not_control_the_terminal(user: TypingUser) -> None:
     assert user.status() == 5
 
 
+@in_each_shell
 def test_without_a_terminal_it_is_a_script(piped: Piped, tmp_path: Path) -> None:
     lines = ["cd ..", "pwd", "", "seq 1 20000", "ls nothing 2>&1 | wc -l", "printf 'no end'; (exit 9)"]
     run = piped("\n".join(lines))
@@ -219,6 +246,7 @@ def test_exit_ends_a_script_and_mistakes_of_the_shell_do_not(piped: Piped) -> No
     assert run.status == 4
 
 
+@in_each_shell
 def test_a_working_folder_that_was_removed_is_left(piped: Piped, tmp_path: Path) -> None:
     work = tmp_path / "golem" / "work"
     run = piped("mkdir a; cd a\nrmdir ../a\npwd\npwd\n")
@@ -227,6 +255,7 @@ def test_a_working_folder_that_was_removed_is_left(piped: Piped, tmp_path: Path)
     assert run.status == 0
 
 
+@in_each_shell
 def test_cd_minus_goes_to_the_previous_folder(piped: Piped, tmp_path: Path) -> None:
     work = tmp_path / "golem" / "work"
     run = piped("mkdir a b\ncd a\ncd ../b\ncd -\npwd\ncd -\ncd - >/dev/null\npwd\n")
@@ -234,6 +263,7 @@ def test_cd_minus_goes_to_the_previous_folder(piped: Piped, tmp_path: Path) -> N
     assert run.told == []
 
 
+@in_each_shell
 def test_cd_alone_goes_to_the_first_folder(piped: Piped, tmp_path: Path) -> None:
     run = piped("mkdir a; cd a\ncd\npwd\ncd -\nHOME=/usr; cd; pwd\ncd; pwd\n")
     work = tmp_path / "golem" / "work"
@@ -241,6 +271,7 @@ def test_cd_alone_goes_to_the_first_folder(piped: Piped, tmp_path: Path) -> None
     assert run.told == []
 
 
+@in_each_shell
 def test_each_line_knows_the_exit_code_of_the_one_before(piped: Piped) -> None:
     run = piped("echo $?\nexit_code() { return 3; }; exit_code\n\necho $?; false\nget\necho $?\necho $?\n")
     assert run.stdout.splitlines() == ["0", "3", "1", "0"]
@@ -255,7 +286,19 @@ def test_help_shows_what_the_shell_understands_itself(piped: Piped) -> None:
     assert run.status == 0
 
 
-@pytest.mark.parametrize("name", ["a  b ", " a", "a\nb", "a\n", "a\\b", "ü"])
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        ("sh", "a  b "),
+        ("sh", " a"),
+        ("sh", "a\nb"),
+        ("sh", "a\n"),
+        ("sh", "a\\b"),
+        ("bash", "ü\n"),
+        ("busybox", "ü\n"),
+    ],
+    indirect=["machine"],
+)
 def test_a_working_folder_can_have_any_name(piped: Piped, tmp_path: Path, name: str) -> None:
     here = tmp_path / "golem" / "work" / name
     here.mkdir()
@@ -333,6 +376,13 @@ def test_long_output_comes_also_without_a_volume(piped: Piped, provider: FakePro
     assert run.told == []
 
 
+def test_the_output_of_a_line_takes_no_room_once_the_next_one_begins(piped: Piped) -> None:
+    run = piped("head -c 1000000 /dev/zero\n: next\ncd .simple-golem-shell; ls *.out; cat *.out | wc -c\n")
+    files, size = run.stdout[1_000_000:].splitlines()
+    assert files == "3.out"
+    assert int(size) < 100
+
+
 def test_a_line_that_removes_its_own_files_does_not_end_the_shell(piped: Piped) -> None:
     run = piped("rm -rf .simple-golem-shell; sleep 0.2\necho on\n")
     assert run.stdout == "on\n"
@@ -348,7 +398,7 @@ def test_ctrl_c_before_a_line_was_sent(fake: FakeYagna, monkeypatch: pytest.Monk
     told: list[str] = []
     with Golem(budget=1) as golem:
         machine = golem.rent(20)
-        shell = RemoteShell(machine, written.append, told.append)
+        shell = RemoteShell(machine, written.append, told.append, told.append)
         execute = machine.execute
 
         def interrupted_once(*commands: Command, **options: Any) -> Results:
@@ -372,7 +422,7 @@ def test_output_from_before_ctrl_c_is_not_fetched_but_for_its_end(
     told: list[str] = []
     with Golem(budget=1) as golem:
         rented = golem.rent(20)
-        shell = RemoteShell(rented, written.append, told.append)
+        shell = RemoteShell(rented, written.append, told.append, told.append)
         execute = rented.execute
         batches = 0
 
