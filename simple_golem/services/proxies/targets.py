@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ...background.cancellation import Deadline, Scope
 from ...engine.network.place import Connections, Place, check_port
-from ...errors import BadNetwork, NetworkError, NotRunning, PortRefused
+from ...errors import BadNetwork, NetworkError, NotRunning, PortRefused, PortTimeout
 from ...model.service.states import ServiceState
 from ..cluster import Cluster
 from ..instance import Instance
@@ -16,6 +16,8 @@ from ..instance import Instance
 T = TypeVar("T")
 
 _NEXT_ROUND_SECONDS = 0.1
+# If a round has less time than this and no answer, the reason of the one before counts: the daemon is slow.
+_SHORT_ROUND_SECONDS = 1.0
 
 
 class Targets:
@@ -61,7 +63,9 @@ class Targets:
         Raises:
             NetworkError, NotRunning: there was no connection, with the last reason.
         """
+        before: NetworkError | NotRunning | None = None
         while True:
+            left = deadline.remaining()
             error: NetworkError | NotRunning | None = None
             for place in self._in_turn():
                 if error is not None and deadline.passed:
@@ -73,8 +77,11 @@ class Targets:
                         error = reason
             if error is None:
                 raise NotRunning(f"no instance is running: {self}")
+            if before is not None and left < _SHORT_ROUND_SECONDS and isinstance(error, PortTimeout):
+                error = before
             if deadline.remaining() < _NEXT_ROUND_SECONDS or scope.wait(_NEXT_ROUND_SECONDS):
                 raise error
+            before = error
 
     def _in_turn(self) -> list[Place]:
         """Return the places of all running instances, beginning with the one whose turn it is."""

@@ -18,9 +18,9 @@ from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import SECONDS, seconds_of, started
 from tests.unit.conftest import eventually
 
-# All times after a signal are a fifth of what users have: five seconds are promised to them.
-FIFTH = 0.2
-PROMISED = 5.0 * FIFTH
+# All times after a signal are half of what users have: five seconds are promised to them.
+HALF = 0.5
+PROMISED = 5.0 * HALF
 
 STEPS = {
     "identity": r"GET /me$",
@@ -78,7 +78,7 @@ class Hanging:
 @pytest.fixture
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = ShutdownTimes.interrupted()._seconds
-    shorter = {part: FIFTH * limit for part, limit in seconds.items()}
+    shorter = {part: HALF * limit for part, limit in seconds.items()}
     assert shorter[ShutdownPart.INVOICES] < PROMISED
     monkeypatch.setattr(ShutdownTimes, "interrupted", lambda: ShutdownTimes(shorter, since_begun=True))
 

@@ -21,12 +21,24 @@ from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
 from simple_golem import Cluster, Golem, HttpProxy, TcpProxy
+from simple_golem.background.cancellation import Scope
 from simple_golem.engine.network import connector, tunnel
-from simple_golem.errors import BadLocalPort, BadNetwork, BadSetting, BadWaitTime, NotRunning
+from simple_golem.engine.network.place import Place
+from simple_golem.errors import (
+    BadLocalPort,
+    BadNetwork,
+    BadSetting,
+    BadWaitTime,
+    NotRunning,
+    PortRefused,
+    PortTimeout,
+)
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
 from simple_golem.services.proxies import http_exchange, tcp_proxy, upstreams
 from simple_golem.services.proxies.both_ways import pass_both_ways
+from simple_golem.services.proxies.targets import Targets
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
+from tests.helpers.hand_deadline import HandDeadline
 from tests.helpers.recorded_services import SECONDS, Idle, InThread, started
 from tests.unit.conftest import eventually
 from tests.unit.services.test_networks import echo, requests_of
@@ -225,6 +237,24 @@ def test_a_connection_that_can_not_be_made_is_reset_and_the_log_says_why(
         cluster.stop()
         expect_reset(proxy)
         assert "no instance is running" in caplog.text
+
+
+def test_a_port_that_refuses_is_told_so_though_the_last_round_has_hardly_any_time(
+    golem: Golem, cluster: Cluster
+) -> None:
+    deadline, rounds = HandDeadline(), list[str]()
+
+    def connect(place: Place) -> bool:
+        rounds.append("try")
+        if len(rounds) == 1:
+            deadline.left = 0.5
+            raise PortRefused("nobody listens")
+        deadline.left = 0.0
+        raise PortTimeout("no time was left")
+
+    with pytest.raises(PortRefused):
+        Targets(cluster.instances[0], 7).reach(connect, deadline, Scope())
+    assert len(rounds) == 2
 
 
 def test_a_tcp_proxy_passes_over_an_instance_that_refuses(

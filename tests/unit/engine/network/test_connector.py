@@ -12,23 +12,7 @@ from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.engine.network.connector import Connector
 from simple_golem.errors import PortRefused, PortTimeout
 from simple_golem.yagna.transport.socket_lost import SocketLost
-
-LONG = 60.0
-
-
-class HandDeadline(Deadline):
-    """Passes when the test says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = LONG
-
-    def remaining(self) -> float:
-        return self.left
-
-    @property
-    def passed(self) -> bool:
-        return self.left <= 0
+from tests.helpers.hand_deadline import HandDeadline
 
 
 class Late:
