@@ -20,7 +20,7 @@ from simple_golem.services.pool import pool, pool_builder, renter
 from simple_golem.services.pool.item import Attempt, Item, Machine
 from simple_golem.services.pool.item_queue import ItemQueue
 from simple_golem.services.pool.occupation import PoolOccupation
-from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.testing import FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.hand_timer import HandTimer
 from tests.helpers.recorded_services import SECONDS
 from tests.unit.conftest import eventually
@@ -92,6 +92,15 @@ def test_an_item_whose_machine_was_lost_goes_to_another(losing: FakeYagna, how: 
 
 def test_it_is_begun_next_also_if_others_wait(losing: FakeYagna) -> None:
     order: list[int] = []
+    waiting_again = threading.Event()
+
+    def create_when_it_waits_again(request: FakeRequest) -> None:
+        # The next machine may come before the thread of the first one has noticed that it is lost.
+        if order and (request.method, request.path) == ("POST", "/activity-api/v1/activity"):
+            eventually(lambda: pool.stats.waiting == 4, SECONDS)
+            waiting_again.set()
+
+    losing.intercept(create_when_it_waits_again)
 
     def lose_first(machine: Instance, item: int, number: int) -> int:
         order.append(item)
@@ -102,6 +111,7 @@ def test_it_is_begun_next_also_if_others_wait(losing: FakeYagna) -> None:
 
     with Golem(1) as golem, golem.pool(1) as pool:
         list(pool.map(Attempts(lose_first), range(4)))
+    assert waiting_again.is_set()
     assert order == [0, 0, 1, 2, 3]
 
 
