@@ -125,7 +125,7 @@ class Budget:
                 ) from error
             self.total = total
         self._ledger.journals.write("budget", amount=str(total))
-        self._emit(BudgetChanged(self.allocation_id, total))
+        self._emit(BudgetChanged(self.allocation_id, total, self.currency))
         return total
 
     def cover(self, expiration: datetime) -> None:

@@ -68,7 +68,7 @@ class BudgetWatch:
             if self.is_used_up:
                 return
             self.is_used_up = True
-        self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost()))
+        self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost(), self._budget.currency))
         logger.error(
             "the budget of %s %s is used up, and all clusters are stopped: %s",
             plain(self._budget.total),

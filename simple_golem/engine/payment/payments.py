@@ -189,7 +189,12 @@ class Payments:
         self._count_debit_note(account, note)
         self._emit(
             DebitNoteAccepted(
-                note.agreement_id, note.activity_id, note.issuer_id, account.provider_name, note.amount
+                note.agreement_id,
+                note.activity_id,
+                note.issuer_id,
+                account.provider_name,
+                note.amount,
+                self._budget.currency,
             )
         )
 
@@ -208,6 +213,7 @@ class Payments:
                 account.provider_name,
                 note.amount,
                 objection,
+                self._budget.currency,
             )
         )
         error = Overcharged(
@@ -251,6 +257,7 @@ class Payments:
                 invoice.issuer_id,
                 account.provider_name,
                 invoice.amount,
+                self._budget.currency,
             )
         )
         self._expected.answered(invoice.agreement_id)
@@ -267,6 +274,7 @@ class Payments:
                 account.provider_name,
                 invoice.amount,
                 objection,
+                self._budget.currency,
             )
         )
         self._expected.answered(invoice.agreement_id)

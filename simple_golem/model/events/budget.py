@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ..cost import plain
 from ..settings import currency_of, network_of
 from .event import Event
 
@@ -18,7 +19,7 @@ class BudgetAllocated(Event):
     platform: str
 
     def _text(self) -> str:
-        return f"{self.amount} {currency_of(network_of(self.platform))} allocated on {self.platform}"
+        return f"{plain(self.amount)} {currency_of(network_of(self.platform))} allocated on {self.platform}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,10 @@ class BudgetChanged(Event):
 
     allocation_id: str
     amount: Decimal
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        return f"the budget was enlarged to {self.amount} GLM"
+        return f"the budget was enlarged to {plain(self.amount)} {self.currency}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class BudgetUsedUp(Event):
 
     budget: Decimal
     spent: Decimal
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        budget = f"the budget of {self.budget} GLM is used up"
-        return f"{budget}, with {self.spent} GLM accepted: all clusters are stopped"
+        budget = f"the budget of {plain(self.budget)} {self.currency} is used up"
+        return f"{budget}, with {plain(self.spent)} {self.currency} accepted: all clusters are stopped"

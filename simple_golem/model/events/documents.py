@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ..cost import plain
 from .event import Event
 
 
@@ -17,9 +18,10 @@ class DebitNoteAccepted(Event):
     provider_id: str
     provider_name: str
     amount: Decimal
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        return f"debit note of {self.provider_name} over {self.amount} GLM accepted"
+        return f"debit note of {self.provider_name} over {plain(self.amount)} {self.currency} accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,10 @@ class InvoiceAccepted(Event):
     provider_id: str
     provider_name: str
     amount: Decimal
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        return f"invoice of {self.provider_name} over {self.amount} GLM accepted"
+        return f"invoice of {self.provider_name} over {plain(self.amount)} {self.currency} accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,11 @@ class DebitNoteRefused(Event):
     provider_name: str
     amount: Decimal
     reason: str
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        return f"debit note of {self.provider_name} over {self.amount} GLM refused: {self.reason}"
+        what = f"debit note of {self.provider_name} over {plain(self.amount)} {self.currency}"
+        return f"{what} refused: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class InvoiceRefused(Event):
     provider_name: str
     amount: Decimal
     reason: str
+    currency: str = "GLM"
 
     def _text(self) -> str:
-        return f"invoice of {self.provider_name} over {self.amount} GLM refused: {self.reason}"
+        what = f"invoice of {self.provider_name} over {plain(self.amount)} {self.currency}"
+        return f"{what} refused: {self.reason}"

@@ -24,6 +24,8 @@ class StartProgress(Event):
     total: int
 
     def _text(self) -> str:
+        if self.total == 0:
+            return f"{self.cluster}: all instances have ended"
         return f"{self.cluster}: {self.running} of {self.total} running"
 
 

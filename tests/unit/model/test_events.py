@@ -71,17 +71,24 @@ LINES: list[tuple[events.Event, str]] = [
         "Service-1: Upload('a', '/b'): 5 bytes",
     ),
     (events.StartProgress("Service", 2, 3), "Service: 2 of 3 running"),
+    (events.StartProgress("Service", 0, 0), "Service: all instances have ended"),
     (events.MethodCalled("Service-1", "run"), "Service-1: run()"),
     (events.InstanceFailed("Service-1", "lost", False), "Service-1 has failed: lost"),
     (
         events.InstanceFailed("Service-1", "lost", True),
         "Service-1 is started again on another provider, since lost",
     ),
-    (events.DebitNoteAccepted("a1", "act1", "0x1", "prov", GLM), "debit note of prov over 0.5 GLM accepted"),
-    (events.InvoiceAccepted("a1", "i1", "0x1", "prov", GLM), "invoice of prov over 0.5 GLM accepted"),
     (
-        events.DebitNoteRefused("a1", "act1", "0x1", "prov", GLM, "too much"),
-        "debit note of prov over 0.5 GLM refused: too much",
+        events.DebitNoteAccepted("a1", "act1", "0x1", "prov", GLM, "tGLM"),
+        "debit note of prov over 0.5 tGLM accepted",
+    ),
+    (
+        events.InvoiceAccepted("a1", "i1", "0x1", "prov", GLM, "tGLM"),
+        "invoice of prov over 0.5 tGLM accepted",
+    ),
+    (
+        events.DebitNoteRefused("a1", "act1", "0x1", "prov", Decimal("5E-7"), "too much"),
+        "debit note of prov over 0.0000005 GLM refused: too much",
     ),
     (
         events.InvoiceRefused("a1", "i1", "0x1", "prov", GLM, "too much"),

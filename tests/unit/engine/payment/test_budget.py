@@ -106,7 +106,7 @@ def test_a_top_up_is_added_exactly_and_keeps_the_allocations_end(
     covered, topped_up = posted(daemon, f"{PAYMENT}/allocations/al1", "PUT")
     assert isinstance(covered, dict)
     assert topped_up == {**covered, "totalAmount": "1.000000000000000001"}
-    assert opened.events[-1] == BudgetChanged("al1", Decimal("1.000000000000000001"))
+    assert opened.events[-1] == BudgetChanged("al1", Decimal("1.000000000000000001"), "tGLM")
 
 
 def test_a_top_up_that_is_refused_leaves_the_budget_as_it_is(
@@ -183,7 +183,7 @@ def test_a_budget_is_used_up_when_its_rest_is_needed_to_end_what_runs(
     opened.watch.check_soon()
     opened.timer.tick()
     assert opened.used_up.is_set()
-    assert used_up(opened) == [BudgetUsedUp(Decimal(1), Decimal(0))]
+    assert used_up(opened) == [BudgetUsedUp(Decimal(1), Decimal(0), "tGLM")]
     assert opened.watch.is_used_up
     assert opened.timer.waiting == []
     assert "top_up" in caplog.text

@@ -359,7 +359,7 @@ def test_a_note_for_what_was_agreed_is_accepted(desk: Desk, till: Till) -> None:
     desk.announce("n1")
     eventually(lambda: till.spent() == Decimal("0.0015"))
     assert of(till, DebitNoteAccepted) == [
-        DebitNoteAccepted("a1", "act1", "0xprov", "prov", Decimal("0.0015"))
+        DebitNoteAccepted("a1", "act1", "0xprov", "prov", Decimal("0.0015"), "tGLM")
     ]
     assert till.overcharged == []
 
