@@ -25,6 +25,7 @@ _NETWORK_MARK = (
 )
 _GOLEM_MARK = "golem(**arguments): the arguments of the test's Golem, such as budget=5"
 _DESCRIPTIONS = pytest.StashKey[list[dict[str, Any]]]()
+_IS_ENDING = pytest.StashKey[bool]()
 _BUDGET = 1
 # The invoices of agreements that have ended come within this time.
 _SETTLE_SECONDS = 5.0
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _NETWORK_MARK)
     config.addinivalue_line("markers", _GOLEM_MARK)
     config.stash[_DESCRIPTIONS] = []
+    config.stash[_IS_ENDING] = False
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,13 +67,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("golem_network", [same], indirect=True, ids=[hidden], scope="session")
 
 
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Hide the frames of the library from the report of a test: its user looks for a line of their own.
 
     `pytest --full-trace` and `--tb=native` show all of them.
     """
+    if call.excinfo is None:
+        return
+    if _is_end_signal(call.excinfo.value):
+        # An open Golem turns SIGTERM into an exception. For pytest that is a failed test like any other.
+        item.config.stash[_IS_ENDING] = True
+        item.session.shouldstop = "a signal has asked pytest to end"
     # A failure with pytrace=False shows none.
-    if call.excinfo is None or not getattr(call.excinfo.value, "pytrace", True):
+    if not getattr(call.excinfo.value, "pytrace", True):
         return
     waiting: list[object] = [call.excinfo.value]
     seen: set[int] = set()
@@ -84,6 +92,18 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
             # Those of an ExceptionGroup; other errors may call something else so.
             others = getattr(error, "exceptions", ())
             waiting += others if isinstance(others, tuple) else ()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After Ctrl-C, fixtures are torn down by this hook of pytest: they must know it before."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        session.config.stash[_IS_ENDING] = True
+
+
+def _is_end_signal(error: BaseException) -> bool:
+    signals = sys.modules.get("simple_golem.background.signals")
+    return signals is not None and isinstance(error, signals.Terminated)
 
 
 def _hide_frames(error: BaseException) -> None:
@@ -147,8 +167,16 @@ def golem(
         made = Golem(**{"budget": _BUDGET, **_marked(request.node, "golem")})
     except (GolemError, TypeError) as error:
         raise _mistake("the Golem of the test", error, "simple_golem.Golem") from None
-    with made as golem:
-        yield golem
+    try:
+        with made as golem:
+            yield golem
+            if request.config.stash[_IS_ENDING]:
+                # So that it closes as if Ctrl-C had come in its `with`: in some seconds, whatever still runs.
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        if request.config.stash[_IS_ENDING]:
+            return  # pytest knows of it
+        raise
     until = time.monotonic() + _SETTLE_SECONDS
     while (left := set(golem_network.leftovers()) - before) and time.monotonic() < until:
         time.sleep(_POLL_SECONDS)

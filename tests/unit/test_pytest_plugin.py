@@ -172,6 +172,35 @@ def test_error_after_another_one(golem):
     except Exception:
         machine.wrong()
 """
+ENDED_BY_A_SIGNAL = """
+import os
+import signal
+import threading
+import pytest
+from simple_golem import Run, Service
+from simple_golem.testing import FakeProvider, FakeYagna
+
+@pytest.fixture
+def golem_network():
+    with FakeYagna([FakeProvider()]) as fake:
+        yield fake
+        assert fake.leftovers() == []
+        print("nothing is left")
+
+class Sleeper(Service):
+    def run(self):
+        self.execute(Run("/bin/sh", "-c", "sleep 1000"))
+
+# Without the signal, the end of the Golem would wait for the command.
+@pytest.mark.golem(stop_grace=600)
+def test_it(golem):
+    golem.run_service(Sleeper).wait_until_running()
+    os.kill(os.getpid(), signal.SIGNAL)
+    threading.Event().wait()
+
+def test_next(golem):
+    print("the next test has run")
+"""
 LIBRARY = ("simple_golem_pytest.py", "forks.py", "instance.py", "golem.py", "lifecycle.py", "tenacity")
 MARKED = """
 import pytest
@@ -298,6 +327,15 @@ def test_a_failure_in_the_library_shows_the_lines_of_the_user_alone(tmp_path: Pa
     for file in LIBRARY:
         assert file not in run.stdout
     assert "E   simple_golem.errors.ServiceFailed: 1 of 1 instances failed" in run.stdout
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_run_at_once_and_nothing_is_left(tmp_path: Path, name: str) -> None:
+    run = run_pytest(written(tmp_path, ENDED_BY_A_SIGNAL.replace("SIGNAL", name)), "-s", "-p", "no:randomly")
+    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    assert "nothing is left" in run.stdout
+    assert "the next test has run" not in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
 
 
 def test_a_full_trace_shows_the_lines_of_the_library(tmp_path: Path) -> None:
