@@ -50,6 +50,8 @@ _CALL_THREADS = 1024
 _NO_ID = "0"
 _FIRST_RECONNECT_SECONDS, _LONGEST_RECONNECT_SECONDS = 0.05, 1.0
 _THREADS_END_SECONDS = 2.0
+# After a cut: when nothing has come for so long, no raw call is under way to this client any more.
+_QUIET_SECONDS = 1.0
 
 
 class PendingCall:
@@ -121,6 +123,9 @@ class Bus:
         # The bus answers registrations in the order they were sent.
         self._awaited: deque[_Service] = deque()
         self._calls: dict[str, PendingCall] = {}
+        self._is_cut = False
+        # All that were ever registered: a call may be under way to one that is withdrawn.
+        self._raw_services: set[str] = set()
         self._workers = WorkerPool(f"{name}-call", _CALL_THREADS)
         self._reader = EngineThread(f"{name}-reader", self._run)
         self._reader.start()
@@ -161,7 +166,9 @@ class Bus:
             if service_id in self._services:
                 raise BusError(f"{service_id} is registered already")
             self._services[service_id] = service
-            if self._link is not None:
+            if service.raw_handler is not None:
+                self._raw_services.add(service_id)
+            if self._link is not None and not self._scope.cancelled:
                 self._send_registration(self._link, service_id, service)
             wait_until(self._changed, lambda: service.answer is not None or self._scope.cancelled, timeout)
             if service.answer == "":
@@ -247,7 +254,7 @@ class Bus:
             caller: the node id of the caller.
         """
         link = self._link
-        if link is not None:
+        if link is not None and not self._is_cut:
             link.send(CallRequest(caller, address, _NO_ID, data, no_reply=True))
 
     def _pop_call(self, request_id: str) -> PendingCall | None:
@@ -256,12 +263,26 @@ class Bus:
             return self._calls.pop(request_id, None)
 
     def cut(self) -> None:
-        """Drop the connection at once and do not reconnect; `close` must still be called."""
+        """Stop all services at once, as when their process is killed; `close` must still be called.
+
+        Does not block. Nothing is answered any more, except that raw calls under way are refused. yagna's bus
+        forgets the calls of a client that is gone, and a daemon sends the next frame of a private network
+        after the answer to the last one: without it, that network would be dead for all its members. In the
+        real Golem network nobody waits for such answers, so a killed exe-unit does no harm there.
+        """
         with self._changed:
+            self._is_cut = True
             self._scope.cancel("the bus was cut")
-            link = self._link
+            link, services, self._services = self._link, self._services, {}
+            calls, self._calls = self._calls, {}
+            if link is not None:
+                # The answers wake the reading thread.
+                for service_id in self._raw_services.union(services):
+                    link.send(UnregisterRequest(service_id))
             self._changed.notify_all()
-        if link is not None:
+        for pending in calls.values():
+            pending.answer.set_exception(BusError("the bus was cut"))
+        if link is not None and not self._raw_services:
             link.cut()
 
     def close(self) -> None:
@@ -308,6 +329,8 @@ class Bus:
             while not self._scope.cancelled:
                 self._handle(link, link.receive())
                 received = True
+            if self._is_cut:
+                self._refuse_late_calls(link)
         except (OSError, ValueError) as error:
             if not self._scope.cancelled:
                 logger.warning("%s: the connection to the service bus was lost: %s", self._name, error)
@@ -316,6 +339,12 @@ class Bus:
             link.close()
             link.dispose()
         return received
+
+    def _refuse_late_calls(self, link: Link) -> None:
+        """Serve a connection that was cut until it is quiet, which is an error."""
+        link.end_when_quiet(_QUIET_SECONDS)
+        while True:
+            self._handle(link, link.receive())
 
     def _start_link(self, link: Link) -> None:
         with self._changed:
@@ -388,11 +417,9 @@ class Bus:
 
     def _service_of(self, address: str) -> _Service | None:
         with self._changed:
-            prefix = address
-            while prefix:
+            for prefix in _prefixes(address):
                 if prefix in self._services:
                     return self._services[prefix]
-                prefix = prefix.rpartition("/")[0]
         return None
 
     # --- the threads of the pool -------------------------------------------------------------------
@@ -413,12 +440,24 @@ class Bus:
             self._refuse(link, request, _FAILURE, f"{type(error).__name__}: {error}")
 
     def _reply(self, link: Link, request: CallRequest, data: bytes, *, partial: bool = False) -> None:
-        if not request.no_reply:
+        if self._is_answered(request):
             link.send(CallReply(request.request_id, 0, partial, data))
 
     def _refuse(self, link: Link, request: CallRequest, code: int, message: str) -> None:
-        if not request.no_reply:
+        if self._is_answered(request):
             link.send(CallReply(request.request_id, code, data=message.encode()))
+
+    def _is_answered(self, request: CallRequest) -> bool:
+        if request.no_reply:
+            return False
+        return not self._is_cut or not self._raw_services.isdisjoint(_prefixes(request.address))
+
+
+def _prefixes(address: str) -> Iterator[str]:
+    """The addresses of all services that may serve it, the longest first."""
+    while address:
+        yield address
+        address = address.rpartition("/")[0]
 
 
 def _refusal(reply: RegisterReply) -> str:

@@ -47,9 +47,14 @@ class Link:
 
         Raises:
             ConnectionError: the connection has ended.
+            TimeoutError: it is quiet, after `end_when_quiet`.
             ValueError: the bytes are not a packet.
         """
         return from_frame(self._read(frame_length(self._read(4))))
+
+    def end_when_quiet(self, seconds: float) -> None:
+        """Have `receive` raise an error when nothing has come for so long; for the reading thread."""
+        self._socket.settimeout(seconds)
 
     def _read(self, length: int) -> bytes:
         data = self._incoming.read(length)

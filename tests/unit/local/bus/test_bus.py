@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 
 from simple_golem.errors import BusError
+from simple_golem.local.bus import bus as bus_module
 from simple_golem.local.bus.bus import Bus
 from simple_golem.local.bus.protocol import (
     CallReply,
@@ -327,6 +328,65 @@ def test_a_call_under_way_is_an_error_when_the_connection_is_lost(bus: Bus, rout
         bus.call("/x", None)
     hanging_up.join(10)
     router.accept()
+
+
+def test_a_bus_that_is_cut_refuses_the_raw_calls_under_way_and_answers_nothing_else(
+    bus: Bus, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_QUIET_SECONDS", 0.1)
+    frames: list[bytes] = []
+    called, was_cut = threading.Event(), threading.Event()
+
+    def take(caller: str, address: str, data: bytes) -> bytes:
+        frames.append(data)
+        called.set()
+        assert was_cut.wait(10)
+        return b""
+
+    registered(bus, router, "/plain", lambda caller, address, payload: {"Ok": was_cut.wait(10)})
+    waiting = in_background(lambda: bus.register_raw("/net/vpn", take))
+    router.confirm("/net/vpn")
+    waiting.join(10)
+    router.send(CallRequest("0xme", "/plain/Ask", "1", to_payload(None)))
+    for number in (2, 3):
+        router.send(CallRequest("0xme", "/net/vpn/raw", str(number), b"frame"))
+    router.send(CallRequest("0xme", "/plain/Ask", "4", to_payload(None)))
+    assert called.wait(10)
+    bus.cut()
+    was_cut.set()
+    withdrawn = {router.expect(UnregisterRequest).service_id for _ in range(2)}
+    assert withdrawn == {"/plain", "/net/vpn"}
+    answers = [router.expect(CallReply) for _ in range(2)]
+    assert [(answer.request_id, answer.code) for answer in answers] == [("2", 0), ("3", 400)]
+    assert router.connection.recv(1) == b""
+    assert frames == [b"frame"]
+    with pytest.raises(BusError, match="not registered"):
+        bus.register_raw("/net/later", take)
+
+
+def test_a_call_under_way_is_an_error_when_the_bus_is_cut(bus: Bus, router: Router) -> None:
+    pending = bus.begin_call("/elsewhere", b"")
+    router.expect(CallRequest)
+    bus.cut()
+    with pytest.raises(BusError, match="the bus was cut"):
+        pending.data()
+    assert router.connection.recv(1) == b""
+
+
+def test_a_bus_that_is_cut_can_be_closed_before_it_is_quiet(
+    bus: Bus, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_QUIET_SECONDS", 60)
+    waiting = in_background(lambda: bus.register_raw("/net/vpn", lambda caller, address, data: b""))
+    router.confirm("/net/vpn")
+    waiting.join(10)
+    bus.unregister("/net/vpn")
+    bus.cut()
+    for _ in range(2):
+        assert router.expect(UnregisterRequest).service_id == "/net/vpn"
+    router.send(UnregisterReply())
+    bus.close()  # the fixture looks whether a thread is left
+    assert router.connection.recv(1) == b""
 
 
 def test_closing_is_prompt_while_the_bus_is_idle_or_not_there(router: Router) -> None:
