@@ -190,9 +190,8 @@ def test_a_new_life_has_the_address_and_the_name_of_the_one_that_was_lost_under_
             assert not left.passed, moves
             Scope().wait(0.1)
         assert (moves.ip, moves.host_name) == ("192.168.0.2", "server-1")
-        with pytest.raises(ConnectionError):
-            uploading.sendall(b"more")
-        uploading.close()
+        with uploading, pytest.raises(ConnectionResetError):
+            uploading.recv(1)
         with echoed(moves):
             pass
 
