@@ -45,6 +45,7 @@ class HttpProxy(LocalProxy):
         BadNetwork: the target has no private network (`network=True`), or there is no such port.
         BadLocalPort: the local port is in use, or needs rights.
         BadSetting, BadWaitTime: a limit makes no sense.
+        NotRunning: the Golem is closed.
 
     Example:
         with HttpProxy(cluster, 80) as proxy:
