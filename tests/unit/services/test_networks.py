@@ -478,13 +478,13 @@ def test_an_answer_that_is_not_expected_is_told_and_the_port_is_asked_again(
 def test_tries_without_an_answer_are_forgotten_when_they_can_not_connect_any_more(
     fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 0.1)
+    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 1.0)
     instance = started(golem, network=True)
     fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
     tries = instance._network_place.connections.connector
     for port in (7, 21):
         with pytest.raises(PortTimeout):
-            instance.connect(port, timeout=0.05)
+            instance.connect(port, timeout=0.9)
         eventually(lambda: max(tries._unanswered.values()) < time.monotonic())
     assert [port for _, _, port in tries._unanswered] == [21]
 
@@ -556,7 +556,7 @@ def test_what_a_wait_for_a_port_has_left_is_closed_after_a_while_or_with_the_ins
     unused = instance._network_place._unused
     instance.wait_for_port(21)
     of_instance = unused[21][0]
-    monkeypatch.setattr(place, "_MOST_UNUSED_SECONDS", 0.1)
+    monkeypatch.setattr(place, "_MOST_UNUSED_SECONDS", 1.0)
     instance.wait_for_port(7)
     of_time = unused[7][0]
     eventually(lambda: of_time.fileno() == -1)

@@ -61,7 +61,7 @@ def test_the_demand_asks_for_the_payload_and_for_offers_that_can_be_paid(
     daemon: responses.RequestsMock, market: FakeMarket, yagna: Yagna, scope: Scope
 ) -> None:
     market.happens(event("R-1", "p1", "Initial", OFFERED := offered()))
-    (found,) = collect_offers(yagna, SETTINGS, PAYLOAD, 0.2, scope)
+    (found,) = collect_offers(yagna, SETTINGS, PAYLOAD, 30, scope)
     assert (found.provider_id, found.properties) == ("p1", OFFERED)
     (body,) = posted(daemon, DEMANDS)
     assert isinstance(body, dict)

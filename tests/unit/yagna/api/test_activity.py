@@ -104,7 +104,7 @@ def test_an_activity_whose_answer_was_lost_is_looked_up(
     listed: list[list[str]],
     found: str | None,
 ) -> None:
-    monkeypatch.setattr("simple_golem.yagna.api.activity._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("simple_golem.yagna.api.activity._LOOK_SECONDS", 1.0)
     daemon.post(ACTIVITY, body=requests.exceptions.ConnectionError("reset"))
     for ids in listed:
         daemon.get(ACTIVITY, json=ids, match=[matchers.query_param_matcher({"agreementId": "a1"})])
