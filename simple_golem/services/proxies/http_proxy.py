@@ -74,7 +74,7 @@ class HttpProxy(LocalProxy):
             local_port,
             serve=self._serve,
             timeout=None,
-            refuse=_refuse,
+            refusal=refusal(503, "This proxy has as many connections as max_connections allows."),
             most_connections=most,
             most_threads=most,
         )
@@ -101,8 +101,3 @@ class HttpProxy(LocalProxy):
                 HttpExchange(client, host, self._upstreams, self._answer_timeout).serve()
         finally:
             self._listener.release(client)
-
-
-def _refuse(client: socket.socket) -> None:
-    client.settimeout(0.0)
-    client.sendall(refusal(503, "This proxy has as many connections as max_connections allows."))

@@ -15,6 +15,8 @@ from ...background.log_guard import guard_loggers
 from ...background.threads import EngineThread, WorkerPool
 from ...engine.network.place import MOST_PORT
 from ...errors import BadLocalPort
+from ...yagna.transport.tcp_pair import reset_on_close
+from .refused import RefusedClients
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Listener:
         *,
         serve: Serve,
         timeout: float | None,
-        refuse: Callable[[socket.socket], object],
+        refusal: bytes,
         most_connections: int,
         most_threads: int,
     ) -> None:
@@ -53,7 +55,7 @@ class Listener:
             serve: called with each connection, on a thread of the pool, and with the deadline of `timeout`;
                 `release` must be called at its end.
             timeout: seconds from the moment in which the connection was taken; None: without limit.
-            refuse: called with each connection beyond the limit; must not block.
+            refusal: what a connection beyond the limit is answered; `b""`: it is reset.
             most_connections: the limit.
             most_threads: the limit of threads.
 
@@ -72,7 +74,7 @@ class Listener:
         self.scope = Scope()
         self._serve = serve
         self._timeout = timeout
-        self._refuse = refuse
+        self._refusal = refusal
         self._most = most_connections
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -124,19 +126,26 @@ class Listener:
         with selectors.DefaultSelector() as selector:
             for one in (self._socket, self._woken):
                 selector.register(one, selectors.EVENT_READ)
-            while not self.scope.cancelled:
-                selector.select()
-                try:
-                    connection, _ = self._socket.accept()
-                except BlockingIOError:
-                    continue  # it was woken, or the client is gone already
-                except OSError as error:
-                    logger.warning("the proxy at %s can't take a connection: %s", self.address, error)
-                    self.scope.wait(_PAUSE_SECONDS)
-                    continue
-                self._take(connection)
+            with contextlib.closing(RefusedClients(selector)) as refused:
+                while not self.scope.cancelled:
+                    for key, _ in selector.select(refused.seconds_left()):
+                        if key.data is refused and isinstance(key.fileobj, socket.socket):
+                            refused.read(key.fileobj)
+                    refused.end_late()
+                    self._accept_one(refused)
 
-    def _take(self, connection: socket.socket) -> None:
+    def _accept_one(self, refused: RefusedClients) -> None:
+        try:
+            connection, _ = self._socket.accept()
+        except BlockingIOError:
+            return  # something else has woken the thread, or the client is gone already
+        except OSError as error:
+            logger.warning("the proxy at %s can't take a connection: %s", self.address, error)
+            self.scope.wait(_PAUSE_SECONDS)
+            return
+        self._take(connection, refused)
+
+    def _take(self, connection: socket.socket, refused: RefusedClients) -> None:
         leave_socket_to_parent(connection)
         connection.setblocking(True)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,8 +165,11 @@ class Listener:
                 self.address,
                 self._most,
             )
-        with connection, contextlib.suppress(OSError):
-            self._refuse(connection)
+        if self._refusal:
+            refused.add(connection, self._refusal)
+        else:
+            reset_on_close(connection)
+            connection.close()
 
     # --- on a thread of the pool -----------------------------------------------------------------------
 

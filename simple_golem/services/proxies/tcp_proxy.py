@@ -71,7 +71,7 @@ class TcpProxy(LocalProxy):
             local_port,
             serve=self._open,
             timeout=seconds,
-            refuse=reset_on_close,
+            refusal=b"",
             most_connections=checked_count(max_connections),
             most_threads=_OPENING_THREADS,
         )

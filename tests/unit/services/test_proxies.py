@@ -34,7 +34,7 @@ from simple_golem.errors import (
     PortTimeout,
 )
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
-from simple_golem.services.proxies import http_exchange, tcp_proxy, upstreams
+from simple_golem.services.proxies import http_exchange, refused, tcp_proxy, upstreams
 from simple_golem.services.proxies.both_ways import pass_both_ways
 from simple_golem.services.proxies.targets import Targets
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
@@ -559,6 +559,46 @@ def test_more_clients_than_the_limit_get_a_sentence(golem: Golem, cluster: Clust
         client.close()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert answer.endswith(b"This proxy has as many connections as max_connections allows.\n")
+
+
+def test_a_client_beyond_the_limit_that_is_still_sending_reads_why(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80, max_connections=1) as proxy, dialled(proxy):
+        for size in (0, 20_000_000):
+            client = http.client.HTTPConnection("127.0.0.1", proxy.local_port, timeout=SECONDS)
+            client.request("POST", "/", body=bytes(size))
+            assert client.getresponse().status == 503
+            client.close()
+
+
+def has_ended(client: socket.socket) -> bool:
+    """Whether nothing that is sent is read any more."""
+    try:
+        client.sendall(b"more")
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.1, 64), (3600, 1)])
+def test_a_client_beyond_the_limit_is_not_read_for_ever(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
+) -> None:
+    monkeypatch.setattr(refused, "_LAST_READ_SECONDS", seconds)
+    monkeypatch.setattr(refused, "_MOST_CLIENTS", count)
+    with HttpProxy(cluster, 80, max_connections=1) as proxy, dialled(proxy), dialled(proxy) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
+        with dialled(proxy) as next_client:
+            assert next_client.recv(1000).startswith(b"HTTP/1.1 503 ")
+            eventually(lambda: has_ended(client))
+
+
+def test_a_client_beyond_the_limit_is_read_until_the_proxy_ends(golem: Golem, cluster: Cluster) -> None:
+    with HttpProxy(cluster, 80, max_connections=1) as proxy, dialled(proxy):
+        client = dialled(proxy)
+        assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
+        assert not has_ended(client)
+    with client:
+        eventually(lambda: has_ended(client))
 
 
 def test_many_clients_at_once_are_all_answered(golem: Golem, cluster: Cluster) -> None:
