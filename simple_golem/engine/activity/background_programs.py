@@ -13,6 +13,7 @@ from ...model.base.printable import printable
 from ...model.commands.background import words_in_background
 from ...model.commands.commands import Run
 from ...model.commands.environment import SHELL
+from ...model.commands.failure import with_advice
 from ...model.commands.results import Result
 from .activity import Activity
 
@@ -92,7 +93,7 @@ def explained_refusal(error: PortRefused, activity: Activity, question: Run, sco
     if not first:
         return error
     where = str(error).partition(_REFUSES)[0]
-    lines = "".join(f"\n  {printable(line, _MOST_LINE)}" for line in more)
+    lines = "".join(f"\n  {with_advice(printable(line, _MOST_LINE))}" for line in more)
     said = printable(first, _MOST_LINE)
     explained = PortRefused(f"{where}{_REFUSES}: no server listens there, and {said}{lines}")
     explained.__cause__ = error.__cause__

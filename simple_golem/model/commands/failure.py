@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,6 +29,12 @@ _ADVICE = {
     ),
 }
 _ADVICE_FOR_UPLOADS = {"Is a directory": "there it is a folder: name the file in it that is to be written"}
+_NOT_FOUND_EXIT_CODE = 127
+# As dash, bash, busybox, and the `env` of the GNU and of busybox say it.
+_NOT_FOUND = re.compile(
+    r"\b(?:env: [^\w/]*|env: can't execute '|(?:ba|da|k)?sh: (?:.*: )?)([\w.+-]+)[^\w/:]*: "
+    r"(?:No such file or directory|not found|command not found)$"
+)
 _MOST_LINES = 5
 _MOST_CHARACTERS = 300
 
@@ -80,7 +87,8 @@ def command_failed(
         why += _advice(command, f"{failed.message} {failed.stderr}")
     elif isinstance(command, Run) and failed.exit_code == UNCLEAR_EXIT_CODE:
         why += _possible_causes(command, has_output=bool(failed.stdout or failed.stderr))
-    message = f"{what} failed on {provider}: {why}{_last_lines(failed.stderr)}"
+    lines = _last_lines(failed.stderr, explains=failed.exit_code == _NOT_FOUND_EXIT_CODE)
+    message = f"{what} failed on {provider}: {why}{lines}"
     return CommandFailed(message, command=command, results=results, provider=provider)
 
 
@@ -100,9 +108,22 @@ def _advice(command: FileCommand, said: str) -> str:
     return next((f"; {advice}" for sign, advice in known.items() if sign in said), "")
 
 
-def _last_lines(stderr: str) -> str:
+def _last_lines(stderr: str, explains: bool) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()][-_MOST_LINES:]
-    return "".join(f"\n  stderr: {printable(line, _MOST_CHARACTERS)}" for line in lines)
+    shown = [printable(line, _MOST_CHARACTERS) for line in lines]
+    return "".join(f"\n  stderr: {with_advice(line) if explains else line}" for line in shown)
+
+
+def with_advice(line: str) -> str:
+    """Return a line in which a shell, or `env`, says that it finds no program, and what to do about it."""
+    found = _NOT_FOUND.search(line)
+    if found is None:
+        return line
+    name = found[1]
+    return (
+        f"{line} (if the image has {name}: programs get no PATH of the image, so write the whole path of "
+        f"{name}, or env={{'PATH': '/usr/local/bin:/usr/bin:/bin'}})"
+    )
 
 
 def _cut(text: str) -> str:

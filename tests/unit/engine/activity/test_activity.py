@@ -448,10 +448,11 @@ def test_a_batch_nobody_answers_for_is_lost_and_the_next_one_is_sent(
     provider: FakeProvider, activity: Activity, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BATCH_RETRY_SECONDS", 0.05)
-    provider.failures = [404] * 2
+    provider.failures = [404] * 1000  # how many are asked for in that time depends on the machine
     with pytest.raises(BatchLost, match="/bin/first"):
         activity.run([SECOND], scope, scope, known_as=[FIRST])
-    assert provider.failures == []
+    assert len(provider.failures) < 1000
+    provider.failures.clear()
     provider.end("b2", stdout="next")
     assert activity.run([SECOND], scope, scope, timeout=LONG).stdout == "next"
 

@@ -9,7 +9,7 @@ import pytest
 
 from simple_golem.errors import CommandFailed, GolemError, NoBytes, NotOneResult
 from simple_golem.model.commands.commands import Command, Run
-from simple_golem.model.commands.failure import command_failed
+from simple_golem.model.commands.failure import command_failed, with_advice
 from simple_golem.model.commands.results import Result, Results
 from simple_golem.model.commands.transfers import Download, Upload
 
@@ -155,6 +155,35 @@ def test_a_failed_command_is_an_error_that_names_command_provider_and_reason() -
     ]
     assert (error.command, error.exit_code, error.provider) == (commands[1], 1, "prov-1 (0x12)")
     assert error.results == (Result(), failed)
+
+
+NO_PATH = (
+    " (if the image has nosuch: programs get no PATH of the image, so write the whole path of nosuch, or "
+    "env={'PATH': '/usr/local/bin:/usr/bin:/bin'})"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("sh: 1: nosuch: not found", NO_PATH),
+        ("bash: line 1: nosuch: command not found", NO_PATH),
+        ("sh: nosuch: not found", NO_PATH),
+        ("/bin/sh: exec: nosuch: not found", NO_PATH),
+        ("env: \u2018nosuch\u2019: No such file or directory", NO_PATH),
+        ("/usr/bin/env: 'nosuch': No such file or directory", NO_PATH),
+        ("env: can't execute 'nosuch': No such file or directory", NO_PATH),
+        ("sh: 1: ./nosuch: not found", ""),
+        ("sh: 1: /usr/nosuch: not found", ""),
+        ("cat: nosuch: No such file or directory", ""),
+    ],
+)
+def test_a_program_that_no_path_leads_to_is_told_with_the_ways_to_name_it(line: str, advice: str) -> None:
+    command = Run("/bin/x")
+    for code, shown in ((127, f"{line}{advice}"), (1, line)):
+        failed = Result(success=False, stderr=f"{line}\n", message=f"exited with code {code}")
+        assert str(command_failed([failed], [command], "p")).splitlines()[1:] == [f"  stderr: {shown}"]
+    assert with_advice(line) == f"{line}{advice}"
 
 
 def test_a_failure_without_an_exit_code_shows_the_providers_own_words() -> None:
