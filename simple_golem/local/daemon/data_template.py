@@ -16,8 +16,9 @@ from typing import Any
 
 from ...background.cancellation import Scope
 from ...background.file_lock import locked
+from ...errors import LocalNetworkError
 from ...yagna.client import Yagna
-from ..machine.folders import cache_folder
+from ..machine.folders import cache_folder, step_for
 from .daemon import GOLEM_NODE
 from .daemon_pair import DaemonPair
 from .identities import HUB, PROVIDERS, REQUESTOR, LocalIdentity
@@ -69,8 +70,24 @@ class Template:
         Args:
             name: `near` or `far`.
             daemon_folder: the folder of the new daemon.
+
+        Raises:
+            LocalNetworkError: a file can't be copied, as on a full disk.
         """
-        shutil.copytree(self._folder / name / "data", daemon_folder / "data", ignore=_NOT_COPIED)
+        try:
+            shutil.copytree(
+                self._folder / name / "data", daemon_folder / "data", ignore=_NOT_COPIED, copy_function=_copy
+            )
+        except shutil.Error as error:  # it has a list of all files
+            raise LocalNetworkError(error.args[0][0][2]) from error
+
+
+def _copy(source: str, target: str) -> None:
+    try:
+        shutil.copy2(source, target)
+    except OSError as error:
+        step = step_for(error, "TMPDIR")
+        raise OSError(f"the data of a daemon can't be copied to {target}: {error.strerror}{step}") from error
 
 
 def _make(folder: Path, providers: Sequence[LocalIdentity], scope: Scope) -> None:

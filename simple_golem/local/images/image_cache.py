@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...background.file_lock import locked
 from ...errors import BadImage
-from ..machine.folders import cache_folder
+from ..machine.folders import cache_folder, step_for
 from .image_config import ImageConfig
 from .root_writer import RootWriter
 
@@ -93,7 +93,8 @@ class ImageCache:
             (aside / "config.json").write_text(json.dumps(config.to_wire()), encoding="utf-8")
             aside.rename(place)
         except OSError as error:
-            raise BadImage(f"the image can't be unpacked to {self._folder}: {error}") from error
+            step = step_for(error, "XDG_CACHE_HOME")
+            raise BadImage(f"the image can't be unpacked to {self._folder}: {error}{step}") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -41,6 +42,18 @@ def cache_folder() -> Path:
     except OSError:
         return _made(runtime_folder() / "cache")
     return folder if os.access(folder, os.W_OK) else _made(runtime_folder() / "cache")
+
+
+def step_for(error: OSError, variable: str) -> str:
+    """Return what to do about an error of a folder, as the end of a sentence; empty if nothing is known.
+
+    Args:
+        error: what has gone wrong.
+        variable: the environment variable that leads to another folder.
+    """
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    return f"; make room on that disk, or set {variable} to a folder on another one"
 
 
 def strikes_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,10 @@ import pytest
 
 from simple_golem.errors import BadImage, GolemError
 from simple_golem.local.images.built_in.golem_files import GolemFiles
+from simple_golem.local.images.image_cache import ImageCache
+from simple_golem.local.images.image_config import ImageConfig
 from simple_golem.local.images.image_store import BUILT_IN, ImageStore, LocalImage
+from simple_golem.local.images.root_writer import RootWriter
 
 SIMPLE_SERVICE = "8b11df59f84358d47fc6776d0bb7290b0054c15ded2d6f54cf634488"
 
@@ -99,6 +103,17 @@ def test_an_option_that_makes_no_sense_is_named_in_the_error(option: str) -> Non
     with pytest.raises(BadImage, match=option) as caught:
         ImageStore.with_options([option])
     assert isinstance(caught.value, GolemError)
+
+
+def test_an_image_for_which_the_disk_has_no_room_says_what_to_do_and_leaves_nothing(tmp_path: Path) -> None:
+    def unpack(writer: RootWriter) -> ImageConfig:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(
+        BadImage, match="make room on that disk, or set XDG_CACHE_HOME to a folder on another"
+    ):
+        ImageCache(tmp_path).unpacked("key", unpack)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.lock"]
 
 
 def test_the_simple_service_answers_with_statistics(
