@@ -10,6 +10,7 @@ from typing import Any
 
 from ...background.cancellation import Scope, checked_seconds
 from ...engine.cleanup.clean_up import clean_up
+from ...engine.payment.journal import UNREADABLE_STEP, unreadable_journals
 from ...engine.payment.journal_record import JournalOwner
 from ...errors import GolemError
 from ...model.cost import rounded
@@ -86,6 +87,8 @@ def clean(options: argparse.Namespace) -> int:
         _say(f"kept, since suspended: {', '.join(suspended)} (--suspended ends them)")
     if creditors:
         _say(f"kept, since no invoice came in {wait:g} s: {', '.join(creditors)} (run it again later)")
+    if unreadable := unreadable_journals():
+        failures = [*failures, f"{unreadable}; {UNREADABLE_STEP}"]
     if not (done or failures or suspended or creditors):
         _say("nothing to clean up")
     if failures:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from ...background.threads import WorkerPool
 from ...engine.cleanup.user_sessions import UserSession, sessions_of_user
 from ...engine.market.image_registry import locate
+from ...engine.payment.journal import UNREADABLE_STEP, unreadable_journals
 from ...errors import BadAppKey, BadSetting, DaemonError, NoAppKey, NoDaemon, RegistryError, UnknownImage
 from ...model.base.printable import printable
 from ...model.cost import rounded
@@ -306,6 +307,9 @@ def _earlier_sessions(settings: Settings, node_id: str | None) -> Iterator[Findi
         f"{suspended} suspended instances" if suspended else "",
     ]
     also = ", ".join(one for one in others if one)
+    if unreadable := unreadable_journals():
+        yield Finding("earlier sessions", False, unreadable, UNREADABLE_STEP)
+        return
     if not left:
         yield Finding("earlier sessions", True, "nothing is left" + (f" ({also})" if also else ""))
         return

@@ -14,6 +14,7 @@ from ...background.cancellation import Scope
 from ...engine.cleanup.user_sessions import UserSession, sessions_of_user
 from ...engine.payment.account import Account
 from ...engine.payment.documents import debit_notes_of, invoices_of
+from ...engine.payment.journal import UNREADABLE_STEP, unreadable_journals
 from ...errors import DaemonError, NoAppKey
 from ...model.base.table import text_table
 from ...model.cost import plain
@@ -96,8 +97,10 @@ def show_status(options: argparse.Namespace) -> int:
     sessions = sessions_of_user()
     costs, beside, problem = _asked(settings, sessions)
     shown = [_shown(one, costs if _is_of(one, settings) else None) for one in sessions]
+    unreadable = unreadable_journals()
     if options.json:
-        answer = {"sessions": [asdict(one) for one in shown], "beside": beside, "problem": problem}
+        problems = "; ".join(one for one in (problem, unreadable) if one)
+        answer = {"sessions": [asdict(one) for one in shown], "beside": beside, "problem": problems}
         print(json.dumps(answer, indent=2))
         return 0
     for one in shown:
@@ -109,7 +112,9 @@ def show_status(options: argparse.Namespace) -> int:
             "on the daemon, of no session of this user: agreements in force: "
             f"{beside['agreements']}, allocations: {beside['allocations']}"
         )
-    if not shown and not any(beside.values()):
+    if unreadable:
+        print(f"{unreadable}; {UNREADABLE_STEP}")
+    if not (shown or unreadable or any(beside.values())):
         print("no session runs, and nothing is open")
     for step in dict.fromkeys(cleanup_command(one.record.owner) for one in sessions if one.is_left):
         print(f"to end and pay what was left: {step}")

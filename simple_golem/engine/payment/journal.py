@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .journal_record import JournalOwner, Kind, Record
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "SIMPLE_GOLEM_STATE"
+UNREADABLE_STEP = "run it as the user who ran the scripts, or make the folder and its files yours (chown)"
 _SUFFIX = ".jsonl"
 _LOCK_SUFFIX = ".lock"
 _VERSION = 1
@@ -178,11 +180,31 @@ def journal_path(session_id: str) -> Path:
 
 def journals() -> list[Path]:
     """Return the paths of all journals, of any owner, those of living sessions included."""
+    folder = state_folder()
     try:
-        return sorted(state_folder().glob(f"*{_SUFFIX}"))
-    except OSError as error:
-        logger.warning("the journals of earlier sessions can't be listed: %s", error)
+        # Not `glob`, which hides that a folder may not be read.
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(_SUFFIX))
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        # A session warns that it can keep no journal; the tools ask `unreadable_journals`.
+        logger.debug("the journals of earlier sessions can't be listed: %s", error)
+        return []
+
+
+def unreadable_journals() -> str:
+    """Say which journals can't be read, as those of a script that ran by sudo; empty if all can."""
+    folder = state_folder()
+    try:
+        for name in os.listdir(folder):
+            if name.endswith(_SUFFIX):
+                with suppress(FileNotFoundError):  # its session has ended meanwhile
+                    os.close(os.open(folder / name, os.O_RDONLY))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"what earlier sessions have left is not known: {error.filename}: {error.strerror}"
+    return ""
 
 
 def journals_of(owner: JournalOwner) -> Iterator[Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -47,6 +49,46 @@ def killed(fake: FakeYagna, session: str = "deadbeef0", platform: str = "erc20-h
     journal.write("budget", amount="1")
     journal.write("allocation", id="a1")
     return journal
+
+
+@pytest.mark.parametrize("unreadable", ["folder", "journal"])
+def test_journals_that_can_not_be_read_are_not_nothing(
+    unreadable: str,
+    daemon: FakeYagna,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Root may read everything: so they are no folder, and no file.
+    folder = tmp_path / "sessions"
+    if unreadable == "folder":
+        folder.touch()
+    else:
+        (folder / "deadbeef.jsonl").mkdir(parents=True)
+        monkeypatch.setattr(os, "open", refusing(os.open, "deadbeef.jsonl"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    told = f"what earlier sessions have left is not known: {folder}"
+    step = "run it as the user who ran the scripts, or make the folder and its files yours (chown)"
+    (line,) = lines(capsys)
+    assert line.startswith(told)
+    assert line.endswith(f"; {step}")
+    assert found(capsys)["problem"].startswith(told)
+    assert main(["cleanup", "--wait", "0.1"]) == 2
+    output = capsys.readouterr()
+    assert f"not all could be cleaned up: {told}" in output.err
+    assert "nothing to clean up" not in output.out
+    main(["doctor"])
+    earlier = [line for line in capsys.readouterr().out.splitlines() if "earlier sessions" in line]
+    assert told in earlier[0]
+
+
+def refusing(real_open: Any, name: str) -> Any:
+    def refuse(path: Any, *options: Any, **more: Any) -> int:
+        if str(path).endswith(name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return int(real_open(path, *options, **more))
+
+    return refuse
 
 
 def test_nothing_is_open(daemon: FakeYagna, capsys: pytest.CaptureFixture[str]) -> None:
