@@ -558,7 +558,9 @@ class Golem:
     def __repr__(self) -> str:
         if self._lifecycle.opened is None:
             return "<Golem: not open>"
-        return f"<Golem: {self._lifecycle.state}, {len(self.instances)} instances, cost {self.cost}>"
+        count = len(self.instances)
+        instances = f"{count} instance{'' if count == 1 else 's'}"
+        return f"<Golem: {self._lifecycle.state}, {instances}, cost {self.cost}>"
 
     def _repr_html_(self) -> str:
         caption = repr(self)[1:-1]

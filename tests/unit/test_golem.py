@@ -80,12 +80,12 @@ def test_it_can_be_opened_and_closed_without_with_from_any_thread(fake: FakeYagn
     assert InThread(golem.open).join().value is golem
     assert golem.open() is golem
     instance = started(golem)
-    assert repr(golem).startswith("<Golem: open, 1 instances, cost accepted 0 tGLM, ")
+    assert repr(golem).startswith("<Golem: open, 1 instance, cost accepted 0 tGLM, ")
     assert InThread(golem.close).join().error is None
     golem.close()
     assert states(instance) == NORMAL_LIFE
     assert fake.leftovers() == []
-    assert repr(golem).startswith("<Golem: closed, 1 instances, cost ")
+    assert repr(golem).startswith("<Golem: closed, 1 instance, cost ")
     assert golem.cost.amount > 0
     assert golem.instances == (instance,)
     assert [entry.is_invoiced for entry in golem.cost_report.entries] == [True]

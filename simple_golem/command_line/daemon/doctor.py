@@ -99,7 +99,11 @@ def examine(options: argparse.Namespace) -> int:
     else:
         skipped = [one for one in _CHECKS if not any(each.check.startswith(one) for each in found)]
         not_checked = f"; not checked: {', '.join(skipped)}" if skipped else ""
-        print("all is well" if not bad else f"{bad} of {len(found)} are not well{not_checked}")
+        print(
+            "all is well"
+            if not bad
+            else f"{bad} of {len(found)} {'is' if bad == 1 else 'are'} not well{not_checked}"
+        )
     return 1 if bad else 0
 
 
@@ -257,7 +261,7 @@ def _funds(name: str, answer: Future[Funds], network: str, node_id: str) -> Find
     if funds.amount <= funds.reserved:
         step = "simple-golem cleanup  (or: yagna payment release-allocations)"
         return Finding(name, False, f"{text}, but all of it is in allocations", step)
-    reserved = f"; {rounded(funds.reserved)} of them are in allocations" if funds.reserved else ""
+    reserved = f"; {rounded(funds.reserved)} {funds.token} is in allocations" if funds.reserved else ""
     return Finding(name, True, text + reserved)
 
 

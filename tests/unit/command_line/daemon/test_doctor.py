@@ -96,7 +96,7 @@ def test_each_line_has_a_mark_and_a_bad_one_its_next_step(
     assert lines[0].startswith("✓ yagna")
     assert lines[1].startswith("✗ app key")
     assert lines[2].strip().startswith("→ yagna app-key list")
-    assert lines[-1] == "1 of 5 are not well; not checked: network, funds"
+    assert lines[-1] == "1 of 5 is not well; not checked: network, funds"
 
 
 def test_no_daemon(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +204,13 @@ def test_all_funds_are_in_allocations(daemon: FakeYagna, capsys: pytest.CaptureF
     answer = {"amount": "5", "reserved": "5", "token": "tGLM", "gas": None}
     daemon.intercept(answering("/_gsb/local/payment/GetStatus", {"Ok": answer}))
     assert "yagna payment release-allocations" in found(capsys)[1]["funds on hoodi"]["next"]
+
+
+def test_a_part_of_the_funds_is_in_allocations(daemon: FakeYagna, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"amount": "5", "reserved": "1", "token": "tGLM", "gas": None}
+    daemon.intercept(answering("/_gsb/local/payment/GetStatus", {"Ok": answer}))
+    says = found(capsys)[1]["funds on hoodi"]["says"]
+    assert says == "5 tGLM; 1 tGLM is in allocations"
 
 
 def test_the_chain_does_not_answer(daemon: FakeYagna, capsys: pytest.CaptureFixture[str]) -> None:
