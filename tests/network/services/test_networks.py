@@ -183,7 +183,7 @@ def test_a_new_life_has_the_address_and_the_name_of_the_one_that_was_lost_under_
         (moves,) = cluster.wait_until_running(60)
         first = moves.provider_name
         uploading = moves.connect(PORT)
-        uploading.sendall(b"U%012d" % 50_000_000 + bytes(4_000_000))
+        uploading.sendall(b"U%012d" % 50_000_000 + bytes(300_000))
         fresh_network.provider(first).kill_exe_unit()
         left = Deadline(60)
         while moves.provider_name == first or moves.state != "running":
