@@ -374,11 +374,11 @@ class Instance:
             NetworkLost, NotRunning, BadNetwork: as those of `connect`.
         """
         place, deadline = self._network_place, Deadline(checked_seconds(timeout, "timeout"))
-        with self._explaining_refusals:
-            place.wait_for_port(port, deadline)
+        with self._explaining_refusals as warn:
+            place.wait_for_port(port, deadline, on_refusals=warn)
 
     @property
-    def _explaining_refusals(self) -> AbstractContextManager[None]:
+    def _explaining_refusals(self) -> AbstractContextManager[Callable[[], None] | None]:
         link = self._lives.link
         return nullcontext() if link is None else link.explaining_refusals()
 

@@ -68,33 +68,34 @@ class BackgroundPrograms:
         return Run(SHELL, "-c", _WHICH_HAVE_ENDED, SHELL, *words) if words else None
 
 
-def explained_refusal(error: PortRefused, activity: Activity, question: Run, scope: Scope) -> PortRefused:
-    """Return the error with the last lines of the log of each program that has ended.
+def ended_programs(activity: Activity, question: Run, scope: Scope) -> str:
+    """Return which programs have ended, with the last lines of their logs; empty if that is not known.
 
     Blocks for one short command, for five seconds at most, and not at all while a batch is under way.
 
     Args:
-        error: of a port of the activity.
         activity: is asked.
         question: that of its programs.
         scope: cancelling it ends the wait for the answer.
-
-    Returns:
-        A new error, or the given one if nothing more is known.
     """
     if not activity.is_idle:
-        return error
+        return ""
     try:
         results = activity.run([question], scope, scope, _ANSWER_SECONDS)
     except (GolemError, ScopeEnded) as failure:
         logger.debug("%s could not be asked about its programs: %s", activity.provider, failure)
-        return error
+        return ""
     first, *more = results[0].stdout.splitlines() or [""]
-    if not first:
+    lines = "".join(f"\n  {with_advice(printable(line, _MOST_LINE))}" for line in more)
+    return f"{printable(first, _MOST_LINE)}{lines}"
+
+
+def explained_refusal(error: PortRefused, activity: Activity, question: Run, scope: Scope) -> PortRefused:
+    """Return the error of a port with what `ended_programs` says, or itself if nothing more is known."""
+    ended = ended_programs(activity, question, scope)
+    if not ended:
         return error
     where = str(error).partition(_REFUSES)[0]
-    lines = "".join(f"\n  {with_advice(printable(line, _MOST_LINE))}" for line in more)
-    said = printable(first, _MOST_LINE)
-    explained = PortRefused(f"{where}{_REFUSES}: no server listens there, and {said}{lines}")
+    explained = PortRefused(f"{where}{_REFUSES}: no server listens there, and {ended}")
     explained.__cause__ = error.__cause__
     return explained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
@@ -12,7 +13,8 @@ from ...model.commands.commands import Command, Run
 from ...model.commands.results import Results, results_so_far
 from ...model.events.batches import BatchEnded, BatchStarted, MethodCalled
 from ...model.service.service import Service
-from ..activity.background_programs import BackgroundPrograms, explained_refusal
+from ..activity.activity import Activity
+from ..activity.background_programs import BackgroundPrograms, ended_programs, explained_refusal
 from ..activity.command_policy import CommandPolicy
 from ..activity.explanation import explained
 from ..event_dispatcher import Emit
@@ -22,6 +24,8 @@ from ..files.publisher import FilePublisher
 from ..session import Session
 from .batch_rules import RULES, BatchOrigin, BatchRules
 from .life_state import LifeState, LossKind
+
+logger = logging.getLogger(__name__)
 
 
 class Named(Protocol):
@@ -128,19 +132,40 @@ class BatchRunner:
             return results
 
     @contextmanager
-    def explaining_refusals(self) -> Iterator[None]:
+    def explaining_refusals(self) -> Iterator[Callable[[], None]]:
         """Say in the `PortRefused` of the `with` statement which programs in the background have ended.
 
         Blocks for that for five seconds at most, and not at all where `Run.background` was not used.
+
+        Yields:
+            What warns of the same while the statement goes on, and blocks as long.
         """
         try:
-            yield
+            yield self._warn_of_ended_programs
         except PortRefused as error:
-            question, activity = self._background.question, self._state.activity
-            if question is None or activity is None or not self._policy.may_run(question):
+            asked = self._asked_about_programs()
+            if asked is None:
                 raise
+            activity, question = asked
             explained = explained_refusal(error, activity, question, self._state.stop)
             raise explained from explained.__cause__
+
+    def _warn_of_ended_programs(self) -> None:
+        asked = self._asked_about_programs()
+        ended = ended_programs(*asked, self._state.stop) if asked is not None else ""
+        if ended:
+            logger.warning(
+                "%s: its port refuses connections, and %s\n  It is waited for all the same: some servers go "
+                "on in another process",
+                self._instance.name,
+                ended,
+            )
+
+    def _asked_about_programs(self) -> tuple[Activity, Run] | None:
+        question, activity = self._background.question, self._state.activity
+        if question is None or activity is None or not self._policy.may_run(question):
+            return None
+        return activity, question
 
     @contextmanager
     def _as_the_rules_say(self, rules: BatchRules, commands: tuple[Command, ...]) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
@@ -111,15 +112,18 @@ class ServiceLink:
         place = require_place(self._place, self.name)
         stop = self._life.stop if self.is_current else None
         try:
-            with self.explaining_refusals():
-                place.wait_for_port(port, Deadline(timeout), stop)
+            with self.explaining_refusals() as warn:
+                place.wait_for_port(port, Deadline(timeout), stop, warn)
         except NotRunning:
             if stop is not None and stop.cancelled and self._life.phase is not Phase.SHUTDOWN:
                 raise ServiceStopped(self._life.stop.reason) from None
             raise
 
-    def explaining_refusals(self) -> AbstractContextManager[None]:
-        """Return what says in a `PortRefused` which programs in the background have ended."""
+    def explaining_refusals(self) -> AbstractContextManager[Callable[[], None] | None]:
+        """Return what says in a `PortRefused` which programs in the background have ended.
+
+        It yields what warns of the same while a port refuses; None: there is nothing to say.
+        """
         return nullcontext() if self.runner is None else self.runner.explaining_refusals()
 
     def require_runner(self) -> BatchRunner:

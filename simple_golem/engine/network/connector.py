@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...background.cancellation import Deadline, Scope
 from ...errors import NetworkLost, NotRunning, PortRefused, PortTimeout
@@ -21,6 +21,8 @@ _UNANSWERED_SECONDS = 5.0
 _SHORT_TRY_SECONDS = 1.0
 _REFUSED_STATUS, _NO_ANSWER_STATUS = 400, 504
 _LONGEST_WAIT_SECONDS = 3600.0
+# For so long a port may refuse until that is told: most servers start faster.
+_REFUSALS_TOLD_SECONDS = 5.0
 
 Opened = tuple[Channel, Sequence[bytes]]
 # The daemon's id of a network, an address in it, and a port.
@@ -46,6 +48,7 @@ class Connector:
         scope: Scope,
         *,
         repeats: bool = True,
+        on_refusals: Callable[[], object] | None = None,
     ) -> Opened:
         """Block until the connection is established.
 
@@ -56,6 +59,7 @@ class Connector:
             deadline: until when.
             scope: cancelling it ends the wait.
             repeats: whether a port that refuses is tried again until the deadline.
+            on_refusals: called once, if the port has refused for some seconds; it may block for some more.
 
         Returns:
             The channel, and what has come through it already.
@@ -68,6 +72,7 @@ class Connector:
         """
         asked = network_id, ip, port
         answer: SocketLost | None = None
+        told = Deadline(_REFUSALS_TOLD_SECONDS)
         while True:
             self._wait_for_unanswered(asked, who, deadline, scope, repeats)
             left = deadline.remaining()
@@ -92,6 +97,9 @@ class Connector:
                     answer = error
                 if not repeats or deadline.remaining() < next_try:
                     raise _failure(asked, answer, who) from error
+                if on_refusals is not None and told.passed and error.status == _REFUSED_STATUS:
+                    on_refusals()
+                    on_refusals = None
             scope.wait(min(_NEXT_TRY_SECONDS, deadline.remaining()))
 
     def _note(self, asked: Asked, error: SocketLost) -> float:

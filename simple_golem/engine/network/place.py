@@ -316,6 +316,7 @@ class Place:
         deadline: Deadline,
         stop: Scope | None,
         repeats: bool = True,
+        on_refusals: Callable[[], object] | None = None,
     ) -> Opened:
         with Scope(membership.scope) as scope:
             forget_stop = stop.on_cancel(lambda: scope.cancel(stop.reason)) if stop is not None else None
@@ -328,16 +329,29 @@ class Place:
                     deadline,
                     scope,
                     repeats=repeats,
+                    on_refusals=on_refusals,
                 )
             finally:
                 if forget_stop is not None:
                     forget_stop()
 
-    def wait_for_port(self, port: int, deadline: Deadline, stop: Scope | None = None) -> None:
+    def wait_for_port(
+        self,
+        port: int,
+        deadline: Deadline,
+        stop: Scope | None = None,
+        on_refusals: Callable[[], object] | None = None,
+    ) -> None:
         """Block until a port of the instance takes connections: it makes one, whatever it has made before.
 
         The next connection uses it, within 10 seconds. A server that serves one connection after the other
         would wait for ever on one that is not used, since the daemon does not show it the end.
+
+        Args:
+            port: of the instance.
+            deadline: until when.
+            stop: cancelling it ends the wait.
+            on_refusals: as of `Connector.open`.
 
         Raises:
             PortRefused, PortTimeout, NetworkLost, NotRunning: it did not, in time.
@@ -345,7 +359,7 @@ class Place:
         """
         membership = self._membership_for(port)
         self._close_unused(port)
-        opened = self._open(membership, port, deadline, stop)
+        opened = self._open(membership, port, deadline, stop, on_refusals=on_refusals)
         with self._lock:
             is_alive = self._membership is membership
             left = self._unused.pop(port, None) if is_alive else opened

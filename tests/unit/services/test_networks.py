@@ -385,6 +385,23 @@ def test_a_start_that_waits_for_a_server_that_has_ended_fails_with_its_log(
     assert isinstance(cluster.instances[0].failure, PortRefused)
 
 
+def test_that_a_server_has_ended_is_told_while_its_port_is_waited_for(
+    fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connector, "_REFUSALS_TOLD_SECONDS", 0.0)
+    asked = answered(fake, HAS_ENDED)
+    instance = started(golem, network=True)
+    instance.execute(Run.background("/bin/server", 80))
+    waiting = InThread(instance.wait_for_port, 80, timeout=SECONDS)
+    eventually(
+        lambda: "Idle-1: its port refuses connections, and /bin/server has ended; the end" in caplog.text
+    )
+    for provider in fake.providers:
+        provider.servers = {80: echo}
+    assert waiting.join().error is None
+    assert len(asked()) == 1
+
+
 @pytest.mark.parametrize("question", ["", 3])
 def test_a_port_refuses_as_ever_where_nothing_is_known_of_its_server(
     fake: FakeYagna, golem: Golem, question: Any
