@@ -6,6 +6,7 @@ and nothing of the package is imported before a fixture is used.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -32,7 +33,8 @@ _SETTLE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _OURS = frozenset({"simple_golem", __name__})
 # What the library calls, and what may call the code of a user again, such as a function of a pool.
-_CALLED_BY_US = frozenset({"tenacity", "requests", "urllib3", *sys.stdlib_module_names})
+_CALLED_BY_US = frozenset({"tenacity", "requests", "urllib3"})
+_STANDARD_LIBRARY = (os.path.dirname(os.__file__) + os.sep, "<frozen ")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,9 +112,16 @@ def _hide_frames(error: BaseException) -> None:
     is_hidden = False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        is_hidden = module in _OURS or (is_hidden and module in _CALLED_BY_US)
+        is_hidden = module in _OURS or (
+            is_hidden and (module in _CALLED_BY_US or _is_standard(module, frame.f_code.co_filename))
+        )
         if is_hidden:
             frame.f_locals["__tracebackhide__"] = True
+
+
+def _is_standard(module: str, file: str) -> bool:
+    """Whether a module is Python's own, and not one of the user's with the same name, such as `profile`."""
+    return module in sys.stdlib_module_names and file.startswith(_STANDARD_LIBRARY)
 
 
 @pytest.fixture(scope="session")

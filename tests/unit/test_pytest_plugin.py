@@ -329,6 +329,14 @@ def test_a_failure_in_the_library_shows_the_lines_of_the_user_alone(tmp_path: Pa
     assert "E   simple_golem.errors.ServiceFailed: 1 of 1 instances failed" in run.stdout
 
 
+def test_a_line_of_the_user_is_shown_whatever_name_their_module_has(tmp_path: Path) -> None:
+    (tmp_path / "profile.py").write_text("def work(machine, number):\n    return 1 / number\n")
+    text = "import profile\n" + FAILING.replace("pool.map(work, [1])", "pool.map(profile.work, [0])")
+    run = run_pytest(written(tmp_path, text), "-k", "pool")
+    assert "profile.py:2: ZeroDivisionError" in run.stdout
+    assert "threads.py" not in run.stdout
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_the_run_at_once_and_nothing_is_left(tmp_path: Path, name: str) -> None:
     run = run_pytest(written(tmp_path, ENDED_BY_A_SIGNAL.replace("SIGNAL", name)), "-s", "-p", "no:randomly")

@@ -107,8 +107,10 @@ class Activities:
         try:
             in_time = self._world.wait(call, activity.changed, lambda: activity.state[0] != "New", timeout)
         finally:
-            # Its provider hears that it is not wanted any more.
+            # Its provider hears that it is not wanted any more, and does not create it.
             activity.given_up = activity.state[0] == "New"
+            if activity.given_up:
+                self._activities.pop(activity.activity_id, None)
         if in_time and activity.is_alive:
             wire = {"activityId": activity.activity_id} if as_object else activity.activity_id
             return FakeAnswer.of_json(wire)
