@@ -191,7 +191,9 @@ def _app_key(key: str, source: str) -> str:
 def _url(url: str, source: str) -> str:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # Names that have no encoding, as with two dots side by side, are an error of the library for HTTP.
+        host = (parts.hostname or "").encode("idna")
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[!-~]+", url):

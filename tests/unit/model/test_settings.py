@@ -115,6 +115,9 @@ def test_the_app_key_is_not_in_the_repr() -> None:
         "http://user:pass@x",
         "http://x?a=1",
         "http://x#y",
+        "http://x..y",
+        "http://.",
+        "http://" + "x" * 64,
     ],
 )
 def test_a_url_that_is_none_is_refused(url: str) -> None:
