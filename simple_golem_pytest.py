@@ -151,8 +151,18 @@ def golem_network(request: pytest.FixtureRequest) -> Iterator[LocalGolem]:
 
 
 @pytest.fixture
-def golem_environment(golem_network: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+def golem_environment(
+    request: pytest.FixtureRequest, golem_network: LocalGolem, monkeypatch: pytest.MonkeyPatch
+) -> Mapping[str, str]:
     """Sets, for one test, the environment variables by which a script finds the network; returns them."""
+    is_heard = "golem_network" in getattr(getattr(request.node, "callspec", None), "params", ())
+    if not is_heard and _marked(request.node, "golem_network"):
+        # pytest makes the networks of marks by the arguments of tests, before the first one runs.
+        pytest.fail(
+            f"{request.node.nodeid}: the mark golem_network has no effect on a method of unittest.TestCase, "
+            "or with getfixturevalue: write a function of pytest, with golem among its arguments",
+            pytrace=False,
+        )
     from simple_golem.model.settings import OTHER_DAEMON_VARIABLES
 
     environment = golem_network.environment

@@ -172,6 +172,35 @@ def test_error_after_another_one(golem):
     except Exception:
         machine.wrong()
 """
+UNHEARD_MARKS = """
+import unittest
+import pytest
+from simple_golem.testing import FakeYagna
+
+pytestmark = pytest.mark.golem_network(providers=1)
+
+@pytest.fixture(scope="session")
+def golem_network():
+    with FakeYagna() as fake:
+        yield fake
+
+class TestOfUnittest(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def has_golem(self, golem):
+        pass
+
+    def test_it(self):
+        pass
+
+def test_dynamic(request):
+    request.getfixturevalue("golem")
+
+def test_heard(golem):
+    pass
+
+def test_without():
+    pass
+"""
 ENDED_BY_A_SIGNAL = """
 import os
 import signal
@@ -287,6 +316,16 @@ def test_a_mistake_in_the_mark_of_the_golem_is_told_without_a_traceback(tmp_path
     }
     run = run_pytest(written(tmp_path, marked(MARKED_GOLEM, mistakes)))
     assert_told(run.stdout, mistakes.values())
+
+
+def test_a_mark_that_pytest_does_not_hear_is_told(tmp_path: Path) -> None:
+    run = run_pytest(written(tmp_path, UNHEARD_MARKS))
+    assert outcomes(run)[2:] == ["PASSED test_it.py::test_heard", "PASSED test_it.py::test_without"], (
+        run.stdout
+    )
+    for test in ("TestOfUnittest::test_it", "test_dynamic"):
+        assert f"{test}: the mark golem_network has no effect on a method of unittest.TestCase" in run.stdout
+    assert "simple_golem_pytest.py:" not in run.stdout
 
 
 def test_a_mark_without_names_is_no_internal_error_of_a_worker(tmp_path: Path) -> None:
