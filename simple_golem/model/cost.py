@@ -37,7 +37,8 @@ class Cost:
         kind = " (test money)" if self.is_test_money else ""
         amount = f"{plain(self.amount)} {self.currency}"
         if since := come_up_since(self):
-            amount = f"accepted {amount}, come up since {since}"
+            # The amount comes first, so that it can follow words such as "it cost".
+            amount = f"{amount} accepted, and {since} come up since"
         return f"{amount}{kind} on {self.network}"
 
 

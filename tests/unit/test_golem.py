@@ -80,7 +80,7 @@ def test_it_can_be_opened_and_closed_without_with_from_any_thread(fake: FakeYagn
     assert InThread(golem.open).join().value is golem
     assert golem.open() is golem
     instance = started(golem)
-    assert repr(golem).startswith("<Golem: open, 1 instance, cost accepted 0 tGLM, ")
+    assert repr(golem).startswith("<Golem: open, 1 instance, cost 0 tGLM accepted, and ")
     assert InThread(golem.close).join().error is None
     golem.close()
     assert states(instance) == NORMAL_LIFE

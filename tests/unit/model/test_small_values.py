@@ -40,7 +40,7 @@ def test_a_cost_says_its_unit_and_whether_it_is_test_money() -> None:
     assert str(Cost(Decimal("1E+2"), "GLM", "polygon", False)) == "100 GLM on polygon"
     assert (
         str(Cost(Decimal("0.1"), "tGLM", "hoodi", True, accrued=Decimal("0.00050")))
-        == "accepted 0.1 tGLM, come up since 0.0005 tGLM (test money) on hoodi"
+        == "0.1 tGLM accepted, and 0.0005 tGLM come up since (test money) on hoodi"
     )
     assert str(Cost(Decimal(1), "GLM", "mainnet", False, accrued=Decimal("1E-12"))) == "1 GLM on mainnet"
     assert str(Cost(Decimal("0E-18"), "GLM", "mainnet", False)) == "0 GLM on mainnet"
