@@ -363,11 +363,19 @@ class Golem:
         """
         if image and payload is not None:
             raise BadPayload(f"payload is given, and {', '.join(image)} too: vm.repo(…) takes them all")
+        try:
+            wanted = vm.repo(**image) if image else payload
+        except TypeError:
+            from .model.payload.unknown_option import unknown_option
+
+            if (unknown := unknown_option(image)) is None:
+                raise
+            raise unknown from None
         limit = checked_seconds(timeout, "timeout")
         cluster = self.run_service(
             service_class,
             instance_params=None if service_params is None else [service_params],
-            payload=vm.repo(**image) if image else payload,
+            payload=wanted,
             name=name,
             network=network,
             expiration=expiration,

@@ -261,7 +261,8 @@ def open_to_send(path: Path, what: str) -> tuple[BinaryIO, int]:
     try:
         if not path.is_file():
             kind = "is neither a file nor a folder" if path.exists() else "does not exist"
-            raise BadLocalFile(f"{what}: {path} {kind}")
+            home = "; ~ means nothing here: write os.path.expanduser('~/…')" if "~" in path.parts else ""
+            raise BadLocalFile(f"{what}: {path} {kind}{home}")
         file = path.open("rb")
         size = os.fstat(file.fileno()).st_size
         if not size and file.read(1):

@@ -10,6 +10,10 @@ from ...errors import NoContext
 
 T = TypeVar("T")
 
+# What other libraries for remote machines have as methods, and how an instance does it.
+_UPLOAD, _DOWNLOAD = "execute(Upload(local, remote))", "execute(Download(remote, local))"
+_BY_EXECUTE = {"upload": _UPLOAD, "put": _UPLOAD, "download": _DOWNLOAD, "get": _DOWNLOAD}
+
 
 def from_yapapi(counterpart: str) -> Callable[[type[T]], type[T]]:
     """Class decorator: where a name of yapapi's class `counterpart` is missing, the error says what to write.
@@ -31,6 +35,8 @@ def from_yapapi(counterpart: str) -> Callable[[type[T]], type[T]]:
         message = f"{kind.__name__!r} object has no attribute {name!r}"
         if not name.startswith("_") and (advice := advice_on(counterpart, name)):
             message += f"; coming from yapapi: {advice}"
+        elif counterpart == "Service" and name in _BY_EXECUTE:
+            message += f"; write {_BY_EXECUTE[name]}"
         raise AttributeError(message, name=name, obj=self)
 
     def with_advice(cls: type[T]) -> type[T]:

@@ -35,6 +35,11 @@ _NOT_FOUND = re.compile(
     r"\b(?:env: [^\w/]*|env: can't execute '|(?:ba|da|k)?sh: (?:.*: )?)([\w.+-]+)[^\w/:]*: "
     r"(?:No such file or directory|not found|command not found)$"
 )
+# As the C library, wget, curl and busybox say it.
+_NO_INTERNET = re.compile(
+    "Temporary failure in name resolution|Name or service not known|Could not resolve host|"
+    "unable to resolve host|bad address '|Network is unreachable"
+)
 _MOST_LINES = 5
 _MOST_CHARACTERS = 300
 
@@ -87,7 +92,7 @@ def command_failed(
         why += _advice(command, f"{failed.message} {failed.stderr}")
     elif isinstance(command, Run) and failed.exit_code == UNCLEAR_EXIT_CODE:
         why += _possible_causes(command, has_output=bool(failed.stdout or failed.stderr))
-    lines = _last_lines(failed.stderr, explains=failed.exit_code == _NOT_FOUND_EXIT_CODE)
+    lines = _last_lines(failed.stderr, failed.exit_code == _NOT_FOUND_EXIT_CODE)
     message = f"{what} failed on {provider}: {why}{lines}"
     return CommandFailed(message, command=command, results=results, provider=provider)
 
@@ -108,21 +113,34 @@ def _advice(command: FileCommand, said: str) -> str:
     return next((f"; {advice}" for sign, advice in known.items() if sign in said), "")
 
 
-def _last_lines(stderr: str, explains: bool) -> str:
+def _last_lines(stderr: str, is_not_found: bool) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()][-_MOST_LINES:]
     shown = [printable(line, _MOST_CHARACTERS) for line in lines]
-    return "".join(f"\n  stderr: {with_advice(line) if explains else line}" for line in shown)
+    for number, line in reversed(list(enumerate(shown))):
+        if advice := _advice_on(line, is_not_found):
+            shown[number] += advice
+            break
+    return "".join(f"\n  stderr: {line}" for line in shown)
 
 
 def with_advice(line: str) -> str:
-    """Return a line in which a shell, or `env`, says that it finds no program, and what to do about it."""
-    found = _NOT_FOUND.search(line)
+    """Return a line that a program wrote as its last one, with what to do about it, if that is known."""
+    return line + _advice_on(line, is_not_found=True)
+
+
+def _advice_on(line: str, is_not_found: bool) -> str:
+    if _NO_INTERNET.search(line):
+        return (
+            " (a machine has no way to the internet, unless its payload asks for addresses: "
+            "vm.manifest(…, outbound=['https://…']))"
+        )
+    found = _NOT_FOUND.search(line) if is_not_found else None
     if found is None:
-        return line
+        return ""
     name = found[1]
     return (
-        f"{line} (if the image has {name}: programs get no PATH of the image, so write the whole path of "
-        f"{name}, or env={{'PATH': '/usr/local/bin:/usr/bin:/bin'}})"
+        f" (if the image has {name}: programs get no PATH of the image, so write the whole path of {name}, "
+        "or env={'PATH': '/usr/local/bin:/usr/bin:/bin'})"
     )
 
 

@@ -68,6 +68,10 @@ LOADED_LATE = {
     ("golem.py", "from .model.events.event import Event"): "only programs that listen need the events",
     ("golem.py", "from .model.cost_report import CostReport"): "only who asks for it needs it",
     (
+        "golem.py",
+        "from .model.payload.unknown_option import unknown_option",
+    ): "only a call with a wrong argument needs it",
+    (
         "model/service/service.py",
         "from ..commands.answers import answer_batch, checked_answers",
     ): "only unit tests of services need it, and it takes 3 ms",

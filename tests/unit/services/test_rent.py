@@ -205,3 +205,26 @@ def test_the_loss_of_an_instance_of_a_service_is_a_failure_also_if_a_call_has_to
 
     with pytest.raises(ServiceFailed, match="1 of 1 instances failed"):
         told()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"image": "golem/alpine:latest"}, "golem.rent() has no argument 'image': did you mean image_tag?"),
+        ({"min_memory_gib": 2}, "golem.rent() has no argument 'min_memory_gib': did you mean min_mem_gib?"),
+        (
+            {"min_mem_gib": 2, "num_instances": 2},
+            "golem.rent() has no argument 'num_instances': it rents one machine, and "
+            "golem.run_service(Service, num_instances=…) several",
+        ),
+        ({"colour": "red"}, "golem.rent() has no argument 'colour'"),
+    ],
+)
+def test_an_argument_that_is_not_there_is_told_with_the_one_that_may_be_meant(
+    fake: FakeYagna, wrong: dict[str, Any], words: str
+) -> None:
+    with Golem(1) as golem:
+        with pytest.raises(TypeError) as raised:
+            golem.rent(**wrong)
+        assert str(raised.value) == words
+        assert golem.clusters == ()

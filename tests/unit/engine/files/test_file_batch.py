@@ -484,6 +484,13 @@ def test_a_provider_that_reports_success_without_a_file_is_an_error(bus, here):
     assert list(here.iterdir()) == []
 
 
+def test_a_path_in_the_home_folder_that_nobody_expands_is_told(bus, here):
+    with pytest.raises(
+        BadLocalFile, match=r"/~/none does not exist; ~ means nothing here: write os\.path\.exp"
+    ):
+        FileBatch([Upload("~/none", "/golem/x")], bus, "Service-1", lambda event: None, Scope(), Scope())
+
+
 def test_a_local_file_that_can_not_be_used_is_an_error_before_anything_is_published(bus, here):
     with pytest.raises(BadLocalFile, match="none does not exist"):
         FileBatch(

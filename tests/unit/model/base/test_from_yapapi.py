@@ -54,6 +54,21 @@ def test_asking_for_a_name_of_yapapi_names_ours(counterpart: str, name: str) -> 
         assert caught.value.name == name
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("upload", "; write execute(Upload(local, remote))"),
+        ("get", "; write execute(Download(remote, local))"),
+        ("nothing", "has no attribute 'nothing'"),
+    ],
+)
+def test_asking_an_instance_for_a_method_of_other_libraries_names_the_command(name: str, advice: str) -> None:
+    for kind in (Service, Instance):
+        with pytest.raises(AttributeError) as caught:
+            getattr(without_init(kind), name)
+        assert str(caught.value).endswith(advice)
+
+
 @pytest.mark.parametrize(("counterpart", "name"), [(kind, name) for kind in NAMES for name in NAMES[kind]])
 def test_what_is_said_to_be_the_same_is_there(counterpart: str, name: str) -> None:
     if NAMES[counterpart][name].startswith("the same"):

@@ -157,6 +157,10 @@ def test_a_failed_command_is_an_error_that_names_command_provider_and_reason() -
     assert error.results == (Result(), failed)
 
 
+NO_INTERNET = (
+    " (a machine has no way to the internet, unless its payload asks for addresses: "
+    "vm.manifest(…, outbound=['https://…']))"
+)
 NO_PATH = (
     " (if the image has nosuch: programs get no PATH of the image, so write the whole path of nosuch, or "
     "env={'PATH': '/usr/local/bin:/usr/bin:/bin'})"
@@ -176,13 +180,24 @@ NO_PATH = (
         ("sh: 1: ./nosuch: not found", ""),
         ("sh: 1: /usr/nosuch: not found", ""),
         ("cat: nosuch: No such file or directory", ""),
+        ("wget: bad address 'example.org'", NO_INTERNET),
+        ("wget: unable to resolve host address 'example.org'", NO_INTERNET),
+        ("curl: (6) Could not resolve host: example.org", NO_INTERNET),
+        (
+            "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
+            NO_INTERNET,
+        ),
+        ("ping: sendto: Network is unreachable", NO_INTERNET),
     ],
 )
-def test_a_program_that_no_path_leads_to_is_told_with_the_ways_to_name_it(line: str, advice: str) -> None:
+def test_the_last_line_of_a_failed_command_has_advice_where_the_cause_is_clear(
+    line: str, advice: str
+) -> None:
     command = Run("/bin/x")
-    for code, shown in ((127, f"{line}{advice}"), (1, line)):
-        failed = Result(success=False, stderr=f"{line}\n", message=f"exited with code {code}")
-        assert str(command_failed([failed], [command], "p")).splitlines()[1:] == [f"  stderr: {shown}"]
+    for code, shown in ((127, f"{line}{advice}"), (1, line if advice == NO_PATH else f"{line}{advice}")):
+        failed = Result(success=False, stderr=f"{line}\n{line}\n", message=f"exited with code {code}")
+        lines = str(command_failed([failed], [command], "p")).splitlines()[1:]
+        assert lines == [f"  stderr: {line}", f"  stderr: {shown}"]
     assert with_advice(line) == f"{line}{advice}"
 
 
