@@ -287,10 +287,11 @@ class Payments:
             logger.info("an invoice of %s came too late: the next session pays it", account.provider)
         elif is_new:
             logger.error(
-                "the invoice %s of %s over %s GLM is not paid: %s",
+                "the invoice %s of %s over %s %s is not paid: %s",
                 invoice.invoice_id,
                 account.provider,
                 plain(invoice.amount),
+                self._budget.currency,
                 why,
             )
         if _lacks_funds(error):

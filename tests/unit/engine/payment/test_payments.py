@@ -590,7 +590,7 @@ def test_documents_that_were_not_accepted_are_tried_again_while_closing(
     desk.announce("i1")
     eventually(lambda: "is not paid" in caplog.text)
     till.wait_for_invoices(time.monotonic() + 0.5)
-    assert caplog.text.count("is not paid: ") == 1
+    assert caplog.text.count("over 0.25 tGLM is not paid: ") == 1
     assert "no invoice could be accepted by the end for the agreement a1 with prov" in caplog.text
     desk.accepting = lambda name: None
     began = time.monotonic()
