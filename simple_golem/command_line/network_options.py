@@ -11,7 +11,14 @@ from ..local.control.habits import ProviderHabits
 from ..local.control.messages import DEFAULT_PAYMENT_NETWORKS
 from ..local.control.runtime_options import runtimes_of
 from ..local.images.image_store import ImageStore
-from ..local.local_golem import DEFAULT_FUNDS, DEFAULT_PROVIDERS, DEFAULT_SUBNET, MOST_PROVIDERS, LocalGolem
+from ..local.local_golem import (
+    DEFAULT_FUNDS,
+    DEFAULT_PROVIDERS,
+    DEFAULT_SUBNET,
+    MOST_PROVIDERS,
+    LocalGolem,
+    checked_web_server,
+)
 from ..model.settings import OTHER_DAEMON_VARIABLES
 from .habit_options import HABITS_HELP, spelled_habits
 from .help_format import HelpFormat
@@ -133,6 +140,8 @@ def network_of(options: argparse.Namespace) -> LocalGolem:
 def described_network(options: argparse.Namespace, as_real: AsReal | None) -> LocalGolem:
     """Return the network that the options describe, with so much time and misfortune; it is not started."""
     ImageStore.with_options(options.image)
+    for url in options.web_server:
+        checked_web_server(url)
     images = dict(option.split("=", 1) for option in options.image)
     subnets = options.subnet or [DEFAULT_SUBNET]
     return LocalGolem(

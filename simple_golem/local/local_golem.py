@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .. import errors
 from ..background.cancellation import Deadline, Scope
@@ -355,9 +356,7 @@ class LocalGolem:
             BadSetting: it is not such a URL.
             LocalNetworkError: the network is not up.
         """
-        if not isinstance(url, str) or not _WEB_SERVER.match(url):
-            raise BadSetting(f"{url!r} is no web server: write e.g. http://127.0.0.1:8000")
-        self._ask({"do": "allow web server", "url": url})
+        self._ask({"do": "allow web server", "url": checked_web_server(url)})
 
     def kill_requestor_daemon(self) -> None:
         """Kill the requestor's daemon, as `kill -9` does; blocks until it has ended."""
@@ -425,6 +424,22 @@ def _checked_list(argument: str, names: Sequence[str]) -> list[str]:
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise BadSetting(f"{argument} is {names!r}: give a list of names")
     return list(names)
+
+
+def checked_web_server(url: str) -> str:
+    """Check the URL of a web server.
+
+    Raises:
+        BadSetting: it is none.
+    """
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and _WEB_SERVER.match(url) else None
+        is_valid = parts is not None and bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # its port or its host
+        is_valid = False
+    if not is_valid:
+        raise BadSetting(f"{url!r} is no web server: write e.g. http://127.0.0.1:8000")
+    return url
 
 
 def _checked_subnets(subnet: str | Sequence[str]) -> list[str]:

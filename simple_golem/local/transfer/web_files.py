@@ -82,12 +82,14 @@ class Web:
             return
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             if requests.utils.get_environ_proxies(url):
                 return  # the proxy looks it up
+            # A UnicodeError: a part of the name is empty or too long.
+            reason = error.strerror if isinstance(error, OSError) else "Name or service not known"
             raise UnknownHost(
                 "HTTP error: connection error: Failed resolving hostname: "
-                f"failed to lookup address information: {error.strerror}"
+                f"failed to lookup address information: {reason}"
             ) from error
         if not all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found):
             raise OwnLoopback

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from simple_golem.command_line.main import main
 from simple_golem.errors import BadSetting, LocalNetworkError
 from simple_golem.local import local_golem as network_module
 from simple_golem.local.control.messages import DaemonAddress, Plan, Report
@@ -68,6 +69,30 @@ def test_an_argument_of_the_wrong_type_is_told_at_once(arguments: dict[str, Any]
     (name,) = arguments
     with pytest.raises(BadSetting, match=name):
         LocalGolem(1, **arguments)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "http://",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://x:port",
+        "http://a..b",
+        5,
+    ],
+)
+def test_a_web_server_that_can_not_be_is_told_before_the_network_hears_of_it(
+    url: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadSetting, match="is no web server: write e.g. "):
+        LocalGolem(1).allow_web_server(url)
+    if isinstance(url, str):
+        # No network is started, not even for a script that would run.
+        assert main(["local", "run", "--web-server", url, "-c", "pass"]) == 2
+        assert "is no web server" in (told := capsys.readouterr().err)
+        assert "starting" not in told
 
 
 def test_more_providers_than_fit_into_the_memory_are_too_many() -> None:

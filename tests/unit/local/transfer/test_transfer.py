@@ -618,3 +618,13 @@ def test_a_host_without_an_address_is_tried_three_times(
         "failed to lookup address information: Name or service not known"
     )
     assert asked == ["nowhere.invalid"] * 3
+
+
+def test_a_name_that_no_host_can_have_is_unknown(
+    activity: Activity, no_waiting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests.utils, "get_environ_proxies", lambda url: {})
+    assert activity.transfer("http://a..b/x", "/golem/work/file") == (
+        f"{START}HTTP error: connection error: Failed resolving hostname: "
+        "failed to lookup address information: Name or service not known"
+    )
