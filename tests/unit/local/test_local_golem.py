@@ -86,7 +86,7 @@ def test_an_argument_of_the_wrong_type_is_told_at_once(arguments: dict[str, Any]
 def test_a_web_server_that_can_not_be_is_told_before_the_network_hears_of_it(
     url: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(BadSetting, match="is no web server: write e.g. "):
+    with pytest.raises(BadSetting, match="is no web server: write"):
         LocalGolem(1).allow_web_server(url)
     if isinstance(url, str):
         # No network is started, not even for a script that would run.
