@@ -18,6 +18,7 @@ import simple_golem
 EVERYTHING = (
     "import simple_golem, simple_golem.engine.market.offer_preview, "
     "simple_golem.events, simple_golem.services.open_golem, simple_golem.engine.life.life, "
+    "simple_golem.engine.life.batch_runner, "
     "simple_golem.engine.network.networks, simple_golem.services.pool.pool_builder"
 )
 """Loads what an open Golem may need, however much of it is left for later."""

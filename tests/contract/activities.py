@@ -55,9 +55,9 @@ class ActivityContract:
         assert buyer.get(f"{path}/agreement") == agreement_id
         assert buyer.get(f"{path}/state") == {"state": ["Initialized", None]}
         buyer.run(activity_id, {"deploy": {}})
-        assert buyer.get(f"{path}/state") == {"state": ["Deployed", None]}
+        assert buyer.state(activity_id, "Deployed") == ["Deployed", None]
         buyer.run(activity_id, {"start": {}})
-        assert buyer.get(f"{path}/state") == {"state": ["Ready", None]}
+        assert buyer.state(activity_id, "Ready") == ["Ready", None]
         usage = buyer.usage(activity_id)
         assert usage.keys() == {"currentUsage", "timestamp"}
         assert len(usage["currentUsage"]) == 2

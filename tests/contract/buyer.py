@@ -248,6 +248,18 @@ class Buyer:
         results: list[dict[str, Any]] = self.get(self.execute(activity_id, *commands), timeout=10)
         return results
 
+    def state(self, activity_id: str, awaited: str) -> list[str | None]:
+        """Wait until an activity has a state; returns it with what follows, or what it is after the time.
+
+        Its exe-unit reports a state a moment after the results that led to it.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            state: list[str | None] = self.get(f"{ACTIVITY}/activity/{activity_id}/state")["state"]
+            if state == [awaited, None] or time.monotonic() >= deadline:
+                return state
+            time.sleep(0.02)
+
     def usage(self, activity_id: str) -> dict[str, Any]:
         """Wait for the usage of an activity: the daemon has none before its provider's first report."""
         deadline = time.monotonic() + WAIT_SECONDS

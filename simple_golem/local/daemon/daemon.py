@@ -17,7 +17,7 @@ from ...errors import BadAppKey, LocalNetworkError, NoDaemon, PortTaken, YagnaEr
 from ...yagna.client import Yagna
 from ...yagna.transport.retry import Repeat
 from ..machine.processes import await_or_kill
-from .payment_config import write_payment_config
+from .payment_config import PAYMENT_ENVIRONMENT, write_payment_config
 from .quick_sockets import send_at_once
 
 logger = logging.getLogger(__name__)
@@ -246,5 +246,7 @@ class YagnaDaemon:
         }
         if self._chain_urls is None:
             environment["YAGNA_DEV_SKIP_ALLOCATION_VALIDATION"] = "1"
+        else:
+            environment |= PAYMENT_ENVIRONMENT
         closed = [chain for chain in _CHAINS if chain.lower() not in (self._chain_urls or ())]
         return environment | {f"{chain}_GETH_ADDR": _CLOSED_URL for chain in closed} | self._settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +12,14 @@ from ...yagna.client import Yagna
 from ..chain.ledger import CHAIN_ID, TOKEN
 
 CONFIG_NAME = "config-payments.toml"
-# The shortest cycle that the daemon accepts.
-_PAYMENT_CYCLE_SECONDS = 6
+# What was accepted is paid so often: nearly the shortest cycle that the daemon takes. It is the default, from
+# which the daemon makes its cycles when it starts. A daemon that is told of another cycle right after it has
+# read the one before goes on with that one, which is five minutes.
+PAYMENT_ENVIRONMENT = {
+    "PAYMENT_CYCLE_DEFAULT_INTERVAL": "6s",
+    "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME": "6s",
+}
+_PAYMENTS_NAME = "payment.db"
 # The mode of an account for sending, as in the daemon's messages.
 _SENDING = {"bits": 2}
 _CLOSED_URL = "http://127.0.0.1:1"
@@ -108,10 +116,14 @@ def payment_config(urls: Mapping[str, str]) -> str:
 
 
 def write_payment_config(daemon_folder: Path, urls: Mapping[str, str]) -> None:
-    """Write the configuration to the folder of a daemon, which reads it when it starts."""
+    """Write the configuration to the folder of a daemon, which reads it when it starts, and not before."""
     data = daemon_folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     (data / CONFIG_NAME).write_text(payment_config(urls))
+    if (data / _PAYMENTS_NAME).exists():
+        # The cycles that the daemon of the template has made have its defaults.
+        with closing(sqlite3.connect(data / _PAYMENTS_NAME)) as payments, payments:
+            payments.execute("DELETE FROM pay_batch_cycle")
 
 
 def prepare_to_pay(daemon: Yagna, node_id: str, networks: Iterable[str]) -> None:
@@ -123,4 +135,3 @@ def prepare_to_pay(daemon: Yagna, node_id: str, networks: Iterable[str]) -> None
     for network in networks:
         account = {"address": node_id, "network": network, "token": None, "mode": _SENDING}
         daemon.bridge.call("local/driver/erc20/Init", account)
-        daemon.payment.set_pay_cycle(platform_of(network), _PAYMENT_CYCLE_SECONDS)

@@ -164,11 +164,6 @@ class PaymentApi:
         path = f"/batchCycle/{platform}/now"
         _check(path, self._call("POST", path, body={}, scope=scope))
 
-    def set_pay_cycle(self, platform: str, seconds: int, *, scope: Scope | None = None) -> None:
-        """`POST /batchCycle`: pay what was accepted each `seconds`; the daemon requires more than 5."""
-        body = {"platform": platform, "intervalSec": seconds, "extraPayTimeSec": seconds}
-        _check("/batchCycle", self._call("POST", "/batchCycle", body=body, scope=scope))
-
     def _accept(self, path: str, amount: Decimal, allocation_id: str, scope: Scope | None) -> None:
         body = {"totalAmountAccepted": f"{amount:f}", "allocationId": allocation_id}
         self._call("POST", path, body=body, params={"timeout": 15.0}, timeout=15.0, scope=scope)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from simple_golem.local.daemon.daemon import YagnaDaemon
-from simple_golem.local.daemon.payment_config import chain_ids, payment_config, platform_of
+from simple_golem.local.daemon.payment_config import (
+    chain_ids,
+    payment_config,
+    platform_of,
+    write_payment_config,
+)
 
 URLS = {"hoodi": "http://127.0.0.1:4567/hoodi", "polygon": "http://127.0.0.1:4567/polygon"}
 
@@ -42,10 +49,25 @@ def test_a_daemon_with_a_chain_checks_funds_there_and_pays_nowhere_else(tmp_path
     assert config.read_text() == payment_config(URLS)
 
 
+def test_a_daemon_with_a_chain_pays_every_six_seconds_from_its_start(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with closing(sqlite3.connect(data / "payment.db")) as payments, payments:
+        payments.execute("CREATE TABLE pay_batch_cycle (cycle_interval)")
+        payments.execute("INSERT INTO pay_batch_cycle VALUES ('5m')")
+    write_payment_config(tmp_path, URLS)
+    with closing(sqlite3.connect(data / "payment.db")) as payments:
+        assert payments.execute("SELECT * FROM pay_batch_cycle").fetchall() == []
+    environment, _ = started(tmp_path / "daemon", URLS)
+    assert "PAYMENT_CYCLE_DEFAULT_INTERVAL=6s\n" in environment
+    assert "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME=6s\n" in environment
+
+
 def test_a_daemon_without_a_chain_checks_no_funds(tmp_path: Path) -> None:
     environment, config = started(tmp_path, None)
     assert "YAGNA_DEV_SKIP_ALLOCATION_VALIDATION=1\n" in environment
     assert "HOODI_GETH_ADDR=http://127.0.0.1:1\n" in environment
+    assert "PAYMENT_CYCLE" not in environment
     assert not config.exists()
 
 
