@@ -58,7 +58,7 @@ def test_a_daemon_with_a_chain_pays_every_six_seconds_from_its_start(tmp_path: P
     write_payment_config(tmp_path, URLS)
     with closing(sqlite3.connect(data / "payment.db")) as payments:
         assert payments.execute("SELECT * FROM pay_batch_cycle").fetchall() == []
-    environment, _ = started(tmp_path / "daemon", URLS)
+    environment, _ = started(tmp_path, URLS)
     assert "PAYMENT_CYCLE_DEFAULT_INTERVAL=6s\n" in environment
     assert "PAYMENT_CYCLE_DEFAULT_EXTRA_PAY_TIME=6s\n" in environment
 
