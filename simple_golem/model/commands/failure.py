@@ -131,8 +131,8 @@ def with_advice(line: str) -> str:
 def _advice_on(line: str, is_not_found: bool) -> str:
     if _NO_INTERNET.search(line):
         return (
-            " (a machine has no way to the internet, unless its payload asks for addresses: "
-            "vm.manifest(…, outbound=['https://…']))"
+            " (a machine knows only the names of its private network, and has no way to the internet unless "
+            "its payload asks for addresses: vm.manifest(…, outbound=['https://…']))"
         )
     found = _NOT_FOUND.search(line) if is_not_found else None
     if found is None:

@@ -158,8 +158,8 @@ def test_a_failed_command_is_an_error_that_names_command_provider_and_reason() -
 
 
 NO_INTERNET = (
-    " (a machine has no way to the internet, unless its payload asks for addresses: "
-    "vm.manifest(…, outbound=['https://…']))"
+    " (a machine knows only the names of its private network, and has no way to the internet unless its "
+    "payload asks for addresses: vm.manifest(…, outbound=['https://…']))"
 )
 NO_PATH = (
     " (if the image has nosuch: programs get no PATH of the image, so write the whole path of nosuch, or "
