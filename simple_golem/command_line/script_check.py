@@ -171,8 +171,8 @@ def _run(options: argparse.Namespace, as_real: AsReal, deadline: Deadline) -> Ru
     if status is None:
         return Run(f"did not end within {seconds:.0f} s, and was ended", False, strikes)
     end = f"failed with status {status}" if status > 0 else f"was ended by {_signal(-status)}"
-    told = ": ".join(part for part in (_place(options.script[0], errors), _last_line(errors)) if part)
-    return Run(f"{end} after {seconds:.1f} s" + (f": {told}" if told else ""), False, strikes)
+    reason = ": ".join(part for part in (_place(options.script[0], errors), _last_line(errors)) if part)
+    return Run(f"{end} after {seconds:.1f} s" + (f": {reason}" if reason else ""), False, strikes)
 
 
 def _with_package(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -295,26 +295,30 @@ def test_where_no_network_can_run_its_tests_are_skipped_with_the_reason(
     assert f"no Golem network can run here: {reason}" in run.stdout
 
 
-def test_a_mistake_in_a_mark_is_told_without_a_traceback(tmp_path: Path) -> None:
-    mistakes = {
-        "providers=[ProviderHabits()], habits=['prov-1=dies-after:5']": "give habits, or a list of",
-        "habits='prov-1=dies-after:5'": "give a list of texts such as ['prov-2=dies-after:5']",
-        "habits=[ProviderHabits()]": "give a list of texts such as ['prov-2=dies-after:5']",
-        "habits=['prov-1=dies-after:5'], providers=0": "a local network has 1 to 200 providers, not 0",
-        "images=['me/mine:1=mine']": "images is ['me/mine:1=mine']: give a dictionary",
-        "provider=2": "argument 'provider'; `help(simple_golem.local.LocalGolem)` describes them",
-    }
-    run = run_pytest(written(tmp_path, marked(MARKED, mistakes)))
-    assert_told(run.stdout, mistakes.values())
+NETWORK_MISTAKES = {
+    "providers=[ProviderHabits()], habits=['prov-1=dies-after:5']": "give habits, or a list of",
+    "habits='prov-1=dies-after:5'": "give a list of texts such as ['prov-2=dies-after:5']",
+    "habits=[ProviderHabits()]": "give a list of texts such as ['prov-2=dies-after:5']",
+    "habits=['prov-1=dies-after:5'], providers=0": "a local network has 1 to 200 providers, not 0",
+    "images=['me/mine:1=mine']": "images is ['me/mine:1=mine']: give a dictionary",
+    "provider=2": "argument 'provider'; `help(simple_golem.local.LocalGolem)` describes them",
+}
+GOLEM_MISTAKES = {
+    "2": "write the arguments of the mark golem with their names, such as golem(budget=5)",
+    "bugdet=2": "argument 'bugdet'; `help(simple_golem.Golem)` describes them",
+    "budget='much'": "the Golem of the test can't be made: budget is 'much'",
+}
 
 
-def test_a_mistake_in_the_mark_of_the_golem_is_told_without_a_traceback(tmp_path: Path) -> None:
-    mistakes = {
-        "2": "write the arguments of the mark golem with their names, such as golem(budget=5)",
-        "bugdet=2": "argument 'bugdet'; `help(simple_golem.Golem)` describes them",
-        "budget='much'": "the Golem of the test can't be made: budget is 'much'",
-    }
-    run = run_pytest(written(tmp_path, marked(MARKED_GOLEM, mistakes)))
+@pytest.mark.parametrize(
+    ("template", "mistakes"),
+    [(MARKED, NETWORK_MISTAKES), (MARKED_GOLEM, GOLEM_MISTAKES)],
+    ids=["golem_network", "golem"],
+)
+def test_a_mistake_in_a_mark_is_told_without_a_traceback(
+    tmp_path: Path, template: str, mistakes: dict[str, str]
+) -> None:
+    run = run_pytest(written(tmp_path, marked(template, mistakes)))
     assert_told(run.stdout, mistakes.values())
 
 

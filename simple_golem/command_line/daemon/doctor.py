@@ -110,7 +110,7 @@ def examine(options: argparse.Namespace) -> int:
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     key: Finding | None = None
     try:
-        # First without the key, so that a wrong setting is told in any case.
+        # First without the key: a wrong setting is an error also where the key is missing.
         settings = settings_of(options, app_key="none")
         settings = settings_of(options)
     except NoAppKey:

@@ -21,7 +21,7 @@ _UNANSWERED_SECONDS = 5.0
 _SHORT_TRY_SECONDS = 1.0
 _REFUSED_STATUS, _NO_ANSWER_STATUS = 400, 504
 _LONGEST_WAIT_SECONDS = 3600.0
-# For so long a port may refuse until that is told: most servers start faster.
+# After so many seconds of refusals the caller is told of them: most servers start faster.
 _REFUSALS_TOLD_SECONDS = 5.0
 
 Opened = tuple[Channel, Sequence[bytes]]
@@ -72,7 +72,7 @@ class Connector:
         """
         asked = network_id, ip, port
         answer: SocketLost | None = None
-        told = Deadline(_REFUSALS_TOLD_SECONDS)
+        patience = Deadline(_REFUSALS_TOLD_SECONDS)
         while True:
             self._wait_for_unanswered(asked, who, deadline, scope, repeats)
             left = deadline.remaining()
@@ -97,7 +97,7 @@ class Connector:
                     answer = error
                 if not repeats or deadline.remaining() < next_try:
                     raise _failure(asked, answer, who) from error
-                if on_refusals is not None and told.passed and error.status == _REFUSED_STATUS:
+                if on_refusals is not None and patience.passed and error.status == _REFUSED_STATUS:
                     on_refusals()
                     on_refusals = None
             scope.wait(min(_NEXT_TRY_SECONDS, deadline.remaining()))
