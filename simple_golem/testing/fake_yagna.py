@@ -48,7 +48,6 @@ class FakeYagna:
 
     Attributes:
         clock, app_key: as given.
-        requests: the latest requests, oldest first.
     """
 
     def __init__(
@@ -66,7 +65,8 @@ class FakeYagna:
         self._made_in = current_process()
         self.clock = clock or Clock()
         self.app_key = app_key
-        self.requests: deque[FakeRequest] = deque(maxlen=_MOST_REQUESTS)
+        self._requests: deque[FakeRequest] = deque(maxlen=_MOST_REQUESTS)
+        self._requests_lock = threading.Lock()
         self._daemon = Daemon(
             made, self.clock, app_key, funds=funds, pays=pays, seed=seed or secrets.token_hex(8)
         )
@@ -91,7 +91,8 @@ class FakeYagna:
             ReadTimedOut: the patience of `call` is over.
         """
         call = call or Call()
-        self.requests.append(request)
+        with self._requests_lock:
+            self._requests.append(request)
         try:
             return self._intercepted(request, call)
         finally:
@@ -222,6 +223,12 @@ class FakeYagna:
         invoices, services on the bus, and private networks.
         """
         return self._daemon.leftovers()
+
+    @property
+    def requests(self) -> list[FakeRequest]:
+        """The latest 10,000 requests, oldest first; later requests do not change the list."""
+        with self._requests_lock:
+            return list(self._requests)
 
     @property
     def requests_under_way(self) -> int:

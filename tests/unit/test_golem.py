@@ -122,7 +122,7 @@ def test_one_that_was_closed_before_it_was_opened_stays_closed(fake: FakeYagna) 
     golem.close()
     with pytest.raises(NotRunning, match="this Golem was closed"):
         golem.open()
-    assert list(fake.requests) == []
+    assert fake.requests == []
 
 
 def test_closing_from_a_method_or_an_event_does_not_hang(fake: FakeYagna) -> None:
@@ -347,7 +347,7 @@ def test_a_bad_argument_is_named_at_once(
 ) -> None:
     with pytest.raises(error, match=what):
         Golem(**{"budget": 1, **options})
-    assert list(fake.requests) == []
+    assert fake.requests == []
 
 
 def test_without_a_key_or_a_daemon_it_says_what_to_do(

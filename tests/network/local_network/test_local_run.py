@@ -44,8 +44,8 @@ def ask():
     url, key = os.environ["YAGNA_API_URL"] + "/me", os.environ["YAGNA_APPKEY"]
     urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": "Bearer " + key})).read()
 
-print("I am running")
 try:
+    print("I am running")
     time.sleep(600)
 except KeyboardInterrupt:
     time.sleep(1)

@@ -608,11 +608,9 @@ def test_a_stop_in_the_middle_of_an_agreement_leaves_none(fake: FakeYagna, step:
     with Golem(1) as golem:
         cluster = golem.run_service(Idle)
         assert reached.wait(SECONDS)
-        before = list(fake.requests)
+        before = fake.requests
         cluster.stop(wait=False)
-        fake.wait_for(
-            lambda: any(one.path.endswith(later) for one in list(fake.requests) if one not in before)
-        )
+        fake.wait_for(lambda: any(one.path.endswith(later) for one in fake.requests if one not in before))
         stopped.set()
         assert cluster.wait(SECONDS)
 

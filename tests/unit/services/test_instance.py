@@ -531,7 +531,7 @@ def test_a_stop_is_felt_at_once_where_a_provider_keeps_us_waiting(
     }[habit]
     with Golem(1) as golem:
         cluster, instance = begun(golem)
-        fake.wait_for(lambda: any(asked in one.path and one.method == "POST" for one in list(fake.requests)))
+        fake.wait_for(lambda: any(asked in one.path and one.method == "POST" for one in fake.requests))
         assert seconds_of(cluster.stop) < AT_ONCE_SECONDS
     assert states(instance)[-2:] == [state, "terminated"]
     assert calls(instance) == []

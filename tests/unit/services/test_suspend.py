@@ -47,7 +47,7 @@ def end_it_after_the_clean_up_has_looked(fake: FakeYagna, suspended: SuspendedIn
     path = f"/agreements/{suspended.agreement_id}"
 
     def looks() -> int:
-        return sum(one.method == "GET" and one.path.endswith(path) for one in list(fake.requests))
+        return sum(one.method == "GET" and one.path.endswith(path) for one in fake.requests)
 
     fake.wait_for(lambda: looks() >= 2)
     next(one for one in fake.providers if one.agreements).terminate_agreement()
@@ -162,7 +162,7 @@ def test_what_has_ended_is_lost_whether_the_clean_up_has_found_it_or_not(
             losing.wait_for(
                 lambda: any(
                     one.method == "POST" and "/invoices/" in one.path and one.path.endswith("/accept")
-                    for one in list(losing.requests)
+                    for one in losing.requests
                 )
             )
         cluster = golem.resume_service(Counter, [suspended])

@@ -33,7 +33,7 @@ def real(fake: FakeYagna) -> FakeYagna:
 
 
 def files_on(fake: FakeYagna) -> list[str]:
-    return [path for provider in fake.providers if provider.activities for path in provider.files]
+    return [path for provider in fake.providers if provider.activities for path in list(provider.files)]
 
 
 def test_a_program_without_any_output_loses_nothing(real: FakeYagna) -> None:

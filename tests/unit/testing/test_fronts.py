@@ -280,6 +280,15 @@ def test_leftovers_name_everything_that_is_open(client: Buyer, yagna: FakeYagna,
     assert yagna.leftovers() == ["service /public/x"]
 
 
+def test_requests_can_be_looked_through_while_others_come(client: Buyer, yagna: FakeYagna) -> None:
+    client.get("/me")
+    looked_at = []
+    for one in yagna.requests:
+        client.get("/me")
+        looked_at.append(one)
+    assert len(looked_at) == len(yagna.requests) / 2
+
+
 def test_a_provider_that_comes_later_offers_as_well(client: Buyer, yagna: FakeYagna) -> None:
     demand = client.publish()
     client.offer(demand)

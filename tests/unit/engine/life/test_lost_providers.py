@@ -225,7 +225,7 @@ def test_nobody_waits_for_what_a_lost_provider_can_not_do(monkeypatch: pytest.Mo
         going(provider)
         assert golem.clusters[0].wait(SECONDS)
         assert seconds_of(golem.close) < 3 * CLOSED
-        paths = [one.path for one in list(honest.requests) if one.method == "DELETE"]
+        paths = [one.path for one in honest.requests if one.method == "DELETE"]
         assert sum(path.endswith(f"/activity/{activity}") for path in paths) <= 1
 
     each_way_to_go(case)
