@@ -1,4 +1,4 @@
-"""Tells users who know yapapi what a name of it is called here."""
+"""Tells users who know yapapi, or other libraries, what a name of these is called here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,27 @@ from ...errors import NoContext
 
 T = TypeVar("T")
 
-# What other libraries for remote machines have as methods, and how an instance does it.
-_UPLOAD, _DOWNLOAD = "execute(Upload(local, remote))", "execute(Download(remote, local))"
-_BY_EXECUTE = {"upload": _UPLOAD, "put": _UPLOAD, "download": _DOWNLOAD, "get": _DOWNLOAD}
+# What other libraries for remote machines, or other objects of this one, have as methods: by our class.
+_FILES = dict.fromkeys(("upload", "put"), "execute(Upload(local, remote))") | dict.fromkeys(
+    ("download", "get"), "execute(Download(remote, local))"
+)
+_ELSEWHERE: dict[str, dict[str, str]] = {
+    "Golem": {
+        "execute": "golem.rent().execute(Run(…)), which rents a machine",
+        "map": "golem.pool(n).map(function, items)",
+        "shell": "golem.rent().shell(line), which rents a machine",
+        "submit": "golem.pool(n).submit(function, item)",
+    },
+    "Cluster": {"close": "stop()"},
+    "Instance": {
+        **_FILES,
+        "close": "stop()",
+        "run": "shell(line), or execute(Run(…))",
+        "shutdown": "stop(), which calls the `shutdown` of the service",
+        "start": "wait_for('running'): an instance starts by itself",
+    },
+    "Service": _FILES,
+}
 
 
 def from_yapapi(counterpart: str) -> Callable[[type[T]], type[T]]:
@@ -33,10 +51,11 @@ def from_yapapi(counterpart: str) -> Callable[[type[T]], type[T]]:
                 "yield script` becomes `self.execute(Run(a, b))`, or return [Run(a, b)]"
             )
         message = f"{kind.__name__!r} object has no attribute {name!r}"
-        if not name.startswith("_") and (advice := advice_on(counterpart, name)):
+        ours = next(base.__name__ for base in kind.__mro__ if base.__name__ in _ELSEWHERE)
+        if advice := _ELSEWHERE[ours].get(name):
+            message += f"; write {advice}"
+        elif not name.startswith("_") and (advice := advice_on(counterpart, name)):
             message += f"; coming from yapapi: {advice}"
-        elif counterpart == "Service" and name in _BY_EXECUTE:
-            message += f"; write {_BY_EXECUTE[name]}"
         raise AttributeError(message, name=name, obj=self)
 
     def with_advice(cls: type[T]) -> type[T]:
