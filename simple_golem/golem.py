@@ -616,8 +616,11 @@ class Golem:
         from .model.cost_report import CostReport
 
         opened = self._lifecycle.opened
-        accounts = opened.session.money.ledger.accounts() if opened is not None else ()
-        return CostReport(tuple(account.entry() for account in accounts), self.cost)
+        if opened is None:
+            return CostReport((), self.cost)
+        ledger = opened.session.money.ledger
+        with ledger.lock:  # so that the total is the sum of the entries
+            return CostReport(ledger.entries(), self.cost)
 
 
 def _call_for(listener: Listener, only: type[Event] | tuple[type[Event], ...], event: Event) -> None:

@@ -38,6 +38,7 @@ from simple_golem.errors import (
     WaitTimeout,
 )
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
+from tests.helpers.guarded_dict import GuardedDict
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
@@ -93,6 +94,20 @@ def test_it_can_be_opened_and_closed_without_with_from_any_thread(fake: FakeYagn
         one for one in fake.requests if (one.method, one.path) == ("POST", "/payment-api/v1/allocations")
     ]
     assert len(posted) == 1
+
+
+def test_a_cost_report_can_be_read_while_other_threads_change_the_accounts(fake: FakeYagna) -> None:
+    with Golem(1) as golem:
+        started(golem)
+        opened = golem._lifecycle.opened
+        assert opened is not None
+        ledger = opened.session.money.ledger
+        (account,) = ledger.accounts()
+        account.activities = guarded = GuardedDict(ledger.lock, account.activities)
+        report = golem.cost_report
+        assert sum(entry.amount for entry in report.entries) == report.total.amount
+        assert guarded.looks > 0
+        assert guarded.unguarded == 0
 
 
 def test_methods_that_need_an_open_golem_say_so_before_and_after(fake: FakeYagna) -> None:

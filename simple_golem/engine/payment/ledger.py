@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
 
+from ...model.cost_report import CostEntry
 from ...model.offers.prices import EXACT
 from ...yagna.values import DebitNote
 from .account import Account, ActivityAccount, total
@@ -202,6 +203,11 @@ class Ledger:
         """Return the accounts of all agreements, in the order in which these were made."""
         with self.lock:
             return tuple(self._accounts.values())
+
+    def entries(self) -> tuple[CostEntry, ...]:
+        """Return the lines of a cost report: one for each agreement, in the order in which these were made."""
+        with self.lock:
+            return tuple(account.entry() for account in self._accounts.values())
 
     def cost(self, agreement_ids: Iterable[str] | None = None) -> Decimal:
         """Return the GLM that were accepted, for these agreements, or for all (None)."""

@@ -139,7 +139,8 @@ class Payments:
         ahead = [
             (account, invoice)
             for invoice in invoices
-            if (account := self._ledger.find(invoice.agreement_id)) and account.cost() != invoice.amount
+            if (account := self._ledger.find(invoice.agreement_id))
+            and self._ledger.cost([invoice.agreement_id]) != invoice.amount
         ]
         for note in debit_notes_before(self._yagna, ahead, self._stop):
             self._receive_debit_note(note)

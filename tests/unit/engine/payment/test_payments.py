@@ -29,6 +29,7 @@ from simple_golem.model.events.documents import (
 from simple_golem.model.events.event import Event
 from simple_golem.model.service.suspended import SuspendedInstance
 from simple_golem.yagna.client import Yagna
+from tests.helpers.guarded_dict import GuardedDict
 from tests.helpers.written_answers.fake_payments import PAYMENT, Desk
 from tests.helpers.written_answers.money_setup import PRICES, Till
 from tests.unit.conftest import API, eventually
@@ -79,6 +80,20 @@ def test_an_invoice_announced_twice_is_accepted_once(desk: Desk, till: Till) -> 
     desk.announce("i1", "i2", at="2026-01-31T12:00:01Z")
     eventually(lambda: till.spent() == Decimal("0.75"))
     assert len(desk.accepted("i1")) == 1
+
+
+def test_the_reader_of_invoices_looks_at_an_account_only_with_the_lock_of_the_ledger(
+    desk: Desk, till: Till
+) -> None:
+    # The life of the agreement and other documents change it at the same time.
+    account = till.ledger.find("a1")
+    assert account is not None
+    account.activities = guarded = GuardedDict(till.ledger.lock, account.activities)
+    desk.invoice("i1", "a1", "0.25")
+    desk.announce("i1")
+    eventually(till.spent)
+    assert guarded.looks > 0
+    assert guarded.unguarded == 0
 
 
 def test_a_note_announced_twice_is_accepted_once(desk: Desk, till: Till) -> None:
