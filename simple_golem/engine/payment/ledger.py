@@ -205,7 +205,7 @@ class Ledger:
             return tuple(self._accounts.values())
 
     def entries(self) -> tuple[CostEntry, ...]:
-        """Return the lines of a cost report: one for each agreement, in the order in which these were made."""
+        """Return the lines of a cost report, one for each agreement, in the order of `accounts`."""
         with self.lock:
             return tuple(account.entry() for account in self._accounts.values())
 

@@ -114,6 +114,7 @@ class SandboxRuntime:
         self._stops = 0
         self._closed = False
         self._cpu_before = 0.0
+        # How often a rule has struck in the present sandbox, as far as it was reported.
         self._told: Counter[Rule] = Counter()
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
@@ -246,23 +247,23 @@ class SandboxRuntime:
     def cpu_seconds(self) -> float:
         """Return the processor time in seconds that all commands have used so far."""
         with self._lock:
-            before, sandbox = self._cpu_before, self._sandbox
+            before, sandbox, told = self._cpu_before, self._sandbox, self._told
         try:
             if sandbox is None:
                 return before
             used = sandbox.usage()
         except SandboxGone:
             return self._cpu_before
-        self._tell_new(rules.BACKGROUND_OUTPUT, used.broken_outputs, "killed by SIGPIPE")
+        self._tell_new(told, rules.BACKGROUND_OUTPUT, used.broken_outputs, "killed by SIGPIPE")
         killed = ["a program"] * used.memory_kills
-        self._tell_new(rules.MEMORY, killed, "killed: all need too much memory")
+        self._tell_new(told, rules.MEMORY, killed, "killed: all need too much memory")
         return before + used.cpu_seconds
 
-    def _tell_new(self, rule: Rule, struck: Sequence[str], text: str) -> None:
-        """Report what has been struck since the last time."""
+    def _tell_new(self, told: Counter[Rule], rule: Rule, struck: Sequence[str], text: str) -> None:
+        """Report what has been struck in a sandbox since the last time."""
         with self._lock:
-            new = struck[self._told[rule] :]
-            self._told[rule] += len(new)
+            new = struck[told[rule] :]
+            told[rule] += len(new)
         for what in new:
             self._on_strike(rule, printable(what), text)
 
@@ -273,7 +274,8 @@ class SandboxRuntime:
             self._stops += 1
             self._cpu_before = cpu
             sandbox, self._sandbox = self._sandbox, None
-            self._told.clear()
+            # Another thread may still be about to report for the old sandbox.
+            self._told = Counter()
         # Its sockets would keep the network of the sandbox alive.
         self._networks.leave()
         if sandbox is not None:

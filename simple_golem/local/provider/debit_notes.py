@@ -74,9 +74,10 @@ class DebitNotes:
         """Send the debit note of an activity; blocks for requests. A failure is logged."""
         due = self._terms.debit_note_due(datetime.now(timezone.utc))
         begun = time.monotonic()
+        amount, usage = activity.bill
         try:
             note = self._yagna.provider.send_debit_note(
-                activity.activity_id, activity.amount, activity.last_usage, due, scope=self._scope
+                activity.activity_id, amount, usage, due, scope=self._scope
             )
         except (NoDaemon, YagnaError) as error:
             logger.warning("%s: a debit note was not sent: %s", self._name, error)
@@ -85,7 +86,7 @@ class DebitNotes:
         self._last_sent, self._unreachable = begun, False
         if self._timeout is not None:
             self._sent.append(_SentNote(note, begun + self._timeout.total_seconds()))
-        if self._payment_timeout is not None and activity.amount:
+        if self._payment_timeout is not None and amount:
             self._unpaid.append(_SentNote(note, begun + self._payment_timeout.total_seconds()))
 
     def seconds_to_next_check(self) -> float:

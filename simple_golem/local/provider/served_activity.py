@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Protocol
@@ -33,7 +34,7 @@ class MakeExeUnit(Protocol):
 
 
 class ServedActivity:
-    """One activity of an agreement, with its usage and its price."""
+    """One activity of an agreement, with its usage and its price; used by any thread."""
 
     def __init__(self, activity_id: str, charge: Charge, exe_unit: ExeUnitLike, next_note: float) -> None:
         """Args:
@@ -45,6 +46,8 @@ class ServedActivity:
         self.activity_id = activity_id
         self.next_note = next_note
         self._charge = charge
+        # Held while the usage is counted: after the last count, no earlier one replaces it.
+        self._counting = threading.Lock()
         self._exe_unit: ExeUnitLike | None = exe_unit
         self._last_usage: Sequence[float] = (0.0, 0.0)
 
@@ -53,20 +56,25 @@ class ServedActivity:
         return self._exe_unit is not None
 
     def usage(self) -> Sequence[float]:
+        with self._counting:
+            self._count_locked()
+            return self._last_usage
+
+    def _count_locked(self) -> None:
         if self._exe_unit is not None:
             # Rounded, so that the price and the usage in a debit note match exactly.
             self._last_usage = [round(counter, 3) for counter in self._exe_unit.usage()]
-        return self._last_usage
 
     @property
-    def last_usage(self) -> Sequence[float]:
-        """The result of the latest call of `usage`."""
-        return self._last_usage
+    def bill(self) -> tuple[Decimal, Sequence[float]]:
+        """The price of the latest usage in GLM, and that usage."""
+        usage = self._last_usage
+        return self._charge(usage), usage
 
     @property
     def amount(self) -> Decimal:
         """The price of the latest usage in GLM."""
-        return self._charge(self._last_usage)
+        return self.bill[0]
 
     def close(self, *, report: bool = True) -> None:
         """Close the exe-unit; the usage does not grow any more.
@@ -74,14 +82,19 @@ class ServedActivity:
         Args:
             report: False: it does not report its last state, as if it was killed.
         """
-        if self._exe_unit is not None:
-            self.usage()
-            exe_unit, self._exe_unit = self._exe_unit, None
+        exe_unit = self._take_exe_unit()
+        if exe_unit is not None:
             exe_unit.close(report=report)
 
     def shut_down(self) -> None:
         """Have the exe-unit end in good order; blocks for 10 seconds at most."""
-        if self._exe_unit is not None:
-            self.usage()
-            exe_unit, self._exe_unit = self._exe_unit, None
+        exe_unit = self._take_exe_unit()
+        if exe_unit is not None:
             exe_unit.shut_down()
+
+    def _take_exe_unit(self) -> ExeUnitLike | None:
+        """Count the usage for the last time; returns the exe-unit to the one thread that is to end it."""
+        with self._counting:
+            self._count_locked()
+            exe_unit, self._exe_unit = self._exe_unit, None
+            return exe_unit

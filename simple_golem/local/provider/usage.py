@@ -58,7 +58,11 @@ class UsageReporter:
             with self._lock:
                 activities = list(self._activities.items())
             for activity_id, usage in activities:
-                self._report(activity_id, usage())
+                try:
+                    self._report(activity_id, usage())
+                except Exception:
+                    # The daemon would take the activities of all providers for unresponsive.
+                    logger.exception("the usage of activity %s could not be reported", activity_id)
 
     def _pause(self, activities: int) -> float:
         return max(_REPORT_INTERVAL_SECONDS, min(activities, self._providers) / _MOST_REPORTS_PER_SECOND)

@@ -209,6 +209,8 @@ class WebSink:
         try:
             self._connection = kind(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
             self._connection.connect()
+            # The connection forgets its socket when it is closed, or when the server announces its end.
+            self._socket = self._connection.sock
             self._forget = scope.on_cancel(self._break_off)
             self._connection.putrequest(
                 "PUT", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
@@ -260,7 +262,7 @@ class WebSink:
 
     def _break_off(self) -> None:
         try:
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the connection has ended already
 

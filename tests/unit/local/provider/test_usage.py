@@ -57,3 +57,25 @@ def test_with_many_subscribers_events_are_left_out(activities: int, providers: i
     assert reporter.join(20)
     assert told == 3 * names
     assert rounds.waited == [1.0, pause, pause, pause]
+
+
+def test_a_usage_that_can_not_be_counted_does_not_end_the_reports_of_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+
+    def call(_address: str, message: dict[str, Any], scope: Scope) -> None:
+        told.append(message["activityId"])
+
+    def fails() -> list[float]:
+        raise OSError("too many open files")
+
+    rounds = Rounds(2)
+    daemon = cast(Yagna, SimpleNamespace(bridge=SimpleNamespace(call=call)))
+    reporter = UsageReporter(daemon, rounds, 2)
+    reporter.add("broken", fails)
+    reporter.add("whole", lambda: [1.0, 0.0])
+    rounds.begin.set()
+    assert reporter.join(20)
+    assert told == 2 * ["whole"]
+    assert "the usage of activity broken could not be reported" in caplog.text

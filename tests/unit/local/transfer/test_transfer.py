@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 import tenacity
 from flatbuffers import flexbuffers
 
+from simple_golem.background.cancellation import Scope
 from simple_golem.errors import BusError
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.control.rules import Rule
@@ -428,6 +430,8 @@ class Server(BaseHTTPRequestHandler):
     # Whether it can send a part of a file, and what it was asked for.
     ranges: bool
     asked: list[tuple[str, str | None]]
+    # Set when an answer has begun whose end does not come.
+    answering: threading.Event
 
     def do_HEAD(self) -> None:
         self.asked.append(("HEAD", self.headers["Range"]))
@@ -479,6 +483,13 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/slow":
             self.server.gate.wait(30)  # type: ignore[attr-defined]
         self.send_response(403 if self.path == "/forbidden" else 201)
+        if self.path == "/pausing":
+            # From then on the client's connection does not know its socket any more.
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.server.answering.set()  # type: ignore[attr-defined]
+            self.server.gate.wait(30)  # type: ignore[attr-defined]
+            return
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -491,6 +502,7 @@ def foreign_web() -> Iterator[str]:
     Server.files, Server.asked, Server.ranges = {}, [], False
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.gate = threading.Event()  # type: ignore[attr-defined]
+    Server.answering = server.answering = threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -521,6 +533,24 @@ def test_the_page_of_an_error_becomes_the_file_as_on_a_real_provider(activity: A
     assert activity.transfer(f"{web}/none", "/golem/work/page") is None
     assert b"404" in activity.take("/golem/work/page")
     assert activity.strikes == [("status-ignored", "the page of status 404 is stored")]
+
+
+def test_an_upload_whose_answer_does_not_end_is_broken_off_with_the_activity(
+    activity: Activity, foreign_web: str
+) -> None:
+    activity.web.allow(foreign_web)
+    scope = Scope()
+    sink = web_files.WebSink(activity.web, f"{foreign_web}/pausing", scope)
+    thread = threading.Thread(target=sink.finish)
+    thread.start()
+    assert Server.answering.wait(20)
+    # The client may not have read the head of the answer yet: it closes its socket then.
+    while sink._connection.sock is not None:
+        time.sleep(0.001)
+    scope.cancel("the activity has ended")
+    thread.join(20)
+    assert not thread.is_alive()
+    sink.close()
 
 
 def test_errors_of_a_web_server_are_reported(activity: Activity, web: str) -> None:
