@@ -20,8 +20,10 @@ import simple_golem.services.pool.pool_builder  # noqa: F401
 from simple_golem.background.cancellation import Deadline
 from tests.helpers.child_processes import running_children
 
-# How long threads and processes may take to end after their test.
-END_SECONDS = 3.0
+# How long threads and processes may take to end after their test; a machine may stand still meanwhile.
+END_SECONDS = 10.0
+# How long a thread that logs waits for the handlers of its record.
+LOG_SECONDS = 30.0
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Unit tests of which a file may take a minute.
 LONG_UNIT_TESTS = UNIT_TESTS / "soak"
@@ -91,3 +93,12 @@ def journals_are_the_tests_own(
 ) -> None:
     """Sessions keep their journals in a folder of the tests; those on a network, in the network's folder."""
     monkeypatch.setenv("SIMPLE_GOLEM_STATE", str(tmp_path_factory.getbasetemp() / "journals"))
+
+
+@pytest.fixture(autouse=True)
+def logs_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was logged is there when the call returns, also where the thread that calls the handlers is slow.
+
+    A handler that blocks holds up the threads of the library for that long: a test of one sets less.
+    """
+    monkeypatch.setattr("simple_golem.background.log_guard._HANDLERS_SECONDS", LOG_SECONDS)

@@ -43,7 +43,7 @@ def workers(scope: Scope) -> Iterator[WorkerPool]:
     pool = WorkerPool("test-worker", 4)
     yield pool
     scope.cancel("the test is over")
-    assert pool.close(5) == []
+    assert pool.close(10) == []
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
         assert fake.leftovers() == []
 
 
-def eventually(fulfilled: Callable[[], object], seconds: float = 5.0) -> None:
+def eventually(fulfilled: Callable[[], object], seconds: float = 20.0) -> None:
     """Block until `fulfilled()`; a test fails that waits for `seconds` in vain."""
     until = time.monotonic() + seconds
     while not fulfilled():

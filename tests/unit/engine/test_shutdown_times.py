@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Callable
 
 import pytest
 
 from simple_golem.engine.payment.budget import RESERVE_SECONDS
 from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes, earliest, expiration_reserve
+from tests.helpers.hand_time import HandTime, hand_time
 
-NEAR = 0.2
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandTime:
+    """The time that shutdown times see."""
+    return hand_time(monkeypatch, "simple_golem.engine.shutdown_times")
 
 
-def left(ending: ShutdownTimes, part: ShutdownPart) -> float:
-    return ending.limit(part) - time.monotonic()
+def left(ending: ShutdownTimes, part: ShutdownPart, clock: HandTime) -> float:
+    return ending.limit(part) - clock.now
 
 
 @pytest.mark.parametrize(
-    ("ending", "seconds"),
+    ("ending_now", "seconds"),
     [
-        (ShutdownTimes.ordinary(), (10.0, 5.0, 30.0, 10.0, 15.0)),
-        (ShutdownTimes.ordinary(stop_grace=3.0), (3.0, 5.0, 30.0, 10.0, 15.0)),
-        (ShutdownTimes.by_provider(is_gone=False), (1.0, 1.0, 5.0, 10.0, 15.0)),
-        (ShutdownTimes.by_provider(is_gone=True), (0.0, 1.0, 5.0, 3.0, 15.0)),
-        (ShutdownTimes.interrupted(), (1.0, 1.0, 2.0, 3.5, 4.5)),
-        (ShutdownTimes.aborted(), (0.0, 0.0, 0.0, 1.5, 0.0)),
+        (ShutdownTimes.ordinary, (10.0, 5.0, 30.0, 10.0, 15.0)),
+        (lambda: ShutdownTimes.ordinary(stop_grace=3.0), (3.0, 5.0, 30.0, 10.0, 15.0)),
+        (lambda: ShutdownTimes.by_provider(is_gone=False), (1.0, 1.0, 5.0, 10.0, 15.0)),
+        (lambda: ShutdownTimes.by_provider(is_gone=True), (0.0, 1.0, 5.0, 3.0, 15.0)),
+        (ShutdownTimes.interrupted, (1.0, 1.0, 2.0, 3.5, 4.5)),
+        (ShutdownTimes.aborted, (0.0, 0.0, 0.0, 1.5, 0.0)),
     ],
     ids=["ordinary", "with a grace", "by provider", "provider gone", "interrupted", "aborted"],
 )
-def test_each_end_has_its_times(ending: ShutdownTimes, seconds: tuple[float, ...]) -> None:
-    begun = {part: ending.limit(part) - ending.begun for part in ShutdownPart}
-    # Counted from the part's beginning, which is now, a few milliseconds after the ending's.
-    late = 0.0 if ending.is_shortened else time.monotonic() - ending.begun
-    assert [begun[part] - late for part in ShutdownPart] == pytest.approx(list(seconds), abs=NEAR)
+def test_each_end_has_its_times(
+    clock: HandTime, ending_now: Callable[[], ShutdownTimes], seconds: tuple[float, ...]
+) -> None:
+    ending = ending_now()
+    assert ending.begun == clock.now
+    assert [left(ending, part, clock) for part in ShutdownPart] == pytest.approx(list(seconds))
 
 
-def test_the_end_of_a_budget_is_over_before_what_was_kept_back_of_it_is() -> None:
+def test_the_end_of_a_budget_is_over_before_what_was_kept_back_of_it_is(clock: HandTime) -> None:
     ending = ShutdownTimes.out_of_budget(stop_grace=10.0)
-    assert [left(ending, part) for part in ShutdownPart] == pytest.approx(
-        [4.0, 2.0, 8.0, 10.0, 12.0], abs=NEAR
-    )
-    assert left(ShutdownTimes.out_of_budget(stop_grace=3.0), ShutdownPart.BATCH) == pytest.approx(
-        3.0, abs=NEAR
-    )
+    assert [left(ending, part, clock) for part in ShutdownPart] == pytest.approx([4.0, 2.0, 8.0, 10.0, 12.0])
+    hasty = ShutdownTimes.out_of_budget(stop_grace=3.0)
+    assert left(hasty, ShutdownPart.BATCH, clock) == pytest.approx(3.0)
     assert ending.last_moment - ending.begun < RESERVE_SECONDS - 2
 
 
@@ -53,30 +56,30 @@ def test_only_what_a_signal_decided_is_hurried() -> None:
     assert [ending.is_shortened for ending in slow + quick] == [False, False, True, True]
 
 
-def test_an_ordinary_part_is_counted_from_its_beginning() -> None:
+def test_an_ordinary_part_is_counted_from_its_beginning(clock: HandTime) -> None:
     ending = ShutdownTimes.ordinary()
     first = ending.limit(ShutdownPart.SHUTDOWN)
-    time.sleep(0.02)
-    assert ending.limit(ShutdownPart.SHUTDOWN) >= first + 0.02
+    clock.now += 0.5
+    assert ending.limit(ShutdownPart.SHUTDOWN) == first + 0.5
 
 
-def test_a_hurried_part_is_counted_from_the_signal() -> None:
+def test_a_hurried_part_is_counted_from_the_signal(clock: HandTime) -> None:
     ending = ShutdownTimes.interrupted()
     first = ending.limit(ShutdownPart.SHUTDOWN)
-    time.sleep(0.02)
+    clock.now += 0.5
     assert ending.limit(ShutdownPart.SHUTDOWN) == first == ending.begun + 2.0
 
 
-def test_a_timeout_cuts_the_whole_and_keeps_time_for_the_release() -> None:
+def test_a_timeout_cuts_the_whole_and_keeps_time_for_the_release(clock: HandTime) -> None:
     ending = ShutdownTimes.ordinary(timeout=4.0)
     for part in (ShutdownPart.BATCH, ShutdownPart.METHOD, ShutdownPart.SHUTDOWN):
-        assert left(ending, part) == pytest.approx(2.5, abs=NEAR)
+        assert left(ending, part, clock) == pytest.approx(2.5)
     for part in (ShutdownPart.RELEASE, ShutdownPart.INVOICES):
-        assert left(ending, part) == pytest.approx(4.0, abs=NEAR)
+        assert left(ending, part, clock) == pytest.approx(4.0)
 
 
-def test_a_long_timeout_cuts_nothing() -> None:
-    assert left(ShutdownTimes.ordinary(timeout=1000.0), ShutdownPart.BATCH) == pytest.approx(10.0, abs=NEAR)
+def test_a_long_timeout_cuts_nothing(clock: HandTime) -> None:
+    assert left(ShutdownTimes.ordinary(timeout=1000.0), ShutdownPart.BATCH, clock) == pytest.approx(10.0)
 
 
 def test_the_earliest_of_several_endings_decides() -> None:

@@ -12,6 +12,10 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 UNTIDY = """
 import subprocess, sys, threading
 
+from tests import conftest
+
+conftest.END_SECONDS = 1.0
+
 over = threading.Event()
 
 def test_a_process_leaves_a_thread_and_a_process():

@@ -285,6 +285,10 @@ def test_a_listener_that_blocks_does_not_keep_the_golem_from_closing(
     assert "golem-events" in caplog.text
 
 
+# How long a thread of a user's program waits for the handlers of its record; that of a test waits longer.
+HANDLERS_SECONDS = 0.5
+
+
 class Blocking(logging.Handler):
     """Blocks with its first record, until the end of the test; as it does so, it holds its lock."""
 
@@ -299,8 +303,9 @@ class Blocking(logging.Handler):
 
 
 @pytest.fixture(params=[logging.DEBUG, logging.WARNING], ids=logging.getLevelName)
-def blocked(request: pytest.FixtureRequest) -> Iterator[Blocking]:
+def blocked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
     """A log handler that blocks for ever, with its first record of a level."""
+    monkeypatch.setattr("simple_golem.background.log_guard._HANDLERS_SECONDS", HANDLERS_SECONDS)
     handler, logger = Blocking(), logging.getLogger("simple_golem")
     handler.setLevel(request.param)
     level = logger.level
@@ -328,7 +333,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
     monkeypatch.setattr("simple_golem.engine.shutdown_times._METHOD_SECONDS", 0.5)
     monkeypatch.setattr("simple_golem.services.closing._SLOW_LOG_SECONDS", 0.1)
     monkeypatch.setattr(Deaf, "over", threading.Event())
-    yield 0.5 + 0.5  # the handler gets half a second, too
+    yield 0.5 + HANDLERS_SECONDS  # the handler gets half a second, too
     Deaf.over.set()
 
 

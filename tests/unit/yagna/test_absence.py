@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,7 +21,7 @@ def told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> p
 
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(absence.time, "monotonic", lambda: seconds)
+    monkeypatch.setattr(absence, "time", SimpleNamespace(monotonic=lambda: seconds))
 
 
 def test_a_short_absence_is_not_told(told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

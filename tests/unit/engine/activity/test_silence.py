@@ -9,29 +9,18 @@ import pytest
 from simple_golem import Golem, Run
 from simple_golem.engine.activity import silence
 from simple_golem.engine.activity.silence import Silence
-from simple_golem.errors import BatchTimeout
 from simple_golem.testing import FakeYagna
-from tests.helpers.recorded_services import started
+from tests.helpers.hand_time import HandTime, hand_time
+from tests.helpers.recorded_services import InThread, gate_of, started
+from tests.unit.conftest import eventually
 
 COMMAND = Run("/bin/long")
-
-
-class HandTime:
-    """Stands for the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def hand(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> HandTime:
     caplog.set_level(logging.INFO)
-    hand = HandTime()
-    monkeypatch.setattr(silence, "time", hand)
-    return hand
+    return hand_time(monkeypatch, silence.__name__)
 
 
 def test_a_minute_without_output_is_told_once(hand: HandTime, caplog: pytest.LogCaptureFixture) -> None:
@@ -73,10 +62,21 @@ def test_an_instance_tells_of_its_command(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(silence, "_QUIET_SECONDS", 0.05)
     monkeypatch.setattr("simple_golem.engine.activity.activity._RESULT_POLL_SECONDS", 0.05)
+    gate = gate_of(fake)
+
+    def told() -> list[str]:
+        return [text for one in caplog.records if "still under way" in (text := one.getMessage())]
+
+    def polls() -> int:
+        return sum(request.method == "GET" and "/exec/" in request.path for request in fake.requests)
+
     with Golem(1) as golem:
         instance = started(golem)
-        with pytest.raises(BatchTimeout):
-            instance.execute(Run.shell("sleep 600"), timeout=0.5)
-    told = [record for record in caplog.records if "still under way" in record.message]
-    assert len(told) == 1
-    assert "sleep 600" in told[0].message
+        outside = InThread(instance.execute, Run("/bin/gate"))
+        eventually(told)
+        before = polls()
+        eventually(lambda: polls() > before + 3)
+        gate.open()
+        assert outside.join().error is None
+    assert len(told()) == 1
+    assert "/bin/gate" in told()[0]

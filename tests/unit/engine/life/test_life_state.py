@@ -14,10 +14,19 @@ from simple_golem.engine.life.life_state import LifeState, Loss, LossKind
 from simple_golem.engine.life.outcome import LifeAbandoned
 from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
 from simple_golem.errors import ActivityLost, NotRunning
+from tests.helpers.hand_time import HandTime, hand_time
 from tests.helpers.hand_timer import HandTimer
 
 AT_ONCE = ShutdownTimes(dict.fromkeys(ShutdownPart, 0.0))
 IN_TIME = ShutdownTimes.ordinary()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandTime:
+    """The time that a life, its endings and its timer see."""
+    engine = "simple_golem.engine"
+    modules = (f"{engine}.life.shutdown_alarm", f"{engine}.shutdown_times", "tests.helpers.hand_timer")
+    return hand_time(monkeypatch, *modules, "simple_golem.background.timer")
 
 
 @pytest.fixture
@@ -260,7 +269,7 @@ def test_a_life_that_is_closed_rings_no_more(
 
 def test_a_life_without_an_ending_is_released_in_the_ordinary_times(life: LifeState) -> None:
     until = life.conclude()
-    assert until == pytest.approx(ShutdownTimes.ordinary().limit(ShutdownPart.RELEASE), abs=0.5)
+    assert until == ShutdownTimes.ordinary().limit(ShutdownPart.RELEASE)
 
 
 # --- small things --------------------------------------------------------------------------------------

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 
 from simple_golem.engine.life.shutdown_alarm import TERMINATE_SECONDS, ShutdownAlarm
 from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
+from tests.helpers.hand_time import HandTime, hand_time
 from tests.helpers.hand_timer import HandTimer
-
-NEAR = 0.2
 
 
 def ending(seconds: float) -> ShutdownTimes:
     return ShutdownTimes(dict.fromkeys(ShutdownPart, seconds))
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandTime:
+    """The time that the alarm, the endings and the timer see."""
+    engine = "simple_golem.engine"
+    return hand_time(
+        monkeypatch, f"{engine}.life.shutdown_alarm", f"{engine}.shutdown_times", "tests.helpers.hand_timer"
+    )
 
 
 @pytest.fixture
@@ -50,11 +57,11 @@ def test_an_ending_limits_the_part_under_way(
     assert not alarm.is_due(ShutdownPart.SHUTDOWN)
 
 
-def test_an_ending_of_before_limits_the_next_part(alarm: ShutdownAlarm) -> None:
+def test_an_ending_of_before_limits_the_next_part(alarm: ShutdownAlarm, clock: HandTime) -> None:
     alarm.add(ending(7.0))
     assert alarm.limit == math.inf
     alarm.enter(ShutdownPart.SHUTDOWN)
-    assert alarm.limit - time.monotonic() == pytest.approx(7.0, abs=NEAR)
+    assert alarm.limit - clock.now == pytest.approx(7.0)
 
 
 def test_a_part_that_has_ended_has_no_alarm(
@@ -68,21 +75,23 @@ def test_a_part_that_has_ended_has_no_alarm(
     assert not alarm.is_due(ShutdownPart.METHOD)
 
 
-def test_the_earliest_of_several_endings_counts(alarm: ShutdownAlarm, timer: HandTimer) -> None:
+def test_the_earliest_of_several_endings_counts(alarm: ShutdownAlarm, clock: HandTime) -> None:
     alarm.enter(ShutdownPart.SHUTDOWN)
     alarm.add(ending(5.0))
     alarm.add(ending(2.0))
     alarm.add(ending(9.0))
-    assert alarm.limit - time.monotonic() == pytest.approx(2.0, abs=NEAR)
+    assert alarm.limit - clock.now == pytest.approx(2.0)
     alarm.enter(ShutdownPart.RELEASE)
-    assert alarm.limit - time.monotonic() == pytest.approx(2.0, abs=NEAR)
+    assert alarm.limit - clock.now == pytest.approx(2.0)
 
 
-def test_a_part_gets_the_time_that_it_is_promised(alarm: ShutdownAlarm) -> None:
+def test_a_part_gets_the_time_that_it_is_promised(alarm: ShutdownAlarm, clock: HandTime) -> None:
     alarm.add(ending(0.0))
     alarm.enter(ShutdownPart.METHOD, at_least=0.3)
-    assert alarm.limit - time.monotonic() == pytest.approx(0.3, abs=NEAR)
+    assert alarm.limit - clock.now == pytest.approx(0.3)
     assert not alarm.is_due(ShutdownPart.METHOD)
+    clock.now += 0.5
+    assert alarm.is_due(ShutdownPart.METHOD)
 
 
 def test_a_promise_does_not_limit_a_part_that_has_no_limit(alarm: ShutdownAlarm) -> None:
@@ -91,11 +100,11 @@ def test_a_promise_does_not_limit_a_part_that_has_no_limit(alarm: ShutdownAlarm)
 
 
 def test_the_alarm_of_a_release_comes_before_its_limit(
-    alarm: ShutdownAlarm, timer: HandTimer, rung: list[ShutdownPart]
+    alarm: ShutdownAlarm, timer: HandTimer, rung: list[ShutdownPart], clock: HandTime
 ) -> None:
     alarm.add(ending(TERMINATE_SECONDS))
     alarm.enter(ShutdownPart.RELEASE)
-    assert alarm.limit > time.monotonic()
+    assert alarm.limit > clock.now
     timer.ring_due()
     assert rung == [ShutdownPart.RELEASE]
     assert alarm.is_due(ShutdownPart.RELEASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,7 +82,8 @@ def test_nobody_sees_a_provider_occupied_that_can_not_be_paid(providers: Provide
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the providers see; it stands still, and a test sets it."""
     now = [0.0]
-    monkeypatch.setattr("simple_golem.engine.market.providers.time.monotonic", lambda: now[0])
+    hand = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("simple_golem.engine.market.providers.time", hand)
     return now
 
 
