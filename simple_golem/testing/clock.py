@@ -163,7 +163,7 @@ class HandClock(Clock):
                 return
             do_safely(appointment)
 
-    def wait_until_waiting(self, count: int = 1, timeout: float = 5.0) -> None:
+    def wait_until_waiting(self, count: int = 1, timeout: float = 20.0) -> None:
         """Block until at least `count` requests and commands wait for a moment that has not come.
 
         Args:

@@ -27,7 +27,7 @@ from .request import (
 )
 
 _MOST_REQUESTS = 10_000
-_WAIT_SECONDS = 5.0
+_WAIT_SECONDS = 20.0
 
 
 class FakeYagna:

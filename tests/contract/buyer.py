@@ -176,6 +176,11 @@ class Buyer:
             self.events(demand)
         return demand.offers[kind]
 
+    def all_offers(self, demand: Demand) -> None:
+        """Wait for the offers of all providers."""
+        for kind in self.providers:
+            self.offer(demand, kind)
+
     def counter(self, demand: Demand, kind: str = HONEST) -> str:
         """Answer the offer of a provider; the id of the answer."""
         proposal_id = self.offer(demand, kind)["proposalId"]
@@ -259,6 +264,12 @@ class Buyer:
             if state == [awaited, None] or time.monotonic() >= deadline:
                 return state
             time.sleep(0.02)
+
+    def wait_until_busy(self, activity_id: str) -> None:
+        """Wait until an activity that is ready has begun its next command."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.get(f"{ACTIVITY}/activity/{activity_id}/state") != {"state": ["Ready", "Ready"]}:
+            assert time.monotonic() < deadline, "no command has begun"
 
     def usage(self, activity_id: str) -> dict[str, Any]:
         """Wait for the usage of an activity: the daemon has none before its provider's first report."""

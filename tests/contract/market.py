@@ -60,7 +60,8 @@ class DemandContract:
         assert demand.demand_id not in [one["demandId"] for one in buyer.get(DEMANDS)]
 
     def test_a_scan_finds_the_offers_of_all_providers_without_a_demand(self, buyer: Buyer) -> None:
-        buyer.publish()  # where a fake provider offers depends on who has asked
+        # A fake provider offers where somebody asks; the offer of a real one is known a moment later.
+        buyer.all_offers(buyer.publish())
         keys = {"properties", "constraints", "offerId", "providerId", "timestamp"}
         for constraints, is_found in ((None, True), ("(golem.inf.mem.gib>=100000)", False)):
             wanted = (
@@ -77,6 +78,7 @@ class DemandContract:
 
     def test_who_waits_for_events_hears_of_the_end(self, buyer: Buyer) -> None:
         demand = buyer.publish()
+        buyer.all_offers(demand)
         while buyer.get(f"{demand.path}/events", timeout=0.3, maxEvents=100):
             pass  # all that is there is read
         answers: list[Any] = []

@@ -91,9 +91,12 @@ class Loopback:
             except OSError:
                 return
             with self._lock:
+                if self.closing.is_set():
+                    connection.close()
+                    return
                 self._connections.append(connection)
                 number = len(self._connections)
-            self._spawn(self._serve, connection, number)
+                self._spawn(self._serve, connection, number)
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
@@ -121,7 +124,8 @@ class Loopback:
         return Received(method, target, headers, body, number)
 
     def close(self) -> None:
-        self.closing.set()
+        with self._lock:
+            self.closing.set()
         if self._listens:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -131,7 +135,7 @@ class Loopback:
             except OSError:
                 continue  # it is closed
         for thread in self._threads:
-            thread.join(5)
+            thread.join(20)
             assert not thread.is_alive()
 
     def __enter__(self) -> Loopback:

@@ -111,8 +111,10 @@ def main():
             pid += 1
             run(request[1], pid, fields(request[10]))
         elif 12 in request:
-            answer(request[1], 12)
+            # It may be killed once it has answered.
             sys.stderr.write("asked to end\n")
+            sys.stderr.flush()
+            answer(request[1], 12)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -43,6 +44,9 @@ class TypingUser:
             start_new_session=True,
         )
         os.close(theirs)
+        # What comes may end within a letter, or within the end of a line.
+        self._letters = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held_back = ""
         self._unread = ""
         self.seen = ""
 
@@ -94,15 +98,18 @@ class TypingUser:
             pass
         return self._program.wait(max(deadline - time.monotonic(), 0.1))
 
-    def _read(self, deadline: float) -> str:
-        """Read what the terminal shows next; empty at the end of the program, or of the time."""
+    def _read(self, deadline: float) -> bool:
+        """Read what the terminal shows next; False at the end of the program, or of the time."""
         readable, _, _ = select.select([self._terminal], [], [], max(deadline - time.monotonic(), 0))
         if not readable:
-            return ""
+            return False
         try:
-            data = os.read(self._terminal, 65536).decode(errors="replace").replace("\r\n", "\n")
+            data = os.read(self._terminal, 65536)
         except OSError:  # the program has closed its side
-            return ""
-        self._unread += data
-        self.seen += data
-        return data
+            return False
+        text = self._held_back + self._letters.decode(data)
+        self._held_back = "\r" if text.endswith("\r") else ""
+        text = text.removesuffix("\r").replace("\r\n", "\n")
+        self._unread += text
+        self.seen += text
+        return True

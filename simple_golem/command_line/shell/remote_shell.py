@@ -79,8 +79,11 @@ class RemoteShell:
         )
         begun = False
         presses = heard = skipped = 0
-        while line.code is None or not line.has_ended:
+        while True:
+            # All of a round is in here: Ctrl-C may come at any moment.
             try:
+                if line.code is not None and line.has_ended:
+                    break
                 if heard < presses:
                     heard = presses
                     signal, explanation = _SIGNALS[presses - 1]

@@ -344,8 +344,8 @@ class AgreementLife:
             self._end_by(rules.NO_ACTIVITY, message, "NoActivity")
         for activity in self._open_activities():
             if now >= activity.next_note:
-                activity.next_note = self._next_note()
                 activity.usage()
+                activity.next_note = self._next_note()
                 self._notes.send(activity)
         if not self.over and (breach := self._notes.breach()) is not None:
             for activity in self._open_activities():

@@ -65,6 +65,6 @@ class Meanwhile:
 
     def outcome(self) -> Any:
         """What it returned or raised."""
-        self._thread.join(10)
+        self._thread.join(20)
         assert self._outcome, "it does not end"
         return self._outcome[0]

@@ -76,18 +76,21 @@ def test_dates_are_real_unless_there_is_a_date_to_begin_with() -> None:
 
 
 def test_the_real_clock_keeps_appointments_and_has_a_thread_only_for_that() -> None:
-    clock, kept = Clock(), threading.Event()
+    clock, kept, go_on = Clock(), threading.Event(), threading.Event()
+    # What is cancelled can't have begun: the thread is busy until then.
+    clock.after(0, lambda: go_on.wait(20))
     cancelled = clock.after(0.01, lambda: pytest.fail("it was cancelled"))
-    cancelled.cancel()
     clock.after(0.02, kept.set)
-    assert kept.wait(5)
+    cancelled.cancel()
+    go_on.set()
+    assert kept.wait(20)
     forgotten = clock.after(1000, kept.clear)
     names = {thread.name for thread in threading.enumerate()}
     assert "fake-yagna-clock" in names
     forgotten.cancel()
     for thread in threading.enumerate():
         if thread.name == "fake-yagna-clock":
-            thread.join(5)
+            thread.join(20)
             assert not thread.is_alive()
     clock.after(1000, kept.clear)
     clock.close()

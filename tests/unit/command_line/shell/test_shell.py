@@ -18,12 +18,14 @@ import pytest
 
 from simple_golem import Command, Golem
 from simple_golem.command_line import main as cli
+from simple_golem.command_line.shell.remote_line import RemoteLine
 from simple_golem.command_line.shell.remote_shell import RemoteShell
 from simple_golem.command_line.shell.scripts import FOLLOW, PREPARE
 from simple_golem.model.commands.results import Results
 from simple_golem.testing import FakeProvider, FakeYagna
 from tests.helpers.host_machine import SHELL, HostMachine
 from tests.helpers.typing_user import CTRL_C, CTRL_D, TypingUser
+from tests.unit.conftest import eventually
 
 TOOL = [sys.executable, "-m", "simple_golem.command_line.main"]
 IGNORES_TERM = "trap '' TERM; echo begun; while :; do sleep 0.1; done"
@@ -181,7 +183,7 @@ def test_ctrl_c_ends_the_command_and_not_the_machine(user: TypingUser, tmp_path:
     user.type(CTRL_C)
     user.wait_for("^C: the command is asked to end (SIGTERM); press Ctrl-C again to kill it")
     user.wait_for("the command has ended, with exit code 143")
-    assert not is_running(process)
+    eventually(lambda: not is_running(process))
     user.wait_for("$ ")
     user.type("half a line")
     user.wait_for("half a line")
@@ -209,7 +211,7 @@ def test_a_second_ctrl_c_kills_the_command_and_a_third_one_ends_the_machine(user
 
 
 def test_ctrl_c_is_heard_although_the_machine_does_not_answer(user: TypingUser, machine: HostMachine) -> None:
-    user.type("echo begun; sleep 3\n")
+    user.type("echo begun; sleep 20\n")
     user.wait_for("\nbegun\n")
     machine.answering.clear()
     for shown in ("press Ctrl-C again to kill it", "Ctrl-C once more ends the machine"):
@@ -412,6 +414,23 @@ def test_ctrl_c_before_a_line_was_sent(fake: FakeYagna, monkeypatch: pytest.Monk
     assert told[1] == "the command has ended, with exit code 130"
 
 
+def test_ctrl_c_between_two_batches(fake: FakeYagna, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in fake.environment.items():
+        monkeypatch.setenv(name, value)
+    real = RemoteLine.has_ended
+
+    def interrupted_once(line: RemoteLine) -> bool:
+        monkeypatch.setattr(RemoteLine, "has_ended", real)
+        raise KeyboardInterrupt
+
+    told: list[str] = []
+    with Golem(budget=1) as golem:
+        shell = RemoteShell(golem.rent(20), [].append, told.append, told.append)
+        monkeypatch.setattr(RemoteLine, "has_ended", property(interrupted_once))
+        assert shell.run("echo hello", interruptible=True) == 0
+    assert told[-1] == "the command has ended, with exit code 0"
+
+
 def test_output_from_before_ctrl_c_is_not_fetched_but_for_its_end(
     fake: FakeYagna, provider: FakeProvider, machine: HostMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,7 +451,11 @@ def test_output_from_before_ctrl_c_is_not_fetched_but_for_its_end(
             if batches == 2:
                 fake.wait_for((machine.work / "written").exists)
                 raise KeyboardInterrupt
-            return execute(*commands, **options)
+            results = execute(*commands, **options)
+            if batches == 3:
+                # The signal was sent. Until the command has ended, there is more to fetch.
+                fake.wait_for(lambda: list((machine.work / ".simple-golem-shell").glob("*.code")), 20)
+            return results
 
         monkeypatch.setattr(rented, "execute", interrupted)
         assert shell.run("seq 1 100000; true >written; sleep 1000", interruptible=True) == 143

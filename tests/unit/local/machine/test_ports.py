@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,25 +27,36 @@ def test_ports_have_four_digits_and_leave_yagnas_own_alone() -> None:
     assert not {7464, 7465} & set(CANDIDATES)
 
 
-def test_no_port_is_held_twice(tmp_path: Path) -> None:
-    first = hold_ports(2, tmp_path, [4001, 4002, 4003])
-    assert [port.number for port in first] == [4001, 4002]
+@pytest.fixture
+def free() -> Iterator[list[int]]:
+    """Three ports on which nobody listens: that of a socket which is only bound goes to no other program."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
+
+
+def test_no_port_is_held_twice(tmp_path: Path, free: list[int]) -> None:
+    first = hold_ports(2, tmp_path, free)
+    assert [port.number for port in first] == free[:2]
     with pytest.raises(LocalNetworkError, match="only 1 were found"):
-        hold_ports(2, tmp_path, [4001, 4002, 4003])
-    assert [port.number for port in hold_ports(1, tmp_path, [4001, 4002, 4003])] == [4003]
+        hold_ports(2, tmp_path, free)
+    assert [port.number for port in hold_ports(1, tmp_path, free)] == free[2:]
 
 
-def test_a_released_port_can_be_held_again(tmp_path: Path) -> None:
-    (port,) = hold_ports(1, tmp_path, [4001])
+def test_a_released_port_can_be_held_again(tmp_path: Path, free: list[int]) -> None:
+    (port,) = hold_ports(1, tmp_path, free[:1])
     port.release()
     port.release()
-    assert hold_ports(1, tmp_path, [4001])[0].number == 4001
+    assert hold_ports(1, tmp_path, free[:1])[0].number == free[0]
 
 
-def test_a_port_somebody_listens_on_is_left_alone(tmp_path: Path) -> None:
+def test_a_port_somebody_listens_on_is_left_alone(tmp_path: Path, free: list[int]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        assert [port.number for port in hold_ports(1, tmp_path, [taken, 4001])] == [4001]
+        assert [port.number for port in hold_ports(1, tmp_path, [taken, free[0]])] == free[:1]
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class FakeDaemon:
     def expect(self, *start: Any, times: int = 1) -> Call:
         """Wait until a call that begins like this was made so often; returns the last."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.made(*start)) >= times, 5), (start, self.calls)
+            assert self._changed.wait_for(lambda: len(self.made(*start)) >= times, 20), (start, self.calls)
             return self.made(*start)[-1]
 
     def made(self, *start: Any) -> list[Call]:
@@ -225,8 +225,8 @@ def running_agent(
     agent.offer_in("local")
     yield agent
     scope.cancel()
-    assert agent.join(5.0)
-    assert reporter.join(5.0)
+    assert agent.join(20.0)
+    assert reporter.join(20.0)
 
 
 def demand(seconds: float) -> dict[str, Any]:
@@ -274,6 +274,7 @@ def test_a_proposal_is_countered_with_the_offer(daemon: FakeDaemon, agent: Provi
 
 
 def test_each_subnet_has_one_offer(daemon: FakeDaemon, agent: ProviderAgent) -> None:
+    daemon.expect("publish", "local")
     agent.offer_in("local")
     agent.offer_in("public")
     daemon.expect("publish", "public")
@@ -403,8 +404,10 @@ def test_debit_notes_come_at_the_agreed_interval_and_are_due_as_agreed(
 def test_an_agreement_is_terminated_when_it_expires(
     daemon: FakeDaemon, agent: ProviderAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simple_golem.local.provider.demand_rules._SHORTEST_AGREEMENT", 0)
-    buy(daemon, seconds=0.3)
+    # Also one that has expired already is made.
+    monkeypatch.setattr("simple_golem.local.provider.demand_rules._SHORTEST_AGREEMENT", -3600)
+    daemon.activity_inbox.put(activity("CreateActivity", "a", "A"))
+    daemon.market_inbox.put(agreement("A", seconds=0.3))
     *_, reason = daemon.expect("POST", "/market-api/v1/agreements/A/terminate")
     assert reason["golem.provider.code"] == "Expired"
     daemon.expect("invoice", "A", ["a"])

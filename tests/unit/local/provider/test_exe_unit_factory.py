@@ -53,5 +53,5 @@ def test_a_command_that_hangs_does_so_until_the_activity_ends() -> None:
     hanging.join(0.2)
     assert hanging.is_alive()
     scope.cancel("over")
-    hanging.join(5)
+    hanging.join(20)
     assert not hanging.is_alive()

@@ -46,7 +46,7 @@ class Demands:
         while self._asked.acquire(blocking=False):
             pass
         for _ in range(2):
-            assert self._asked.acquire(timeout=5)
+            assert self._asked.acquire(timeout=20)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def strikes(near: Demands) -> Iterator[list[tuple[int, str, str]]]:
     )
     yield strikes
     scope.cancel()
-    assert watch.join(5)
+    assert watch.join(20)
 
 
 def test_a_demand_for_what_is_offered_is_not_reported(near: Demands, strikes: list[Any]) -> None:

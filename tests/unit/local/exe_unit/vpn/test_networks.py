@@ -22,6 +22,7 @@ from simple_golem.local.exe_unit.vpn.networks import NetworkFailed, Networks, Vp
 from simple_golem.local.sandbox.sandbox import Sandbox
 from simple_golem.local.sandbox.sandbox_maker import SandboxMaker
 from tests.helpers.unprivileged_user import run_by_nobody
+from tests.unit.conftest import eventually
 
 SERVER = (
     "import socket\n"
@@ -140,7 +141,14 @@ def test_an_interface_is_like_that_of_a_vm(sandbox: Sandbox) -> None:
 
 
 def test_members_that_join_and_leave_later_are_known_and_greeted(hub: Hub, sandbox: Sandbox) -> None:
-    networks = joined(hub, "0xa", sandbox, network("192.168.0.2", {"192.168.0.2": "0xa"}))
+    networks = joined(
+        hub, "0xa", sandbox, network("192.168.0.2", {"192.168.0.2": "0xa", "192.168.0.8": "0xb"})
+    )
+    # The members of the beginning are greeted by the thread, when it comes to it.
+    eventually(lambda: hub.undelivered)
+    removed = {"removeNodes": {"network_id": "net-1", "node_ids": ["0xb"]}}
+    assert hub.call("0xa", "VpnControl", removed) == {"Ok": None}
+    hub.undelivered.clear()
     added = {"addNodes": {"network_id": "net-1", "nodes": {"192.168.0.9": "0xc"}}}
     assert hub.call("0xa", "VpnControl", added) == {"Ok": None}
     assert [(address, target_of(frame)) for address, frame in hub.undelivered] == [
