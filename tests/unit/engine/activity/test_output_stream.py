@@ -12,6 +12,7 @@ from simple_golem import CommandFailed, Golem, Instance, Run
 from simple_golem.errors import BatchLost
 from simple_golem.testing import CommandAnswer, FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import SECONDS, Gate, InThread, started
+from tests.unit.conftest import eventually
 
 
 def followed(instance: Instance, lines: list[Any], program: str = "/bin/count") -> str:
@@ -19,7 +20,8 @@ def followed(instance: Instance, lines: list[Any], program: str = "/bin/count") 
     return instance.execute(Run(program, stream=lines.append)).stdout
 
 
-def test_lines_are_given_out_before_the_command_has_ended(fake: FakeYagna) -> None:
+def test_lines_are_given_out_before_the_command_has_ended(frozen: FakeYagna) -> None:
+    """The clock stands still: the program begins when its output is listened to, and not before."""
     gate = Gate()
 
     def pieces(command: dict[str, Any]) -> Any:
@@ -28,7 +30,7 @@ def test_lines_are_given_out_before_the_command_has_ended(fake: FakeYagna) -> No
         gate.wait()
         yield "three"
 
-    for provider in fake.providers:
+    for provider in frozen.providers:
         provider.answers = lambda command: pieces(command) if "count" in str(command) else None
     lines: list[Any] = []
 
@@ -47,10 +49,12 @@ def test_lines_not_streamed_come_at_the_end_of_the_command(
     fake: FakeYagna, habit: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "simple_golem")
+    asked = threading.Event()
 
     def refuse(request: FakeRequest) -> FakeAnswer | None:
         if request.headers.get("accept") != "text/event-stream":
             return None
+        asked.set()
         if habit == "refused":
             return FakeAnswer.of_message("no such thing", 404)
         return FakeAnswer.of_message("out of order", 500) if habit == "broken" else None
@@ -58,13 +62,14 @@ def test_lines_not_streamed_come_at_the_end_of_the_command(
     fake.intercept(refuse)
     for provider in fake.providers:
         provider.streams = habit != "no stream"
-        provider.answers = {"/bin/count": "one\ntwo\n"}
+        # It has not ended before somebody wants to listen.
+        provider.answers = lambda command: "one\ntwo\n" if asked.wait(SECONDS) else None
     lines: list[Any] = []
     with Golem(1) as golem:
         assert followed(started(golem), lines) == "one\ntwo\n"
-    assert lines == ["one", "two"]
-    if habit != "no stream":
-        assert "does not come as it is written" in caplog.text
+        assert lines == ["one", "two"]
+        if habit != "no stream":
+            eventually(lambda: "does not come as it is written" in caplog.text)
 
 
 def test_a_command_that_fails_has_given_out_what_it_wrote(fake: FakeYagna) -> None:
@@ -82,10 +87,10 @@ def test_a_command_that_fails_has_given_out_what_it_wrote(fake: FakeYagna) -> No
 
 
 def test_a_function_that_does_not_return_holds_up_no_stop(
-    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+    frozen: FakeYagna, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = threading.Event()
-    for provider in fake.providers:
+    for provider in frozen.providers:
         provider.answers = {"/bin/count": CommandAnswer(stdout="one\n", seconds=600)}
     golem = Golem(1, stop_grace=0.05).open()
     asked = threading.Event()

@@ -37,7 +37,7 @@ class Carrier:
     def call(self, component: str, payload: Any = None) -> Any:
         """Call and return the answer, or the name of the error."""
         self.get(GsbRequest("1", component, payload))
-        return self.answers.get(timeout=5)
+        return self.answers.get(timeout=20)
 
     def get(self, what: GsbRequest | Exception) -> None:
         self._calls.put(what)
@@ -82,6 +82,7 @@ class Bus:
         self.carriers: list[Carrier] = []
         self.connected = threading.Semaphore(0)
         self._count = 0
+        self._lock = threading.Lock()
         self.hold: dict[str, threading.Event] = {}
         self.holding = threading.Event()
         self.at_withdrawal: Callable[[], object] = lambda: None
@@ -89,13 +90,14 @@ class Bus:
 
     def publish(self, address: str, _components: Any, **_how: Any) -> str:
         self._wait("publish")
-        for known, its_address in self.services.items():
-            if its_address == address:
-                return known
-        self._count += 1
-        services_id = str(self._count)
-        self.services[services_id] = address
-        return services_id
+        with self._lock:
+            for known, its_address in self.services.items():
+                if its_address == address:
+                    return known
+            self._count += 1
+            services_id = str(self._count)
+            self.services[services_id] = address
+            return services_id
 
     def connect(self, _services_id: str) -> Carrier:
         self._wait("connect")
@@ -109,7 +111,8 @@ class Bus:
         if isinstance(self.broken, YagnaError):
             raise self.broken
         self.at_withdrawal()
-        self.services.pop(services_id, None)
+        with self._lock:
+            self.services.pop(services_id, None)
 
     def _wait(self, call: str) -> None:
         if release := self.hold.pop(call, None):
@@ -171,7 +174,7 @@ def test_a_websocket_with_any_trouble_is_opened_anew_and_the_others_go_on(
     publisher.publish(source(), Scope())
     bus.carriers[0].get(OverflowError("nobody thought of it"))
     for _ in range(3):
-        assert bus.connected.acquire(timeout=5)
+        assert bus.connected.acquire(timeout=20)
     assert bus.carriers[2].call("GetMetadata") == {"fileSize": 3}
     assert bus.carriers[1].call("GetMetadata") == {"fileSize": 3}
     assert bus.carriers[0].closed
@@ -182,15 +185,17 @@ def test_a_websocket_with_any_trouble_is_opened_anew_and_the_others_go_on(
 def test_a_file_that_is_withdrawn_while_it_is_opened_anew_leaves_nothing(
     publisher: FilePublisher, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "_THREAD_ANSWER_SECONDS", 0.1)
     for held in ("publish", "connect"):
+        monkeypatch.setattr(files, "_THREAD_ANSWER_SECONDS", 0.1)
         file = publisher.publish(source(), Scope())
         release = threading.Event()
         bus.holding.clear()
         bus.hold[held] = release
         bus.carriers[-1].get(SocketLost("cut"))
-        assert bus.holding.wait(5)
+        assert bus.holding.wait(20)
         publisher.withdraw(file)
+        # What the thread does from now on is waited for.
+        monkeypatch.setattr(files, "_THREAD_ANSWER_SECONDS", 20.0)
         release.set()
         assert publisher.withdraw(publisher.publish(source(), Scope()))
         assert bus.services == {}

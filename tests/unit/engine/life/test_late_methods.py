@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from simple_golem import Golem, Run, ServiceStopped
+from simple_golem import Golem, Run, ServiceStopped, Strategy
 from simple_golem.errors import ActivityLost, MethodStuck
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import (
@@ -27,6 +27,10 @@ from tests.helpers.recorded_services import (
 from tests.unit.conftest import eventually
 
 QUICK_HEALTH: dict[str, Any] = {"health_interval": 0.05, "health_misses": 2}
+
+
+# The first provider is the best one, and is waited for, however slow the machine is.
+IN_ORDER = Strategy(score=lambda offer: -1.0 - int(offer.provider_name[-1]) / 100, collect_seconds=5)
 
 
 class Deaf(Idle):
@@ -231,7 +235,7 @@ def test_a_late_start_does_not_keep_an_instance_from_being_started_again_as_ofte
     options = {**AT_ONCE, "respawn_stop": tenacity.stop_after_attempt(3)}
     losing.providers[0].deploy_error = "no such image here"
     with Golem(1, raise_failures=False, **QUICK_HEALTH) as golem:
-        cluster, instance = begun(golem, DeafInStart, strategy=in_order, **options)
+        cluster, instance = begun(golem, DeafInStart, strategy=IN_ORDER, **options)
         for number in (1, 2):
             reached(gates, number)
             next(one for one in losing.providers if one.activities).kill_exe_unit()
@@ -245,7 +249,7 @@ def test_a_late_run_does_not_bring_back_the_failure_of_an_earlier_attempt(
 ) -> None:
     fake.providers[0].deploy_error = "no such image here"
     with Golem(1) as golem:
-        cluster, instance = begun(golem, Deaf, strategy=in_order, **AT_ONCE)
+        cluster, instance = begun(golem, Deaf, strategy=IN_ORDER, **AT_ONCE)
         reached(gates)
         cluster.stop()
     assert states(instance) == ["pending", "starting", *NORMAL_LIFE]
@@ -257,15 +261,11 @@ def test_a_late_run_after_an_earlier_attempt_does_not_keep_an_instance_from_bein
 ) -> None:
     fake.providers[0].deploy_error = "no such image here"
     with Golem(1) as golem:
-        _, instance = begun(golem, Deaf, strategy=in_order, **AT_ONCE)
+        _, instance = begun(golem, Deaf, strategy=IN_ORDER, **AT_ONCE)
         reached(gates)
         suspended = instance.suspend(SECONDS)
         (again,) = golem.resume_service(Idle, [suspended]).wait_until_running(SECONDS)
         assert again.activity_id == suspended.activity_id
-
-
-def in_order(offer: Any) -> float:
-    return -1.0 - int(offer.provider_name[-1]) / 100
 
 
 def test_a_late_run_whose_provider_is_lost_ends_without_shutdown(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from simple_golem import CommandFailed, Golem, Run, ServiceStopped
+from simple_golem import CommandFailed, Golem, Instance, Run, ServiceStopped
 from simple_golem.errors import ActivityLost, BatchLost, Overcharged
-from simple_golem.testing import FakeProvider, FakeYagna, HandClock
+from simple_golem.testing import FakeProvider, FakeRequest, FakeYagna, HandClock
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
     SECONDS,
@@ -138,14 +139,37 @@ def test_an_activity_that_dies_ends_what_is_under_way(losing: FakeYagna) -> None
     assert "shutdown" not in calls(working)
 
 
-def test_a_provider_that_falls_silent_makes_it_unresponsive_until_it_comes_back(frozen: FakeYagna) -> None:
+@pytest.fixture
+def asked_again(frozen: FakeYagna) -> Iterator[threading.Event]:
+    """The daemon is asked for an unresponsive activity once this is set: before that, nobody gives it up."""
+    asked_again = threading.Event()
+    yield asked_again
+    asked_again.set()
+
+
+def wait_once_unresponsive(fake: FakeYagna, instance: Instance, asked_again: threading.Event) -> None:
+    """Have questions for the state of an activity wait, from its silence to the end of its agreement."""
+    provider = at_work(fake)
+
+    def hold(request: FakeRequest) -> None:
+        if request.path.endswith("/state") and "unresponsive" in states(instance) and provider.agreements:
+            asked_again.wait(SECONDS)
+
+    fake.intercept(hold)
+
+
+def test_a_provider_that_falls_silent_makes_it_unresponsive_until_it_comes_back(
+    frozen: FakeYagna, asked_again: threading.Event
+) -> None:
     with Golem(1, health_interval=0.03, health_misses=5) as golem:
         instance = started(golem)
         provider = at_work(frozen)
+        wait_once_unresponsive(frozen, instance, asked_again)
         provider.stop_reporting()
         clock_of(frozen).advance(5)
         instance.wait_for("unresponsive", SECONDS)
         provider.report_again()
+        asked_again.set()
         eventually(lambda: instance.state == "running", SECONDS)
         assert instance.execute(Run("/bin/true")).success
         instance.stop()
@@ -179,9 +203,12 @@ def test_a_provider_that_stays_silent_is_given_up(frozen: FakeYagna) -> None:
     assert calls(instance) == ["start"]
 
 
-def test_an_unresponsive_one_can_be_stopped_in_good_order(frozen: FakeYagna) -> None:
+def test_an_unresponsive_one_can_be_stopped_in_good_order(
+    frozen: FakeYagna, asked_again: threading.Event
+) -> None:
     with Golem(1, health_interval=0.05, health_misses=10) as golem:
         instance = started(golem)
+        wait_once_unresponsive(frozen, instance, asked_again)
         at_work(frozen).stop_reporting()
         clock_of(frozen).advance(5)
         instance.wait_for("unresponsive", SECONDS)
@@ -254,6 +281,7 @@ def test_an_activity_that_ends_only_with_its_agreement_does_not_hold_up_a_stop(f
         provider.destroys = False
     with Golem(1) as golem:
         instance = started(golem)
-        assert seconds_of(instance.stop) < 3 * 0.5
+        # The wrong way takes ten seconds.
+        assert seconds_of(instance.stop) < 5.0
     assert states(instance) == NORMAL_LIFE
     assert calls(instance) == ["start", "shutdown"]

@@ -20,7 +20,8 @@ from simple_golem.yagna.values import Proposal
 from tests.helpers.written_answers.sample_offers import Purse, demand_of, rated, rules_of
 from tests.unit.conftest import eventually
 
-AT_ONCE = 0.3
+# The wrong ways take ten seconds and more.
+AT_ONCE = 5.0
 # Long enough for a thread that could choose to have chosen.
 A_WHILE = 0.03
 
@@ -67,7 +68,7 @@ def test_choosing_waits_for_the_first_answer(chooser: Chooser, demand: Demand, s
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
     answered(demand, "p1")
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p1"
 
 
@@ -78,7 +79,7 @@ def test_no_provider_is_chosen_twice_at_once(chooser: Chooser, demand: Demand, s
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
     answered(demand, "p2")
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p2"
 
 
@@ -87,7 +88,7 @@ def test_many_choose_side_by_side_and_none_the_same(chooser: Chooser, demand: De
     names = [f"p{number}" for number in range(10)]
     for name in names:
         answered(demand, name)
-    assert all(thread.join(5) for thread in threads)
+    assert all(thread.join(20) for thread in threads)
     assert sorted(str(thread.result) for thread in threads) == names
 
 
@@ -103,10 +104,11 @@ def test_many_clusters_that_choose_side_by_side_share_providers_and_budget(
         for number in range(10):
             demand.offers.add_draft(rated(f"p{number}", needs="1"))
     threads = [choosing(chooser, demand, scope) for demand in demands for _ in range(2)]
-    eventually(lambda: len(purse.reserved) == 5)
+    eventually(lambda: sum(not thread.alive for thread in threads) == 5)
+    assert len(purse.reserved) == 5
     assert not any(thread.join(A_WHILE) for thread in threads if thread.alive)
     scope.cancel("the test is over")
-    assert all(thread.join(5) for thread in threads)
+    assert all(thread.join(20) for thread in threads)
     chosen = [thread.result for thread in threads if thread.result is not None]
     assert len(set(chosen)) == len(chosen) == 5
     assert set(chosen) == purse.reserved.keys()
@@ -130,7 +132,7 @@ def test_a_provider_that_is_released_is_chosen_again(chooser: Chooser, demand: D
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
     chooser.release("p1", Conduct.FINE)
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p1"
 
 
@@ -184,14 +186,14 @@ def test_a_banned_provider_is_never_chosen_again(
     thread = choosing(chooser, demand, scope)
     assert not thread.join(A_WHILE)
     answered(demand, "p2")
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p2"
 
 
 def test_the_choice_waits_until_the_first_offers_are_answered(
     chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
-    demand = demand_of(yagna, workers, rules=rules_of(Strategy(collect_seconds=2)))
+    demand = demand_of(yagna, workers, rules=rules_of(Strategy(collect_seconds=10)))
     for provider in ("p1", "p2"):
         demand.offers.offer_received(provider)
     answered(demand, "p1")
@@ -206,12 +208,12 @@ def test_the_choice_waits_for_the_first_offers_no_longer_than_it_was_told(
     chooser: Chooser, yagna: Yagna, workers: WorkerPool, scope: Scope
 ) -> None:
     demand = demand_of(yagna, workers, rules=rules_of(Strategy(collect_seconds=0.2)))
+    began = time.monotonic()
     for provider in ("p1", "silent"):
         demand.offers.offer_received(provider)
     answered(demand, "p1")
-    began = time.monotonic()
     assert chooser.choose(demand, scope).issuer_id == "p1"
-    assert 0.15 < time.monotonic() - began < 0.2 + AT_ONCE
+    assert 0.2 <= time.monotonic() - began < 0.2 + AT_ONCE
 
 
 def test_cancelling_ends_the_choosing_at_once(chooser: Chooser, demand: Demand) -> None:
@@ -220,7 +222,7 @@ def test_cancelling_ends_the_choosing_at_once(chooser: Chooser, demand: Demand) 
     assert not thread.join(A_WHILE)
     began = time.monotonic()
     scope.cancel()
-    assert thread.join(5)
+    assert thread.join(20)
     assert time.monotonic() - began < AT_ONCE
     assert thread.result is None
     assert (chooser._books, demand.offers._queue, scope._callbacks) == ([], [], {})
@@ -239,7 +241,7 @@ def test_an_answer_between_the_look_and_the_wait_is_not_missed(
 
     monkeypatch.setattr(demand.offers, "take_best", look_then_answer)
     thread = choosing(chooser, demand, scope)
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p1"
 
 
@@ -255,7 +257,7 @@ def test_a_cancellation_right_before_the_look_is_not_missed(
 
     monkeypatch.setattr(scope, "check", check_then_cancel)
     thread = choosing(chooser, demand, scope)
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result is None
 
 
@@ -278,9 +280,9 @@ def test_the_lock_of_the_book_may_be_held_while_another_thread_cancels(
     canceller = threading.Thread(target=scope.cancel)
     with demand.offers._lock:
         canceller.start()
-    canceller.join(5)
+    canceller.join(20)
     assert not canceller.is_alive()
-    assert thread.join(5)
+    assert thread.join(20)
 
 
 def test_a_provider_that_was_too_expensive_is_taken_after_a_top_up(
@@ -294,7 +296,7 @@ def test_a_provider_that_was_too_expensive_is_taken_after_a_top_up(
     assert not thread.join(A_WHILE)
     purse.amount += 1
     chooser.look_again()
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p1"
 
 
@@ -316,7 +318,7 @@ def test_one_cluster_that_takes_the_last_glm_ends_the_search_of_another(
     assert not thread.join(A_WHILE)
     one.offers.add_draft(rated("p2", needs="1"))
     assert chooser.choose(one, scope).issuer_id == "p2"
-    assert thread.join(5)
+    assert thread.join(20)
     assert len(errors) == 1
 
 
@@ -331,7 +333,7 @@ def test_a_provider_on_which_commands_failed_is_not_taken_while_a_better_one_is_
     assert not thread.join(A_WHILE)
     answered(demand, busy)
     chooser.release(busy, Conduct.FINE)
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == busy
 
 

@@ -44,7 +44,7 @@ def on_market(demand: Demand, scope: Scope, instances: int = 1) -> Iterator[Dema
             queue.enter_context(demand.offers.queued())
         yield demand
     demand.withdraw(scope)
-    assert demand.join(5)
+    assert demand.join(20)
     assert demand.finished
 
 
@@ -240,12 +240,12 @@ def test_other_providers_replace_those_that_do_not_answer(
     assert chooser.choose(demand, scope).issuer_id == "p0"
     thread = choosing(chooser, demand, scope)
     # Nobody answers, and nothing else happens.
-    eventually(lambda: posted(daemon, f"{PROPOSALS}/R-30"), 10.0)
+    eventually(lambda: posted(daemon, f"{PROPOSALS}/R-30"), 30.0)
     market.happens(event("R-30b", "p30", "Draft", OFFERED))
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p30"
     demand.withdraw(scope)
-    assert demand.join(5)
+    assert demand.join(20)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_choosing_goes_on_where_somebody_can_be_paid(
     market.happens(event("R-1", "p1", "Initial", DEAR), event("R-2", "p2", "Initial", CHEAP))
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-2"))
     market.happens(event("R-2b", "p2", "Draft", CHEAP))
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p2"
     # What that one needs is not there for a second one.
     market.happens(event("R-3", "p3", "Draft", CHEAP))
@@ -313,7 +313,7 @@ def test_an_offer_that_was_too_expensive_is_countered_after_a_top_up(
     chooser.look_again()
     eventually(lambda: posted(daemon, f"{PROPOSALS}/R-1"))
     market.happens(event("R-1b", "p1", "Draft", DEAR))
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "p1"
 
 

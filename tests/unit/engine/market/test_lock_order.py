@@ -143,7 +143,7 @@ def test_the_promised_order_is_kept_while_everything_happens_at_once(
         ("Providers._lock", "Budget._reserving"),
         ("Budget._reserving", "Ledger.lock"),
     } <= order.nested
-    assert {pair for pair in order.nested if "Chooser._lock" in pair} == set()
+    assert {pair for pair in order.nested.copy() if "Chooser._lock" in pair} == set()
 
 
 def test_a_wrong_order_is_noted(market: Market, order: LockOrder) -> None:

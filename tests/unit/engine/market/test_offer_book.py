@@ -15,7 +15,7 @@ from simple_golem.yagna.values import Proposal
 from tests.helpers.written_answers.sample_offers import Purse, rated
 from tests.unit.conftest import eventually
 
-AT_ONCE = 0.3
+AT_ONCE = 5.0
 
 
 class Book(OfferBook):
@@ -111,7 +111,8 @@ def test_the_pause_is_short_while_offers_are_left(book: Book) -> None:
     assert book.look() == Pause(1.0)
 
 
-def test_the_first_offers_are_collected_until_all_have_answered(book: Book) -> None:
+def test_the_first_offers_are_collected_until_all_have_answered() -> None:
+    book = Book(collect_seconds=10.0)
     for provider in ("p1", "p2"):
         book.offer_received(provider)
     with book.queued():

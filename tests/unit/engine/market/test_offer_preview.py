@@ -83,7 +83,7 @@ def test_an_empty_market_is_no_offer_in_the_time_given(
     daemon.delete(f"{API}{DEMANDS}/d1", status=204)
     began = time.monotonic()
     assert collect_offers(yagna, SETTINGS, PAYLOAD, 0.1, scope) == ()
-    assert 0.1 <= time.monotonic() - began < 1.0
+    assert 0.1 <= time.monotonic() - began < 10.0  # the wrong way has no end
 
 
 def test_a_poll_that_comes_back_empty_at_once_is_not_repeated_at_once(

@@ -27,7 +27,7 @@ class FakeChannel:
     def __init__(self) -> None:
         self._socket, self.daemon = tcp_pair()
         self._socket.setblocking(False)
-        self.daemon.settimeout(5)
+        self.daemon.settimeout(20)
         self._waiting = b""
         self.pongs = self.unanswered_pings = 0
         self.answers_pings = True
@@ -116,7 +116,7 @@ class Connection:
     ) -> None:
         self.channel = FakeChannel()
         local, self.user = tcp_pair()
-        self.user.settimeout(5)
+        self.user.settimeout(20)
         self.ended: list[Tunnel] = []
         self.tunnel = Tunnel(
             self.channel,
@@ -436,7 +436,7 @@ def test_the_answer_to_much_data_is_waited_for_as_long_as_that_may_be_on_its_way
     pump: Pump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tunnel_module, "_LINGER_SECONDS", 0.05)
-    monkeypatch.setattr(tunnel_module, "_SLOWEST_BYTES_PER_SECOND", 1000)
+    monkeypatch.setattr(tunnel_module, "_SLOWEST_BYTES_PER_SECOND", 10)
     one = Connection(pump)
     one.user.sendall(bytes(1000))
     one.user.shutdown(socket.SHUT_WR)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import decimal
 import json
-import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 
 import pytest
 
+from simple_golem.engine.payment import account as account_module
 from simple_golem.engine.payment.account import Account, ActivityAccount, total
 from simple_golem.model.offers.offer import Offer
 from simple_golem.model.offers.prices import COEFFICIENTS, CPU, DURATION, USAGE_VECTOR, Prices
+from tests.helpers.hand_time import hand_time
 from tests.helpers.written_answers.sample_offers import offered
 
 # 0.0001 a second, 0.0002 a second of processor time, 0.0001 for the start; four threads.
@@ -24,9 +25,28 @@ MARGIN_SECONDS = 5
 SECOND = Decimal("0.0001") + (4 + 2) * Decimal("0.0002")
 
 
+# The time stands still.
+NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+AT = 5000.0
+
+
+class StoppedDate(datetime):
+    """Stands for `datetime`, at noon."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return NOW
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_module, "datetime", StoppedDate)
+    hand_time(monkeypatch, account_module.__name__).now = AT
+
+
 def account(ago: float = 100.0, more: Mapping[str, object] | None = None) -> Account:
     """An agreement made `ago` seconds ago, with one activity `act1` since then."""
-    agreed = datetime.now(timezone.utc) - timedelta(seconds=ago)
+    agreed = NOW - timedelta(seconds=ago)
     made = Account.made(
         "a1", Offer.of("0xp", offered({**THREADS, **(more or {})})), "Hello", "Hello-1", agreed
     )
@@ -171,8 +191,8 @@ def test_an_activity_that_has_ended_grows_no_older() -> None:
 
 
 def test_a_wall_clock_that_is_set_back_makes_no_activity_younger() -> None:
-    ahead = datetime.now(timezone.utc) + timedelta(hours=1)
-    activity = ActivityAccount(ahead, time.monotonic() - 50)
+    ahead = NOW + timedelta(hours=1)
+    activity = ActivityAccount(ahead, AT - 50)
     assert 50 <= activity.seconds() < 51
     assert ActivityAccount(ahead).seconds() == 0
 
@@ -180,8 +200,8 @@ def test_a_wall_clock_that_is_set_back_makes_no_activity_younger() -> None:
 def test_a_wall_clock_that_was_set_back_makes_no_ended_activity_younger() -> None:
     one = account(100.0)
     act1 = one.activity("act1")
-    act1.began, act1.began_at = datetime.now(timezone.utc) + timedelta(hours=1), time.monotonic() - 100
-    act1.ended, act1.ended_at = datetime.now(timezone.utc), time.monotonic()
+    act1.began, act1.began_at = NOW + timedelta(hours=1), AT - 100
+    act1.ended, act1.ended_at = NOW, AT
     assert 100 <= act1.seconds() < 101
     assert one.objection_to_note("act1", Decimal("0.0101"), [100.0, 0.0]) is None
 

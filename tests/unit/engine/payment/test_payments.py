@@ -35,7 +35,7 @@ from tests.helpers.written_answers.money_setup import PRICES, Till
 from tests.unit.conftest import API, eventually
 
 # The wrong ways take thirty seconds.
-AT_ONCE = 2.0
+AT_ONCE = 10.0
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def till(desk: Desk, yagna: Yagna, workers: WorkerPool, scope: Scope) -> Iterato
     yield till
     scope.cancel("the test is over")
     desk.close()
-    assert till.daemon_events.join(5) == []
+    assert till.daemon_events.join(20) == []
 
 
 def of(till: Till, *kinds: type[Event]) -> list[Event]:
@@ -102,9 +102,9 @@ def test_a_note_announced_twice_is_accepted_once(desk: Desk, till: Till) -> None
     eventually(till.spent)
     desk.note("n2", "a2", "act2", "0.2")
     desk.announce("n1", "n2", at="2026-01-31T12:00:01Z")
-    eventually(lambda: till.spent() == Decimal("0.3"))
+    eventually(lambda: len(of(till, DebitNoteAccepted)) == 2)
+    assert till.spent() == Decimal("0.3")
     assert len(desk.accepted("n1")) == 1
-    assert len(of(till, DebitNoteAccepted)) == 2
 
 
 def test_only_received_documents_are_answered(desk: Desk, till: Till) -> None:
@@ -182,7 +182,7 @@ def test_documents_of_different_agreements_are_accepted_at_the_same_time(desk: D
     both = threading.Barrier(2)
 
     def accept(name: str) -> None:
-        both.wait(5)
+        both.wait(20)
 
     desk.accepting = accept
     for number in (1, 2):
@@ -229,7 +229,8 @@ def test_the_same_page_again_and_again_is_no_reason_to_hurry(
     daemon.replace(responses.GET, f"{API}{PAYMENT}/invoiceEvents", json=[wire])
     desk.announce("i1")
     eventually(till.spent)
-    before, began = len(daemon.calls), time.monotonic()
+    began = time.monotonic()
+    before = len(daemon.calls)
     time.sleep(0.25)
     # Each of the two readers asks 20 times a second at most.
     assert len(daemon.calls) - before <= 2 * (20 * (time.monotonic() - began) + 2)
@@ -257,7 +258,7 @@ def test_reading_goes_on_after_a_failure(desk: Desk, yagna: Yagna, workers: Work
     eventually(till.spent)
     stop.cancel()
     desk.close()
-    assert till.daemon_events.join(5) == []
+    assert till.daemon_events.join(20) == []
 
 
 # waiting for invoices
@@ -273,7 +274,7 @@ def test_waiting_ends_when_the_last_invoice_is_accepted(desk: Desk, till: Till) 
     assert not waiting.join(0.03)
     desk.invoice("i2", "a2", "0.25")
     desk.announce("i2")
-    assert waiting.join(5)
+    assert waiting.join(20)
 
 
 def test_an_invoice_that_is_hardly_expected_is_not_waited_for_as_others_are(
@@ -334,9 +335,9 @@ def test_an_invoice_whose_event_never_comes_is_found_whatever_time_it_has(
     for number in range(200):
         desk.invoice(f"i1{number:03}", f"of another session {number}", "0.1")
     began = time.monotonic()
-    till.wait_for_invoices(began + 5)
+    till.wait_for_invoices(began + 30)
     assert till.spent() == Decimal("0.25")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_the_debit_notes_before_an_invoice_are_those_of_its_providers_time(desk: Desk, till: Till) -> None:
@@ -372,7 +373,8 @@ def test_a_note_for_what_was_agreed_is_accepted(desk: Desk, till: Till) -> None:
     priced(till)
     desk.note("n1", "a1", "act1", "0.0015", [10.0, 2.0])
     desk.announce("n1")
-    eventually(lambda: till.spent() == Decimal("0.0015"))
+    eventually(lambda: of(till, DebitNoteAccepted))
+    assert till.spent() == Decimal("0.0015")
     assert of(till, DebitNoteAccepted) == [
         DebitNoteAccepted("a1", "act1", "0xprov", "prov", Decimal("0.0015"), "tGLM")
     ]
@@ -499,7 +501,7 @@ def test_invoices_that_an_earlier_session_answered_are_not_answered_again(
     till.expected.expect("a1", "prov-1")
     desk.invoice("i1", "a1", "0.25", status=status)
     desk.announce("i1")
-    till.wait_for_invoices(time.monotonic() + 5)
+    till.wait_for_invoices(time.monotonic() + 30)
     till.payments.look_for_earlier_answer("a1", scope)
     assert desk.accepted("i1") == []
     assert desk.rejected("i1") == []
@@ -579,7 +581,7 @@ def test_a_note_for_which_the_budget_is_too_small_ends_it(desk: Desk, till: Till
     empty(desk, till, "n1")
     desk.note("n1", "a1", "act1", "0.25")
     desk.announce("n1")
-    assert till.used_up.wait(5)
+    assert till.used_up.wait(20)
     assert till.spent() == 0
 
 
@@ -620,7 +622,7 @@ def test_an_agreement_whose_accept_is_slow_holds_up_no_other(desk: Desk, till: T
 
     def accept(name: str) -> None:
         if name == "n1":
-            assert slow.wait(10)
+            assert slow.wait(30)
 
     desk.accepting = accept
     for number in (1, 2, 3):
