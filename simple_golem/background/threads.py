@@ -127,6 +127,8 @@ class WorkerPool:
         self._wake = threading.Condition()
         self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._threads: set[EngineThread] = set()
+        # They were idle for too long, and are about to end.
+        self._leaving: set[EngineThread] = set()
         self._idle = 0
         self._made = 0
         self._closed = False
@@ -184,7 +186,9 @@ class WorkerPool:
         with self._wake:
             while not self._queue:
                 if self._closed or idle.passed:
-                    self._threads = {thread for thread in self._threads if not thread.is_current}
+                    mine = {thread for thread in self._threads if thread.is_current}
+                    self._threads -= mine
+                    self._leaving = {thread for thread in self._leaving if thread.alive} | mine
                     return None
                 self._idle += 1
                 self._wake.wait(idle.remaining())
@@ -204,7 +208,7 @@ class WorkerPool:
             self._closed = True
             unbegun = [item[0] for item in self._queue]
             self._queue.clear()
-            threads = list(self._threads)
+            threads = [*self._threads, *self._leaving]
             self._wake.notify_all()
         for future in unbegun:
             future.cancel()

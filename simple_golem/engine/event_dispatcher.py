@@ -21,7 +21,8 @@ class EventDispatcher:
     """Takes events from any thread without blocking it, and gives them to every listener in that order."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        # Each event with those who hear it: who is added later hears later ones only.
+        self._queue: queue.SimpleQueue[tuple[Event, tuple[Listener, ...]] | None] = queue.SimpleQueue()
         self._listeners: tuple[Listener, ...] = ()
         self._broken: list[Listener] = []
         self._thread = EngineThread("golem-events", self._run)
@@ -37,8 +38,9 @@ class EventDispatcher:
     def emit(self, event: Event) -> None:
         """Log an event, and queue it for the listeners; never blocks."""
         logger.log(logging.DEBUG if event.is_frequent else logging.INFO, "%s", event)
-        if self._listeners:
-            self._queue.put(event)
+        listeners = self._listeners
+        if listeners:
+            self._queue.put((event, listeners))
 
     def close(self, timeout: float) -> bool:
         """Give out what is queued and join the thread; False if a listener holds it up."""
@@ -46,8 +48,9 @@ class EventDispatcher:
         return self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (event := self._queue.get()) is not None:
-            for listener in self._listeners:
+        while (queued := self._queue.get()) is not None:
+            event, listeners = queued
+            for listener in listeners:
                 try:
                     with user_code():
                         listener(event)

@@ -62,6 +62,8 @@ class PublishedDemands:
         self._on_left = on_left
         self._lock = threading.Lock()
         self._demands: list[Demand] = []
+        # At `close`, those.
+        self._withdrawn_by_workers: list[Demand] = []
         self._is_closing = False
         self._is_closed = False
 
@@ -101,10 +103,19 @@ class PublishedDemands:
         for demand in self._demands:
             demand.withdraw(self._release)
         self._is_closed = True
+        self._withdrawn_by_workers = [one for one in self._demands if one.is_being_withdrawn]
         if any(demand.may_be_left for demand in self._demands):
             self._withdraw_those_left()
         if any(demand.was_abandoned for demand in self._demands):
             self._on_left()  # the daemon may still be about to publish it
+
+    def tell_of_withdrawals(self) -> None:
+        """Tell of demands that a worker was withdrawing at `close`, if it has not managed to.
+
+        To be called when the workers have ended, or had their time.
+        """
+        if any(demand.is_being_withdrawn or demand.may_be_left for demand in self._withdrawn_by_workers):
+            self._on_left()
 
     def _withdraw_those_left(self) -> None:
         def log_withdrawal(demand_id: str) -> None:

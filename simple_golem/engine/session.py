@@ -398,5 +398,6 @@ class Session:
             stuck += [] if close(_JOIN_SECONDS) else [name]
         if stuck:
             logger.warning("threads that did not end in time: %s", ", ".join(stuck))
+        self.demands.tell_of_withdrawals()
         self.yagna.close()
         self.money.journals.close()

@@ -116,6 +116,18 @@ def begun(golem: Golem, service: type[Service] = Idle, **options: Any) -> tuple[
     return cluster, cluster.instances[0]
 
 
+def await_sleep(fake: FakeYagna, count: int = 1) -> None:
+    """Block until so many instances of `Sleeping` execute their command.
+
+    An instance is running already before its `run()` is called.
+    """
+
+    def sleeping() -> int:
+        return sum(programs(one).count("/bin/sh -c sleep 600") for one in fake.providers)
+
+    fake.wait_for(lambda: sleeping() >= count, SECONDS)
+
+
 def programs(provider: FakeProvider) -> list[str]:
     """What was run on a provider, line by line; other commands by their names."""
     lines = []

@@ -15,6 +15,7 @@ from simple_golem.errors import WaitTimeout
 from simple_golem.model.base.wire_time import parse_time
 from simple_golem.testing import Clock, FakeYagna
 from tests.helpers.recorded_services import Idle, started
+from tests.unit.conftest import eventually
 
 EXACTNESS = timedelta(seconds=5)
 
@@ -67,7 +68,7 @@ def test_all_times_that_are_sent_are_those_of_the_daemon(
 
 
 def test_offers_can_be_looked_at(skewed: FakeYagna) -> None:
-    assert len(Golem(1).offers(timeout=2)) == 2
+    assert len(Golem(1).offers(timeout=30)) == 2
     (demand,) = bodies(skewed, "/demands")
     ends = datetime.fromtimestamp(demand["properties"]["golem.srv.comp.expiration"] / 1000, timezone.utc)
     assert timedelta(minutes=5) < ends - skewed.clock.now() < timedelta(hours=1)
@@ -85,7 +86,7 @@ def test_agreements_that_fail_are_in_the_market_report_with_their_reason(fake: F
         provider.reason = "no room left"
     with Golem(1) as golem:
         cluster = golem.run_service(Idle)
-        with pytest.raises(
-            WaitTimeout, match="no agreement was made: rejected by the provider: no room left"
-        ):
-            cluster.wait_until_running(2)
+        reason = "no agreement was made: rejected by the provider: no room left"
+        eventually(lambda: reason in cluster.market_report())
+        with pytest.raises(WaitTimeout, match=reason):
+            cluster.wait_until_running(0.05)

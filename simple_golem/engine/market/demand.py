@@ -50,6 +50,7 @@ class Demand:
     Attributes:
         offers: what providers have answered.
         may_be_left: whether the daemon may still have it after its end, because its answers were lost.
+        is_being_withdrawn: whether the request for that is under way.
         was_abandoned: whether a request to publish it was abandoned, which the daemon may still carry out.
     """
 
@@ -76,6 +77,7 @@ class Demand:
         self._demand_id: str | None = None
         self._published = False
         self.may_be_left = False
+        self.is_being_withdrawn = False
         self.was_abandoned = False
         self._abandon: Scope | None = None
         self._renewal = Renewal()
@@ -165,8 +167,9 @@ class Demand:
         self.close()
         with self._lock:
             demand_id, self._demand_id = self._demand_id, None
-        if demand_id is None:
-            return
+            if demand_id is None:
+                return
+            self.is_being_withdrawn = True
         try:
             self._yagna.market.unsubscribe(demand_id, scope=scope)
         except (GolemError, ScopeEnded) as error:
@@ -174,6 +177,7 @@ class Demand:
             logger.warning("the demand %s could not be withdrawn: %s", demand_id, error)
             return
         finally:
+            self.is_being_withdrawn = False
             # The DELETE ends the reader's request. Where it failed, the request is abandoned.
             self._reading.cancel("the demand is withdrawn")
         self._emit(DemandWithdrawn(self._cluster, demand_id))

@@ -72,6 +72,8 @@ class ItemQueue:
         self._numbered = 0
         self._done = 0
         self._failed = 0
+        # Those of both whose Futures are about to be answered.
+        self._being_answered = 0
         self._repeated = 0
         self._seconds = 0.0
         self._busy_since: float | None = None
@@ -341,13 +343,17 @@ class ItemQueue:
                 error = failure
         if isinstance(item.future, ItemFuture):
             item.future.on_cancel = None  # else the item and its Future would keep each other
+        # Before the Future: whoever has its result finds it among the numbers.
+        with self.lock:
+            self._done += error is None
+            self._failed += error is not None
+            self._being_answered += 1
         if error is None:
             item.future.set_result(result)
         else:
             item.future.set_exception(error)
         with self.lock:
-            self._done += error is None
-            self._failed += error is not None
+            self._being_answered -= 1
             self._count_answer_locked()
         self._tell(item, error)
 
@@ -450,7 +456,7 @@ class ItemQueue:
             now = time.monotonic()
             return PoolStats(
                 waiting=waiting,
-                under_way=max(0, self.outstanding - waiting),
+                under_way=max(0, self.outstanding - waiting - self._being_answered),
                 done=self._done,
                 failed=self._failed,
                 repeated=self._repeated,

@@ -14,6 +14,7 @@ import pytest
 
 from simple_golem.background import threads
 from simple_golem.background.threads import EngineThread, InstancePool, WorkerPool, on_engine_thread
+from tests.unit.conftest import eventually
 
 
 class Thing:
@@ -271,3 +272,23 @@ def test_closing_the_pool_of_an_instance_names_its_stuck_life(gate: threading.Ev
     pool = InstancePool("Hello-2", gate.wait)
     pool.start()
     assert pool.close(0.02) == ["Hello-2"]
+
+
+def test_closing_a_pool_waits_also_for_a_thread_that_was_idle_for_too_long(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = WorkerPool._work
+
+    def work_and_linger(pool: WorkerPool) -> None:
+        work(pool)
+        gate.wait(10)
+
+    monkeypatch.setattr(threads, "_IDLE_THREAD_SECONDS", 0.01)
+    monkeypatch.setattr(WorkerPool, "_work", work_and_linger)
+    pool = WorkerPool("lingering", 1)
+    pool.submit(int).result(10)
+    eventually(lambda: pool._leaving)
+    assert pool.close(0.02) == ["lingering-1"]
+    gate.set()
+    assert pool.close(10) == []
+    assert alive("lingering") == []

@@ -150,13 +150,13 @@ def test_ctrl_c_ends_a_resumption_in_time_while_the_invoices_are_not_listed(fake
 @pytest.mark.parametrize("step", ENDS)
 def test_a_close_keeps_its_time(littered: FakeYagna, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """What is left is in the journal of the session."""
-    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS_IF_LIMITED", 0.2)
+    monkeypatch.setattr("simple_golem.engine.session._LAST_REQUESTS_SECONDS_IF_LIMITED", 0.5)
     hanging = Hanging(littered, ENDS[step], is_done=False)
     golem = Golem(1, raise_failures=False).open()
     started(golem)
     end = littered.intercept(hanging)
     try:
-        assert seconds_of(golem.close, 0.5) < 3 * (0.5 + 0.2)
+        assert seconds_of(golem.close, 1.5) < 3 * (1.5 + 0.5)
         assert hanging.reached.is_set()
         assert littered.leftovers() != []
     finally:

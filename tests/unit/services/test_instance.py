@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from simple_golem import (
     ServiceState,
     ServiceStopped,
 )
+from simple_golem.background.timer import TimedCall, Timer
 from simple_golem.errors import (
     BadCommandList,
     BadState,
@@ -38,6 +42,7 @@ from tests.helpers.recorded_services import (
     Idle,
     InThread,
     Sleeping,
+    await_sleep,
     begun,
     calls,
     gate_of,
@@ -48,8 +53,11 @@ from tests.helpers.recorded_services import (
 )
 from tests.unit.conftest import eventually
 
-# A stop that is felt at once takes some hundredths of a second.
-AT_ONCE_SECONDS = 3 * 0.5
+# A stop that is felt at once takes some hundredths of a second. One that is not takes five seconds at least.
+AT_ONCE_SECONDS = 4.0
+# A batch gets to its provider in that time.
+SENT_SECONDS = 1.5
+START_TIMEOUT = 12345.0
 
 
 # --- a whole life ------------------------------------------------------------------------------------
@@ -242,6 +250,8 @@ def test_its_usage_is_what_its_provider_counts(fake: FakeYagna) -> None:
 
 
 def test_what_has_come_up_is_told_before_the_first_debit_note_and_accepted_with_it(fake: FakeYagna) -> None:
+    for provider in fake.providers:
+        provider.start = Decimal("0.01")  # as much as a hundred seconds
     with Golem(1) as golem:
         instance = started(golem)
         before = instance.cost
@@ -353,7 +363,7 @@ def test_commands_before_and_after_are_refused_with_the_state(fake: FakeYagna) -
 
 def test_commands_after_the_expiration_are_refused_with_that_reason(fake: FakeYagna) -> None:
     with Golem(1) as golem:
-        machine = golem.rent(expiration=timedelta(seconds=2))
+        machine = golem.rent(expiration=timedelta(seconds=3))
         machine.wait_for("terminated", SECONDS)
         with pytest.raises(NotRunning, match=r"is terminated \(the expiration has ended the work\)"):
             machine.shell("true")
@@ -373,7 +383,7 @@ def test_a_batch_that_takes_longer_than_its_time_is_awaited_by_the_next_one(fake
     with Golem(1) as golem:
         instance = started(golem)
         with pytest.raises(BatchTimeout, match="may still be running"):
-            instance.execute(Run("/bin/gate"), timeout=0.05)
+            instance.execute(Run("/bin/gate"), timeout=SENT_SECONDS)
         after = InThread(instance.execute, Run("/bin/after"))
         gate.open()
         assert after.join().error is None
@@ -439,7 +449,7 @@ def test_a_batch_from_outside_that_is_cut_by_a_stop_is_lost_and_shutdown_is_skip
     with Golem(1, stop_grace=0.05) as golem:
         instance = started(golem)
         asked = InThread(instance.execute, Run.shell("sleep 600"))
-        eventually(lambda: any("/bin/sh -c sleep 600" in programs(one) for one in fake.providers))
+        await_sleep(fake)
         assert seconds_of(instance.stop) < AT_ONCE_SECONDS
         error = asked.join().error
     assert isinstance(error, BatchLost)
@@ -567,7 +577,7 @@ def test_a_batch_of_run_that_exceeds_the_grace_is_cut_and_shutdown_skipped(
 ) -> None:
     with Golem(1, stop_grace=0.05) as golem:
         instance = started(golem, Sleeping)
-        eventually(lambda: any("/bin/sh -c sleep 600" in programs(one) for one in fake.providers))
+        await_sleep(fake)
         assert seconds_of(instance.stop) < AT_ONCE_SECONDS
     assert calls(instance) == ["start", "run"]
     assert "shutdown() is skipped" in caplog.text
@@ -652,7 +662,10 @@ def test_a_shutdown_that_does_not_end_in_its_time_is_cut_and_told_so(fake: FakeY
 
     golem = Golem(1).open()
     instance = started(golem, Clinging)
+    closing = InThread(golem.close)
+    await_sleep(fake)
     golem.close(timeout=1.7)
+    assert closing.join().error is None
     assert calls(instance) == ["start", "shutdown", "cut"]
     assert instance.failure is None
 
@@ -667,7 +680,10 @@ def test_commands_of_shutdown_that_take_too_long_are_cut_with_a_warning(
 
     golem = Golem(1).open()
     instance = started(golem, Slow)
+    closing = InThread(golem.close)
+    await_sleep(fake)
     golem.close(timeout=1.7)
+    assert closing.join().error is None
     assert calls(instance) == ["start", "shutdown"]
     assert "Slow-1: shutdown() was not done in time" in caplog.text
 
@@ -761,8 +777,9 @@ def test_a_deploy_that_executes_is_told_that_it_is_too_early(fake: FakeYagna) ->
 
 
 def test_its_expiration_ends_it_in_time_and_is_no_failure(
-    fake: FakeYagna, caplog: pytest.LogCaptureFixture
+    fake: FakeYagna, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.5)
     gate = gate_of(fake)
 
     class Working(Idle):
@@ -771,7 +788,7 @@ def test_its_expiration_ends_it_in_time_and_is_no_failure(
             self.wait(SECONDS)
 
     with Golem(1) as golem:
-        cluster, instance = begun(golem, Working, expiration=timedelta(seconds=3))
+        cluster, instance = begun(golem, Working, expiration=timedelta(seconds=8))
         instance.wait_for("running", SECONDS)
         assert not cluster.has_expired
         eventually(lambda: cluster.has_expired, SECONDS)
@@ -781,13 +798,13 @@ def test_its_expiration_ends_it_in_time_and_is_no_failure(
     assert calls(instance) == ["start", "shutdown"]
     assert states(instance) == NORMAL_LIFE
     assert instance.failure is None
-    # A tenth of its time before the expiration.
+    # A part of its time before the expiration.
     stopping = {state.value: since for state, since in instance.history}["stopping"]
     assert stopping < cluster.expiration
-    assert (
-        "<Cluster of 1 Working: Working-1 running> reaches its expiration in 0.3 s and is stopped"
-        in caplog.text
-    )
+    told = r"<Cluster of 1 Working: Working-1 running> reaches its expiration in (\d\.\d) s and is stopped"
+    (reserve,) = re.findall(told, caplog.text)
+    # Half of what was left of its time when it was started.
+    assert 2.0 < float(reserve) <= 4.0
 
 
 @pytest.mark.parametrize(("service", "reserve"), [(Service, "0.1 s"), (Idle, "1.0 s")])
@@ -801,14 +818,15 @@ def test_a_class_with_a_shutdown_has_more_time_before_the_expiration(
     times = "simple_golem.engine.shutdown_times"
     monkeypatch.setattr(f"{times}._EXPIRATION_RESERVE_PART", 0.5)
     monkeypatch.setattr(f"{times}._EXPIRATION_RESERVE_SECONDS", 0.1)
-    with Golem(1) as golem:
-        assert golem.run_service(service, expiration=timedelta(seconds=2)).wait(SECONDS)
+    monkeypatch.setattr(f"{times}._SHUTDOWN_SECONDS", 0.5)
+    with Golem(1, stop_grace=0.5) as golem:
+        assert golem.run_service(service, expiration=timedelta(seconds=3.5)).wait(SECONDS)
     assert f"reaches its expiration in {reserve} and is stopped" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("habit", "value", "state", "timeout"),
-    [("agreements_wanted", "never", "pending", 0.4), ("command_seconds", 600.0, "starting", 2.0)],
+    [("agreements_wanted", "never", "pending", 0.4), ("command_seconds", 600.0, "starting", 3.0)],
 )
 def test_an_instance_that_does_not_get_to_run_in_time_has_failed(
     fake: FakeYagna, habit: str, value: object, state: str, timeout: float
@@ -824,10 +842,21 @@ def test_an_instance_that_does_not_get_to_run_in_time_has_failed(
     assert states(instance)[-2:] == [state, "terminated"]
 
 
-def test_an_instance_that_runs_in_time_does_not_hear_of_its_start_timeout(fake: FakeYagna) -> None:
+def test_an_instance_that_runs_in_time_does_not_hear_of_its_start_timeout(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_in, alarms = Timer.call_in, list[Callable[[], object]]()
+
+    def noted(timer: Timer, seconds: float, action: Callable[[], object]) -> TimedCall:
+        if seconds == START_TIMEOUT:
+            alarms.append(action)
+        return call_in(timer, seconds, action)
+
+    monkeypatch.setattr(Timer, "call_in", noted)
     with Golem(1) as golem:
-        cluster, instance = begun(golem, start_timeout=1.5)
+        _, instance = begun(golem, start_timeout=START_TIMEOUT)
         instance.wait_for("running", SECONDS)
-        assert not cluster.wait(1.6)
+        (time_is_over,) = alarms
+        time_is_over()
         assert instance.state == "running"
     assert instance.failure is None

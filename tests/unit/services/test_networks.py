@@ -41,6 +41,10 @@ from tests.helpers.recorded_services import AT_ONCE, SECONDS, Gate, Idle, InThre
 from tests.unit.conftest import eventually
 
 NETWORKS = "/net-api/v2/vpn/net"
+# In that time a port is tried twice at least, also where a thread stands still for a second.
+TRIED_SECONDS = 1.5
+# And in that time a server has greeted.
+IDLE_SECONDS = 2.0
 
 
 def echo(connection: socket.socket) -> None:
@@ -332,10 +336,10 @@ def test_a_server_needs_a_moment(fake: FakeYagna, golem: Golem) -> None:
 def test_a_port_that_nobody_listens_on_is_refused_in_the_end(fake: FakeYagna, golem: Golem) -> None:
     instance = started(golem, network=True)
     with pytest.raises(PortRefused, match=r"port 80 of idle-1 \(192\.168\.0\.2\) refuses"):
-        instance.connect(80, timeout=0.3)
+        instance.connect(80, timeout=TRIED_SECONDS)
     with pytest.raises(ConnectionRefusedError):
         # The daemon may still try the first port.
-        instance.wait_for_port(81, timeout=0.3)
+        instance.wait_for_port(81, timeout=TRIED_SECONDS)
 
 
 HAS_ENDED = "/bin/server has ended; the end of its log /golem/work/log:\nNo module named http.srver\n"
@@ -366,7 +370,7 @@ def test_a_server_that_has_ended_shows_its_log_where_its_port_refuses(fake: Fake
     instance.execute(Run.background("/bin/server", 80))
     for port, call in ((80, instance.connect), (81, instance.wait_for_port)):
         with pytest.raises(PortRefused) as caught:
-            call(port, timeout=0.3)
+            call(port, timeout=TRIED_SECONDS)
         assert str(caught.value) == EXPLAINED.format(port)
     assert asked() == [["42", "/golem/work/log", "/bin/server"]] * 2
 
@@ -377,7 +381,7 @@ def test_a_start_that_waits_for_a_server_that_has_ended_fails_with_its_log(
     class Server(Idle):
         def start(self) -> Any:
             self.execute(Run.background("/bin/server"))
-            self.wait_for_port(80, timeout=0.3)
+            self.wait_for_port(80, timeout=TRIED_SECONDS)
 
     answered(fake, HAS_ENDED)
     cluster = golem.run_service(Server, network=True, respawn_unstarted_instances=False)
@@ -410,11 +414,11 @@ def test_a_port_refuses_as_ever_where_nothing_is_known_of_its_server(
     asked = answered(fake, question)
     instance = started(golem, network=True)
     with pytest.raises(PortRefused):
-        instance.connect(80, timeout=0.3)
+        instance.connect(80, timeout=TRIED_SECONDS)
     assert asked() == []
     instance.execute(Run.background("/bin/server"))
     with pytest.raises(PortRefused, match="no server listens there; start it before"):
-        instance.connect(81, timeout=0.3)
+        instance.connect(81, timeout=TRIED_SECONDS)
     assert len(asked()) == 1
 
 
@@ -429,7 +433,7 @@ def test_nothing_is_asked_about_a_server_while_a_batch_is_under_way(
     batch = InThread(instance.execute, Run("/bin/gate"))
     try:
         assert gate.reached.wait(SECONDS)
-        error = InThread(instance.connect, 80, timeout=0.3).join().error
+        error = InThread(instance.connect, 80, timeout=TRIED_SECONDS).join().error
     finally:
         gate.open()
         batch.join()
@@ -455,11 +459,17 @@ def test_without_a_network_the_error_says_how_to_get_one(fake: FakeYagna, golem:
 def test_an_instance_that_is_not_deployed_or_has_ended_is_not_connected_to(
     fake: FakeYagna, golem: Golem
 ) -> None:
-    for provider in fake.providers:
-        provider.approves_after = 0.3
+    gate = Gate()
+
+    def hold_agreement(request: FakeRequest) -> None:
+        if request.method == "POST" and request.path.endswith("/agreements"):
+            gate.wait()
+
+    fake.intercept(hold_agreement)
     instance = golem.run_service(Idle, network=True).instances[0]
     with pytest.raises(NotRunning, match="not deployed"):
         instance.connect(7)
+    gate.open()
     instance.wait_for("running", SECONDS)
     open_one = instance.connect(7)
     instance.stop()
@@ -470,14 +480,17 @@ def test_an_instance_that_is_not_deployed_or_has_ended_is_not_connected_to(
         instance.connect(7)
 
 
-def test_a_silent_instance_is_not_asked_again_within_five_seconds(fake: FakeYagna, golem: Golem) -> None:
+def test_a_silent_instance_is_not_asked_again_within_some_seconds(
+    fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The daemon's try goes on after the client has left, and may connect late.
+    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 60.0)
     instance = started(golem, network=True)
     fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
     with pytest.raises(PortTimeout, match="did not answer"):
-        instance.connect(7, timeout=1)
+        instance.connect(7, timeout=SECONDS)
     with pytest.raises(PortTimeout):
-        instance.connect(7, timeout=1)
+        instance.connect(7, timeout=SECONDS)
     assert len(requests_of(fake, "GET", "/tcp/")) == 1
 
 
@@ -487,7 +500,7 @@ def test_an_answer_that_is_not_expected_is_told_and_the_port_is_asked_again(
     instance = started(golem, network=True)
     end = fake.intercept(lambda request: FakeAnswer(500) if "/tcp/" in request.path else None)
     with pytest.raises(NetworkLost, match=r"HTTP 500.*simple-golem doctor"):
-        instance.connect(7, timeout=0.3)
+        instance.connect(7, timeout=TRIED_SECONDS)
     assert len(requests_of(fake, "GET", "/tcp/")) >= 2
     end()
     assert asked(instance, b"ping")[0] == b"ping"
@@ -496,13 +509,13 @@ def test_an_answer_that_is_not_expected_is_told_and_the_port_is_asked_again(
 def test_tries_without_an_answer_are_forgotten_when_they_can_not_connect_any_more(
     fake: FakeYagna, golem: Golem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 1.0)
+    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 1.6)
     instance = started(golem, network=True)
     fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
     tries = instance._network_place.connections.connector
     for port in (7, 21):
         with pytest.raises(PortTimeout):
-            instance.connect(port, timeout=0.9)
+            instance.connect(port, timeout=1.5)
         eventually(lambda: max(tries._unanswered.values()) < time.monotonic())
     assert [port for _, _, port in tries._unanswered] == [21]
 
@@ -517,7 +530,7 @@ def test_a_stop_ends_the_wait_for_a_connection(fake: FakeYagna, golem: Golem) ->
 
 def test_an_idle_timeout_ends_what_can_be_read(fake: FakeYagna, golem: Golem) -> None:
     instance = started(golem, network=True)
-    with instance.connect(21, idle_timeout=1) as connection:
+    with instance.connect(21, idle_timeout=IDLE_SECONDS) as connection:
         assert connection.recv(100) == b"welcome"
         assert connection.recv(100) == b""
 
@@ -549,7 +562,7 @@ def test_what_a_wait_for_a_port_has_left_keeps_the_limits_of_who_uses_it(
 ) -> None:
     instance = started(golem, network=True)
     instance.wait_for_port(21)
-    with instance.connect(21, idle_timeout=1) as connection:
+    with instance.connect(21, idle_timeout=IDLE_SECONDS) as connection:
         assert connection.recv(100) == b"welcome"
         assert connection.recv(100) == b""
     assert len(requests_of(fake, "GET", "/tcp/.*/21$")) == 1
@@ -564,7 +577,7 @@ def test_each_wait_for_a_port_looks_anew(fake: FakeYagna, golem: Golem) -> None:
     for provider in fake.providers:
         provider.servers = {}
     with pytest.raises(PortRefused):
-        instance.wait_for_port(7, timeout=0.3)
+        instance.wait_for_port(7, timeout=TRIED_SECONDS)
 
 
 def test_what_a_wait_for_a_port_has_left_is_closed_after_a_while_or_with_the_instance(

@@ -41,7 +41,7 @@ from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
 from tests.helpers.hand_deadline import HandDeadline
 from tests.helpers.recorded_services import SECONDS, Idle, InThread, started
 from tests.unit.conftest import eventually
-from tests.unit.services.test_networks import echo, requests_of
+from tests.unit.services.test_networks import TRIED_SECONDS, echo, requests_of
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -231,7 +231,7 @@ def expect_reset(proxy: TcpProxy) -> None:
 def test_a_connection_that_can_not_be_made_is_reset_and_the_log_says_why(
     golem: Golem, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with TcpProxy(cluster, 9, timeout=0.3) as proxy:
+    with TcpProxy(cluster, 9, timeout=TRIED_SECONDS) as proxy:
         expect_reset(proxy)
         assert re.search(r"port 9 of idle-\d \(192\.168\.0\.\d\) refuses connections", caplog.text)
         cluster.stop()
@@ -268,8 +268,9 @@ def test_a_tcp_proxy_passes_over_an_instance_that_refuses(
 
 @pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])
 def test_an_instance_that_does_not_answer_is_passed_over(
-    golem: Golem, cluster: Cluster, fake: FakeYagna, kind: Any
+    golem: Golem, cluster: Cluster, fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
+    monkeypatch.setattr(connector, "_UNANSWERED_SECONDS", 60.0)
     silent = f"/tcp/{cluster.instances[0].ip}/"
     fake.intercept(lambda request: FakeAnswer(504) if silent in request.path else None)
     port = 7 if kind is TcpProxy else 80
@@ -294,7 +295,7 @@ def test_a_connection_that_fails_for_whatever_reason_is_reset_and_does_not_count
     def fail(*_: object) -> bool:
         raise error
 
-    with TcpProxy(cluster, 7, timeout=0.3, max_connections=1) as proxy:
+    with TcpProxy(cluster, 7, timeout=TRIED_SECONDS, max_connections=1) as proxy:
         with monkeypatch.context() as patch:
             patch.setattr(connector, "wait_readable", fail)
             expect_reset(proxy)
@@ -306,13 +307,13 @@ def test_the_timeout_of_a_connection_begins_when_it_is_taken(
     golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tcp_proxy, "_OPENING_THREADS", 1)
-    with TcpProxy(cluster, 9, timeout=0.5) as proxy:
+    with TcpProxy(cluster, 9, timeout=TRIED_SECONDS) as proxy:
         begun = time.monotonic()
         clients = [dialled(proxy) for _ in range(6)]
         for client in clients:
             with pytest.raises(ConnectionResetError), client:
                 client.recv(1)
-        assert time.monotonic() - begun < 3 * 0.5
+        assert time.monotonic() - begun < 3 * TRIED_SECONDS
 
 
 def test_connections_that_wait_for_a_thread_are_closed_with_the_proxy(
@@ -500,7 +501,7 @@ def test_an_instance_that_refuses_is_passed_over(golem: Golem, cluster: Cluster,
 
 
 def test_where_no_instance_can_be_reached_the_answer_says_why(golem: Golem, cluster: Cluster) -> None:
-    with HttpProxy(cluster, 9, timeout=0.3) as proxy:
+    with HttpProxy(cluster, 9, timeout=TRIED_SECONDS) as proxy:
         answer = requests.get(proxy.url, timeout=SECONDS)
         assert answer.status_code == 502
         assert re.fullmatch(r"port 9 of idle-\d \(192\.168\.0\.\d\) refuses connections: .*\n", answer.text)
@@ -511,7 +512,7 @@ def test_where_no_instance_can_be_reached_the_answer_says_why(golem: Golem, clus
 
 def test_a_silent_network_is_a_timeout(golem: Golem, cluster: Cluster, fake: FakeYagna) -> None:
     fake.intercept(lambda request: FakeAnswer(504) if "/tcp/" in request.path else None)
-    with HttpProxy(cluster, 80, timeout=0.3) as proxy:
+    with HttpProxy(cluster, 80, timeout=TRIED_SECONDS) as proxy:
         assert requests.get(proxy.url, timeout=SECONDS).status_code == 504
 
 
@@ -521,6 +522,7 @@ def test_an_instance_that_does_not_answer_is_a_timeout_and_one_that_hangs_up_is_
     with HttpProxy(cluster, 80, answer_timeout=0.3) as proxy:
         answer = requests.get(f"{proxy.url}/silent", timeout=SECONDS)
         assert (answer.status_code, "did not answer within 0.3 seconds" in answer.text) == (504, True)
+    with HttpProxy(cluster, 80) as proxy:
         answer = requests.get(f"{proxy.url}/nothing", timeout=SECONDS)
         assert (answer.status_code, "did not answer" in answer.text) == (502, True)
 
@@ -646,7 +648,7 @@ def test_the_end_of_a_proxy_ends_requests_that_are_under_way(
 def test_a_mistake_of_the_client_is_not_told_as_one_of_the_instance(
     golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: bytes, text: bytes
 ) -> None:
-    monkeypatch.setattr(http_exchange, "_CLIENT_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(http_exchange, "_CLIENT_IDLE_SECONDS", 1.5)
     with HttpProxy(cluster, 80) as proxy, dialled(proxy) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
         answer = client.recv(1000)
@@ -655,7 +657,7 @@ def test_a_mistake_of_the_client_is_not_told_as_one_of_the_instance(
 
 
 def test_a_client_that_is_refused_while_it_sends_reads_why(golem: Golem, cluster: Cluster) -> None:
-    with HttpProxy(cluster, 9, timeout=0.1) as proxy:
+    with HttpProxy(cluster, 9, timeout=TRIED_SECONDS) as proxy:
         client = http.client.HTTPConnection("127.0.0.1", proxy.local_port, timeout=SECONDS)
         client.request("POST", "/", body=bytes(20_000_000))
         answer = client.getresponse()
@@ -710,7 +712,7 @@ def test_a_connection_that_no_request_uses_is_closed_after_a_while(
     monkeypatch.setattr(upstreams, "_MOST_IDLE_SECONDS", 0.2)
     with HttpProxy(cluster, 80) as proxy:
         assert requests.get(proxy.url, timeout=SECONDS).status_code == 200
-        eventually(lambda: any(isinstance(one, ConnectionClosed) for one in told), 2.0)
+        eventually(lambda: any(isinstance(one, ConnectionClosed) for one in told))
         assert proxy._upstreams._idle == []
 
 

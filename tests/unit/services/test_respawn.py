@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from simple_golem import CommandFailed, Golem, Run, ServiceFailed
+from simple_golem import CommandFailed, Golem, Run, ServiceFailed, Strategy
 from simple_golem.errors import ActivityFailed, ActivityLost, BadCommandList, BadLocalFile, GolemError
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import AT_ONCE, NORMAL_LIFE, SECONDS, Gate, Idle, begun, calls, states
@@ -25,9 +25,14 @@ def shared(**options: Any) -> dict[str, Any]:
     return {"instance_params": [{"calls": []}], **AT_ONCE, **options}
 
 
-def in_order(offer: Any) -> float:
+def by_number(offer: Any) -> float:
     """The first one is taken first, and one that has failed comes after all others."""
     return -1.0 - int(offer.provider_name[-1]) / 100
+
+
+# All answers are waited for, also where a thread stands still for a while.
+PATIENCE = 5.0
+in_order = Strategy(score=by_number, collect_seconds=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ def test_a_provider_on_which_nothing_starts_is_replaced_three_times(
     told: list[Any] = []
     with Golem(1, raise_failures=False) as golem:
         golem.on_event(told.append)
-        cluster, instance = begun(golem, **AT_ONCE)
+        cluster, instance = begun(golem, strategy=Strategy(collect_seconds=PATIENCE), **AT_ONCE)
         with pytest.raises(ServiceFailed):
             cluster.wait_until_running(SECONDS)
     assert states(instance) == ["pending", "starting"] * 3 + ["terminated"]
@@ -214,7 +219,7 @@ def test_a_stop_ends_the_pause_before_another_life(fake: FakeYagna) -> None:
     with Golem(1, raise_failures=False) as golem:
         cluster, instance = begun(golem, respawn_wait=tenacity.wait_fixed(600))
         eventually(lambda: states(instance) == ["pending", "starting", "pending"])
-        cluster.stop(timeout=3 * 0.5)
+        cluster.stop(timeout=SECONDS)
     assert states(instance) == ["pending", "starting", "pending", "terminated"]
 
 

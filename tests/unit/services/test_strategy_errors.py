@@ -11,6 +11,7 @@ from simple_golem import Golem, Offer, Strategy
 from simple_golem.errors import BadStrategy, GolemError
 from simple_golem.testing import FakeYagna
 from tests.helpers.recorded_services import SECONDS
+from tests.unit.conftest import eventually
 
 
 def typo(offer: Any) -> float:
@@ -49,6 +50,8 @@ def test_a_strategy_that_fails_for_one_offer_takes_another(
     with Golem(1, strategy=score) as golem:
         machine = golem.rent(timeout=SECONDS)
         assert machine.provider_name == chosen
+        # The other offers may be rated later.
+        eventually(lambda: "`score` failed" in caplog.text)
     warnings = [one.getMessage() for one in caplog.records if "`score` failed" in one.getMessage()]
     assert len(warnings) == 1
     assert "KeyError" in warnings[0]

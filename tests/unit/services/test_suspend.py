@@ -13,7 +13,7 @@ import pytest
 from simple_golem import Golem, Run, SuspendedInstance, Terms
 from simple_golem.engine.payment.session_journals import SessionJournals
 from simple_golem.errors import ActivityLost, BadInstanceCount, NotRunning, WaitTimeout
-from simple_golem.testing import FakeRequest, FakeYagna
+from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     SECONDS,
     Idle,
@@ -25,6 +25,7 @@ from tests.helpers.recorded_services import (
     started,
     states,
 )
+from tests.unit.conftest import eventually
 
 
 class Counter(Idle):
@@ -39,17 +40,26 @@ def kinds(fake: FakeYagna) -> list[str]:
     return sorted(what.split()[0] for what in fake.leftovers())
 
 
-def end_it_after_the_clean_up_has_looked(fake: FakeYagna, suspended: SuspendedInstance) -> None:
-    """A session looks, when it is opened, whether what is suspended has ended: that is another test.
+def first_look(fake: FakeYagna, suspended: SuspendedInstance) -> threading.Event:
+    """Set when the daemon has told the clean-up of a session that what is suspended goes on."""
+    path, looked, own = f"/agreements/{suspended.agreement_id}", threading.Event(), threading.local()
 
-    The first look is that of the session before it, at its end.
-    """
-    path = f"/agreements/{suspended.agreement_id}"
+    def answer(request: FakeRequest) -> FakeAnswer | None:
+        if getattr(own, "asks", False) or request.method != "GET" or not request.path.endswith(path):
+            return None
+        own.asks = True
+        answer = fake.answer(request)
+        own.asks = False
+        looked.set()
+        return answer
 
-    def looks() -> int:
-        return sum(one.method == "GET" and one.path.endswith(path) for one in fake.requests)
+    fake.intercept(answer)
+    return looked
 
-    fake.wait_for(lambda: looks() >= 2)
+
+def end_it_after(looked: threading.Event, fake: FakeYagna) -> None:
+    """A session looks, when it is opened, whether what is suspended has ended: that is another test."""
+    assert looked.wait(SECONDS)
     next(one for one in fake.providers if one.agreements).terminate_agreement()
 
 
@@ -57,6 +67,7 @@ def test_a_later_session_goes_on_with_the_same_activities(fake: FakeYagna) -> No
     with Golem(1) as first:
         cluster = first.run_service(Counter, num_instances=2)
         cluster.wait_until_running(SECONDS)
+        eventually(lambda: [calls(one) for one in cluster] == [["start", "run"]] * 2)
         suspended = cluster.suspend()
         assert [one.state.value for one in cluster] == ["suspended", "suspended"]
     assert kinds(fake) == ["activity", "activity", "agreement", "agreement", "allocation"]
@@ -68,6 +79,7 @@ def test_a_later_session_goes_on_with_the_same_activities(fake: FakeYagna) -> No
         assert {one.activity_id for one in again} == {one.activity_id for one in suspended}
         assert {one.provider_id for one in again} == {one.provider_id for one in cluster}
         assert all(again.execute(Run("/bin/ask")).values())
+        eventually(lambda: [calls(one) for one in again] == [["run"]] * 2)
         again.stop()
     assert [calls(one) for one in again] == [["run", "shutdown"]] * 2
     assert second.cost.amount > 0
@@ -177,8 +189,9 @@ def test_resuming_an_instance_that_has_ended_says_so(
 ) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
+    looked = first_look(losing, suspended)
     with Golem(1, raise_failures=False) as golem:
-        end_it_after_the_clean_up_has_looked(losing, suspended)
+        end_it_after(looked, losing)
         cluster = golem.resume_service(Counter, [suspended])
         assert cluster.wait(SECONDS)
     (instance,) = cluster
@@ -220,11 +233,13 @@ def test_what_another_session_has_paid_is_not_waited_for_though_the_events_come_
 def test_a_suspended_instance_that_has_ended_starts_again_if_that_was_asked_for(losing: FakeYagna) -> None:
     with Golem(1) as golem:
         suspended = started(golem, Counter).suspend(SECONDS)
+    looked = first_look(losing, suspended)
     with Golem(1) as golem:
-        end_it_after_the_clean_up_has_looked(losing, suspended)
+        end_it_after(looked, losing)
         (instance,) = golem.resume_service(Counter, [suspended], respawn_running=True)
         instance.wait_for("running", SECONDS)
         assert instance.activity_id != suspended.activity_id
+        eventually(lambda: calls(instance) == ["start", "run"])
         instance.stop()
         assert calls(instance) == ["start", "run", "shutdown"]
 
@@ -260,7 +275,7 @@ def test_a_journal_that_is_not_there_any_more_does_not_keep_it_from_being_resume
         (instance,) = golem.resume_service(Counter, [suspended]).wait_until_running(SECONDS)
         assert instance.activity_id == suspended.activity_id
         provider = next(one for one in fake.providers if one.commands)
-        assert "/bin/count" in programs(provider)
+        eventually(lambda: "/bin/count" in programs(provider))
     assert golem.cost.amount > 0
 
 

@@ -13,8 +13,9 @@ from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import SECONDS, InThread, programs, seconds_of, started
 from tests.unit.conftest import eventually
 
-TIMEOUT = 0.4
-LATE = 0.2
+# So long that a batch is sent in any case.
+TIMEOUT = 1.5
+LATE = 0.5
 
 
 @pytest.fixture(autouse=True)

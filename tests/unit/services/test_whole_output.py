@@ -218,11 +218,11 @@ def test_a_unit_test_can_have_a_result_that_may_be_cut() -> None:
 @pytest.mark.parametrize("next_one", [Run("/bin/true"), Run("/bin/long", keep_all=True)])
 def test_what_a_batch_left_that_timed_out_is_removed_by_the_next(real: FakeYagna, next_one: Run) -> None:
     for provider in real.providers:
-        provider.answers = {**ANSWERS, "/bin/slow": CommandAnswer(LONG, seconds=0.3)}
+        provider.answers = {**ANSWERS, "/bin/slow": CommandAnswer(LONG, seconds=2.5)}
     with Golem(1) as golem:
         instance = started(golem)
         with pytest.raises(BatchTimeout):
-            instance.execute(Run("/bin/slow", keep_all=True), timeout=0.1)
+            instance.execute(Run("/bin/slow", keep_all=True), timeout=1.5)
         assert instance.execute(next_one, timeout=SECONDS).success
         (provider,) = (one for one in real.providers if one.activities)
         removals = [line for line in programs(provider) if line.startswith("/bin/rm")]

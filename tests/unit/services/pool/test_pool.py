@@ -691,6 +691,19 @@ def test_a_pool_says_how_far_it_is(fake: FakeYagna) -> None:
     assert pool.cost.amount > 0
 
 
+def test_whoever_has_an_answer_finds_it_among_the_numbers(fake: FakeYagna) -> None:
+    seen: list[PoolStats] = []
+    gates = Gates()
+    with Golem(1) as golem, golem.pool(1) as pool:
+        done, failed = pool.submit(gates.wait), pool.submit(isinstance)
+        for future in (done, failed):
+            future.add_done_callback(lambda _: seen.append(pool.stats))
+        gates.let_through(1)
+        assert isinstance(failed.exception(SECONDS), TypeError)
+    numbers = [(one.done, one.failed, one.under_way, one.waiting) for one in seen]
+    assert numbers == [(1, 0, 0, 1), (1, 1, 0, 0)]
+
+
 def test_a_pool_knows_the_items_that_a_map_has_not_submitted_yet(fake: FakeYagna) -> None:
     gates = Gates()
     with Golem(1) as golem, golem.pool(1) as pool:

@@ -257,17 +257,14 @@ def test_the_first_failure_is_the_answer_if_no_other_provider_comes(monkeypatch:
 def test_another_provider_is_looked_for_also_while_the_first_one_does_other_items(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    providers = [
-        FakeProvider(answers={"/bin/it": 1}),
-        FakeProvider(per_second=Decimal("0.001"), approves_after=0.5),
-    ]
-    with with_providers(monkeypatch, FakeYagna(providers)) as fake:
-        bad, other = fake.providers
+    with with_providers(monkeypatch, FakeYagna([FakeProvider(answers={"/bin/it": 1})])) as fake:
+        work = Attempts(run_it)
         with Golem(1) as golem, golem.pool(2) as pool:
-            failing = pool.submit(Attempts(run_it))
-            eventually(lambda: pool.stats.waiting == 1)
+            failing = pool.submit(work)
+            eventually(lambda: work.number == 1 and pool.stats.waiting == 1)
             # The machine is as good as any again, but not for the item that has failed there.
-            assert pool.submit(lambda machine: machine.provider_name).result(SECONDS) == bad.name
+            assert pool.submit(lambda machine: machine.provider_name).result(SECONDS) == fake.provider.name
+            other = fake.add(FakeProvider())
             assert failing.result(SECONDS) == other.name
 
 
