@@ -10,7 +10,7 @@ import pytest
 from simple_golem import CommandFailed, Golem, Payload, Result, Run, Service, UploadBytes
 from simple_golem.errors import BadCommand, BadService, BatchTimeout
 from simple_golem.testing import CommandAnswer, FakeYagna
-from tests.helpers.recorded_services import SECONDS, Idle, begun, programs, started
+from tests.helpers.recorded_services import SECONDS, Gate, Idle, begun, programs, started
 
 LONG = b"0123456789" * 20_000
 ANSWERS = {
@@ -217,12 +217,21 @@ def test_a_unit_test_can_have_a_result_that_may_be_cut() -> None:
 
 @pytest.mark.parametrize("next_one", [Run("/bin/true"), Run("/bin/long", keep_all=True)])
 def test_what_a_batch_left_that_timed_out_is_removed_by_the_next(real: FakeYagna, next_one: Run) -> None:
+    gate = Gate()
+
+    def answers(command: dict[str, Any]) -> Any:
+        program = command["run"]["entry_point"]
+        if program == "/bin/slow":
+            gate.wait()
+        return ANSWERS.get(program)
+
     for provider in real.providers:
-        provider.answers = {**ANSWERS, "/bin/slow": CommandAnswer(LONG, seconds=2.5)}
+        provider.answers = answers
     with Golem(1) as golem:
         instance = started(golem)
         with pytest.raises(BatchTimeout):
             instance.execute(Run("/bin/slow", keep_all=True), timeout=1.5)
+        gate.open()
         assert instance.execute(next_one, timeout=SECONDS).success
         (provider,) = (one for one in real.providers if one.activities)
         removals = [line for line in programs(provider) if line.startswith("/bin/rm")]
