@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,13 +181,26 @@ def test_a_root_is_ready_quickly(image: UnpackedImage) -> None:
         maker.close()
 
 
-def test_an_unprivileged_user_runs_an_image_too(image: UnpackedImage) -> None:
+@pytest.fixture
+def readable_root(image: UnpackedImage) -> Iterator[Path]:
+    """A copy of the image's root that each user can read.
+
+    It is not below `tmp_path`: a run of pytest that begins takes the rights of other users from all runs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(shutil.copytree(image.roots[0], Path(folder, "root"), symlinks=True))
+        for one in (folder, root):
+            os.chmod(one, 0o755)
+        yield root
+
+
+def test_an_unprivileged_user_runs_an_image_too(readable_root: Path) -> None:
     program = (
         "import shutil, tempfile\n"
         "from pathlib import Path\n"
         "from simple_golem.local.sandbox.sandbox import Sandbox\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
-        f"    root = Path(shutil.copytree({str(image.roots[0])!r}, folder + '/root', symlinks=True))\n"
+        f"    root = Path(shutil.copytree({str(readable_root)!r}, folder + '/root', symlinks=True))\n"
         "    for overlay in (True, False):\n"
         "        with Sandbox([root], volumes=['/data'], overlay=overlay) as sandbox:\n"
         "            argv = ['/bin/sh', '-c', 'id -u; id -g; echo x > /tmp/x; cat /tmp/x']\n"
@@ -195,10 +210,6 @@ def test_an_unprivileged_user_runs_an_image_too(image: UnpackedImage) -> None:
         "                print(code, bytes(out).split())\n"
         "                sandbox.popen(['/bin/rm', '/tmp/x'], {}).wait(print, print)\n"
     )
-    for folder in (image.roots[0], *image.roots[0].parents):
-        if folder == Path(folder.anchor):
-            break
-        os.chmod(folder, os.stat(folder).st_mode | 0o055)
     ended = run_by_nobody(program)
     assert ended.stderr == ""
     assert ended.stdout.splitlines() == ["0 [b'0', b'0', b'x']", "0 [b'5', b'6', b'x']"] * 2
