@@ -48,6 +48,8 @@ class Gate:
         self._sockets: list[socket.socket] = []
         self._event_streams: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        # Each connection has two threads, which change all this.
+        self._lock = threading.Lock()
         self._hold_next_accept = False
         self.held, self._release = threading.Event(), threading.Event()
         self._spawn(self._accept)
@@ -68,7 +70,8 @@ class Gate:
 
     def cut(self) -> None:
         """Break all event streams that are open."""
-        streams, self._event_streams = self._event_streams, []
+        with self._lock:
+            streams, self._event_streams = self._event_streams, []
         for one in streams:
             shut(one)
 
@@ -83,7 +86,11 @@ class Gate:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            daemon = socket.create_connection(self._daemon)
+            try:
+                daemon = socket.create_connection(self._daemon)
+            except OSError:  # it is down
+                client.close()
+                continue
             self._sockets += [client, daemon]
             self._spawn(self._forward, client, daemon)
             self._spawn(self._back, daemon, client)
@@ -91,23 +98,31 @@ class Gate:
     def _forward(self, client: socket.socket, daemon: socket.socket) -> None:
         try:
             while data := client.recv(65536):
-                if self._hold_next_accept and is_accept(data.partition(b"\r\n")[0]):
-                    self._hold_next_accept = False
+                line = data.partition(b"\r\n")[0]
+                if is_accept(line) and self._is_to_be_held():
                     self.held.set()
                     self._release.wait(60)
-                self.executed += data.startswith(b"POST") and b"/exec" in data.partition(b"\r\n")[0]
+                if line.startswith(b"POST") and b"/exec" in line:
+                    with self._lock:
+                        self.executed += 1
                 if b"text/event-stream" in data:
-                    passes = self.streams is Streams.PASS
-                    if passes:
-                        self._event_streams.append(client)
-                    self.opened += 1
-                    if not passes:
-                        client.sendall(self.streams.value)
+                    streams = self.streams
+                    with self._lock:
+                        if streams is Streams.PASS:
+                            self._event_streams.append(client)
+                        self.opened += 1
+                    if streams is not Streams.PASS:
+                        client.sendall(streams.value)
                         continue
                 daemon.sendall(data)
         except OSError:
             pass
         shut(daemon)
+
+    def _is_to_be_held(self) -> bool:
+        with self._lock:
+            is_to_be_held, self._hold_next_accept = self._hold_next_accept, False
+            return is_to_be_held
 
     def _back(self, daemon: socket.socket, client: socket.socket) -> None:
         try:
@@ -126,6 +141,8 @@ class Gate:
         self._release.set()
         shut(self._listener)
         self._listener.close()
+        # After its end no connection is added.
+        self._threads[0].join(5)
         for one in self._sockets:
             shut(one)
         for thread in self._threads:

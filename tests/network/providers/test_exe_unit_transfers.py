@@ -15,6 +15,7 @@ import requests
 
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
+from tests.network.helpers.commands import Talker
 from tests.network.helpers.published import PublishedFile
 from tests.network.helpers.requestor import READY, Requestor
 
@@ -59,20 +60,26 @@ class Buyer:
             return bytes(taken.content)
 
     def events(self, command: Any, provider: int = HONEST) -> list[dict[str, Any]]:
-        """Execute a command, and follow what is told of it to its end."""
+        """Execute a command, and return all that is told of it, to its end."""
         activity = self.activities[provider]
-        # It waits until somebody listens: what was told before would not be told again.
-        gate = {"run": {"entry_point": "/bin/sh", "args": ["-c", "sleep 0.5"]}}
-        batch = self.requestor.yagna.activity.execute(activity, [gate, command])
+        # It goes on until somebody listens: what is told before is not told again.
+        talker, is_told = Talker(), False
+        batch = self.requestor.yagna.activity.execute(activity, [sh(talker.script), command])
         url = f"{self.near.api_url}/activity-api/v1/activity/{activity}/exec/{batch}"
         headers = {"Authorization": f"Bearer {self.near.app_key}", "Accept": "text/event-stream"}
         events = []
         with requests.get(url, headers=headers, stream=True, timeout=20) as stream:
             assert stream.status_code == 200, stream.text
             for line in stream.iter_lines(chunk_size=None):
-                if line.startswith(b"data:"):
-                    events.append(json.loads(line.removeprefix(b"data:")))
-                    if events[-1]["index"] == 1 and "finished" in events[-1]["kind"]:
+                if not line.startswith(b"data:"):
+                    continue
+                event = json.loads(line.removeprefix(b"data:"))
+                if not is_told:
+                    is_told = True
+                    talker.tell()
+                if event["index"] == 1:
+                    events.append(event)
+                    if "finished" in event["kind"]:
                         break
         return events
 
@@ -166,7 +173,7 @@ def test_progress_is_told_while_it_happens(buyer: Buyer) -> None:
     with buyer.published("progress", bytes(1_000_000)) as file:
         progress = {"updateInterval": "1h", "updateStep": 400_000}
         command = {"transfer": {"from": file.url, "to": "container:/golem/work/x", "progress": progress}}
-        kinds = [event["kind"] for event in buyer.events(command) if event["index"] == 1]
+        kinds = [event["kind"] for event in buyer.events(command)]
     assert [next(iter(kind)) for kind in kinds] == ["started", "progress", "progress", "finished"]
     told = kinds[1]["progress"]
     assert (told["step"], told["message"], told["unit"]) == ([0, 1], None, "Bytes")
@@ -188,7 +195,7 @@ def test_output_is_told_as_text_or_as_numbers_and_no_further_than_its_limit(buye
 
 def test_output_that_is_wanted_at_the_end_is_not_streamed(buyer: Buyer) -> None:
     events = buyer.events(sh("echo unheard; exit 3", atEnd={}))
-    kinds = [event["kind"] for event in events if event["index"] == 1]
+    kinds = [event["kind"] for event in events]
     assert [next(iter(kind)) for kind in kinds] == ["started", "finished"]
     assert kinds[1] == {"finished": {"return_code": 3, "message": "ExeScript command exited with code 3"}}
 

@@ -14,6 +14,7 @@ from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import ActivityLost, BatchLost, GolemError
 from simple_golem.local.control.habits import Answer, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
+from tests.network.helpers.commands import LongCommand
 from tests.network.helpers.leftovers import left_on
 
 GOOD = ProviderHabits()
@@ -56,10 +57,14 @@ class Waiting(Told):
         self.calls.append(("run", self.provider_name))
 
 
+# What `Working`, and whoever is outside, has its providers run.
+LONG = LongCommand()
+
+
 class Working(Told):
     def run(self):
         self.calls.append(("run", self.provider_name))
-        self.execute(Run("/bin/sleep", "600"))
+        self.execute(LONG.run)
 
 
 def run(golem: Golem, cls: type[Service], **options):
@@ -76,6 +81,14 @@ def methods(calls):
     return [method for method, _ in calls]
 
 
+def wait_until_run_is_called(calls, times=1):
+    """An instance is running a moment before that."""
+    left = Deadline(60)
+    while methods(calls).count("run") < times:
+        assert not left.passed, calls
+        Scope().wait(0.02)
+
+
 def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
     """While it only waits, while its own batch runs, and while that of somebody outside does."""
     network = network_of(GOOD, GOOD, GOOD)
@@ -84,8 +97,11 @@ def test_a_provider_that_dies_ends_the_instance_without_shutdown(network_of):
         instances = [instance for _, instance, _ in started]
         for instance in instances:
             instance.wait_for("running", timeout=30)
-        future = instances[-1]._submit((Run("/bin/sleep", "600"),), None)
-        started[0][0].wait(0.5)
+        future = instances[-1]._submit((LONG.run,), None)
+        for _, _, calls in started:
+            wait_until_run_is_called(calls)
+        LONG.wait_until_running(2)
+        started[0][0].wait(1.0)  # the library, too, knows that they run
         for instance in instances:
             network.provider(instance.provider_name).die()
         with pytest.raises(BatchLost):
@@ -114,8 +130,10 @@ def test_a_provider_that_ends_agreement_and_activity_ends_the_instance_without_s
     with Golem(1, raise_failures=False) as golem:
         cluster, instance, calls = run(golem, Waiting)
         instance.wait_for("running", timeout=30)
-        future = instance._submit((Run("/bin/sleep", "600"),), None)
-        cluster.wait(0.5)
+        future = instance._submit((LONG.run,), None)
+        wait_until_run_is_called(calls)
+        LONG.wait_until_running()
+        cluster.wait(1.0)  # the library, too, knows that it runs
         network.provider(instance.provider_name).terminate_agreement("I need it myself")
         with pytest.raises(BatchLost, match="I need it myself"):
             future.result(30)
@@ -145,7 +163,9 @@ def test_providers_that_go_away_and_instances_that_are_started_again_where_that_
     idle_cluster, idle, idle_calls = run(golem, Waiting, respawn_running=True)
     for _, instance, _ in [*started, (idle_cluster, idle, idle_calls)]:
         instance.wait_for("running", timeout=30)
-    idle_cluster.wait(0.5)
+    wait_until_run_is_called(idle_calls)
+    LONG.wait_until_running(len(WAYS_TO_GO))
+    idle_cluster.wait(1.0)  # the library, too, knows that they run
     firsts = [instance.provider_name for _, instance, _ in started]
     first_of_idle, service = idle.provider_name, idle.service
     for (way, _, _), first in zip(WAYS_TO_GO, firsts, strict=True):
@@ -170,6 +190,7 @@ def test_providers_that_go_away_and_instances_that_are_started_again_where_that_
     assert idle.service is not service
     with pytest.raises(GolemError):
         service.execute(Run("/bin/true"))
+    wait_until_run_is_called(idle_calls, times=2)
     idle_cluster.stop()
     golem.close()
     assert methods(idle_calls) == ["start", "run", "start", "run", "shutdown"]
@@ -209,7 +230,7 @@ def test_shutdown_is_tried_when_the_agreement_was_ended_but_the_activity_answers
     network = network_of(GOOD)
     with Golem(1, raise_failures=False) as golem:
         cluster, instance, calls = run(golem, Waiting)
-        instance.wait_for("running", timeout=30)
+        wait_until_run_is_called(calls)
         network.provider(instance.provider_name).terminate_agreement(keep_activity=True)
         assert cluster.wait(30)
     assert methods(calls) == ["start", "run", "shutdown"]
@@ -258,6 +279,7 @@ def test_thirty_instances_start_and_stop_together(network_of):
     with Golem(5) as golem:
         cluster = golem.run_service(Waiting, instance_params=[{"calls": calls}] * 30)
         assert len(cluster.wait_until_running(timeout=60)) == 30
+        wait_until_run_is_called(calls, times=30)
         cluster.stop()
     assert len({instance.provider_id for instance in cluster}) == 30
     assert sorted(methods(calls)) == ["run"] * 30 + ["shutdown"] * 30 + ["start"] * 30

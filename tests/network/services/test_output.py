@@ -6,24 +6,22 @@ import logging
 import os
 import re
 import resource
-import signal
 import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from simple_golem import CommandFailed, Golem, Run, Service
-from simple_golem.background.cancellation import Deadline
+from simple_golem.background.log_guard import drain_log
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
 from simple_golem.local.control.habits import ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
 from simple_golem.model.events.instances import StartProgress
 from tests.helpers.terminal import run_in_terminal, seen
+from tests.network.helpers.commands import Talker
 from tests.network.helpers.gate import Gate, Streams
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -130,45 +128,6 @@ def test_a_command_that_writes_for_ever_ends_in_its_time(instance):
 # line by line
 
 
-class Talker:
-    """A command that writes `tick`, and `tock` to its stderr, until it is told to end."""
-
-    def __init__(self) -> None:
-        self._mark = f"mark-{uuid.uuid4().hex}"
-        self.script = (
-            f": {self._mark}; trap 'printf \"the\\nend\"; exit 0' USR1; "
-            "while true; do echo tick; echo tock >&2; sleep 0.02; done"
-        )
-
-    def command(self, **options) -> Run:
-        return Run.shell(self.script, **options)
-
-    def tell(self, instances: int = 1) -> None:
-        """Tell all the commands that run, which are as many as the instances, to end."""
-        until = Deadline(SOON)
-        while len(mine := talkers_with(self._mark)) < instances:
-            assert not until.passed, f"{len(mine)} of {instances} run"
-            time.sleep(0.02)
-        for process in mine:
-            os.kill(process, signal.SIGUSR1)
-
-
-def talkers_with(mark: str) -> list[int]:
-    """The shells of this machine whose script contains a mark, once they listen to what ends them."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        except OSError:
-            continue  # it has ended
-        listens = int(status.get("SigCgt", "0"), 16) >> (signal.SIGUSR1 - 1) & 1
-        if listens and words[:2] == [b"sh", b"-c"] and mark.encode() in words[2]:
-            parents[int(folder.name)] = int(status["PPid"])
-    # A child that has not become `sleep` yet looks like its shell.
-    return [process for process, parent in parents.items() if parent not in parents]
-
-
 @pytest.fixture
 def talker():
     return Talker()
@@ -256,6 +215,7 @@ def test_an_error_in_what_is_called_breaks_nothing(instance, caplog):
         raise ValueError(f"no {line}")
 
     assert instance.execute(Run.shell("echo one; echo two", stream=fail)).stdout == "one\ntwo\n"
+    assert drain_log(SOON)
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(told) == 1
     assert "Shell-1" in told[0].getMessage()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from simple_golem import Golem, Instance
+from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import BadJson, BadResultsFile, NotRunning
 from simple_golem.services.pool.results_file import ResultsFile
 from simple_golem.testing import CommandAnswer, FakeYagna
@@ -195,8 +197,11 @@ def test_results_that_are_read_after_the_end_of_the_pool_are_those_that_were_sub
 
 
 SCRIPT = """
-import sys
+import faulthandler, logging, sys
 from simple_golem import Golem
+
+faulthandler.enable()
+logging.basicConfig(level=logging.INFO, format="%(relativeCreated)d %(threadName)s: %(message)s")
 
 def work(machine, item):
     machine.shell(f"item {item}")
@@ -213,8 +218,51 @@ def answered_in(path: Path) -> set[str]:
     return {json.loads(line)["key"] for line in lines if line.endswith(b"\n")}
 
 
+class Script:
+    """The script in a process of its own; what it logs is told where a test fails."""
+
+    def __init__(self, path: Path, told: Path) -> None:
+        self._path, self._told = path, told
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        with told.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, path], env=environment, stderr=stderr
+            )
+
+    def kill_after(self, answers: int) -> None:
+        """Wait until the file has so many answers, and kill the script, at the latest when that fails."""
+        until = Deadline(3 * SECONDS)
+        try:
+            while len(answered_in(self._path)) < answers:
+                # What it answered before its end counts.
+                has_ended = self._process.poll() is not None
+                if len(answered_in(self._path)) < answers and (has_ended or until.passed):
+                    pytest.fail(f"{len(answered_in(self._path))} of {answers} answers: {self._told_at_end()}")
+                time.sleep(0.002)
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def end(self) -> None:
+        """Wait for its end, which has to be a good one."""
+        try:
+            assert self._process.wait(6 * SECONDS) == 0, self._told_at_end()
+        except subprocess.TimeoutExpired:
+            pytest.fail(self._told_at_end())
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def _told_at_end(self) -> str:
+        """What it has logged, and, if it still runs, what each of its threads does."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGABRT)
+        code = self._process.wait(SECONDS)
+        return f"the script ended with {code} and has told:\n{self._told.read_text(errors='replace')}"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this platform does not kill so")
-def test_a_script_that_is_killed_three_times_goes_on(littered: FakeYagna, path: Path) -> None:
+def test_a_script_that_is_killed_three_times_goes_on(littered: FakeYagna, path: Path, tmp_path: Path) -> None:
     asked: list[str] = []
 
     def answer(command: dict[str, Any]) -> CommandAnswer:
@@ -223,16 +271,11 @@ def test_a_script_that_is_killed_three_times_goes_on(littered: FakeYagna, path: 
 
     for provider in littered.providers:
         provider.answers = answer
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    command = [sys.executable, "-c", SCRIPT, path]
     for run_number in range(1, 4):
         before, first = answered_in(path), len(asked)
-        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as script:
-            eventually(lambda wanted=8 * run_number: len(answered_in(path)) >= wanted, 3 * SECONDS)
-            script.kill()
+        Script(path, tmp_path / f"told-{run_number}").kill_after(8 * run_number)
         assert before.isdisjoint(asked[first:])
     before, first = answered_in(path), len(asked)
-    last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert last.returncode == 0, last.stderr
+    Script(path, tmp_path / "told").end()
     assert before.isdisjoint(asked[first:])
     assert answered_in(path) == {str(item) for item in range(40)}
