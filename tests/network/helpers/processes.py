@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import subprocess
@@ -22,6 +23,8 @@ class Tool:
     def __init__(self, *arguments: str, **more: str) -> None:
         self.terminal, theirs = pty.openpty()
         self.text = ""
+        # A character may come in two pieces.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._shell = subprocess.Popen(
             [sys.executable, "-c", _SHELL, *TOOL, *arguments],
             stdin=theirs,
@@ -53,7 +56,7 @@ class Tool:
             chunk = os.read(self.terminal, 4096)
         except OSError:  # the other end is closed: everybody has gone
             return False
-        self.text += chunk.decode()
+        self.text += self._decoder.decode(chunk)
         return True
 
     def press_ctrl_c(self) -> None:

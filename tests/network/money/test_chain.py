@@ -51,13 +51,17 @@ class Once(Service):
         self.execute(Run.shell("true"))
 
 
-def serve(yagna: Yagna, count: int = 1, meanwhile: Callable[[], object] | None = None) -> list[Invoice]:
-    """Run `count` instances to their end; returns their invoices, accepted."""
+def serve(yagna: Yagna, count: int = 1, before: Callable[[], object] | None = None) -> list[Invoice]:
+    """Run `count` instances to their end; returns their invoices, accepted.
+
+    Args:
+        before: called when the budget is allocated, and there is nothing to be paid yet.
+    """
     with Golem(budget=1) as golem:
+        if before is not None:
+            before()
         cluster = golem.run_service(Once, num_instances=count)
         assert cluster.wait(60)
-        if meanwhile is not None:
-            meanwhile()
     agreements = {instance.provider_id for instance in cluster.instances}
     assert len(agreements) == count
     invoices = sorted(yagna.payment.invoices(), key=lambda invoice: invoice.timestamp)[-count:]
@@ -173,7 +177,7 @@ def check_known_to_its_provider(network: LocalGolem, invoice: Invoice) -> None:
 @pytest.mark.usefixtures("golem_environment")
 def test_a_chain_that_is_down_makes_payments_late_and_not_lost(network: LocalGolem, yagna: Yagna) -> None:
     try:
-        invoices = serve(yagna, 2, meanwhile=network.chain.stop)
+        invoices = serve(yagna, 2, before=network.chain.stop)
         assert not network.settle(timeout=0.5)
         wait_for_trouble(yagna, "RpcError")
         assert [yagna.payment.invoice(one.invoice_id).status for one in invoices] == ["ACCEPTED"] * 2
@@ -187,7 +191,7 @@ def test_a_chain_that_is_down_makes_payments_late_and_not_lost(network: LocalGol
 def test_payments_are_made_when_there_is_money_again(network: LocalGolem, yagna: Yagna, payer: str) -> None:
     owned = network.chain.balance(payer)
     try:
-        invoices = serve(yagna, meanwhile=lambda: network.chain.set_funds(payer, 0))
+        invoices = serve(yagna, before=lambda: network.chain.set_funds(payer, 0))
         network.pay_now()
         wait_for_trouble(yagna, "InsufficientToken")
         assert yagna.payment.invoice(invoices[0].invoice_id).status == "ACCEPTED"
@@ -203,7 +207,7 @@ def test_a_daemon_that_is_killed_before_it_has_paid_pays_when_it_is_back(
     network: LocalGolem, yagna: Yagna
 ) -> None:
     try:
-        invoices = serve(yagna, meanwhile=network.chain.stop)
+        invoices = serve(yagna, before=network.chain.stop)
         network.kill_requestor_daemon()
         network.restart_requestor_daemon()
     finally:

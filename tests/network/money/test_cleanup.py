@@ -69,9 +69,16 @@ class Script:
             text=True,
         )
 
-    def lines(self, count: int) -> list[str]:
+    def line(self) -> str:
         assert self.process.stdout is not None
-        return [self.process.stdout.readline().strip() for _ in range(count)]
+        line = self.process.stdout.readline()
+        assert line, "the script has ended"
+        return line.strip()
+
+    def wait_until_both_run(self) -> None:
+        seen: set[str] = set()
+        while len(seen) < 2:
+            seen.add(self.line())
 
     def kill(self) -> None:
         self.process.kill()
@@ -89,9 +96,7 @@ class Script:
 def killed(network: LocalGolem, tmp_path: Path) -> None:
     """Run a script until both of its instances are running, and kill it."""
     script = Script(network, tmp_path, "cluster.wait()")
-    lines = script.lines(1)
-    while len(set(lines)) < 2:
-        lines += script.lines(1)
+    script.wait_until_both_run()
     script.kill()
 
 
@@ -154,16 +159,14 @@ def sessions(network: LocalGolem) -> list[str]:
 
 def test_a_script_that_still_runs_is_not_touched(network, golem_environment, tmp_path):
     script = Script(network, tmp_path, "cluster.wait()")
-    lines = script.lines(1)
-    while len(set(lines)) < 2:
-        lines += script.lines(1)
+    script.wait_until_both_run()
     try:
         before = {line for line in left_on(network) if line.split()[0] in ("agreement", "activity")}
         assert tool(network, "cleanup").stdout == "nothing to clean up\n"
         with Golem(budget=1) as other:
             other.run_service(Service, num_instances=1).wait_until_running(timeout=60)
         assert before <= set(left_on(network))
-        assert {line.split()[0] for line in script.lines(6)} == {"run"}
+        assert {script.line().split()[0] for _ in range(6)} == {"run"}
         # Only what this session itself has run is its cost.
         assert len(other.cost_report.entries) == 1
     finally:
@@ -173,7 +176,7 @@ def test_a_script_that_still_runs_is_not_touched(network, golem_environment, tmp
 
 def test_an_invoice_that_comes_after_a_ctrl_c_is_paid_by_the_tool(late_network, tmp_path):
     script = Script(late_network, tmp_path, "cluster.wait()")
-    script.lines(4)
+    script.wait_until_both_run()
     script.interrupt()
     assert len(sessions(late_network)) == 1
     done = tool(late_network, "cleanup", "--wait", str(WAIT_SECONDS))
@@ -187,17 +190,12 @@ def test_a_late_invoice_leaves_the_next_sessions_budget_alone(late_network, tmp_
     for name, value in late_network.environment.items():
         monkeypatch.setenv(name, value)
     script = Script(late_network, tmp_path, "cluster.wait()")
-    script.lines(4)
+    script.wait_until_both_run()
     script.interrupt()
     yagna = Yagna(late_network.near.api_url, late_network.near.app_key)
     try:
         with Golem(budget="0.5") as golem:
-            deadline, scope = Deadline(WAIT_SECONDS), Scope()
-            while [one for one in yagna.payment.invoices() if one.status == "RECEIVED"] or journals_of_others(
-                late_network, golem
-            ):
-                assert not deadline.passed
-                scope.wait(0.2)
+            wait_until_only_this_session_is_left(late_network)
             allocations = yagna.payment.allocations()
             assert [one.total_amount for one in allocations] == [golem.budget]
             assert allocations[0].spent_amount == 0
@@ -205,18 +203,6 @@ def test_a_late_invoice_leaves_the_next_sessions_budget_alone(late_network, tmp_
         yagna.close()
     assert left_on(late_network) == []
     assert journals(late_network) == []
-
-
-def journals_of_others(network: LocalGolem, golem: Golem) -> bool:
-    """Whether an earlier session still owes something, by what its journal says."""
-    folder = Path(network.environment["SIMPLE_GOLEM_STATE"])
-    texts = [path.read_text().splitlines() for path in folder.glob("*.jsonl")]
-    entries = [[json.loads(line) for line in lines if line] for lines in texts]
-    return any(
-        sum(entry["is"] == "activity" for entry in journal)
-        > sum(entry["is"] == "invoice answered" for entry in journal)
-        for journal in entries
-    )
 
 
 def test_of_networks_of_the_same_range_the_tool_ends_that_of_the_killed_session_alone(
@@ -242,7 +228,7 @@ def test_suspended_instances_are_kept_and_ended_only_on_request(network, golem_e
     script = Script(network, tmp_path, then)
     output = ""
     while not output.startswith("["):
-        (output,) = script.lines(1)
+        output = script.line()
     script.process.wait(WAIT_SECONDS)
     assert script.process.stdout is not None
     script.process.stdout.close()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from simple_golem import Golem, Instance, Run, Service, ServiceFailed
+from simple_golem.background.log_guard import drain_log
 from simple_golem.errors import BadBudget, NotRunning, OutOfBudget, Overcharged
 from simple_golem.local.control.habits import Price, ProviderHabits
 from simple_golem.local.local_golem import LocalGolem
@@ -99,7 +101,9 @@ def debit_notes_come_as_agreed_and_the_invoice_is_their_sum(yagna):
     for entry in entries:
         notes = [one for one in events.of(DebitNoteAccepted) if one.agreement_id == entry.agreement_id]
         (invoice,) = [one for one in events.of(InvoiceAccepted) if one.agreement_id == entry.agreement_id]
-        assert 5 <= len(notes) <= 8
+        # One each two seconds of the time that is paid, and one at the end.
+        seconds = float((entry.amount - DEAR.start) / DEAR.per_second)
+        assert 5 <= len(notes) <= seconds / 2 + 2
         amounts = [note.amount for note in notes]
         assert len({note.activity_id for note in notes}) == 1
         assert max(amounts) == invoice.amount == entry.amount
@@ -133,7 +137,9 @@ def test_the_sum_of_the_invoices_is_the_cost_to_the_last_digit(yagna, network):
     assert report.per_cluster() == {"Count": one.cost.amount, "Idle": other.cost.amount}
     assert report.per_instance() == {one.name: one.cost.amount for one in golem.instances}
     names = {one.provider_id: one.provider_name for one in report.entries}
-    by_provider = {names[one.issuer_id]: one.amount for one in invoices}
+    by_provider: dict[str, Decimal] = defaultdict(Decimal)
+    for invoice in invoices:
+        by_provider[names[invoice.issuer_id]] += invoice.amount
     assert report.per_provider() == by_provider
     assert str(golem.cost.amount.normalize()) in str(report).splitlines()[-1]
     read = json.loads(report.to_json())
@@ -222,6 +228,7 @@ def test_a_budget_that_runs_out_ends_all_clusters_in_good_order(yagna, network, 
         eventually(lambda: events.of(BudgetUsedUp))
         (told,) = events.of(BudgetUsedUp)
         assert told.budget == Decimal("0.46")
+        assert drain_log(20)
         assert "budget of 0.46 tGLM is used up" in caplog.text
         with pytest.raises(OutOfBudget, match="top_up"):
             golem.run_service(Idle)
@@ -372,7 +379,7 @@ def among_cheats(cheats: LocalGolem, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def test_a_provider_that_overcharges_is_not_paid_and_not_chosen_again(cheats, among_cheats, caplog):
     yagna, patient = among_cheats, Strategy(collect_seconds=10, block=["prov-3", "prov-4"])
-    ended = []
+    ended, before = [], set(left_on(cheats))
 
     class Kept(Service):
         def shutdown(self):
@@ -385,7 +392,7 @@ def test_a_provider_that_overcharges_is_not_paid_and_not_chosen_again(cheats, am
         assert instance.provider_name == "prov-1"
         cheat, activity = instance.provider_id, instance.activity_id
         eventually(lambda: events.of(DebitNoteRefused))
-        (refused,) = events.of(DebitNoteRefused)
+        refused, *_ = events.of(DebitNoteRefused)
         assert (refused.provider_id, refused.activity_id) == (cheat, activity)
         # It goes on elsewhere; on the cheat's side nothing was there to be shut down in good order.
         eventually(lambda: instance.state == "running" and instance.provider_name == "prov-2")
@@ -396,8 +403,9 @@ def test_a_provider_that_overcharges_is_not_paid_and_not_chosen_again(cheats, am
         ][:1]
         assert note.status == "RECEIVED"
         eventually(lambda: events.of(InvoiceRefused))
-        (invoice,) = [one for one in yagna.payment.invoices() if one.issuer_id == cheat]
-        assert invoice.status == "REJECTED"
+        (told,) = events.of(InvoiceRefused)
+        (invoice,) = [one for one in yagna.payment.invoices() if one.invoice_id == told.invoice_id]
+        assert (invoice.issuer_id, invoice.status) == (cheat, "REJECTED")
         # There is nobody else: it would rather wait for the honest one.
         other = golem.run_service(Idle)
         assert not other.wait(3)
@@ -411,7 +419,7 @@ def test_a_provider_that_overcharges_is_not_paid_and_not_chosen_again(cheats, am
     assert first.refused is not None
     assert all(one.provider_name == "prov-2" and one.amount > 0 for one in others)
     assert golem.cost.amount == sum(one.amount for one in others)
-    assert left_on(cheats) == [f"invoice {invoice.invoice_id} REJECTED"]
+    assert set(left_on(cheats)) - before == {f"invoice {invoice.invoice_id} REJECTED"}
 
 
 def test_without_a_respawn_the_overcharge_is_the_instances_failure(cheats, among_cheats):
@@ -457,13 +465,13 @@ def test_a_budget_is_used_up_by_processor_time_too(cheats, among_cheats):
         assert cluster.wait(60)
         (instance,) = cluster
         assert isinstance(instance.failure, OutOfBudget)
-    # 0.75 GLM were kept to end what runs: 15 seconds of one thread.
-    assert Decimal("0.05") < golem.cost.amount < Decimal("1.05")
+    # 0.75 GLM were kept to end what runs: 15 seconds of one thread. Nothing but its time costs anything.
+    assert 0 < golem.cost.amount < Decimal("1.05")
 
 
 def test_a_session_that_idles_for_longer_than_its_allocation_lasts_keeps_it(yagna, monkeypatch):
     monkeypatch.setattr("simple_golem.engine.payment.budget._FIRST_ALLOCATION", timedelta(seconds=4))
-    monkeypatch.setattr("simple_golem.engine.session._PROLONG_SECONDS", 0.5)
+    monkeypatch.setattr("simple_golem.engine.session._PROLONG_SECONDS", 2.0)
     with Golem(budget="0.5"):
         (allocation,) = yagna.payment.allocations()
         assert allocation.timeout is not None

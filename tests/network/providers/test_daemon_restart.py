@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from simple_golem import Golem, Run, Service
 from simple_golem.local.local_golem import LocalGolem
+from tests.network.helpers.commands import wait_until_script_runs
 from tests.network.helpers.leftovers import left_on
 
 FILE = "/golem/work/count"
@@ -36,12 +38,14 @@ class Counting(Service):
     def __init__(self):
         self.counts = []
         self.enough = threading.Event()
-        self.under_way = threading.Event()
+        self.mark = f"mark-{uuid.uuid4().hex}"
+
+    def slow(self):
+        """A command that takes its time: the daemon is killed while it runs, not while it is being sent."""
+        return Run.shell(f": {self.mark}; sleep 4; {COUNT}")
 
     def run(self):
-        self.under_way.set()
-        # The first one takes its time: the daemon is to be killed while it runs, not while it is being sent.
-        answer = self.execute(Run.shell(f"sleep {0 if self.counts else 4}; {COUNT}"))
+        answer = self.execute(Run.shell(COUNT) if self.counts else self.slow())
         self.counts.append(int(answer.stdout))
         if len(self.counts) >= 6:
             self.enough.set()
@@ -56,8 +60,8 @@ def test_running_instances_go_on_with_the_same_activities(fresh_network):
         cluster.wait_until_running(timeout=30)
         before = {instance.name: instance.activity_id for instance in cluster}
         for instance in cluster:
-            assert instance.service.under_way.wait(10)
-        cluster.wait(1)
+            wait_until_script_runs(instance.service.mark)
+        cluster.wait(1)  # the library, too, knows that they run
         restart(fresh_network)
         for instance in cluster:
             assert instance.service.enough.wait(30)
@@ -87,14 +91,13 @@ def test_a_pending_instance_finds_its_provider_all_the_same(fresh_network):
 def test_an_instance_that_is_starting_gets_to_run(fresh_network):
     class Slow(Counting):
         def start(self):
-            self.under_way.set()
-            return Run.shell(f"sleep 4; {COUNT}")
+            return self.slow()
 
     with Golem(1) as golem:
         cluster = golem.run_service(Slow)
         (instance,) = cluster.instances
         instance.wait_for("starting", timeout=30)
-        assert instance.service.under_way.wait(30)
+        wait_until_script_runs(instance.service.mark)
         cluster.wait(1)
         restart(fresh_network)
         instance.wait_for("running", timeout=30)
@@ -113,14 +116,15 @@ def test_an_instance_that_is_stopping_is_shut_down_once(fresh_network):
         def shutdown(self):
             Careful.calls += 1
             self.leaving = True
-            self.last = self.execute(Run.shell(f"sleep 4; {COUNT}")).stdout
+            self.last = self.execute(self.slow()).stdout
 
     with Golem(1) as golem:
         cluster = golem.run_service(Careful)
         (instance,) = cluster.wait_until_running(timeout=30)
         cluster.stop(wait=False)
-        instance.wait_for("stopping", timeout=10)
-        cluster.wait(0.5)
+        wait_until_script_runs(instance.service.mark)
+        assert instance.state == "stopping"
+        cluster.wait(1)
         restart(fresh_network)
         assert cluster.wait(60)
     assert Careful.calls == 1

@@ -13,18 +13,18 @@ pytestmark = pytest.mark.usefixtures("golem_environment")
 
 
 class Idle(Service):
-    ended = 0
+    ended: list[str] = []
 
     def __init__(self, word="nothing"):
         self.word = word
 
     def shutdown(self):
-        type(self).ended += 1
+        self.ended.append(self.name)
         return []
 
 
 def test_a_cluster_grows_and_shrinks_and_ends_as_one():
-    Idle.ended = 0
+    Idle.ended.clear()
     with Golem(1) as golem:
         cluster = golem.run_service(Idle)
         cluster.wait_until_running(timeout=30)
@@ -40,7 +40,7 @@ def test_a_cluster_grows_and_shrinks_and_ends_as_one():
         cluster.stop()
         with pytest.raises(NotRunning, match="has been stopped"):
             cluster.spawn()
-    assert Idle.ended == 4
+    assert sorted(Idle.ended) == ["Idle-1", "Idle-2", "Idle-3", "Idle-4"]
     assert [instance.name for instance in cluster] == ["Idle-1", "Idle-2", "Idle-3", "Idle-4"]
 
 
@@ -62,9 +62,9 @@ def test_two_clusters_run_side_by_side_and_one_is_stopped_alone():
 
 def test_an_instance_that_does_not_get_to_run_in_time_fails():
     with Golem(1, raise_failures=False) as golem:
-        cluster = golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000), start_timeout=1)
+        cluster = golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000), start_timeout=2)
         began = time.monotonic()
         with pytest.raises(ServiceFailed, match="start timeout"):
             cluster.wait_until_running(timeout=30)
-        assert time.monotonic() - began < 3 * 1
+        assert time.monotonic() - began < 3 * 2
     assert isinstance(cluster.instances[0].failure, StartTimeout)

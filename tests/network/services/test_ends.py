@@ -10,6 +10,7 @@ import pytest
 
 from simple_golem import Golem, Run, Service
 from simple_golem.background.cancellation import Deadline, Scope
+from tests.network.helpers.commands import LongCommand
 from tests.network.helpers.leftovers import invoices_on, left_on, pay_late_invoices
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
@@ -30,17 +31,20 @@ class Recording(Service):
 
 
 def test_closing_in_a_given_time_keeps_it_whatever_is_under_way(network):
+    long = LongCommand()
+
     class Busy(Recording):
         def run(self):
-            self.execute(Run("/bin/sleep", "600"))
+            self.execute(long.run)
 
+    before = invoices_on(network)
     golem = Golem(1).open()
     cluster = golem.run_service(Busy, num_instances=2)
-    cluster.wait_until_running(timeout=30)
-    cluster.wait(0.5)
+    long.wait_until_running(2)
+    cluster.wait(1.0)  # the library, too, knows that they run
     assert seconds_of(golem.close, timeout=3) < 3 * 3
     assert [instance.service.calls for instance in cluster] == [[], []]
-    assert left_on(network) == []
+    assert_agreements_are_ended_and_pay(network, before + 2)
 
 
 def test_closing_in_no_time_ends_the_agreements_all_the_same(network):
@@ -48,9 +52,14 @@ def test_closing_in_no_time_ends_the_agreements_all_the_same(network):
     golem = Golem(1).open()
     golem.run_service(Recording, num_instances=2).wait_until_running(timeout=30)
     assert seconds_of(golem.close, timeout=0.1) < 3 * 1.5
-    assert [what for what in left_on(network) if what.startswith(("agreement", "allocation"))] == []
+    assert_agreements_are_ended_and_pay(network, before + 2)
+
+
+def assert_agreements_are_ended_and_pay(network, invoices):
+    """The providers end their activities and send their invoices also where nobody waits for that."""
+    assert [what for what in left_on(network) if what.startswith(("agreement", "allocation", "demand"))] == []
     deadline = Deadline(20)
-    while invoices_on(network) < before + 2:
+    while invoices_on(network) < invoices:
         assert not deadline.passed
         Scope().wait(0.1)
     pay_late_invoices(network)
@@ -88,14 +97,14 @@ def test_user_code_in_its_own_sleep_is_left_behind_after_five_seconds(network, c
 
 def test_shutdown_has_its_time_before_the_expiration(monkeypatch):
     """A part of it, of which a second and a half belong to the release."""
-    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.3)
+    monkeypatch.setattr("simple_golem.engine.shutdown_times._EXPIRATION_RESERVE_PART", 0.5)
 
     class Careful(Recording):
         def shutdown(self):
             self.calls.append(self.execute(Run.shell("sleep 0.2; echo saved")).stdout)
 
     with Golem(1) as golem:
-        cluster = golem.run_service(Careful, expiration=timedelta(seconds=10))
+        cluster = golem.run_service(Careful, expiration=timedelta(seconds=14))
         cluster.wait_until_running(timeout=7)
         assert cluster.wait(30)
         instance = cluster.instances[0]

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from simple_golem import (
     UploadBytes,
     UploadJson,
 )
+from simple_golem.background.cancellation import Deadline
 from simple_golem.engine.files.publisher import FilePublisher, Publication
 from simple_golem.errors import BadJson, BadLocalFile, BatchLost, BatchTimeout, YagnaError
 from simple_golem.local.control.habits import ProviderHabits
@@ -56,6 +58,8 @@ NAMES = (
 )
 # KiB a second.
 SLOW = ProviderHabits(transfer_speed=3000)
+SLOWER = ProviderHabits(transfer_speed=1000)
+SECONDS = 30.0
 
 
 @contextmanager
@@ -87,18 +91,49 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@dataclass
+class Published:
+    """A published file.
+
+    Attributes:
+        begun: set when its transfer is under way.
+    """
+
+    publication: Publication
+    begun: threading.Event
+
+
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[Publication]:
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Published]:
     """All files that are published from now on."""
-    seen: list[Publication] = []
+    seen: list[Published] = []
     publish = FilePublisher.publish
 
     def noting(self, end, scope):
-        seen.append(publish(self, end, scope))
-        return seen[-1]
+        begun, answer = threading.Event(), end.answer
+
+        def answering(component, payload):
+            if component in ("GetChunk", "UploadChunk"):
+                begun.set()
+            return answer(component, payload)
+
+        end.answer = answering
+        publication = publish(self, end, scope)
+        seen.append(Published(publication, begun))
+        return publication
 
     monkeypatch.setattr(FilePublisher, "publish", noting)
     return seen
+
+
+def under_way(published: list[Published], number: int) -> Publication:
+    """Wait until the transfer of a file is under way, by its number among those that are published."""
+    left = Deadline(SECONDS)
+    while len(published) <= number:
+        assert not left.passed, f"{len(published)} files were published"
+        time.sleep(0.01)
+    assert published[number].begun.wait(SECONDS)
+    return published[number].publication
 
 
 def test_files_of_any_size_go_there_and_come_back_unchanged(instance, here):
@@ -231,7 +266,7 @@ def any_close(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     close = GsbSocket.close
 
     def close_late(carrier: GsbSocket) -> None:
-        assert select.select([carrier], [], [], 5)[0]
+        assert select.select([carrier], [], [], 20)[0]
         with contextlib.suppress(SocketLost):
             carrier.receive()
         close(carrier)
@@ -247,7 +282,7 @@ def test_a_file_is_on_the_bus_only_while_its_batch_runs(network, instance, publi
     assert len(published) == 3
     yagna = Yagna(network.near.api_url, network.near.app_key)
     try:
-        for publication in published:
+        for publication in [one.publication for one in published]:
             with pytest.raises(YagnaError, match=r"status 500: GSB failure|endpoint address not found"):
                 yagna.http.request("POST", f"/_gsb{publication.address}/GetMetadata", body=None)
     finally:
@@ -301,27 +336,29 @@ def test_a_transfer_goes_on_when_its_websocket_is_cut(here, published):
     content = os.urandom(6_000_000)
     Path("sent").write_bytes(content)
     with LocalGolem([SLOW], chain=False) as network, running(network) as instance:
-        for command in (Upload("sent", "/golem/work/x"), Download("/golem/work/x", "back")):
-            cutter = threading.Timer(1.0, lambda: cut(published[-1]))
+        for number, command in enumerate(
+            (Upload("sent", "/golem/work/x"), Download("/golem/work/x", "back"))
+        ):
+            cutter = threading.Thread(target=cut, args=(published, number))
             cutter.start()
             instance.execute(command)
             cutter.join()
-            assert published[-1].lost >= 1
+            assert published[number].publication.lost >= 1
         assert instance.execute(DownloadBytes("/golem/work/x")).data == content
     assert Path("back").read_bytes() == content
 
 
-def cut(publication: Publication) -> None:
-    carrier = publication.socket
+def cut(published: list[Published], number: int) -> None:
+    carrier = under_way(published, number).socket
     assert carrier is not None
     with socket.socket(fileno=os.dup(carrier.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):
+def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here, published):
     """What was under way to a killed daemon, providers give up at once or, as it happens, in a minute."""
-    content = os.urandom(4_000_000)
-    fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 7.0}
+    content = "".join(f"{number}\n" for number in range(1, 600_001)).encode()
+    fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 10.0}
     took: dict[str, float] = {}
     failures: dict[str, Exception] = {}
 
@@ -333,16 +370,17 @@ def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here):
             failures[command.local] = error
         took[command.local] = time.monotonic() - began
 
-    with LocalGolem([SLOW, SLOW], chain=False) as network, several_running(network, 2) as instances:
+    with LocalGolem([SLOWER] * 2, chain=False) as network, several_running(network, 2) as instances:
         for instance in instances:
-            instance.execute(UploadBytes(content, "/golem/work/x"))
+            instance.execute(Run.shell("seq 600000 > /golem/work/x"))
         fetchers = [
             threading.Thread(target=fetch, args=(instance, *one))
             for instance, one in zip(instances, fetching.items(), strict=True)
         ]
         for fetcher in fetchers:
             fetcher.start()
-        fetchers[0].join(0.7)
+        for number in range(len(fetchers)):
+            under_way(published, number)
         network.kill_requestor_daemon()
         fetchers[0].join(10)
         network.restart_requestor_daemon()
@@ -382,11 +420,9 @@ def test_a_full_disk_of_the_provider_is_told(here):
 def test_a_stop_in_the_middle_of_a_transfer_leaves_nothing_here(here, published):
     with LocalGolem([SLOW], chain=False) as network, running(network, stop_grace=0.5) as instance:
         instance.execute(Run.shell("head -c 60000000 /dev/zero > /golem/work/x"))
-        arrived = threading.Event()
         caught: list[BaseException] = []
 
         def fetch():
-            arrived.set()
             try:
                 instance.execute(Download("/golem/work/x", "x"))
             except BatchLost as error:
@@ -394,12 +430,9 @@ def test_a_stop_in_the_middle_of_a_transfer_leaves_nothing_here(here, published)
 
         fetcher = threading.Thread(target=fetch)
         fetcher.start()
-        assert arrived.wait(5)
-        while not published:
-            assert fetcher.is_alive()
-            fetcher.join(0.05)
+        under_way(published, 0)
         instance.stop(wait=True, timeout=60)
-        fetcher.join(10)
+        fetcher.join(SECONDS)
         assert len(caught) == 1
     assert list(here.iterdir()) == []
 

@@ -15,6 +15,7 @@ from collections import Counter
 import pytest
 
 from simple_golem import CommandFailed, Golem, Run, Service
+from simple_golem.background.cancellation import Deadline
 from simple_golem.background.log_guard import drain_log
 from simple_golem.errors import BatchLost, BatchTimeout, NoBytes, NotRunning
 from simple_golem.local.control.habits import ProviderHabits
@@ -253,7 +254,10 @@ def test_a_stop_ends_a_stream_at_once(instance, talker):
     instance.stop(wait=False)
     assert isinstance(ended(thread), BatchLost)
     assert time.monotonic() - began < 3.0
-    assert not [one.name for one in threading.enumerate() if one.name.endswith("-output")]
+    left = Deadline(SOON)
+    while alive := [one.name for one in threading.enumerate() if one.name.endswith("-output")]:
+        assert not left.passed, alive
+        time.sleep(0.02)
 
 
 # where streams don't work

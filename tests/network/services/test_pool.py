@@ -19,7 +19,8 @@ from simple_golem.local.local_golem import LocalGolem
 from tests.network.helpers.leftovers import left_on
 
 PROVIDERS = 10
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 FEW, MANY = 200, 1000
 # Silent providers are noticed within some seconds.
 HEALTH = {"health_interval": 1.0, "health_misses": 3}
@@ -41,14 +42,21 @@ def moments(seed: int, items: int) -> dict[int, str]:
 
 def happens(network: LocalGolem, pool: Pool, what: str, victims: list[str]) -> None:
     """Let something happen to one of these providers that works at present."""
-    at_work = {machine.provider_name for machine in pool.machines}
-    name = next(one for one in victims if one in at_work)
+    left, scope = Deadline(WAIT_SECONDS), Scope()
+    while not (at_work := [one for one in victims if one in providers_at_work(pool)]):
+        assert not left.passed, f"none of {victims} works"
+        scope.wait(0.05)
+    name = at_work[0]
     victims.remove(name)
     provider = network.provider(name)
     if what == "dies":
         provider.die()
     else:
         provider.terminate_agreement()
+
+
+def providers_at_work(pool: Pool) -> set[str]:
+    return {machine.provider_name for machine in pool.machines if machine.state == "running"}
 
 
 def number(machine: Instance, item: int) -> int:

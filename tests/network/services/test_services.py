@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from simple_golem import CommandFailed, Golem, Run, Service, ServiceFailed, vm
+from simple_golem.background.cancellation import Deadline
 from simple_golem.errors import (
     BadAppKey,
     BatchTimeout,
@@ -155,7 +156,7 @@ def test_a_batch_that_takes_too_long_is_reported_and_the_next_one_waits_for_it()
     class Slow(Service):
         def run(self):
             with pytest.raises(BatchTimeout):
-                self.execute(Run.shell("sleep 1; echo done > /golem/work/flag"), timeout=0.2)
+                self.execute(Run.shell("sleep 2.5; echo done > /golem/work/flag"), timeout=0.2)
             self.flag = self.execute(Run("/bin/cat", "/golem/work/flag")).stdout
 
     with Golem(1) as golem:
@@ -170,7 +171,10 @@ def test_a_wait_for_providers_says_why_and_can_be_given_up(network, caplog, monk
         cluster = golem.run_service(Service, payload=vm.repo(min_mem_gib=100_000))
         with pytest.raises(WaitTimeout, match=r"Service-1 pending.*0 offers seen"):
             cluster.wait_until_running(timeout=2)
-        assert "0 of 1 found; 0 offers seen" in caplog.text
+        left = Deadline(20)
+        while "0 of 1 found; 0 offers seen" not in caplog.text:
+            assert not left.passed, caplog.text
+            cluster.wait(0.05)
         cluster.stop()
     assert states(cluster.instances[0]) == ["pending", "terminated"]
     assert left_on(network) == []

@@ -176,12 +176,12 @@ def test_a_filter_refuses_and_a_clusters_strategy_beats_that_of_the_golem():
 
 
 def test_a_beginner_does_not_wait_for_the_collecting():
-    """All six have answered long before the half minute that they have for it."""
+    """All six have answered long before the forty seconds that they have for it."""
     with Golem(budget=5) as golem:
         began = time.monotonic()
-        cluster = golem.run_service(Idle, strategy=patient())
+        cluster = golem.run_service(Idle, strategy=Strategy(collect_seconds=40))
         cluster.wait_until_running(timeout=60)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 20
 
 
 def test_terms_that_the_provider_answers_otherwise_are_turned_down(network):
@@ -220,11 +220,11 @@ def test_the_longest_and_the_shortest_clusters_find_providers(network):
     """Real ones reject ten hours without payments in between, and less than five minutes."""
     with Golem(budget=5) as golem:
         long = golem.run_service(Idle, expiration=timedelta(hours=12))
-        short = golem.run_service(Idle, expiration=timedelta(seconds=20))
+        short = golem.run_service(Idle, expiration=timedelta(minutes=2))
         for cluster in (long, short):
-            cluster.wait_until_running(timeout=15)
+            cluster.wait_until_running(timeout=60)
         short.spawn()
-        short.wait_until_running(timeout=15)
+        short.wait_until_running(timeout=60)
         short.stop()
     assert left_on(network) == []
 
@@ -263,7 +263,7 @@ def test_offers_can_be_looked_at_while_something_runs(network):
 def test_nothing_on_the_market_is_an_empty_list_in_the_time_given(network):
     began = time.monotonic()
     assert Golem(budget=1).offers(vm.repo(min_mem_gib=5000), timeout=1.5) == ()
-    assert 1.4 < time.monotonic() - began < 4
+    assert 1.4 < time.monotonic() - began < 3 * 1.5
     assert left_on(network) == []
 
 

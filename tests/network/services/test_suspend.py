@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ class Counter(Service):
 
     def __init__(self):
         self.calls = []
+        self.has_read = threading.Event()
 
     def start(self):
         self.calls.append("start")
@@ -51,6 +53,7 @@ class Counter(Service):
 
     def run(self):
         self.note = self.execute(Run("/bin/cat", "/golem/work/note")).stdout
+        self.has_read.set()
 
     def shutdown(self):
         self.calls.append("shutdown")
@@ -81,6 +84,8 @@ def test_a_later_script_goes_on_with_the_same_activities(network, tmp_path):
         assert {one.activity_id for one in cluster} == {one.activity_id for one in suspended}
         answers = cluster.execute(Run("/bin/cat", "/golem/work/note"))
         assert [answer.stdout for answer in answers.values()] == ["from the first script\n"] * 2
+        for one in cluster:
+            assert one.service.has_read.wait(30)
         cluster.stop()
     assert [one.service.calls for one in cluster] == [["shutdown"], ["shutdown"]]
     assert [one.service.note for one in cluster] == ["from the first script\n"] * 2
