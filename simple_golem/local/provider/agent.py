@@ -262,7 +262,8 @@ class ProviderAgent:
 
     def _limit_reached(self) -> str:
         most = self._habits.most_agreements
-        if len(self._agreements) < most:
+        # As with a real provider, those that have ended do not count, though their invoices are still due.
+        if sum(not life.over for life in self._agreements) < most:
             return ""
         return f"No capacity available. Reached Agreements limit: {most}"
 
@@ -279,6 +280,7 @@ class ProviderAgent:
                 make_exe_unit=self._make_exe_unit,
                 reporter=self._usage,
                 scope=self._alive,
+                on_over=self._has_room,
                 on_end=self._ended,
                 on_death=self._cancel_all,
                 on_strike=self._on_strike,
@@ -292,6 +294,9 @@ class ProviderAgent:
     def _ended(self, life: AgreementLife) -> None:
         with self._lock:
             self._agreements.discard(life)
+
+    def _has_room(self) -> None:
+        with self._lock:
             negotiators = list(self._negotiators.values())
         if not self._alive.cancelled:
             for negotiator in negotiators:

@@ -51,6 +51,7 @@ class AgreementLife:
         make_exe_unit: MakeExeUnit,
         reporter: ProviderUsage,
         scope: Scope,
+        on_over: Callable[[], None],
         on_end: Callable[[AgreementLife], None],
         on_death: Callable[[], object],
         on_strike: OnStrike,
@@ -67,6 +68,7 @@ class AgreementLife:
             make_exe_unit: makes the exe-unit of an activity.
             reporter: reports the usage of the activities.
             scope: the scope of the provider; nothing is sent after it was cancelled.
+            on_over: called as soon as the agreement has ended, from any thread: another one can be accepted.
             on_end: called last, on the agreement's own thread.
             on_death: called when the provider's habit is to die now.
             on_strike: called when a rule refuses an activity, or ends the agreement.
@@ -84,6 +86,7 @@ class AgreementLife:
         self._provider = scope
         # Cancelled at the end of the agreement. The invoice is sent after that, in the provider's scope.
         self._scope = Scope(scope)
+        self._on_over = on_over
         self._on_end = on_end
         self._on_death = on_death
         self._on_strike = on_strike
@@ -102,6 +105,7 @@ class AgreementLife:
 
     def start(self) -> None:
         """Start to serve; does not block."""
+        self._scope.on_cancel(self._on_over)
         self._thread.start()
 
     def join(self, timeout: float) -> bool:

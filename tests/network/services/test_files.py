@@ -358,7 +358,7 @@ def cut(published: list[Published], number: int) -> None:
 def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here, published):
     """What was under way to a killed daemon, providers give up at once or, as it happens, in a minute."""
     content = "".join(f"{number}\n" for number in range(1, 600_001)).encode()
-    fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 10.0}
+    fetching = {Download("/golem/work/x", "one"): 1.5, Download("/golem/work/x", "two"): 8.0}
     took: dict[str, float] = {}
     failures: dict[str, Exception] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, cast
@@ -206,7 +207,7 @@ def paid_agent(daemon: FakeDaemon) -> Iterator[ProviderAgent]:
 
 
 def running_agent(
-    daemon: FakeDaemon, make_exe_unit: Callable[..., Any], **settings: Any
+    daemon: FakeDaemon, make_exe_unit: Callable[..., Any], habits: ProviderHabits = HABITS, **settings: Any
 ) -> Iterator[ProviderAgent]:
     scope = Scope()
     yagna = cast(Yagna, daemon)
@@ -215,7 +216,7 @@ def running_agent(
         "prov-1",
         "0x1",
         yagna,
-        HABITS,
+        habits,
         make_exe_unit=make_exe_unit,
         reporter=reporter,
         scope=scope,
@@ -310,6 +311,21 @@ def test_a_busy_provider_turns_others_away_and_offers_anew_when_it_is_free(
     daemon.expect("publish", "local", times=2)
     daemon.market_inbox.put(agreement("C"))
     daemon.expect("approve", "C")
+
+
+def test_an_agreement_that_has_ended_keeps_nobody_away_though_its_invoice_is_due(daemon: FakeDaemon) -> None:
+    habits = replace(HABITS, invoices_after=600)
+    for agent in running_agent(
+        daemon, lambda id, package, on_state: FakeExeUnit(daemon, id, on_state), habits
+    ):
+        buy(daemon)
+        daemon.agreement_inbox.put(terminated("A"))
+        daemon.expect("state", "a", ("Terminated", None))
+        daemon.market_inbox.put(proposal("P"))
+        daemon.expect("counter", "offer-1", "P")
+        daemon.market_inbox.put(agreement("B"))
+        daemon.expect("approve", "B")
+        assert agent.busy
 
 
 def test_an_offer_stays_when_nobody_was_turned_away(daemon: FakeDaemon, agent: ProviderAgent) -> None:
