@@ -48,7 +48,7 @@ def golem() -> Iterator[Golem]:
 
 def echoed(instance: Instance) -> socket.socket:
     """An open connection to the echo."""
-    connection = instance.connect(PORT)
+    connection = instance.connect(PORT, timeout=60)
     connection.sendall(b"Ehello")
     assert received(connection, 5) == b"hello"
     return connection
@@ -143,7 +143,7 @@ def test_an_http_client_and_a_web_server(golem):
 
     (instance,) = golem.run_service(Web, network=True).wait_until_running(60)
     client = http.client.HTTPConnection(instance.host_name)
-    client.sock = instance.connect(80)
+    client.sock = instance.connect(80, timeout=60)
     client.request("GET", "/index.html")
     assert client.getresponse().read() == b"hello\n"
     client.close()
@@ -175,7 +175,7 @@ def test_the_daemon_restarted_under_open_connections_and_a_provider_that_vanishe
         (third,) = [golem.run_service(Server, network=golem.create_network("10.0.0.0/24")).instances[0]]
         one.stop()
         third.wait_for("running", 60)
-        connection = third.connect(PORT, timeout=ENDED_SECONDS)
+        connection = third.connect(PORT, timeout=60)
         connection.sendall(b"D%012d" % 50_000_000)
         received(connection, 32)
         fresh_network.provider(third.provider_name).die()
@@ -190,7 +190,7 @@ def test_a_new_life_has_the_address_and_the_name_of_the_one_that_was_lost_under_
         cluster = golem.run_service(Server, num_instances=1, network=True, respawn_running=True)
         (moves,) = cluster.wait_until_running(60)
         first = moves.provider_name
-        uploading = moves.connect(PORT)
+        uploading = moves.connect(PORT, timeout=60)
         uploading.sendall(b"U%012d" % 50_000_000 + bytes(300_000))
         fresh_network.provider(first).kill_exe_unit()
         left = Deadline(60)
@@ -273,7 +273,7 @@ class WebServer(Service):
 def test_web_servers_are_reached_through_a_proxy_by_many_clients(golem):
     cluster = golem.run_service(WebServer, num_instances=2, network=True)
     cluster.wait_until_running(60)
-    with HttpProxy(cluster, 80) as proxy:
+    with HttpProxy(cluster, 80, timeout=60) as proxy:
 
         def ask(number: int) -> list[str]:
             with requests.Session() as session:
@@ -293,7 +293,7 @@ def test_web_servers_are_reached_through_a_proxy_by_many_clients(golem):
 
 def test_two_hundred_connections_through_one_tcp_proxy_are_all_answered(golem):
     (instance,) = golem.run_service(Server, network=True).wait_until_running(60)
-    with TcpProxy(instance, PORT) as proxy:
+    with TcpProxy(instance, PORT, timeout=60) as proxy:
         connections = [socket.create_connection(("127.0.0.1", proxy.local_port), 60) for _ in range(200)]
         for number, connection in enumerate(connections):
             connection.sendall(b"E%04d" % number)

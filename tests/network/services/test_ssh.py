@@ -93,7 +93,7 @@ def way() -> Iterator[socket.socket]:
         connection = instance.connect(SERVER_PORT, timeout=SECONDS)
         server = paramiko.Transport(connection)
         server.add_server_key(paramiko.ECDSAKey.generate())
-        with TcpProxy(instance, SSH_PORT) as proxy:
+        with TcpProxy(instance, SSH_PORT, timeout=SECONDS) as proxy:
             client = socket.create_connection(("127.0.0.1", proxy.local_port), SECONDS)
             server.start_server(event=threading.Event(), server=Commands())
             yield client
