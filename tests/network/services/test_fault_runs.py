@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from simple_golem.background.cancellation import Deadline, Scope
 from simple_golem.errors import YagnaError
 from simple_golem.local import LocalGolem
 from simple_golem.yagna.api.market import is_refused_by_provider
@@ -17,6 +18,7 @@ from tests.soak.fault_runs.part import failures_of
 from tests.soak.fault_runs.real_run import PROVIDERS, run_real_seeds
 
 SEEDS = range(1, 11)
+SETTLE_SECONDS = 15.0
 
 
 @pytest.fixture
@@ -36,7 +38,14 @@ def test_runs_end_well_though_requests_to_the_real_daemon_fail(
     assert failures_of(outcomes) == []
     assert any(one.hits for one in outcomes)
     assert list(tmp_path.glob("*.jsonl")) == []
-    assert [one for one in left_on(own_network) if not ended_by_provider(own_network, one)] == []
+    deadline, scope = Deadline(SETTLE_SECONDS), Scope()
+    while (left := left_by_both(own_network)) and not deadline.passed:
+        scope.wait(0.2)
+    assert left == []
+
+
+def left_by_both(network: LocalGolem) -> list[str]:
+    return [one for one in left_on(network) if not ended_by_provider(network, one)]
 
 
 def ended_by_provider(network: LocalGolem, left: str) -> bool:
@@ -45,6 +54,9 @@ def ended_by_provider(network: LocalGolem, left: str) -> bool:
     if kind != "agreement":
         return False
     yagna = Yagna(network.near.api_url, network.near.app_key)
-    with contextlib.closing(yagna), pytest.raises(YagnaError) as caught:
-        yagna.market.terminate(one_id, "the test is over", "Cancelled")
-    return is_refused_by_provider(caught.value)
+    with contextlib.closing(yagna):
+        try:
+            yagna.market.terminate(one_id, "the test is over", "Cancelled")
+        except YagnaError as error:
+            return is_refused_by_provider(error)
+    raise AssertionError(f"nobody has ended the {left}")

@@ -95,7 +95,7 @@ def test_data_arrives_whole_in_both_directions_and_bad_ports_are_errors(golem):
         connection.sendall(b"S%012d" % len(data) + data)
         assert received(connection, 32) == hashlib.sha256(data).digest()
     with pytest.raises(PortRefused):
-        instance.connect(PORT + 1, timeout=2)
+        instance.connect(PORT + 1, timeout=4)
     # An address of the network at which nobody is.
     instance._network_place.ip = "192.168.0.99"
     with pytest.raises(PortTimeout):

@@ -205,12 +205,16 @@ class Run:
         return told
 
 
-def clean_up_after(url: str, app_key: str) -> list[str]:
-    """Do what `simple-golem cleanup` does, without faults; returns what could not be done."""
+def clean_up_after(url: str, app_key: str, wait: float = _CLEANUP_SECONDS) -> list[str]:
+    """Do what `simple-golem cleanup` does, without faults; returns what could not be done.
+
+    Args:
+        wait: for how many seconds at most it waits for invoices.
+    """
     yagna = Yagna(url, app_key)
     try:
         owner = JournalOwner(url, yagna.identity.me().node_id, PLATFORM)
-        return clean_up(yagna, owner, Scope(), _ignore, wait=_CLEANUP_SECONDS, end_suspended=True).problems
+        return clean_up(yagna, owner, Scope(), _ignore, wait=wait, end_suspended=True).problems
     finally:
         yagna.close()
 

@@ -18,6 +18,8 @@ REAL_JOBS = sorted(JOBS.keys() - {"network"})
 # Each of them has at most three instances.
 AT_ONCE = 2
 PROVIDERS = 6
+# A machine that is busy with other tests may pause.
+CLEANUP_SECONDS = 20.0
 
 
 def run_real_seeds(network: LocalGolem, seeds: Iterable[int], at_once: int = AT_ONCE) -> Iterator[RunOutcome]:
@@ -40,7 +42,9 @@ def run_real_seed(network: LocalGolem, seed: int) -> RunOutcome:
         run = Run(outcome, of_random, proxy.url, app_key)
         go_through(run, outcome, plan)
         if outcome.ended != "hung":
-            outcome.broken += [f"cleanup: {one}" for one in clean_up_after(proxy.url, app_key)]
+            outcome.broken += [
+                f"cleanup: {one}" for one in clean_up_after(proxy.url, app_key, CLEANUP_SECONDS)
+            ]
             with contextlib.closing(Yagna(network.near.api_url, app_key)) as yagna:
                 outcome.broken += run.wrong_agreements(yagna)
     return outcome
