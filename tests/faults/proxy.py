@@ -73,9 +73,9 @@ class FaultProxy:
     def _spawn(self, target: Callable[..., object], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, name="fault-proxy", daemon=True)
         with self._lock:
-            self._threads = [one for one in self._threads if one.is_alive() or one.ident is None]
+            self._threads = [one for one in self._threads if one.is_alive()]
             self._threads.append(thread)
-        thread.start()
+            thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

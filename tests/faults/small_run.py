@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from simple_golem import Golem, Run, Service, UploadBytes
+from simple_golem.background.cancellation import Deadline
 from simple_golem.events import ActivityCreated, AgreementMade, DebitNoteAccepted, DemandPublished
 
 HELLO = ("/bin/echo", "hello")
-_NOTE_SECONDS = 30.0
+_LONGEST_WAIT_SECONDS = 30.0
 
 
 class Worker(Service):
-    """Gets a file and runs one command; with `note` it ends only after that is set."""
+    """Gets a file and runs one command; it ends only when it may."""
 
-    def __init__(self, said: list[str], note: threading.Event | None) -> None:
+    def __init__(self, said: list[str], may_end: Callable[[], bool]) -> None:
         self.said = said
-        self.note = note
+        self.may_end = may_end
 
     def start(self) -> Any:
         return [UploadBytes(b"some data", "/golem/work/data")]
 
     def run(self) -> Any:
         self.said.append(self.execute(Run(*HELLO)).stdout.strip())
-        if self.note is not None:
-            self.note.wait(_NOTE_SECONDS)
+        waiting = Deadline(_LONGEST_WAIT_SECONDS)
+        while not (self.may_end() or waiting.passed):
+            self.wait(0.01)
 
 
 @dataclass
@@ -54,7 +57,12 @@ class Outcome:
 
 
 def run_once(
-    patience: float = 60.0, *, golem: Golem | None = None, with_note: bool = False, **options: Any
+    patience: float = 60.0,
+    *,
+    golem: Golem | None = None,
+    with_note: bool = False,
+    until: Callable[[], bool] = lambda: True,
+    **options: Any,
 ) -> Outcome:
     """Run a worker on one provider, to its end.
 
@@ -62,6 +70,7 @@ def run_once(
         patience: seconds until the run counts as hanging, and is stopped.
         golem: not open yet; None: one with the daemon of the environment.
         with_note: True: the worker ends only after a debit note was accepted. A quick one may end before.
+        until: the worker ends only when this is true, as when something else has asked the daemon.
         options: for `run_service`.
     """
     outcome = Outcome()
@@ -74,11 +83,15 @@ def run_once(
         outcome.activities += isinstance(event, ActivityCreated)
 
     accepted = threading.Event()
+
+    def may_end() -> bool:
+        return until() and (accepted.is_set() or not with_note)
+
     golem.on_event(count)
     golem.on_event(lambda event: accepted.set(), only=DebitNoteAccepted)
     try:
         with golem:
-            params: dict[str, Any] = {"said": outcome.said, "note": accepted if with_note else None}
+            params = {"said": outcome.said, "may_end": may_end}
             cluster = golem.run_service(Worker, instance_params=[params], **options)
             if not cluster.wait(patience):
                 raise TimeoutError(f"the run has not ended after {patience:g} s")

@@ -124,7 +124,8 @@ class World:
         thread = threading.Thread(target=run, name=name, daemon=True)
         with self.lock:
             self._threads.add(thread)
-        thread.start()
+            # Under the lock: `join` can't wait for a thread that was not started.
+            thread.start()
 
     def join(self, timeout: float) -> None:
         """Block until the threads have ended, at most `timeout` seconds each; the lock must not be held."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import requests
 import responses
 from responses import matchers
 
+from simple_golem.background.cancellation import Scope
 from simple_golem.errors import YagnaError
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.values import ActivityStatus
@@ -104,13 +106,24 @@ def test_an_activity_whose_answer_was_lost_is_looked_up(
     listed: list[list[str]],
     found: str | None,
 ) -> None:
-    monkeypatch.setattr("simple_golem.yagna.api.activity._LOOK_SECONDS", 1.0)
+    now = 0.0
+
+    class Passing(Scope):
+        """Its pauses are over at once, and no other time passes."""
+
+        def wait(self, seconds: float | None = None) -> bool:
+            nonlocal now
+            now += seconds or 0.0
+            return False
+
+    monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=lambda: now))
     daemon.post(ACTIVITY, body=requests.exceptions.ConnectionError("reset"))
     for ids in listed:
         daemon.get(ACTIVITY, json=ids, match=[matchers.query_param_matcher({"agreementId": "a1"})])
     if found is not None:
-        assert yagna.activity.create("a1", timeout=30.0) == found
+        assert yagna.activity.create("a1", timeout=30.0, scope=Passing()) == found
         return
     with pytest.raises(YagnaError, match="reset"):
-        yagna.activity.create("a1", timeout=30.0)
+        yagna.activity.create("a1", timeout=30.0, scope=Passing())
     assert len(daemon.calls) > 2
+    assert now >= 1.0

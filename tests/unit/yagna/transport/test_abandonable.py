@@ -59,10 +59,10 @@ def test_a_request_under_way_is_abandoned_at_once(serve: Serve, connect: Connect
     server = serve(silence)
     scope, errors = Scope(), list[Exception]()
     thread = EngineThread("asking", request, connect(server), scope, errors).start()
-    assert server.silent.acquire(timeout=5)
+    assert server.silent.acquire(timeout=20)
     began = time.monotonic()
     scope.cancel("Ctrl-C")
-    assert thread.join(5)
+    assert thread.join(20)
     assert time.monotonic() - began < 3 * AT_ONCE
     assert [str(error) for error in errors] == ["Ctrl-C"]
     assert len(server.received) == 1
@@ -73,11 +73,11 @@ def test_many_requests_of_one_scope_are_abandoned_together(serve: Serve, connect
     http, scope, errors = connect(server), Scope(), list[Exception]()
     threads = [EngineThread(f"asking-{n}", request, http, scope, errors).start() for n in range(8)]
     for _ in threads:
-        assert server.silent.acquire(timeout=5)
+        assert server.silent.acquire(timeout=20)
     began = time.monotonic()
     scope.cancel()
     for thread in threads:
-        assert thread.join(5)
+        assert thread.join(20)
     assert time.monotonic() - began < 3 * AT_ONCE
     assert len(errors) == 8
 
@@ -87,7 +87,7 @@ def test_only_the_requests_of_the_cancelled_scope_are_abandoned(serve: Serve, co
 
     def slowly(server: Loopback) -> bytes | None:
         server.silent.release()
-        go_on.wait(5)
+        go_on.wait(20)
         return answer(200, "in the end")(server)
 
     server = serve(slowly)
@@ -95,12 +95,12 @@ def test_only_the_requests_of_the_cancelled_scope_are_abandoned(serve: Serve, co
     other = EngineThread("other", lambda: http.request("GET", "/other", scope=Scope())).start()
     mine = EngineThread("mine", request, http, ended, []).start()
     for _ in range(2):
-        assert server.silent.acquire(timeout=5)
+        assert server.silent.acquire(timeout=20)
     ended.cancel()
-    assert mine.join(5)
+    assert mine.join(20)
     assert other.alive
     go_on.set()
-    assert other.join(5)
+    assert other.join(20)
     assert other.result == "in the end"
 
 
@@ -175,9 +175,9 @@ def test_an_abandoned_connection_is_not_used_again(serve: Serve, connect: Connec
     server = serve(silence, answer(200, "fine"))
     http, scope = connect(server), Scope()
     thread = EngineThread("asking", request, http, scope, []).start()
-    assert server.silent.acquire(timeout=5)
+    assert server.silent.acquire(timeout=20)
     scope.cancel()
-    assert thread.join(5)
+    assert thread.join(20)
     assert http.request("GET", "/next") == "fine"
     assert [received.connection for received in server.received] == [1, 2]
 
@@ -209,7 +209,7 @@ def test_a_connection_that_was_closed_while_idle_is_not_used_again(serve: Serve,
     assert http.request("GET", "/me") == "fine"
     (idle,) = idle_in(http)
     server._connections[0].shutdown(socket.SHUT_RDWR)
-    assert wait_for_read(idle, timeout=5)
+    assert wait_for_read(idle, timeout=20)
     assert http.request("POST", "/demands", body={}, repeat=Repeat.NEVER) == "fine"
     assert connections_of(server) == [1, 2]
 
@@ -218,13 +218,13 @@ def test_no_more_are_kept_than_may_be_idle(serve: Serve) -> None:
     all_asked = threading.Barrier(2)
 
     def together(server: Loopback) -> bytes | None:
-        all_asked.wait(5)
+        all_asked.wait(20)
         return answer(200, "fine")(server)
 
     http = Http(serve(together).url, "the-key", AbandonableAdapter(1))
     threads = [EngineThread(f"asking-{n}", http.request, "GET", "/me").start() for n in range(2)]
     for thread in threads:
-        assert thread.join(5)
+        assert thread.join(20)
         assert thread.result == "fine"
     assert len(idle_in(http)) == 1
     http.close()
@@ -240,10 +240,10 @@ def test_requests_at_once_have_a_connection_each(serve: Serve, connect: Connect)
 
     threads = [EngineThread(f"asking-{number}", ask).start() for number in range(3)]
     for _ in threads:
-        assert server.silent.acquire(timeout=5)
+        assert server.silent.acquire(timeout=20)
     server.closing.set()
     for thread in threads:
-        assert thread.join(5)
+        assert thread.join(20)
         assert thread.exception is None
     assert sorted(connections_of(server)) == [1, 2, 3]
 
@@ -291,7 +291,7 @@ def test_a_refusal_is_heard_also_of_what_was_not_read_to_its_end(serve: Serve, c
             http.request("POST", "/exec", body="x" * 20_000_000, repeat=Repeat.NEVER)
         assert idle_in(http) == []
         http.close()
-        assert serving.join(5)
+        assert serving.join(20)
     assert caught.value.status == 413
 
 
@@ -315,7 +315,7 @@ def test_a_long_body_may_take_longer_than_a_connection() -> None:
         with adapter.send(request, timeout=(0.1, 10.0)) as response:
             assert response.status_code == 204
         adapter.close()
-        assert reading.join(5)
+        assert reading.join(20)
 
 
 def test_a_request_is_abandoned_while_it_is_sent(serve: Serve) -> None:
@@ -333,8 +333,8 @@ def test_a_request_is_abandoned_while_it_is_sent(serve: Serve) -> None:
             assert connection.recv(10, socket.MSG_WAITALL) == b"POST /exec"
             began = time.monotonic()
             scope.cancel("Ctrl-C")
-            assert sending.join(5)
-        assert time.monotonic() - began < 3 * 0.5
+            assert sending.join(20)
+        assert time.monotonic() - began < 3 * AT_ONCE
         assert sending.exception is None
         http.close()
 
@@ -377,18 +377,18 @@ def test_a_request_under_way_while_closing_is_answered_and_its_connection_closed
 
     def slowly(server: Loopback) -> bytes | None:
         server.silent.release()
-        go_on.wait(5)
+        go_on.wait(20)
         return answer(200, "fine")(server)
 
     server = serve(slowly)
     http = connect(server)
     thread = EngineThread("asking", http.request, "GET", "/me").start()
-    assert server.silent.acquire(timeout=5)
+    assert server.silent.acquire(timeout=20)
     http.close()
     go_on.set()
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == "fine"
-    server._threads[-1].join(5)  # the server's side ends when the client has closed
+    server._threads[-1].join(20)  # the server's side ends when the client has closed
     assert not server._threads[-1].is_alive()
 
 

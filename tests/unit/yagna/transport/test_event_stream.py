@@ -141,7 +141,8 @@ def test_a_stream_is_ended_from_outside_at_once(behaviour: Behaviour) -> None:
             time.sleep(0.005)
         began = time.monotonic()
         scope.cancel("enough")
-        assert thread.join(5)
+        assert thread.join(20)
         assert thread.exception is None
-        assert ended[0] - began < 0.5
+        # The wrong way takes as long as a stream may be silent.
+        assert ended[0] - began < 5.0
         yagna.close()

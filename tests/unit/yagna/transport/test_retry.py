@@ -141,7 +141,7 @@ def test_without_a_scope_the_pauses_are_waited_for(serve: Serve, connect: Connec
     server = serve(answer(502), answer(200, "there"))
     began = time.monotonic()
     assert connect(server).request("GET", "/me") == "there"
-    assert 0.04 < time.monotonic() - began < 1
+    assert 0.04 < time.monotonic() - began < 10
 
 
 def test_the_pauses_grow_and_stay_below_their_limit(
