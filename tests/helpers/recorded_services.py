@@ -13,7 +13,7 @@ from simple_golem import Cluster, Golem, Instance, Run, Service
 from simple_golem.testing import FakeProvider, FakeYagna
 
 NORMAL_LIFE = ["pending", "starting", "running", "stopping", "terminated"]
-SECONDS = 10.0
+SECONDS = 20.0
 # Instances are started again without a pause.
 AT_ONCE: dict[str, Any] = {"respawn_wait": tenacity.wait_none()}
 

@@ -13,14 +13,12 @@ from contextlib import contextmanager
 import pytest
 
 from simple_golem import Golem, Run, Service
-from simple_golem.engine.shutdown_times import ShutdownPart, ShutdownTimes
 from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import SECONDS, seconds_of, started
 from tests.unit.conftest import eventually
 
-# All times after a signal are half of what users have: five seconds are promised to them.
-HALF = 0.5
-PROMISED = 5.0 * HALF
+# After a signal.
+PROMISED = 5.0
 
 STEPS = {
     "identity": r"GET /me$",
@@ -76,14 +74,6 @@ class Hanging:
 
 
 @pytest.fixture
-def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = ShutdownTimes.interrupted()._seconds
-    shorter = {part: HALF * limit for part, limit in seconds.items()}
-    assert shorter[ShutdownPart.INVOICES] < PROMISED
-    monkeypatch.setattr(ShutdownTimes, "interrupted", lambda: ShutdownTimes(shorter, since_begun=True))
-
-
-@pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Ctrl-C is Python's own, also where the tests run in the background of a shell, which ignores it."""
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -118,7 +108,7 @@ def interrupted_at(hanging: Hanging, fake: FakeYagna) -> Iterator[list[float]]:
         thread.join()
 
 
-@pytest.mark.usefixtures("ctrl_c", "short_times")
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize(
     ("step", "is_done"), [(step, False) for step in STEPS] + [(step, True) for step in STEPS if step in DONE]
@@ -133,7 +123,7 @@ def test_ctrl_c_ends_a_start_in_time_and_leaves_nothing(fake: FakeYagna, step: s
         assert fake.leftovers() == []
 
 
-@pytest.mark.usefixtures("ctrl_c", "short_times")
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_a_resumption_in_time_while_the_invoices_are_not_listed(fake: FakeYagna) -> None:
     with Golem(1) as golem:
