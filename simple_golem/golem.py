@@ -605,8 +605,9 @@ class Golem:
 
         `cost.accrued` is what has come up since, by the agreed prices: debit notes come every two minutes.
         """
-        if self._lifecycle.opened is not None:
-            return self._lifecycle.opened.session.cost()
+        opened = self._lifecycle.opened
+        if opened is not None:
+            return opened.session.cost()
         settings = self._settings
         return Cost(Decimal(0), settings.currency, settings.payment_network, settings.is_test_money)
 

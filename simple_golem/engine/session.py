@@ -244,11 +244,15 @@ class Session:
             NotRunning: the session is being closed.
         """
         refuse_in_child(self.made_in)
+        # Counted here, and not by the worker, which may begin after the closing has looked.
+        with self._works_changed:
+            self._works += 1
         try:
             future = self.workers.submit(self._counted, work, *args)
             await_future(future)
             error = future.exception()
-        except (RuntimeError, CancelledError) as closed:
+        except (RuntimeError, CancelledError) as closed:  # no worker begins it any more
+            self._count_no_more()
             raise NotRunning(_CLOSED) from closed
         if isinstance(error, ScopeEnded):
             raise NotRunning(_CLOSED) from error
@@ -258,14 +262,15 @@ class Session:
         return result
 
     def _counted(self, work: Callable[..., T], *args: object) -> T:
-        with self._works_changed:
-            self._works += 1
         try:
             return work(*args)
         finally:
-            with self._works_changed:
-                self._works -= 1
-                self._works_changed.notify_all()
+            self._count_no_more()
+
+    def _count_no_more(self) -> None:
+        with self._works_changed:
+            self._works -= 1
+            self._works_changed.notify_all()
 
     def _await_works(self, until: float) -> None:
         """Block until nothing of `on_worker` is under way, until `until` on the monotonic clock at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from functools import partial
@@ -156,7 +156,8 @@ class Instance:
     @property
     def provider_name(self) -> str | None:
         """The name of the provider it lives on, or lived on last; None before the first agreement."""
-        return self._lives.link.provider_name if self._lives.link else None
+        link = self._lives.link
+        return None if link is None else link.provider_name
 
     @property
     def provider_id(self) -> str | None:
@@ -202,7 +203,8 @@ class Instance:
         return link.usage()
 
     def __repr__(self) -> str:
-        where = f" on {self.provider_name}" if self.provider_name else ""
+        provider = self.provider_name
+        where = f" on {provider}" if provider else ""
         return f"<Instance {self.name}: {self.state.value}{where}>"
 
     def _repr_html_(self) -> str:
@@ -302,11 +304,14 @@ class Instance:
             return Results()
         if link is not None and link.is_current:
             return link.execute(batch, timeout)
+        raise self._takes_no_commands() from self.failure
+
+    def _takes_no_commands(self) -> NotRunning:
         why = first_line(self.failure) if self.failure is not None else self._record.stop_scope.reason
         because = f" ({why})" if why else ""
-        raise NotRunning(
+        return NotRunning(
             f"{self.name} is {self.state.value}{because}: commands can be run while it is running"
-        ) from self.failure
+        )
 
     def _result_of(self, future: Future[Results], timeout: float | None, check: bool) -> Results:
         """Return what a submitted batch answered, waiting for its turn for `timeout` seconds at most."""
@@ -325,7 +330,10 @@ class Instance:
                 f"the batches of {self.name} before this one took all of its time; it was not sent"
             )
         await_future(future)  # it has been sent, and keeps its own time
-        return future.result()
+        try:
+            return future.result()
+        except CancelledError:  # its threads were joined before its turn came
+            raise self._takes_no_commands() from self.failure
 
     # --- connections ------------------------------------------------------------------------------------
 
@@ -491,12 +499,12 @@ class Instance:
             self._context.session.timer.call_in(limit, self._check_started)
 
     def _check_started(self) -> None:
-        if not self.has_run:
-            error = StartTimeout(
-                f"{self.name} was {self.state.value} still after its start timeout of "
-                f"{self._context.start_timeout:g} s"
-            )
-            self._cut_off(ShutdownTimes.ordinary(self._context.stop_grace), error)
+        error = StartTimeout(
+            f"{self.name} was {self.state.value} still after its start timeout of "
+            f"{self._context.start_timeout:g} s"
+        )
+        times = ShutdownTimes.ordinary(self._context.stop_grace)
+        self._record.cut_off(times, error, unless_has_run=True)
 
     def _end(self, times: ShutdownTimes, reason: str) -> None:
         """End the instance in the given times; from any thread, without blocking."""

@@ -174,7 +174,8 @@ def service_failed(instances: Sequence[Instance], what: str) -> ServiceFailed:
 def _line_about(instance: Instance, failure: BaseException) -> str:
     if failure is instance._record.waited_in_vain:
         return f"{instance.name} has never run"
-    where = f" on {instance.provider_name}" if instance.provider_name else ""
+    provider = instance.provider_name
+    where = f" on {provider}" if provider else ""
     return f"{instance.name}{where}{_place_in_words(failure)}: {_line_of(failure)}"
 
 

@@ -55,7 +55,7 @@ class InstanceRecord:
         self._history = [(ServiceState.pending, datetime.now(timezone.utc))]
         self._was_stopped = False
         self._life: CurrentLife | None = None
-        self._endings: list[ShutdownTimes] = []
+        self._endings: list[tuple[ShutdownTimes, str]] = []
         self._agreement_ids: list[str] = []
 
     # --- what it is ------------------------------------------------------------------------------------
@@ -120,8 +120,8 @@ class InstanceRecord:
         with self._changed:
             self._life = life
             endings = list(self._endings)
-        for times in endings:
-            life.end(times, self.stop_scope.reason)
+        for times, reason in endings:
+            life.end(times, reason)
 
     def enter(self, state: ServiceState) -> None:
         """Change the state, where the table of transitions allows it: the one place that does."""
@@ -134,7 +134,9 @@ class InstanceRecord:
             old, self._state = self._state, state
             self._history.append((state, datetime.now(timezone.utc)))
             self._context.state_changed_locked(self, state)
-        self._context.session.emit(StateChanged(self.name, old, state))
+            # With the lock held: of two changes the first is told first, and who waits for the last one, as
+            # the end of the Golem does, finds it told.
+            self._context.session.emit(StateChanged(self.name, old, state))
         if self._context.occupation is not None:
             self._context.occupation.state_changed(self, state)
 
@@ -156,10 +158,14 @@ class InstanceRecord:
             self._was_stopped = self._was_stopped or not self._state.is_final
         self._end(times, reason)
 
-    def cut_off(self, times: ShutdownTimes, error: GolemError) -> None:
-        """End the instance for a reason that counts as its failure, unless it is ending already."""
+    def cut_off(self, times: ShutdownTimes, error: GolemError, *, unless_has_run: bool = False) -> None:
+        """End the instance for a reason that counts as its failure, unless it is ending already.
+
+        Args:
+            unless_has_run: whether an instance is left alone that has reached running.
+        """
         with self._changed:
-            if self.is_ending or self.cut_off_by is not None:
+            if self.is_ending or self.cut_off_by is not None or (unless_has_run and self.has_run):
                 return
             self.cut_off_by = error
         self._end(times, str(error))
@@ -182,7 +188,7 @@ class InstanceRecord:
 
     def _end(self, times: ShutdownTimes, reason: str) -> None:
         with self._changed:
-            self._endings.append(times)
+            self._endings.append((times, reason))
             life = self._life
         self.stop_scope.cancel(reason)
         if life is not None:

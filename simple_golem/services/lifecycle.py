@@ -73,7 +73,8 @@ class Lifecycle:
     @property
     def made_in(self) -> Process:
         """The process that may use it: any, before it is opened."""
-        return self.opened.session.made_in if self.opened is not None else current_process()
+        opened = self.opened
+        return current_process() if opened is None else opened.session.made_in
 
     @property
     def state(self) -> str:
@@ -83,7 +84,8 @@ class Lifecycle:
     @property
     def instances(self) -> tuple[Instance, ...]:
         """All instances of all clusters."""
-        return self.opened.instances if self.opened is not None else ()
+        opened = self.opened
+        return () if opened is None else opened.instances
 
     def add_listener(self, listener: Listener) -> None:
         """Call `listener` with each event from now on."""
@@ -140,6 +142,8 @@ class Lifecycle:
             )
         try:
             opened.open(self._budget)
+            # Ctrl-C may come as soon as it is open: from here on, the end of the program closes it.
+            _open.add(self)
         except BaseException as error:
             # Ctrl-C in the middle of it: what was made by then is released. Else there is nothing to release.
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -147,7 +151,6 @@ class Lifecycle:
             with self._lock:
                 self.opened = None
             raise
-        _open.add(self)
 
     # --- closing --------------------------------------------------------------------------------------
 
@@ -190,13 +193,15 @@ class Lifecycle:
             opened.close(times)
 
     def _shorten_by_signal(self) -> None:
-        if self.opened is not None:
-            self.opened.shorten_by_signal()
+        opened = self.opened
+        if opened is not None:
+            opened.shorten_by_signal()
 
     def _failed_unnoticed(self) -> ServiceFailed | None:
-        if self.opened is None:
+        opened = self.opened
+        if opened is None:
             return None
-        failed = self.opened.failed_unnoticed()
+        failed = opened.failed_unnoticed()
         if self._raise_failures:
             return failed
         if failed is not None and failed.__cause__ is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -100,10 +101,11 @@ class FakeYagna:
                 self._answered.notify_all()
 
     def _intercepted(self, request: FakeRequest, call: Call) -> FakeAnswer:
+        drops = self._daemon.world.drops
         if self._down:
             raise ConnectionRefused("the fake daemon is down")
         fault = None
-        for interceptor in reversed(self._interceptors):
+        for interceptor in reversed(list(self._interceptors)):
             if (fault := interceptor(request)) is not None:
                 break
         if isinstance(fault, FakeAnswer):
@@ -112,7 +114,11 @@ class FakeYagna:
             raise ConnectionRefused("as the test wants it")
         if fault is Fault.DROPPED:
             raise ConnectionDropped("as the test wants it")
-        answer = self._daemon.answer(request, call)
+        with self._daemon.world.under_way(call):
+            # Looked at again: what `go_down` breaks off is only what is under way at that moment.
+            if self._down or self._daemon.world.drops != drops:
+                raise ConnectionDropped("the fake daemon went down")
+            answer = self._daemon.answer(request, call)
         if fault is Fault.UNANSWERED:
             if answer.stream is not None:
                 answer.stream.close()
@@ -128,7 +134,7 @@ class FakeYagna:
         self._interceptors.append(interceptor)
 
         def end() -> None:
-            if interceptor in self._interceptors:
+            with contextlib.suppress(ValueError):  # a second call
                 self._interceptors.remove(interceptor)
 
         return end
@@ -242,11 +248,12 @@ class FakeYagna:
             TimeoutError: it was not true in time.
         """
         deadline = time.monotonic() + timeout
-        with self._answered:
-            while not fulfilled():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"what was waited for did not come in {timeout:g} s")
+        # Called without the lock, which each answer needs: it may make requests itself.
+        while not fulfilled():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"what was waited for did not come in {timeout:g} s")
+            with self._answered:
                 # Some things happen without a request, such as the end of a command.
                 self._answered.wait(min(left, 0.02))
 

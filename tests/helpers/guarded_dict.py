@@ -30,10 +30,10 @@ class GuardedDict(dict[str, Any]):
 
     def _note(self) -> None:
         self.looks += 1
-        self.unguarded += _is_free(self._lock)
+        self.unguarded += is_free(self._lock)
 
 
-def _is_free(lock: Any) -> bool:
+def is_free(lock: Any) -> bool:
     """Whether no thread holds a lock, which may be one that its holder can take again."""
     got: list[bool] = []
 

@@ -20,6 +20,7 @@ import pytest
 
 import simple_golem
 from simple_golem import Golem, Instance, Run, Service, ServiceFailed, vm
+from simple_golem.background.forks import current_process
 from simple_golem.engine.shutdown_times import ShutdownTimes
 from simple_golem.errors import (
     AllocationRefused,
@@ -38,6 +39,7 @@ from simple_golem.errors import (
     UnknownNetwork,
     WaitTimeout,
 )
+from simple_golem.services.lifecycle import Lifecycle
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.guarded_dict import GuardedDict
 from tests.helpers.recorded_services import (
@@ -109,6 +111,50 @@ def test_a_cost_report_can_be_read_while_other_threads_change_the_accounts(fake:
         assert sum(entry.amount for entry in report.entries) == report.total.amount
         assert guarded.looks > 0
         assert guarded.unguarded == 0
+
+
+def test_an_interruption_right_after_the_opening_leaves_nothing(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(set[Any]):
+        def add(self, _: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("simple_golem.services.lifecycle._open", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        Golem(1).open()
+    assert fake.leftovers() == []
+
+
+def test_what_can_be_read_before_the_opening_can_be_read_while_that_fails(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailsMeanwhile:
+        """Is there at the first look, and not at the second one."""
+
+        looks = 0
+
+        def __get__(self, lifecycle: object, kind: object) -> object:
+            self.looks += 1
+            return opened if self.looks % 2 == 1 else None
+
+        def __set__(self, lifecycle: object, value: object) -> None: ...
+
+    with Golem(1) as open_golem:
+        opened = open_golem._lifecycle.opened
+        lifecycle = Golem(1)._lifecycle
+        with monkeypatch.context() as patch:
+            patch.setattr(Lifecycle, "opened", FailsMeanwhile(), raising=False)
+            assert lifecycle.instances == ()
+        with monkeypatch.context() as patch:
+            patch.setattr(Lifecycle, "opened", FailsMeanwhile(), raising=False)
+            assert lifecycle.made_in is current_process()
+        golem = Golem(1)
+        with monkeypatch.context() as patch:
+            looks = FailsMeanwhile()
+            patch.setattr(Lifecycle, "opened", looks, raising=False)
+            looks.looks = 1  # the first look is that of the decorator of the class
+            assert golem.cost.amount == 0
 
 
 def test_methods_that_need_an_open_golem_say_so_before_and_after(fake: FakeYagna) -> None:

@@ -35,8 +35,11 @@ class Leftovers:
             BatchTimeout: there was no time left; what is still there is removed by the next call.
             ScopeEnded, ActivityLost: there will be no next batch.
         """
-        while self._removals:
-            removal = self._removals.pop()
+        while True:
+            try:
+                removal = self._removals.pop()
+            except IndexError:  # another thread may have taken the last one
+                return
             try:
                 run([removal])
             except BatchTimeout:

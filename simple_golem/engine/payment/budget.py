@@ -159,9 +159,10 @@ class Budget:
     @property
     def allocation_id(self) -> str:
         """The id of the allocation; raises `AllocationRefused` before it is made and after its release."""
-        if self._allocation is None:
+        allocation = self._allocation
+        if allocation is None:
             raise AllocationRefused("no budget is allocated: the Golem is not open")
-        return self._allocation.allocation_id
+        return allocation.allocation_id
 
     def release(self, scope: Scope) -> None:
         """Release what was not spent, unless suspended instances need it; a second call does nothing."""

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 
 from ...background.timer import Timer
@@ -62,10 +63,14 @@ class BudgetWatch:
         self.is_used_up = False
         self.check_soon()
 
-    def report_used_up(self) -> None:
-        """Report that the budget is used up, unless it was reported before; from any thread."""
+    def report_used_up(self, total: Decimal) -> None:
+        """Report that the budget is used up, unless it was reported before; from any thread.
+
+        Args:
+            total: the budget that was found to be used up; nothing is reported if it is larger now.
+        """
         with self._lock:
-            if self.is_used_up:
+            if self.is_used_up or self._budget.total > total:
                 return
             self.is_used_up = True
         self._emit(BudgetUsedUp(self._budget.total, self._ledger.cost(), self._budget.currency))
@@ -103,10 +108,11 @@ class BudgetWatch:
         self._check()
 
     def _check(self) -> None:
+        total = self._budget.total
         cost, per_second = self._ledger.outlook()
-        left = self._budget.total - cost - per_second * RESERVE_SECONDS
+        left = total - cost - per_second * RESERVE_SECONDS
         if left <= 0:
-            self.report_used_up()
+            self.report_used_up(total)
         elif per_second > 0:
             half = float(left / per_second) / 2
             self._check_in(max(_SHORTEST_PAUSE_SECONDS, min(_LONGEST_PAUSE_SECONDS, half)))

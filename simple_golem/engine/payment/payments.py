@@ -170,7 +170,7 @@ class Payments:
         account = self._account_to_pay(note.agreement_id)
         if account is None or not self._ledger.is_first_receipt(note):
             return
-        objection = self._ledger.objection_to_note(account, note)
+        objection, budget = self._ledger.objection_to_note(account, note), self._budget.total
         try:
             if objection is not None:
                 self._refuse_debit_note(account, note, objection)
@@ -183,7 +183,7 @@ class Payments:
         except GolemError as error:
             logger.warning("the debit note %s could not be accepted: %s", note.debit_note_id, error)
             if _lacks_funds(error):
-                self._watch.report_used_up()
+                self._watch.report_used_up(budget)
 
     def _accept_debit_note(self, account: Account, note: DebitNote) -> None:
         self._yagna.payment.accept_debit_note(note, self._budget.allocation_id, scope=self._stop)
@@ -233,7 +233,7 @@ class Payments:
         if invoice.answer is not None:
             self._note_earlier_answer(account, invoice.answer)
             return
-        objection = self._ledger.objection_to_invoice(account, invoice.amount)
+        objection, budget = self._ledger.objection_to_invoice(account, invoice.amount), self._budget.total
         try:
             if objection is None:
                 self._accept_invoice(account, invoice)
@@ -242,7 +242,7 @@ class Payments:
         except ScopeEnded:
             return
         except GolemError as error:
-            self._answer_failed(account, invoice, error)
+            self._answer_failed(account, invoice, error, budget)
 
     def _note_earlier_answer(self, account: Account, accepted: Decimal) -> None:
         self._ledger.invoice_was_answered(account, accepted)
@@ -280,7 +280,7 @@ class Payments:
         )
         self._expected.answered(invoice.agreement_id)
 
-    def _answer_failed(self, account: Account, invoice: Invoice, error: GolemError) -> None:
+    def _answer_failed(self, account: Account, invoice: Invoice, error: GolemError, budget: Decimal) -> None:
         """Keep an invoice for a top-up if funds are missing; else closing the session tries again."""
         why = str(error.detail if isinstance(error, YagnaError) else error)
         is_new, account.unpaid = account.unpaid != why, why
@@ -295,11 +295,18 @@ class Payments:
                 self._budget.currency,
                 why,
             )
-        if _lacks_funds(error):
-            with self._lock:
+        if not _lacks_funds(error):
+            return
+        with self._lock:
+            # `topped_up` comes after a change of the budget: it finds the invoice, or this finds the change.
+            is_topped_up = self._budget.total > budget
+            if not is_topped_up:
                 self._unpaid[invoice.invoice_id] = invoice
-            self._expected.postponed(invoice.agreement_id)
-            self._watch.report_used_up()
+        if is_topped_up:
+            self._answers.post(invoice.agreement_id, self._answer_invoice, invoice)
+            return
+        self._expected.postponed(invoice.agreement_id)
+        self._watch.report_used_up(budget)
 
 
 def _is_arrival(event: PaymentEvent) -> bool:

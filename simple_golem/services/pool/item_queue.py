@@ -348,14 +348,17 @@ class ItemQueue:
             self._done += error is None
             self._failed += error is not None
             self._being_answered += 1
-        if error is None:
-            item.future.set_result(result)
-        else:
-            item.future.set_exception(error)
-        with self.lock:
-            self._being_answered -= 1
-            self._count_answer_locked()
-        self._tell(item, error)
+        try:
+            if error is None:
+                item.future.set_result(result)
+            else:
+                item.future.set_exception(error)
+        finally:
+            # A callback of the user may even end its thread, by `sys.exit`.
+            with self.lock:
+                self._being_answered -= 1
+                self._count_answer_locked()
+            self._tell(item, error)
 
     def _count_answer_locked(self) -> None:
         self.outstanding -= 1

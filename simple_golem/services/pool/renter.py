@@ -264,7 +264,7 @@ class Renter:
                 self._rent(plan.rent)
             except GolemError as error:
                 self._could_not_rent(error)
-            except Exception as error:  # noqa: BLE001 - of the constructor of the user's class
+            except BaseException as error:  # noqa: BLE001 - of the constructor of the user's class
                 self._break_by(error)
 
     def _break_by(self, cause: BaseException) -> None:

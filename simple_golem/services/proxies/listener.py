@@ -47,7 +47,7 @@ class Listener:
         most_connections: int,
         most_threads: int,
     ) -> None:
-        """Begin to listen.
+        """Begin to listen; `start` begins to take connections.
 
         Args:
             host: an address of this machine.
@@ -82,7 +82,11 @@ class Listener:
         self._waiting: set[socket.socket] = set()
         self._has_warned = False
         self._pool = WorkerPool(f"golem-proxy-{self.port}", most_threads)
-        self._thread = EngineThread(f"golem-proxy-{self.port}", self._accept).start()
+        self._thread = EngineThread(f"golem-proxy-{self.port}", self._accept)
+
+    def start(self) -> None:
+        """Begin to take connections: those that came before wait until then."""
+        self._thread.start()
 
     @property
     def address(self) -> str:

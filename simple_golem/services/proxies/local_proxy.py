@@ -26,7 +26,9 @@ class LocalProxy:
         self._targets = Targets(target, port)
 
     def _begin(self) -> None:
-        """From now on the end of the Golem closes it, too; raises `NotRunning` if the Golem is closed."""
+        """Take connections, until the end of the Golem at most; raises `NotRunning` if that is closed."""
+        # Not before all of the subclass is there: a client that knows the port may come at once.
+        self._listener.start()
         try:
             self._targets.connections.proxies.add(self)
         except NotRunning:

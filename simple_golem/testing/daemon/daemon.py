@@ -128,6 +128,7 @@ class Daemon:
             ReadTimedOut: its client waits no longer.
         """
         with self.world.under_way(call), self.world.lock:
+            call.check()
             try:
                 refusal = self._unauthorized(request)
                 return refusal or self._routes.answer(request, call)

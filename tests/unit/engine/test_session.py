@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import simple_golem
 from simple_golem import Golem, Run
+from simple_golem.background.threads import EngineThread
 from simple_golem.errors import AllocationRefused, NotRunning
 from simple_golem.testing import FakeRequest, FakeYagna, Fault
 from tests.helpers.recorded_services import (
@@ -149,4 +152,25 @@ def test_a_call_that_a_closing_drops_is_told(fake: FakeYagna, monkeypatch: pytes
         assert isinstance(error, NotRunning)
         assert str(error) == "this Golem is being closed"
     assert first.join().error is None
+    golem.close()
+
+
+def test_a_closing_waits_for_a_call_that_no_worker_has_begun(fake: FakeYagna) -> None:
+    """A worker may stand still between the two: what it makes then must be released."""
+    golem = Golem(1).open()
+    assert golem._lifecycle.opened is not None
+    session = golem._lifecycle.opened.session
+    gate, submit = Gate(), session.workers.submit
+
+    def submit_late(work: Any, *args: Any) -> Any:
+        return submit(lambda: (gate.wait(), work(*args))[1])
+
+    session.workers.submit = submit_late  # type: ignore[method-assign]
+    call = InThread(session.on_worker, list)
+    assert gate.reached.wait(SECONDS)
+    closing = EngineThread("closing", session._await_works, time.monotonic() + SECONDS).start()
+    assert not closing.join(0.2)
+    gate.open()
+    assert closing.join(SECONDS)
+    assert call.join().value == []
     golem.close()

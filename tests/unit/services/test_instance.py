@@ -406,6 +406,23 @@ def test_the_time_of_a_batch_counts_from_the_call_and_not_from_its_turn(fake: Fa
         assert programs(provider)[-2:] == ["/bin/gate", "/bin/last"]
 
 
+def test_a_batch_whose_turn_does_not_come_before_the_end_is_refused(fake: FakeYagna) -> None:
+    gate = gate_of(fake)
+    with Golem(1) as golem:
+        instance = started(golem)
+        first = InThread(instance.execute, Run("/bin/gate"))
+        assert gate.reached.wait(SECONDS)
+        second = InThread(instance.execute, Run("/bin/true"))
+        eventually(lambda: len(instance._pool._helper._queue) == 1)
+        # Closing the Golem joins the threads of an instance that has ended.
+        instance._pool.close(0.0)
+        error = second.join().error
+        assert isinstance(error, NotRunning)
+        assert str(error).startswith("Idle-1 is running")
+        gate.open()
+        assert first.join().error is None
+
+
 @pytest.mark.parametrize("timeout", [math.inf, 1e12, 10**400], ids=["inf", "1e12", "10**400"])
 def test_a_batch_may_have_a_time_without_an_end(fake: FakeYagna, timeout: float) -> None:
     with Golem(1) as golem:

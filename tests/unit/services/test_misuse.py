@@ -406,7 +406,8 @@ def work():
     with Golem(1) as golem:
         golem.run_service(Busy).wait()
 threading.Thread(target=work, daemon=True).start()
-threading.Event().wait()
+while True:
+    threading.Event().wait(0.5)  # one that begins in the moment of the signal would not hear of it
 """
 
 

@@ -34,10 +34,12 @@ from simple_golem.errors import (
     PortTimeout,
 )
 from simple_golem.events import ConnectionClosed, ConnectionOpened, Event
-from simple_golem.services.proxies import http_exchange, refused, tcp_proxy, upstreams
+from simple_golem.services.proxies import http_exchange, http_proxy, refused, tcp_proxy, upstreams
 from simple_golem.services.proxies.both_ways import pass_both_ways
+from simple_golem.services.proxies.listener import Listener
 from simple_golem.services.proxies.targets import Targets
 from simple_golem.testing import FakeAnswer, FakeProvider, FakeYagna
+from simple_golem.yagna.transport.readiness import wait_readable
 from tests.helpers.hand_deadline import HandDeadline
 from tests.helpers.recorded_services import SECONDS, Idle, InThread, started
 from tests.unit.conftest import eventually
@@ -388,6 +390,28 @@ def test_the_end_of_the_golem_closes_its_proxies(fake: FakeYagna) -> None:
     for proxy in proxies:
         with pytest.raises(ConnectionRefusedError):
             dialled(proxy)
+
+
+@pytest.mark.parametrize(("kind", "port"), [(TcpProxy, 7), (HttpProxy, 80)])
+def test_a_client_may_come_before_the_proxy_is_made(
+    golem: Golem, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: Any, port: int
+) -> None:
+    """It knows the port, and has waited for it."""
+    clients: list[socket.socket] = []
+
+    class HasClientAtOnce(Listener):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            client = socket.create_connection((self.host, self.port), timeout=SECONDS)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            # If it were served now, it would be by half a proxy.
+            wait_readable(client, 0.3)
+            clients.append(client)
+
+    for module in (tcp_proxy, http_proxy):
+        monkeypatch.setattr(module, "Listener", HasClientAtOnce)
+    with kind(cluster, port), clients[0] as client:
+        assert client.recv(4) == (b"HTTP" if kind is HttpProxy else b"GET ")
 
 
 @pytest.mark.parametrize("kind", [TcpProxy, HttpProxy])

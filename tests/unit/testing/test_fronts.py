@@ -262,6 +262,43 @@ def test_an_interceptor_may_break_the_connection_itself(both: Buyer, yagna: Fake
         both.get("/me")
 
 
+def test_a_request_that_comes_as_the_daemon_goes_down_is_not_carried_out(
+    both: Buyer, yagna: FakeYagna
+) -> None:
+    def go_down(request: FakeRequest) -> None:
+        # On another thread: it breaks off the connection of this request, too.
+        thread = threading.Thread(target=yagna.go_down)
+        thread.start()
+        thread.join()
+
+    end = yagna.intercept(go_down)
+    with pytest.raises(requests.exceptions.ConnectionError):
+        both.allocate()
+    end()
+    yagna.come_up()
+    assert both.get(f"{PAYMENT}/allocations") == []
+
+
+def test_an_interceptor_may_end_others_while_a_request_is_shown_to_all(both: Buyer, yagna: FakeYagna) -> None:
+    seen: list[str] = []
+
+    def ends_two(request: FakeRequest) -> None:
+        seen.append("newest")
+        for end in ends:
+            end()
+
+    ends = [yagna.intercept(lambda request: seen.append("oldest"))]
+    yagna.intercept(lambda request: seen.append("between"))
+    ends.append(yagna.intercept(ends_two))
+    both.get("/me")
+    assert "between" in seen
+
+
+def test_what_is_waited_for_may_be_asked_of_the_daemon_itself(served: Buyer, yagna: FakeYagna) -> None:
+    yagna.wait_for(lambda: served.session.get(f"{yagna.url}/me", timeout=2).ok)
+    served.session.close()
+
+
 # --- the rest ---------------------------------------------------------------------------------------------
 
 

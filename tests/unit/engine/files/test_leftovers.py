@@ -70,3 +70,22 @@ def test_what_there_was_no_time_for_is_removed_later(leftovers: Leftovers) -> No
 def test_an_end_of_the_life_is_passed_on(leftovers: Leftovers, error: BaseException) -> None:
     with pytest.raises(type(error)):
         leftovers.remove(Runs(error))
+
+
+def test_of_two_threads_that_find_one_thing_left_one_removes_it(leftovers: Leftovers) -> None:
+    class TakenMeanwhile(list[Command]):
+        """Another thread takes the last one after this one has looked."""
+
+        def __bool__(self) -> bool:
+            is_there = len(self) > 0
+            self.clear()
+            return is_there
+
+        def pop(self, index: Any = -1) -> Command:
+            self.clear()
+            return super().pop(index)
+
+    leftovers._removals = TakenMeanwhile([ONE])
+    runs = Runs()
+    leftovers.remove(runs)
+    assert runs.ran == []

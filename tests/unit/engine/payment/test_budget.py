@@ -10,6 +10,7 @@ import responses
 
 from simple_golem.background.cancellation import Scope
 from simple_golem.background.threads import WorkerPool
+from simple_golem.engine.payment.budget import Budget
 from simple_golem.errors import AllocationRefused
 from simple_golem.model.events.budget import BudgetAllocated, BudgetChanged, BudgetReleased, BudgetUsedUp
 from simple_golem.model.events.event import Event
@@ -187,7 +188,7 @@ def test_a_budget_is_used_up_when_its_rest_is_needed_to_end_what_runs(
     assert opened.watch.is_used_up
     assert opened.timer.waiting == []
     assert "top_up" in caplog.text
-    opened.watch.report_used_up()
+    opened.watch.report_used_up(opened.budget.total)
     assert len(used_up(opened)) == 1
 
 
@@ -217,7 +218,7 @@ def test_agreements_without_a_price_for_time_use_up_no_budget(opened: Till) -> N
 
 def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=9990)
-    opened.watch.report_used_up()
+    opened.watch.report_used_up(opened.budget.total)
     opened.budget.top_up(Decimal(1))
     opened.watch.topped_up()
     opened.timer.tick()
@@ -228,9 +229,47 @@ def test_a_top_up_makes_it_look_again_and_tell_again(opened: Till) -> None:
     assert len(used_up(opened)) == 2
 
 
+def test_a_budget_that_is_enlarged_while_it_is_looked_at_is_not_used_up(
+    opened: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.agreement("a1", "act1", prices=PRICES, ago=9990)
+    outlook = opened.ledger.outlook
+
+    def outlook_before_the_top_up() -> tuple[Decimal, Decimal]:
+        found = outlook()
+        opened.budget.top_up(Decimal(1))
+        return found
+
+    monkeypatch.setattr(opened.ledger, "outlook", outlook_before_the_top_up)
+    opened.watch.check_soon()
+    opened.timer.tick()
+    assert used_up(opened) == []
+    assert not opened.used_up.is_set()
+
+
+def test_the_id_of_an_allocation_that_is_released_meanwhile_is_refused(opened: Till) -> None:
+    class ReleasedMeanwhile(Budget):
+        """Its allocation is released after the first look."""
+
+        looks = 0
+
+        @property
+        def _allocation(self) -> object:  # type: ignore[override]
+            self.looks += 1
+            return opened.budget._allocation if self.looks == 1 else None
+
+        @_allocation.setter
+        def _allocation(self, value: object) -> None: ...
+
+    budget = ReleasedMeanwhile(opened.budget._yagna, PLATFORM, opened.ledger, opened.emit)
+    assert budget.allocation_id == opened.budget.allocation_id
+    with pytest.raises(AllocationRefused):
+        _ = budget.allocation_id
+
+
 def test_a_top_up_that_is_too_small_is_used_up_at_once(opened: Till) -> None:
     opened.agreement("a1", "act1", prices=PRICES, ago=20000)
-    opened.watch.report_used_up()
+    opened.watch.report_used_up(opened.budget.total)
     opened.budget.top_up(Decimal("0.5"))
     opened.watch.topped_up()
     opened.timer.tick()

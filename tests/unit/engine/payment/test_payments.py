@@ -577,6 +577,24 @@ def test_an_invoice_for_which_the_budget_is_too_small_is_paid_after_a_top_up(
     assert len(desk.accepted("i1")) == 2
 
 
+def test_a_top_up_that_comes_with_the_refusal_of_an_invoice_pays_it(desk: Desk, till: Till) -> None:
+    def refuse_once(asked: str) -> int | None:
+        if till.budget.total > 1:
+            return None
+        # The daemon has refused it, and its worker does not know yet.
+        till.budget.total = Decimal(2)
+        till.payments.topped_up()
+        return 400
+
+    desk.accepting = refuse_once
+    till.expected.expect("a1", "prov-1")
+    desk.invoice("i1", "a1", "0.25")
+    desk.announce("i1")
+    till.wait_for_invoices(time.monotonic() + 30)
+    assert till.spent() == Decimal("0.25")
+    assert of(till, BudgetUsedUp) == []
+
+
 def test_a_note_for_which_the_budget_is_too_small_ends_it(desk: Desk, till: Till) -> None:
     empty(desk, till, "n1")
     desk.note("n1", "a1", "act1", "0.25")

@@ -6,6 +6,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from simple_golem.errors import (
 )
 from simple_golem.services.pool import item_queue, renter
 from simple_golem.testing import FakeAnswer, FakeYagna
-from tests.helpers.recorded_services import SECONDS, Idle, calls, gate_of
+from tests.helpers.recorded_services import SECONDS, Idle, InThread, calls, gate_of
 from tests.unit.conftest import eventually
 
 
@@ -534,14 +535,17 @@ def test_a_constructor_that_raises_is_told_at_the_call(fake: FakeYagna) -> None:
         golem.pool(1, service=Picky)
 
 
-def test_a_constructor_that_raises_later_breaks_the_pool(fake: FakeYagna) -> None:
+@pytest.mark.parametrize("failure", [ValueError, SystemExit])
+def test_a_constructor_that_raises_later_breaks_the_pool(
+    fake: FakeYagna, failure: type[BaseException]
+) -> None:
     class Once(Service):
         made = 0
 
         def __init__(self) -> None:
             Once.made += 1
             if Once.made > 1:
-                raise ValueError("only once")
+                raise failure("only once")
 
     with Golem(1) as golem, golem.pool(1, service=Once) as pool:
         error = pool.submit(name_of).exception(SECONDS)
@@ -669,6 +673,20 @@ def test_work_that_returns_after_an_item_was_cancelled_is_not_disturbed(fake: Fa
         gates.let_through(1)
         assert futures[0].result(SECONDS) == 0
         assert pool.submit(name_of).result(SECONDS) == "pool-1"
+
+
+def test_a_callback_that_ends_its_thread_does_not_end_the_pool(fake: FakeYagna) -> None:
+    gates = Gates()
+    with Golem(1) as golem:
+        pool = golem.pool(1)
+        future = pool.submit(gates.wait, 1)
+        gates.await_arrivals(1)
+        future.add_done_callback(lambda _: sys.exit("no more"))
+        gates.let_through(1)
+        assert pool.submit(name_of).result(SECONDS) != ""
+        assert future.result(SECONDS) == 1
+        assert InThread(pool.shutdown).join().error is None
+        assert pool.stats.done == 2
 
 
 def test_a_pool_says_how_far_it_is(fake: FakeYagna) -> None:
