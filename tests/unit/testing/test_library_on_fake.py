@@ -60,7 +60,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeYagna]:
         yield fake
 
 
-def test_a_service_copies_streams_answers_and_leaves_nothing(fake: FakeYagna) -> None:
+def test_a_service_copies_streams_answers_and_leaves_nothing(frozen: FakeYagna) -> None:
+    """The clock stands still: a program begins when its output is listened to, and not before."""
+    for one in frozen.providers:
+        one.answers = answers
     with Golem(budget=1) as golem:
         cluster = golem.run_service(Echo)
         cluster.wait_until_running(10)
@@ -70,11 +73,11 @@ def test_a_service_copies_streams_answers_and_leaves_nothing(fake: FakeYagna) ->
         assert service.downloaded == CONTENT
         assert service.lines == ["one", "two", "three"]
         assert service.said == "hello\n"
-        (provider,) = (one for one in fake.providers if one.agreements)
+        (provider,) = (one for one in frozen.providers if one.agreements)
         assert provider.files["/golem/input/file"] == CONTENT
     assert golem.cost.amount > 0
-    assert fake.leftovers() == []
-    assert [one.agreements for one in fake.providers] == [[], [], []]
+    assert frozen.leftovers() == []
+    assert [one.agreements for one in frozen.providers] == [[], [], []]
 
 
 def test_each_instance_has_a_provider_of_its_own(fake: FakeYagna) -> None:
