@@ -73,6 +73,7 @@ def kill_seed(seed: int) -> KillOutcome:
                 _kill(victim)
                 noted = _whole_lines(folder)
             if outcome.kind == KINDS[1]:
+                _wait_for_the_last_request(fake)
                 with _cleanup(environment) as cleanup:
                     time.sleep(of_random.uniform(0.0, LATEST_KILL_OF_CLEANUP_SECONDS))
                     _kill(cleanup)
@@ -80,6 +81,7 @@ def kill_seed(seed: int) -> KillOutcome:
                 # While the other one works.
                 _clean_up(environment, outcome)
                 _await_end(other, outcome)
+        _wait_for_the_last_request(fake)
         _clean_up(environment, outcome)
         unknown = {UNREACHABLE} | (_networks_not_in(noted, fake) if outcome.kind == KINDS[3] else set())
         left = [one for one in fake.leftovers() if not one.startswith(tuple(unknown))]
@@ -87,6 +89,14 @@ def kill_seed(seed: int) -> KillOutcome:
         outcome.broken += [f"a journal is left: {one.name}" for one in Path(folder).glob("*.jsonl")]
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _wait_for_the_last_request(fake: FakeYagna) -> None:
+    """Block until the daemon has carried out what a killed process has sent: no cleanup knows of it before."""
+    assert fake._server is not None
+    until = time.monotonic() + _PATIENCE
+    while fake._server._connections and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _whole_lines(folder: str) -> str:
