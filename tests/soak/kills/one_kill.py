@@ -92,7 +92,7 @@ def kill_seed(seed: int) -> KillOutcome:
 
 
 def _wait_for_the_last_request(fake: FakeYagna) -> None:
-    """Block until the daemon has carried out what a killed process has sent: no cleanup knows of it before."""
+    """Block until the daemon has carried out all requests of a killed process."""
     assert fake._server is not None
     until = time.monotonic() + _PATIENCE
     while fake._server._connections and time.monotonic() < until:
