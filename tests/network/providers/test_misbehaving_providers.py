@@ -61,7 +61,7 @@ HABITS = {
 UNRESPONSIVE_SECONDS = 5.0
 DESTROYED_SECONDS = 10.0
 # The daemon looks about itself once a second or so, and the machine may be busy.
-MARGIN_SECONDS = 6.0
+MARGIN_SECONDS = 15.0
 SLEEP = LongCommand()
 
 
@@ -113,7 +113,7 @@ def state_when(buyer: Requestor, activity: str, *states: str, seconds: float = 2
 
 def terminated(buyer: Requestor, agreement: str) -> str:
     """Wait until an agreement has been terminated; returns why."""
-    deadline, scope = Deadline(10.0), Scope()
+    deadline, scope = Deadline(20.0), Scope()
     while buyer.yagna.market.agreement(agreement).state.value != "Terminated":
         assert not deadline.passed, "the provider did not terminate the agreement"
         scope.wait(0.05)
@@ -142,7 +142,7 @@ def who_answers(buyer: Requestor, *providers: ProviderControl) -> list[str]:
     offers = {offer.issuer_id: offer for offer in buyer.offers(demand, len(HABITS))}
     for provider in providers:
         buyer.counter(demand, offers[provider.node_id])
-    deadline = Deadline(10.0)
+    deadline = Deadline(20.0)
     while not deadline.passed:
         answers = [one for one in buyer.proposals(demand) if one.state is ProposalState.DRAFT]
         if answers:
@@ -290,7 +290,7 @@ def test_a_provider_terminates_the_agreement_and_ends_the_activity(
 ) -> None:
     agreement, activity = hire(the(misbehaving, "terminates"), buyer)
     assert terminated(buyer, agreement) == "bought by another"
-    state_when(buyer, activity, "Terminated", seconds=5.0)
+    state_when(buyer, activity, "Terminated")
 
 
 def test_a_provider_terminates_the_agreement_and_leaves_the_activity(
@@ -312,7 +312,7 @@ def test_a_provider_terminates_the_agreement_when_it_is_told_to(
     agreement, activity = hire(provider, buyer)
     provider.terminate_agreement("an order is an order")
     assert terminated(buyer, agreement) == "an order is an order"
-    state_when(buyer, activity, "Terminated", seconds=5.0)
+    state_when(buyer, activity, "Terminated")
     with pytest.raises(LocalNetworkError, match="has no agreement to terminate"):
         provider.terminate_agreement()
 
@@ -331,7 +331,7 @@ def test_a_provider_leaves_the_activity_when_it_is_told_to(misbehaving: LocalGol
 
 def test_a_provider_dies_and_nothing_of_it_answers(misbehaving: LocalGolem, buyer: Requestor) -> None:
     agreement, activity = hire(the(misbehaving, "dies"), buyer)
-    deadline, scope = Deadline(10.0), Scope()
+    deadline, scope = Deadline(20.0), Scope()
     while True:
         try:
             buyer.run(activity, shell("echo still here"))
@@ -361,7 +361,7 @@ def a_provider_that_dies_takes_its_processes_and_its_answers_with_it(
     asking = EngineThread("asking", result_of, buyer, activity, batch).start()
     provider.die()
     SLEEP.wait_until_running(0)
-    assert asking.join(10.0)
+    assert asking.join(30.0)
     # The daemon's time was up, or it had found nobody to ask: in no case has it been told anything.
     assert asking.exception is None
     assert asking.result in (None, 500)
@@ -456,9 +456,9 @@ def test_a_provider_charges_more_than_agreed(misbehaving: LocalGolem, buyer: Req
 
 def test_a_provider_sends_more_debit_notes_than_agreed(misbehaving: LocalGolem, buyer: Requestor) -> None:
     _, activity = hire(the(misbehaving, "hurries with debit notes"), buyer)
-    deadline, scope, notes = Deadline(10.0), Scope(), []
+    deadline, scope, notes = Deadline(20.0), Scope(), []
     while len(notes) < 3:
-        assert not deadline.passed, f"{len(notes)} debit notes in 10 s"
+        assert not deadline.passed, f"{len(notes)} debit notes in 20 s"
         scope.wait(0.2)
         everything = buyer.yagna.http.request("GET", "/payment-api/v1/debitNotes")
         notes = [note for note in everything if note["activityId"] == activity]

@@ -58,7 +58,7 @@ def test_closing_in_no_time_ends_the_agreements_all_the_same(network):
 def assert_agreements_are_ended_and_pay(network, invoices):
     """The providers end their activities and send their invoices also where nobody waits for that."""
     assert [what for what in left_on(network) if what.startswith(("agreement", "allocation", "demand"))] == []
-    deadline = Deadline(20)
+    deadline = Deadline(30)
     while invoices_on(network) < invoices:
         assert not deadline.passed
         Scope().wait(0.1)

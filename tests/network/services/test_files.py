@@ -382,7 +382,7 @@ def test_a_transfer_survives_a_killed_daemon_or_fails_in_time(here, published):
         for number in range(len(fetchers)):
             under_way(published, number)
         network.kill_requestor_daemon()
-        fetchers[0].join(10)
+        fetchers[0].join(SECONDS)
         network.restart_requestor_daemon()
         fetchers[1].join(30)
         closing = time.monotonic()

@@ -27,7 +27,7 @@ from tests.network.helpers.gate import Gate, Streams
 
 pytestmark = pytest.mark.usefixtures("golem_environment")
 
-SOON = 10.0
+SOON = 30.0
 
 
 class Shell(Service):

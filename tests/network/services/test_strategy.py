@@ -236,7 +236,7 @@ def test_offers_lists_all_that_is_on_the_market_cheapest_first_and_leaves_nothin
     golem = Golem(budget=1)
     began = time.monotonic()
     offers = golem.offers()
-    assert time.monotonic() - began < 7
+    assert time.monotonic() - began < 3 * 5
     # Of the two dearest, processor time costs 0.36 less in an hour.
     order = ("cheapest", "second cheapest", "dear start", "dear in all", "dear processor time", "dear time")
     assert [offer.provider_name for offer in offers] == [NAMES[habit] for habit in order]
