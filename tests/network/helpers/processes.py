@@ -73,6 +73,11 @@ class Tool:
         self.close_terminal()
         self._shell.wait(WAIT_SECONDS)
 
+    def text_at_end(self) -> str:
+        """Wait for its end; returns all that it has written."""
+        self.wait_for("]status")
+        return self.text
+
     def end(self) -> int:
         """Wait for its end, and for that of the terminal; returns its status as `subprocess` has it."""
         self.wait_for("]status")

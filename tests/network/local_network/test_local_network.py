@@ -100,9 +100,9 @@ def debit_notes_come_at_the_interval_that_was_agreed(requestor: Requestor, provi
     interval = {"golem.com.scheme.payu.debit-note.interval-sec?": 1}
     agreement = requestor.agreement(requestor.publish_demand(**interval), provider_id)
     activity = requestor.yagna.activity.create(agreement, timeout=20)
-    deadline, notes = Deadline(10.0), []
+    deadline, notes = Deadline(20.0), []
     while len(notes) < 2:
-        assert not deadline.passed, f"{len(notes)} debit notes in 10 s"
+        assert not deadline.passed, f"{len(notes)} debit notes in 20 s"
         everything = requestor.yagna.http.request("GET", "/payment-api/v1/debitNotes")
         notes = [note for note in everything if note["activityId"] == activity]
     first, second = (Decimal(note["totalAmountDue"]) for note in notes[:2])
@@ -178,10 +178,10 @@ def test_a_demand_that_real_providers_refuse_is_refused_in_their_words(requestor
 def usage_is_reported_while_an_activity_lives(requestor: Requestor, provider_id: str) -> None:
     agreement = requestor.agreement(requestor.publish_demand(), provider_id)
     activity = requestor.yagna.activity.create(agreement, timeout=20)
-    deadline, usage = Deadline(15.0), ()
+    deadline, usage = Deadline(30.0), ()
     # Longer than the five seconds after which the daemon takes a silent activity for unresponsive.
     while not usage or usage[0] < 6.0:
-        assert not deadline.passed, f"usage after 15 s: {usage}"
+        assert not deadline.passed, f"usage after 30 s: {usage}"
         usage = requestor.yagna.activity.usage(activity)
     assert requestor.yagna.activity.state(activity).state == "Initialized"
 
@@ -269,10 +269,11 @@ def test_two_networks_at_once_know_nothing_of_each_other() -> None:
 def test_a_network_can_be_described_again_after_its_end() -> None:
     network = LocalGolem(1)
     with network:
-        first = network.near.api_url
+        # By chance one port may be the same.
+        first = dict(network.environment)
         with pytest.raises(LocalNetworkError, match="started already"):
             network.start()
     with pytest.raises(LocalNetworkError, match="not up"):
         assert network.environment
     with network:
-        assert network.near.api_url != first
+        assert network.environment != first

@@ -16,17 +16,25 @@ def processes_under(pid: int) -> Iterator[int]:
     """A process and all that it has started."""
     yield pid
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in listed.read_text().split():
+        try:
+            children = listed.read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            continue
+        for child in children:
             yield from processes_under(int(child))
 
 
 def sockets_of(pid: int) -> set[str]:
     """The inodes of the sockets of a process."""
     found = set()
-    for handle in Path(f"/proc/{pid}/fd").iterdir():
+    try:
+        handles = os.listdir(f"/proc/{pid}/fd")
+    except (FileNotFoundError, ProcessLookupError):  # the process has ended meanwhile
+        return found
+    for handle in handles:
         try:
-            target = os.readlink(handle)
-        except FileNotFoundError:  # it was closed meanwhile
+            target = os.readlink(f"/proc/{pid}/fd/{handle}")
+        except (FileNotFoundError, ProcessLookupError):  # it was closed meanwhile
             continue
         if target.startswith("socket:["):
             found.add(target[8:-1])

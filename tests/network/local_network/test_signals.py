@@ -65,8 +65,9 @@ with Golem(budget=1) as golem:
     say("opened")
     cluster = golem.run_service(Talking, num_instances=2, payload={payload})
     cluster.wait_until_running(timeout=60)
-    cluster.wait(1)
+    cluster.wait({running_seconds!r})
 say("closed")
+time.sleep({staying_seconds!r})
 """
 
 
@@ -164,12 +165,15 @@ class Script:
             self.process.send_signal(number)
             threading.Event().wait(pause)
         self.process.wait(40)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        for reader in self._readers:
+            reader.join(20)
+        return seconds
 
     @property
     def errors(self) -> str:
         for reader in self._readers:
-            reader.join(10)
+            reader.join(20)
         return "".join(self._errors)
 
     def close(self) -> None:
@@ -194,7 +198,13 @@ def run(network: LocalGolem, tmp_path: Path) -> Iterator[object]:
     scripts: list[Script] = []
 
     def start(text: str = SCRIPT, **words: object) -> Script:
-        values: Mapping[str, object] = {"shutdown_seconds": 0, "payload": None, **words}
+        values: Mapping[str, object] = {
+            "running_seconds": 60,
+            "shutdown_seconds": 0,
+            "staying_seconds": 0,
+            "payload": None,
+            **words,
+        }
         script = Script(text.format(**values), network, tmp_path)
         scripts.append(script)
         return script
@@ -213,14 +223,14 @@ MOMENTS = [
     "log: activity",
     "start",
     "run",
-    "log: is stopping",
-    "shutdown",
-    "log: is terminated",
 ]
+MOMENTS_OF_THE_END = ["log: is stopping", "shutdown", "log: is terminated"]
 
 
 def ctrl_c_shows_only_the_users_traceback(run, moment):
-    script = run()
+    is_ending = moment in MOMENTS_OF_THE_END
+    # The script does not end by itself before the signal comes.
+    script = run(running_seconds=1, staying_seconds=60) if is_ending else run()
     script.wait_for(moment)
     seconds = script.interrupt(signal.SIGINT)
     assert script.process.returncode == -signal.SIGINT, script.errors
@@ -240,7 +250,10 @@ def a_kill_and_a_closed_terminal_tell_the_signal_by_the_status(run, moment, numb
 
 def test_a_signal_at_any_moment_releases_everything_within_seconds(network, run):
     """Each script has its own moment, and several run at the same time."""
-    cases = {moment: partial(ctrl_c_shows_only_the_users_traceback, run, moment) for moment in MOMENTS}
+    cases = {
+        moment: partial(ctrl_c_shows_only_the_users_traceback, run, moment)
+        for moment in MOMENTS + MOMENTS_OF_THE_END
+    }
     for moment in ("opened", "run"):
         for number in (signal.SIGTERM, signal.SIGHUP):
             cases[f"{number.name} at {moment}"] = partial(
