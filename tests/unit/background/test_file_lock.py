@@ -34,7 +34,7 @@ def test_a_lock_ends_with_its_process_even_if_that_is_killed(tmp_path: Path) -> 
         with pytest.raises(BlockingIOError):
             FileLock(path, wait=False)
         other.kill()
-        other.wait(5)
+        other.wait(20)
         FileLock(path).release()
     assert not is_locked(path)
 
@@ -67,10 +67,10 @@ def test_a_second_one_waits_until_the_first_is_released(tmp_path: Path) -> None:
 
     with locked(path):
         waiting = EngineThread("waiting", second).start()
-        assert entered.wait(5)
+        assert entered.wait(20)
         assert not waiting.join(0.05)
         order.append("first")
-    assert waiting.join(5)
+    assert waiting.join(20)
     assert order == ["first", "second"]
 
 

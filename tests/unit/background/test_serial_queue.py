@@ -70,7 +70,7 @@ def test_different_keys_are_served_side_by_side(workers: WorkerPool) -> None:
     in_turn, both = SerialQueue(workers), threading.Barrier(3)
     for key in ("a", "b"):
         in_turn.post(key, both.wait, 5)
-    both.wait(5)
+    both.wait(20)
     assert not both.broken
 
 

@@ -41,7 +41,7 @@ def alive(prefix: str) -> list[str]:
 
 def test_a_thread_hands_its_result_over() -> None:
     thread = EngineThread("adder", lambda a, b: a + b, 2, 3).start()
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result == 5
     assert thread.exception is None
 
@@ -52,7 +52,7 @@ def test_a_thread_hands_its_exception_over_and_logs_it(caplog: pytest.LogCapture
 
     with caplog.at_level(logging.ERROR, "simple_golem"):
         thread = EngineThread("failing", fail).start()
-        assert thread.join(5)
+        assert thread.join(20)
     assert isinstance(thread.exception, ValueError)
     assert "failing" in caplog.text
     assert "broken" in caplog.text
@@ -63,7 +63,7 @@ def test_joining_a_busy_thread_gives_up_in_time(gate: threading.Event) -> None:
     assert not thread.join(0.02)
     assert thread.alive
     gate.set()
-    assert thread.join(5)
+    assert thread.join(20)
     assert not thread.alive
 
 
@@ -74,10 +74,10 @@ def test_a_thread_that_was_never_started_need_not_be_waited_for() -> None:
 def test_a_thread_does_not_wait_for_itself() -> None:
     answers: list[bool] = []
     box: list[EngineThread] = []
-    thread = EngineThread("narcissus", lambda: answers.append(box[0].join(5)))
+    thread = EngineThread("narcissus", lambda: answers.append(box[0].join(20)))
     box.append(thread)
     thread.start()
-    assert thread.join(5)
+    assert thread.join(20)
     assert answers == [False]
 
 
@@ -89,7 +89,7 @@ def test_a_thread_does_not_keep_the_process_alive(gate: threading.Event) -> None
 
 def test_a_thread_knows_that_it_is_one_of_the_engine() -> None:
     thread = EngineThread("asked", on_engine_thread).start()
-    assert thread.join(5)
+    assert thread.join(20)
     assert thread.result is True
     assert on_engine_thread() is False
 
@@ -98,7 +98,7 @@ def test_an_ended_thread_keeps_no_argument_in_memory() -> None:
     thing = Thing()
     seen = weakref.ref(thing)
     thread = EngineThread("forgetful", lambda thing: None, thing).start()
-    assert thread.join(5)
+    assert thread.join(20)
     del thing
     gc.collect()
     assert seen() is None
@@ -108,18 +108,18 @@ def test_a_pool_hands_results_and_exceptions_over() -> None:
     pool = WorkerPool("handing", 2)
     good = pool.submit(lambda a: a * 2, 21)
     bad = pool.submit(int, "no number")
-    assert good.result(5) == 42
+    assert good.result(20) == 42
     with pytest.raises(ValueError, match="no number"):
-        bad.result(5)
-    assert pool.close(5) == []
+        bad.result(20)
+    assert pool.close(20) == []
 
 
 def test_a_pool_survives_work_that_fails() -> None:
     pool = WorkerPool("surviving", 1)
     bad = pool.submit(int, "no number")
-    assert isinstance(bad.exception(5), ValueError)
-    assert pool.submit(lambda: "still here").result(5) == "still here"
-    assert pool.close(5) == []
+    assert isinstance(bad.exception(20), ValueError)
+    assert pool.submit(lambda: "still here").result(20) == "still here"
+    assert pool.close(20) == []
 
 
 def test_a_pool_works_side_by_side_up_to_its_limit(gate: threading.Event) -> None:
@@ -131,14 +131,14 @@ def test_a_pool_works_side_by_side_up_to_its_limit(gate: threading.Event) -> Non
         gate.wait()
 
     futures = [pool.submit(work) for _ in range(5)]
-    assert begun.acquire(timeout=5)
-    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=20)
+    assert begun.acquire(timeout=20)
     assert not begun.acquire(timeout=0.05)
     assert len(alive("limited-")) == 2
     gate.set()
     for future in futures:
-        future.result(5)
-    assert pool.close(5) == []
+        future.result(20)
+    assert pool.close(20) == []
 
 
 def test_a_pool_of_one_works_in_the_order_of_submission() -> None:
@@ -146,19 +146,19 @@ def test_a_pool_of_one_works_in_the_order_of_submission() -> None:
     seen: list[int] = []
     futures = [pool.submit(seen.append, number) for number in range(50)]
     for future in futures:
-        future.result(5)
+        future.result(20)
     assert seen == list(range(50))
-    assert pool.close(5) == []
+    assert pool.close(20) == []
 
 
 def test_an_idle_thread_is_used_again() -> None:
     pool = WorkerPool("thrifty", 8)
-    names = {pool.submit(lambda: threading.current_thread().name).result(5)}
+    names = {pool.submit(lambda: threading.current_thread().name).result(20)}
     for _ in range(20):
         wait_for_idle(pool)
-        names.add(pool.submit(lambda: threading.current_thread().name).result(5))
+        names.add(pool.submit(lambda: threading.current_thread().name).result(20))
     assert names == {"thrifty-1"}
-    assert pool.close(5) == []
+    assert pool.close(20) == []
 
 
 def wait_for_idle(pool: WorkerPool) -> None:
@@ -171,26 +171,26 @@ def wait_for_idle(pool: WorkerPool) -> None:
 def test_threads_end_when_they_have_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_IDLE_THREAD_SECONDS", 0.02)
     pool = WorkerPool("leaving", 4)
-    pool.submit(lambda: None).result(5)
+    pool.submit(lambda: None).result(20)
     until = time.monotonic() + 20
     while alive("leaving-"):
         assert time.monotonic() < until
         time.sleep(0.005)
-    assert pool.submit(lambda: "and come back").result(5) == "and come back"
-    assert pool.close(5) == []
+    assert pool.submit(lambda: "and come back").result(20) == "and come back"
+    assert pool.close(20) == []
 
 
 def test_an_idle_thread_keeps_nothing_of_its_last_work_in_memory() -> None:
     pool = WorkerPool("clean", 1)
     thing = Thing()
     given, made = weakref.ref(thing), pool.submit(lambda thing: [Thing()], thing)
-    result = weakref.ref(made.result(5)[0])
+    result = weakref.ref(made.result(20)[0])
     del thing, made
     wait_for_idle(pool)
     gc.collect()
     assert given() is None
     assert result() is None
-    assert pool.close(5) == []
+    assert pool.close(20) == []
 
 
 def test_closing_cancels_what_has_not_begun_and_names_the_stuck(gate: threading.Event) -> None:
@@ -203,13 +203,13 @@ def test_closing_cancels_what_has_not_begun_and_names_the_stuck(gate: threading.
 
     stuck = pool.submit(work)
     unbegun = pool.submit(lambda: None)
-    assert begun.wait(5)
+    assert begun.wait(20)
     # It would wait for ever without its limit.
     assert pool.close(0.05) == ["closing-1"]
     with pytest.raises(CancelledError):
         unbegun.result(0)
     gate.set()
-    assert stuck.result(5) is True
+    assert stuck.result(20) is True
 
 
 def test_a_closed_pool_takes_nothing_more() -> None:
@@ -221,9 +221,9 @@ def test_a_closed_pool_takes_nothing_more() -> None:
 
 def test_closing_wakes_the_idle_at_once() -> None:
     pool = WorkerPool("asleep", 1)
-    pool.submit(lambda: None).result(5)
+    pool.submit(lambda: None).result(20)
     wait_for_idle(pool)
-    assert pool.close(5) == []
+    assert pool.close(20) == []
     assert alive("asleep-") == []
 
 
@@ -238,7 +238,7 @@ def test_work_posted_to_a_closed_pool_is_dropped(caplog: pytest.LogCaptureFixtur
 
 def test_a_pool_may_be_closed_by_its_own_work() -> None:
     pool = WorkerPool("suicidal", 1)
-    assert pool.submit(pool.close, 5).result(5) == []
+    assert pool.submit(pool.close, 5).result(20) == []
 
 
 def test_without_threads_work_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +252,8 @@ def test_without_threads_work_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -
         future = pool.submit(threading.get_ident)
         assert future.done()
         assert future.result(0) == threading.get_ident()
-    assert pool.submit(threading.get_ident).result(5) != threading.get_ident()
-    assert pool.close(5) == []
+    assert pool.submit(threading.get_ident).result(20) != threading.get_ident()
+    assert pool.close(20) == []
 
 
 def test_the_pool_of_an_instance_has_a_life_and_one_helper(gate: threading.Event) -> None:
@@ -262,9 +262,9 @@ def test_the_pool_of_an_instance_has_a_life_and_one_helper(gate: threading.Event
     pool.start()
     assert alive("Hello-1") == ["Hello-1"]
     names = [pool.submit(lambda: threading.current_thread().name) for _ in range(3)]
-    assert {name.result(5) for name in names} == {"Hello-1-outside-1"}
+    assert {name.result(20) for name in names} == {"Hello-1-outside-1"}
     gate.set()
-    assert pool.close(5) == []
+    assert pool.close(20) == []
     assert alive("Hello-1") == []
 
 

@@ -42,7 +42,7 @@ def test_all_demands_are_withdrawn_and_no_other_is_published(
     with pytest.raises(NotRunning, match="is being closed"):
         demands.publish(late)
     demands.close()
-    assert demands.join(5) == []
+    assert demands.join(20) == []
     assert not late.published
 
 

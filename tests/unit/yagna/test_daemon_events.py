@@ -85,7 +85,7 @@ def followed(lists: Lists, scope: Scope) -> Iterator[Followed]:
     followed.events.follow("s1")
     yield followed
     scope.cancel("the test is over")
-    assert followed.events.join(5) == []
+    assert followed.events.join(20) == []
     yagna.close()
     fake.close()
 

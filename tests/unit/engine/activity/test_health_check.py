@@ -82,7 +82,7 @@ def ward(scope: Scope) -> Iterator[Ward]:
     ward.check.start()
     yield ward
     scope.cancel("the test is over")
-    assert ward.check.join(5) == []
+    assert ward.check.join(20) == []
 
 
 def test_an_activity_that_answers_is_not_reported(ward: Ward) -> None:
@@ -163,7 +163,7 @@ def test_one_that_is_not_watched_any_more_is_told_nothing(scope: Scope) -> None:
     answered.set()
     eventually(lambda: all(one.looks for one in activities))
     scope.cancel("the test is over")
-    assert check.join(5) == []
+    assert check.join(20) == []
     assert [one.told for one in patients] == [[], []]
 
 
@@ -203,7 +203,7 @@ def many(scope: Scope) -> Iterator[Callable[[int], tuple[HealthCheck, list[Notin
 
     yield make
     scope.cancel("the test is over")
-    assert [check.join(5) for check in checks] == [[]]
+    assert [check.join(20) for check in checks] == [[]]
 
 
 def test_fifty_are_asked_at_each_interval(many: Callable[[int], Any]) -> None:

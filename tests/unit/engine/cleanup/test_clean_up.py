@@ -277,7 +277,7 @@ def test_between_two_looks_a_journal_can_be_taken_over(
     journal.close()
     assert cleaner.alive
     scope.cancel()
-    assert cleaner.join(5)
+    assert cleaner.join(20)
 
 
 def test_a_session_that_lives_is_left_alone(market: Market, yagna: Yagna, told: list[Event]) -> None:

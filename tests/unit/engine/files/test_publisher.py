@@ -134,7 +134,7 @@ def publisher(bus: Bus) -> Iterator[FilePublisher]:
     yagna: Any = SimpleNamespace(gsb=bus, identity=SimpleNamespace(me=lambda scope: me))
     publisher = FilePublisher(yagna)
     yield publisher
-    assert publisher.close(5)
+    assert publisher.close(20)
 
 
 def source() -> SourceEnd:
@@ -323,7 +323,7 @@ def test_closing_closes_every_websocket(bus: Bus) -> None:
     yagna: Any = SimpleNamespace(gsb=bus, identity=SimpleNamespace(me=lambda scope: me))
     publisher = FilePublisher(yagna)
     file = publisher.publish(source(), Scope())
-    assert publisher.close(5)
+    assert publisher.close(20)
     assert bus.carriers[0].closed
     assert publisher.withdraw(file)
 
@@ -369,4 +369,4 @@ def test_a_publication_that_is_given_up_half_way_leaves_nothing_on_the_bus(
     with pytest.raises(type(error)):
         publisher.publish(source(), Scope())
     assert bus.services == {}
-    assert publisher.close(5)
+    assert publisher.close(20)

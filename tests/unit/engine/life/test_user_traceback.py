@@ -46,10 +46,10 @@ def test_a_thread_that_waits_is_found_at_the_users_line() -> None:
         gate.wait()  # here it is
 
     thread = EngineThread("stuck", stuck).start()
-    assert begun.wait(5)
+    assert begun.wait(20)
     place = whereabouts(thread.ident)
     gate.set()
-    assert thread.join(5)
+    assert thread.join(20)
     assert place.startswith(f"{__file__}:")
     assert "gate.wait()" in place or "begun.set()" in place
     assert "threading.py" not in place

@@ -46,7 +46,7 @@ def demand(
     demand.publish()
     yield demand
     demand.withdraw(scope)
-    assert demand.join(5)
+    assert demand.join(20)
 
 
 def test_a_demand_that_is_gone_is_published_again(
@@ -115,7 +115,7 @@ def test_the_reader_makes_a_pause_where_there_is_nothing_to_read(
     eventually(lambda: len(daemon.calls) > 4)
     assert time.monotonic() - began > 2 * 0.05
     demand.withdraw(scope)
-    assert demand.join(5)
+    assert demand.join(20)
 
 
 def test_a_withdrawn_demand_ends_its_reader_and_stays_away(
@@ -123,7 +123,7 @@ def test_a_withdrawn_demand_ends_its_reader_and_stays_away(
 ) -> None:
     demand.withdraw(scope)
     demand.withdraw(scope)
-    assert demand.join(5)
+    assert demand.join(20)
     assert len(posted(daemon, f"{DEMANDS}/d1", "DELETE")) == 1
     assert (market.alive, market.published) == (None, 1)
     assert events[-1] == DemandWithdrawn("Hello", "d1")
@@ -175,5 +175,5 @@ def test_a_listing_publishes_one_demand_at_a_time_and_a_new_one_after_it_was_wit
     assert listing.demand is not first
     assert (listing.demand.published, market.published) == (True, 2)
     listing.demand.withdraw(scope)
-    assert first.join(5)
-    assert listing.demand.join(5)
+    assert first.join(20)
+    assert listing.demand.join(20)

@@ -80,7 +80,7 @@ def market(
     yield market
     for demand in market.demands:
         demand.withdraw(scope)
-        assert demand.join(5)
+        assert demand.join(20)
 
 
 def test_the_docstring_names_locks_that_there_are(market: Market, order: LockOrder) -> None:

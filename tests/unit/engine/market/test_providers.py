@@ -61,17 +61,17 @@ def test_nobody_sees_a_provider_occupied_that_can_not_be_paid(providers: Provide
 
     def slowly_refused() -> bool:
         asked.set()
-        answer.wait(5)
+        answer.wait(20)
         return False
 
     first = threading.Thread(target=providers.occupy_if, args=("p1", slowly_refused))
     first.start()
-    assert asked.wait(5)
+    assert asked.wait(20)
     other = threading.Thread(target=lambda: seen.append(providers.ranks({"p1": 1.0})))
     other.start()
     answer.set()
     for thread in (first, other):
-        thread.join(5)
+        thread.join(20)
     assert [list(ranks) for ranks in seen] == [["p1"]]
 
 

@@ -142,7 +142,7 @@ def order() -> Order:
 def pump(order: Order) -> Iterator[Pump]:
     pump = Pump(lambda: order)  # type: ignore[arg-type,return-value]
     yield pump
-    assert pump.close(5)
+    assert pump.close(20)
 
 
 def test_the_next_message_is_full_when_the_one_before_is_in_its_queue(pump: Pump) -> None:
@@ -289,7 +289,7 @@ def test_what_goes_up_can_have_a_speed_limit(pump: Pump) -> None:
 def test_the_end_of_the_pump_ends_all_connections_and_takes_no_more() -> None:
     pump = Pump(Order)  # type: ignore[arg-type]
     ones = [Connection(pump) for _ in range(20)]
-    assert pump.close(5)
+    assert pump.close(20)
     late = Connection(pump)
     for one in (*ones, late):
         with pytest.raises(ConnectionResetError):

@@ -43,9 +43,9 @@ def daemon_with(
 
 
 def next_requests(socket: GsbSocket) -> list[GsbRequest]:
-    """What comes next; fails after five seconds."""
+    """What comes next; fails after twenty seconds."""
     while True:
-        ready, _, _ = select.select([socket], [], [], 5)
+        ready, _, _ = select.select([socket], [], [], 20)
         assert ready, "nothing came"
         if requests := socket.receive():
             return requests
@@ -95,7 +95,7 @@ def test_data_that_does_not_fit_into_the_connection_is_sent_later():
 
     def handler(connection: ServerConnection) -> None:
         connection.send(encode({"id": "1", "component": "GetChunk", "payload": None}))
-        assert full.wait(5)
+        assert full.wait(60)
         for _ in range(400):
             received.append(len(decode(bytes(connection.recv()))["payload"]["content"]))
 
@@ -107,7 +107,7 @@ def test_data_that_does_not_fit_into_the_connection_is_sent_later():
         assert socket.unsent > 1_000_000
         full.set()
         while socket.unsent:
-            assert select.select([], [socket], [], 5)[1]
+            assert select.select([], [socket], [], 20)[1]
             socket.flush()
         with pytest.raises(SocketLost):
             next_requests(socket)
@@ -130,7 +130,7 @@ def test_a_refusal_says_its_status():
 def test_an_unreadable_message_ends_the_socket():
     def handler(connection: ServerConnection) -> None:
         connection.send(b"\x78\x9c this is no flexbuffer")
-        connection.recv(timeout=5)
+        connection.recv(timeout=20)
 
     with daemon_with(handler) as url:
         socket = GsbSocket(url, "the-key")
@@ -146,10 +146,10 @@ def test_it_ends_with_a_reset_and_not_in_good_order(read):
         carrier = GsbSocket(f"http://127.0.0.1:{server.getsockname()[1]}/x", "the-key")
         connection, _ = server.accept()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(20)
             connection.recv(4096)
             connection.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            assert select.select([carrier], [], [], 5)[0]
+            assert select.select([carrier], [], [], 20)[0]
             if read:
                 with pytest.raises(SocketLost):
                     carrier.receive()
@@ -169,7 +169,7 @@ def test_a_long_message_comes_in_pieces_and_pings_are_no_requests():
     def handler(connection: ServerConnection) -> None:
         connection.ping()
         connection.send([message[:100], message[100:700], message[700:]])
-        connection.recv(timeout=5)
+        connection.recv(timeout=20)
 
     with daemon_with(handler) as url:
         socket = GsbSocket(url, "the-key")
@@ -186,7 +186,7 @@ def test_a_long_message_comes_in_pieces_and_pings_are_no_requests():
 def test_a_request_that_can_not_be_answered_ends_the_socket(call: object):
     def handler(connection: ServerConnection) -> None:
         connection.send(encode(call))
-        connection.recv(timeout=5)
+        connection.recv(timeout=20)
 
     with daemon_with(handler) as url:
         socket = GsbSocket(url, "the-key")
@@ -215,7 +215,7 @@ def test_a_connection_that_was_reset_is_a_lost_socket():
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             connection.recv(4096)
             connection.close()
-            assert select.select([carrier], [], [], 5)[0]
+            assert select.select([carrier], [], [], 20)[0]
             if action == "flush":
                 carrier._web_socket._socket._unsent += b"more"
             with pytest.raises(SocketLost, match=r"reset|Broken pipe"):
