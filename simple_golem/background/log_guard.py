@@ -112,7 +112,7 @@ class _GuardedLogger(logging.Logger):
     def _handle(self, record: logging.LogRecord) -> None:
         try:
             super().handle(record)
-        except (Exception, SystemExit):  # noqa: BLE001 - whatever the user's handler raises
+        except BaseException:  # noqa: BLE001 - whatever the user's handler raises
             _reporter.handleError(record)
 
 

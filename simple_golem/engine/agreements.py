@@ -74,6 +74,8 @@ class Agreements:
         self._health = health
         self._stop = stop
         self._lock = threading.Lock()
+        # Held during requests, so that of two threads that resume an instance the second finds it resumed.
+        self._taking_over = threading.Lock()
         self._listeners: dict[str, AgreementListener] = {}
         self._earlier_sessions: dict[str, str] = {}
 
@@ -158,6 +160,11 @@ class Agreements:
             NotRunning: one of them is not suspended any more; all are left as they are.
             ScopeEnded: the session is being closed.
         """
+        with self._taking_over:
+            self._stop.check()
+            self._take_over_alone(suspended)
+
+    def _take_over_alone(self, suspended: Sequence[SuspendedInstance]) -> None:
         journals, ledger = self._money.journals, self._money.ledger
         if len({one.agreement_id for one in suspended}) < len(suspended):
             raise NotRunning("an instance is named twice: each can be resumed once")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from .. import errors
@@ -133,6 +133,7 @@ class LocalGolem:
         self._strikes: StrikeLog | None = None
         self._leftovers: Leftovers | None = None
         self._asking = threading.Lock()
+        self._orders = 0
 
     def start(self) -> LocalGolem:
         """Start the network; blocks until it is ready.
@@ -395,18 +396,28 @@ class LocalGolem:
         if process is None or process.stdin is None or process.stdout is None:
             raise LocalNetworkError("this local network is not up")
         with self._asking:
-            try:
-                send(process.stdin, message)
-                line = process.stdout.readline()
-            except BrokenPipeError:
-                line = b""
-        if not line:
-            raise LocalNetworkError("the supervisor of the local network has ended; its stderr says why")
-        answer: Mapping[str, Any] = json.loads(line)
+            self._orders += 1
+            answer = _answer_to(self._orders, message, process.stdin, process.stdout)
         if "error" in answer:
             kind = getattr(errors, answer["error"], LocalNetworkError)
             raise kind(answer["message"])
         return answer
+
+
+def _answer_to(
+    number: int, message: Mapping[str, Any], orders: IO[bytes], answers: IO[bytes]
+) -> Mapping[str, Any]:
+    """Send an order to the supervisor, and block for its answer."""
+    try:
+        send(orders, {**message, "number": number})
+        while line := answers.readline():
+            answer: Mapping[str, Any] = json.loads(line)
+            # Ctrl-C may have ended the wait for the answer to an earlier order, which comes first.
+            if answer["number"] == number:
+                return answer
+    except BrokenPipeError:
+        pass
+    raise LocalNetworkError("the supervisor of the local network has ended; its stderr says why")
 
 
 _Text = TypeVar("_Text", bound=str | os.PathLike[str])

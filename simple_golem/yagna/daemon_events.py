@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Protocol
@@ -73,25 +74,24 @@ class DaemonEvents:
             _List("golem-debit-notes", yagna.payment.debit_note_events, on_debit_note),
             _List("golem-invoices", yagna.payment.invoice_events, on_invoice),
         )
+        self._lock = threading.Lock()
         self._threads: dict[str, list[EngineThread]] = {}
 
     def follow(self, app_session_id: str) -> None:
         """Follow the lists of an app session, from its first event on; a second call does nothing."""
-        if app_session_id in self._threads:
-            return
-        self._threads[app_session_id] = [
-            EngineThread(one.thread_name, self._follow_list, one, app_session_id).start()
-            for one in self._lists
-        ]
+        with self._lock:
+            if app_session_id in self._threads:
+                return
+            self._threads[app_session_id] = [
+                EngineThread(one.thread_name, self._follow_list, one, app_session_id).start()
+                for one in self._lists
+            ]
 
     def join(self, timeout: float) -> list[str]:
         """Join all threads, `timeout` seconds at most for each; returns the names of those that are stuck."""
-        return [
-            thread.name
-            for threads in self._threads.values()
-            for thread in threads
-            if not thread.join(timeout)
-        ]
+        with self._lock:
+            all_threads = [thread for threads in self._threads.values() for thread in threads]
+        return [thread.name for thread in all_threads if not thread.join(timeout)]
 
     def _follow_list(self, one: _List, app_session_id: str) -> None:
         after, known = _ALL_EVENTS, set[Any]()

@@ -194,7 +194,7 @@ class ProviderLease:
         code = "Success" if outcome.failure is None else "Failure"
         reason = "Not needed any more" if outcome.failure is None else type(outcome.failure).__name__
         ended = session.agreement_maker.terminate(agreement, reason, code, self._life.releasing)
-        if ended and not self._watch.has_announced_end:
+        if ended and self._watch.may_announce_end():
             session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, False, reason))
         is_known = self._abandoned_at is None or self._find_activity(agreement, self._abandoned_at)
         confirmed = self._destroy(self._life.activity, ended, until)

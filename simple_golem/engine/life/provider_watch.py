@@ -77,18 +77,16 @@ class ProviderWatch:
         scope.wait(_ACTIVITY_ENDS_AFTER_SECONDS)
         return self._life.activity.vitality(scope)[0]
 
-    @property
-    def has_announced_end(self) -> bool:
-        """Whether the event of the agreement's end was emitted, because its provider has ended it."""
+    def may_announce_end(self) -> bool:
+        """Whether the event of the agreement's end is to be emitted: True once, for the first who asks."""
         with self._lock:
-            return self._has_announced_end
+            is_new, self._has_announced_end = not self._has_announced_end, True
+            return is_new
 
     def _announce_end(self, reason: str) -> ActivityLost:
         """Emit the event of the agreement's end once; returns the error for it."""
         agreement = self._life.require_agreement()
-        with self._lock:
-            is_new, self._has_announced_end = not self._has_announced_end, True
-        if is_new:
+        if self.may_announce_end():
             self._session.emit(AgreementEnded(self._instance.name, agreement.agreement_id, True, reason))
         return ActivityLost(f"{agreement} has ended the agreement: {reason or 'no reason given'}")
 

@@ -67,14 +67,14 @@ class Networks:
             BadNetwork: `ip` is no range of addresses, or no provider can join.
         """
         self.require_possible()
-        network = self._new(ip)
+        with self._lock:
+            network = self._new_locked(ip)
         network.make(self._asking)
         return network
 
-    def _new(self, ip: str) -> PrivateNetwork:
+    def _new_locked(self, ip: str) -> PrivateNetwork:
         network = PrivateNetwork(self._api, ip, self._own_node_id, self._journal)
-        with self._lock:
-            self._networks.append(network)
+        self._networks.append(network)
         return network
 
     def default(self) -> PrivateNetwork:
@@ -87,10 +87,7 @@ class Networks:
         with self._lock:
             network = self._default
             if network is None:
-                network = self._default = PrivateNetwork(
-                    self._api, DEFAULT_IP, self._own_node_id, self._journal
-                )
-                self._networks.append(network)
+                network = self._default = self._new_locked(DEFAULT_IP)
         network.make(self._asking)
         return network
 
@@ -106,11 +103,9 @@ class Networks:
         """Return the network of a suspended instance, which is not taken over before `adopt`."""
         with self._lock:
             network = self._adopted.get(suspended.network_id)
-        if network is None:
-            network = self._new(suspended.network_ip)
-            with self._lock:
-                self._adopted[suspended.network_id] = network
-        return network
+            if network is None:
+                network = self._adopted[suspended.network_id] = self._new_locked(suspended.network_ip)
+            return network
 
     def adopt(self, suspended: Sequence[SuspendedInstance]) -> None:
         """Take over the networks of suspended instances, which are resumed."""

@@ -98,6 +98,8 @@ class Journal:
             return None
         record = read_journal(path)
         if record is None:
+            if not path.exists():  # its session has ended meanwhile, and has removed the lock
+                lock_path(path).unlink(missing_ok=True)
             lock.release()
             return None
         try:

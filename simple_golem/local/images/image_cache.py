@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ class ImageCache:
         with open(file, "rb") as opened:
             while piece := opened.read(_PIECE_BYTES):
                 computed.update(piece)
-        written = memo.with_suffix(f".{os.getpid()}")
+        # Another thread of this process may hash the same file.
+        written = memo.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         written.write_text(computed.hexdigest(), encoding="ascii")
         written.rename(memo)
         return computed.hexdigest()

@@ -238,7 +238,8 @@ def main() -> None:
     line = orders.readline()
     if not line:
         return  # the owner ended before it sent a plan
-    plan = Plan.from_wire(json.loads(line))
+    wire = json.loads(line)
+    plan = Plan.from_wire(wire)
     owner = os.pidfd_open(plan.starter)
     owner_ended = Scope()
     EngineThread("owner", watch_owner, owner, orders, owner_ended).start()
@@ -247,11 +248,13 @@ def main() -> None:
     except ScopeEnded:
         return
     except (GolemError, OSError) as error:
-        send(answers, _failure(error))
+        send(answers, {**_failure(error), "number": wire["number"]})
         return
     try:
-        send(answers, {"report": supervisor.report.to_wire()})
-        serve(supervisor, owner, orders, answers)
+        send(answers, {"report": supervisor.report.to_wire(), "number": wire["number"]})
+        # Without a buffer: an order that had been read ahead would wait for the next one.
+        with open(orders.fileno(), "rb", buffering=0, closefd=False) as unbuffered:
+            serve(supervisor, owner, unbuffered, answers)
         supervisor.end_script()
     except BrokenPipeError:
         logger.info("the owner has ended")
@@ -286,7 +289,8 @@ def serve(supervisor: Supervisor, owner: int, orders: IO[bytes], answers: IO[byt
         line = b"" if owner in ready else orders.readline()
         if not line:
             return
-        send(answers, _carry_out(supervisor, json.loads(line)))
+        order = json.loads(line)
+        send(answers, {**_carry_out(supervisor, order), "number": order["number"]})
 
 
 def _carry_out(supervisor: Supervisor, order: Mapping[str, Any]) -> Mapping[str, Any]:

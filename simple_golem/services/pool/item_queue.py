@@ -297,16 +297,19 @@ class ItemQueue:
             self._answer(attempt.item, None, error)
         return is_answer is False
 
-    def give_up(self, attempt: Attempt, error: BaseException) -> bool:
-        """Wait no more for a machine that works on an item; False if it does not work on it any more."""
+    def give_up(self, attempt: Attempt, error: BaseException) -> bool | None:
+        """Wait no more for a machine that works on an item; whether the item is begun once more.
+
+        None if the machine does not work on it any more.
+        """
         with self.lock:
             if attempt.machine.attempt is not attempt:
-                return False
+                return None
             self.leave_locked(attempt.machine)
             is_answer = self._is_answer_locked(attempt, error)
         if is_answer:
             self._answer(attempt.item, None, error)
-        return True
+        return is_answer is False
 
     def _is_answer_locked(self, attempt: Attempt, error: BaseException) -> bool | None:
         """Whether an error is the answer of its item; False: it is begun once more; None: neither."""

@@ -101,11 +101,12 @@ class PoolOccupation:
             f"item {attempt.item.number} took longer than {self._item_timeout:g} s on {machine.name}, which "
             "was stopped"
         )
-        if not self._queue.give_up(attempt, error):
+        is_begun_again = self._queue.give_up(attempt, error)
+        if is_begun_again is None:
             return
         if machine.instance is not None:
             machine.instance._end(ShutdownTimes.ordinary(self._stop_grace), str(error))
-        if not attempt.item.is_answered:
+        if is_begun_again:
             self._told_retry(attempt, error)
 
     def _told_retry(self, attempt: Attempt, error: BaseException) -> None:

@@ -161,6 +161,27 @@ def test_a_handler_may_log_and_may_end_with_an_error(
     assert "SystemExit: 3" in capsys.readouterr().err
 
 
+def test_no_error_of_a_handler_ends_the_thread_of_all(
+    logger: logging.Logger, kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class NoException(BaseException): ...
+
+    class Odd(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise NoException("odd")
+
+    handler = Odd()
+    logger.addHandler(handler)
+    try:
+        logger.info("one")
+        logger.info("two")
+    finally:
+        logger.removeHandler(handler)
+    assert drain_log(SECONDS)
+    assert kept.texts == ["one", "two"]
+    assert "NoException: odd" in capsys.readouterr().err
+
+
 def test_an_argument_that_can_not_be_printed_is_reported(
     logger: logging.Logger, kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +95,29 @@ def test_a_web_server_that_can_not_be_is_told_before_the_network_hears_of_it(
         assert main(["local", "run", "--web-server", url, "-c", "pass"]) == 2
         assert "is no web server" in (told := capsys.readouterr().err)
         assert "starting" not in told
+
+
+def test_the_answer_to_an_order_that_was_interrupted_is_not_taken_for_that_of_the_next_one() -> None:
+    class Answers:
+        """Ctrl-C comes before the first answer."""
+
+        def __init__(self) -> None:
+            self.lines = [b'{"done": "freeze", "number": 1}', b'{"done": "thaw", "number": 2}']
+            self.interrupted = False
+
+        def readline(self) -> bytes:
+            if not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+            return self.lines.pop(0)
+
+    network = LocalGolem(1)
+    process: Any = SimpleNamespace(stdin=io.BytesIO(), stdout=Answers())
+    network._process = process
+    with pytest.raises(KeyboardInterrupt):
+        network.freeze_providers_daemon()
+    assert network._ask({"do": "thaw"})["done"] == "thaw"
+    assert process.stdout.lines == []
 
 
 def test_more_providers_than_fit_into_the_memory_are_too_many() -> None:

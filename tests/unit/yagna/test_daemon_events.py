@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from simple_golem.background.cancellation import Scope
+from simple_golem.background.threads import EngineThread
 from simple_golem.testing import FakeAnswer, FakeRequest, FakeYagna
 from simple_golem.yagna.client import Yagna
 from simple_golem.yagna.daemon_events import DaemonEvents
@@ -139,6 +140,26 @@ def test_following_twice_is_following_once_and_sessions_are_followed_side_by_sid
     followed.events.follow("s1")
     followed.events.follow("s2")
     eventually(lambda: {one.query["appSessionId"] for one in lists.asked} == {"s1", "s2"})
+    names = [one.name for one in threading.enumerate() if one.name == "golem-debit-notes"]
+    assert len(names) == 2
+
+
+def test_two_threads_that_follow_the_same_session_follow_it_once(followed: Followed) -> None:
+    others: list[EngineThread] = []
+
+    class AskedMeanwhile(dict[str, list[EngineThread]]):
+        """Another thread follows the same session while this one looks."""
+
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            if not others:
+                others.append(EngineThread("other", followed.events.follow, "s2"))
+                others[0].start().join(0.3)
+            return found
+
+    followed.events._threads = AskedMeanwhile(followed.events._threads)
+    followed.events.follow("s2")
+    assert others[0].join(5)
     names = [one.name for one in threading.enumerate() if one.name == "golem-debit-notes"]
     assert len(names) == 2
 

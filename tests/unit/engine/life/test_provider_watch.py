@@ -299,3 +299,19 @@ def test_a_loss_that_another_thread_finds_out_meanwhile_is_that_of_the_batch(ben
 
     bench.life.require_activity().vitality = is_lost_meanwhile  # type: ignore[method-assign,assignment]
     assert bench.watch.lost_in(failed(), scope) is error
+
+
+def test_the_end_of_an_agreement_is_announced_by_one_of_two_threads_that_find_it(bench: Bench) -> None:
+    """The life ends the agreement at the moment in which its provider does."""
+    bench.has()
+    life: Any = bench.life
+    agreement = life.agreement
+
+    def ended_meanwhile() -> Any:
+        assert bench.watch.may_announce_end()
+        return agreement
+
+    life.require_agreement = ended_meanwhile
+    bench.watch.agreement_ended("I need it myself")
+    assert bench.events == []
+    assert life.loss is not None

@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-from simple_golem.background.file_lock import is_locked
+from simple_golem.background.file_lock import FileLock, is_locked
 from simple_golem.engine.payment.account import Account
 from simple_golem.engine.payment.journal import (
     FOLDER_VARIABLE,
@@ -210,6 +210,20 @@ def test_a_journal_is_locked_as_long_as_its_session_lives() -> None:
     assert taken.record.allocations == ["al1"]
     assert Journal.open_dead(journal.path) is None
     taken.close()
+
+
+def test_a_journal_whose_session_ends_at_that_moment_leaves_no_lock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    journal = begun()
+
+    def ended_meanwhile(path: Path, **options: bool) -> FileLock:
+        journal.close()
+        return FileLock(path, **options)
+
+    monkeypatch.setattr("simple_golem.engine.payment.journal.FileLock", ended_meanwhile)
+    assert Journal.open_dead(journal.path) is None
+    assert list(journal.path.parent.iterdir()) == []
 
 
 def test_the_lock_ends_with_a_process_that_is_killed() -> None:

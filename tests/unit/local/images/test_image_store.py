@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from simple_golem.background.threads import EngineThread
 from simple_golem.errors import BadImage, GolemError
 from simple_golem.local.images.built_in.golem_files import GolemFiles
 from simple_golem.local.images.image_cache import ImageCache
@@ -152,3 +154,19 @@ def test_observations_are_simulated_between_start_and_stop(
     finally:
         assert run("simulate_observations_ctl.py", "--stop").returncode == 0
     assert run("simulate_observations_ctl.py", "--stop").returncode == 1
+
+
+def test_two_threads_may_hash_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, cache = tmp_path / "image", ImageCache(tmp_path / "cache")
+    file.write_bytes(b"an image")
+    write_text, others = Path.write_text, list[EngineThread]()
+
+    def written_meanwhile(path: Path, *args: Any, **options: Any) -> int:
+        written = write_text(path, *args, **options)
+        if not others:
+            others.append(EngineThread("other", cache.hash_of, file))
+            assert others[0].start().join(20)
+        return written
+
+    monkeypatch.setattr(Path, "write_text", written_meanwhile)
+    assert cache.hash_of(file) == others[0].result
