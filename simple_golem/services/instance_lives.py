@@ -18,7 +18,7 @@ from ..engine.life.outcome import LifeAbandoned, Outcome
 from ..engine.life.user_traceback import error_text, user_lines
 from ..errors import CommandFailed
 from ..model.events.instances import InstanceFailed
-from ..model.service.service import Service
+from ..model.service.service import Service, named
 from ..model.service.states import ServiceState
 from ..model.service.suspended import SuspendedInstance
 from .cluster_context import ClusterContext
@@ -61,6 +61,8 @@ class InstanceLives:
         self.link: ServiceLink | None = None
         self._context = context
         self._record = record
+        # The script may ask for it before the life thread begins.
+        record.name = named(self.service, record.name)
         self._suspended = suspended
         self._is_resumed = suspended is not None
         self._place = place
@@ -144,7 +146,9 @@ class InstanceLives:
             if self._record.stop_scope.cancelled:
                 return Outcome(self._record.failure, False, False)
             with user_code():
-                self.service = self._make_service()
+                service = self._make_service()
+            self._record.name = named(service, self._record.name)
+            self.service = service
         # The life thread loads it while providers answer the demand: before, it would delay the demand.
         from ..engine.life.life import Life
 

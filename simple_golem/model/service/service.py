@@ -391,6 +391,14 @@ def payload_for(service: Service) -> Payload | None:
     return service._simple_golem.payload
 
 
+def named(service: Service, name: str) -> str:
+    """Name a service as its instance, unless its `__init__` has named it; returns the name that holds."""
+    ties = service._simple_golem
+    if not ties.named_by_user:
+        ties.name = name
+    return ties.name
+
+
 def bind(service: Service, link: Binding) -> None:
     """Link a service to its instance; a name that its `__init__` assigned becomes the instance's."""
     ties = service._simple_golem

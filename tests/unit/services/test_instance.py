@@ -35,6 +35,7 @@ from simple_golem.errors import (
     StartTimeout,
     WaitTimeout,
 )
+from simple_golem.services.instance_lives import InstanceLives
 from simple_golem.testing import CommandAnswer, FakeYagna
 from tests.helpers.recorded_services import (
     NORMAL_LIFE,
@@ -199,6 +200,30 @@ def test_its_name_is_that_of_its_service_and_both_may_be_assigned(fake: FakeYagn
         assert instance.name == instance.service.name == "Emily"
         instance.name = "Ann"
         assert instance.service.name == "Ann"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_its_name_is_there_before_its_life_begins(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    class Christened(Idle):
+        def __init__(self) -> None:
+            super().__init__()
+            if named:
+                self.name = "Emma"
+
+    may_begin, live = threading.Event(), InstanceLives.live
+
+    def late(lives: InstanceLives) -> None:
+        may_begin.wait(SECONDS)
+        live(lives)
+
+    monkeypatch.setattr(InstanceLives, "live", late)
+    with Golem(1) as golem:
+        instance = golem.run_service(Christened).instances[0]
+        assert instance.name == instance.service.name == ("Emma" if named else "Christened-1")
+        may_begin.set()
+        instance.wait_for("running", SECONDS)
 
 
 def test_it_shows_where_it_lives(fake: FakeYagna) -> None:
