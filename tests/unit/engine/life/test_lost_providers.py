@@ -12,7 +12,7 @@ import pytest
 
 from simple_golem import Golem, Instance, Run, ServiceStopped
 from simple_golem.errors import ActivityLost, BatchLost
-from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.testing import FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.recorded_services import (
     AT_ONCE,
     NORMAL_LIFE,
@@ -387,13 +387,22 @@ def test_a_shutdown_whose_time_is_over_while_its_provider_is_silent_has_lost_it(
     honest: FakeYagna, caplog: pytest.LogCaptureFixture, service: type[Shared]
 ) -> None:
     """Its time may be over before the provider is given up."""
+    is_silent, is_over = threading.Event(), threading.Event()
+
+    def nobody_gives_it_up(request: FakeRequest) -> None:
+        if request.path.endswith("/state") and is_silent.is_set() and provider.agreements:
+            is_over.wait(SECONDS)
+
     golem = golem_on(honest, raise_failures=False, health_misses=20)
     instance, _, provider = begun_on(honest, golem, service)
     instance.stop(wait=False)
     eventually(lambda: "/bin/sh -c sleep 600" in programs(provider), SECONDS)
     provider.stop_reporting()
+    honest.intercept(nobody_gives_it_up)
     eventually(lambda: "has not answered since" in caplog.text, SECONDS)
+    is_silent.set()
     golem.close(timeout=1.6)
+    is_over.set()
     assert states(instance) == NORMAL_LIFE
     assert type(instance.failure) is ActivityLost
     assert "it was silent until the time of shutdown() was over" in str(instance.failure)
