@@ -587,7 +587,7 @@ def test_what_a_wait_for_a_port_has_left_is_closed_after_a_while_or_with_the_ins
     unused = instance._network_place._unused
     instance.wait_for_port(21)
     of_instance = unused[21][0]
-    monkeypatch.setattr(place, "_MOST_UNUSED_SECONDS", 1.0)
+    monkeypatch.setattr(place, "_MOST_UNUSED_SECONDS", 2.0)
     instance.wait_for_port(7)
     of_time = unused[7][0]
     eventually(lambda: of_time.fileno() == -1)

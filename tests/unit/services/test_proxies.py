@@ -380,6 +380,8 @@ def test_the_end_of_the_golem_closes_its_proxies(fake: FakeYagna) -> None:
             connection.sendall(b"ping")
             assert connection.recv(10) == b"ping"
         idle = dialled(proxies[1])
+        # What the proxy has not taken yet would be reset.
+        eventually(lambda: proxies[1]._listener._open)
     assert proxy_threads() == []
     for connection in connections:
         with pytest.raises(ConnectionResetError):
