@@ -37,9 +37,7 @@ class EndSignals:
         """Set the earlier handlers again."""
         if _in_main_thread():
             while self._old:
-                number, handler = self._old.popitem()
-                # None: the handler was not set by Python, which then can't set it again.
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                _set_again(*self._old.popitem())
 
 
 @contextmanager
@@ -67,9 +65,14 @@ def shortening(shorten: Callable[[], None], *, is_ending: bool) -> Iterator[None
         yield
     finally:
         for number, handler in old.items():
-            signal.signal(number, handler)
+            _set_again(number, handler)
     if received and not is_ending:
         raise _ending(received[0])
+
+
+def _set_again(number: int, handler: Any) -> None:
+    # None: the handler was not set by Python, which then can't set it again.
+    signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _ending(number: int) -> BaseException:

@@ -383,8 +383,10 @@ class LocalGolem:
 
     def wait(self) -> None:
         """Block until the supervisor ends by itself, which is an error."""
-        if self._process is not None and self._process.stdout is not None:
-            self._process.stdout.read()
+        process = self._process
+        if process is not None:
+            # Its stdout is left to orders, which other threads may give meanwhile.
+            process.wait()
 
     def _report_if_up(self) -> Report:
         if self._report is None:

@@ -462,16 +462,20 @@ class _BatchQueue:
             ScopeEnded: `scope` was cancelled.
         """
         ticket = object()
-        with self._changed:
-            self._queue.append(ticket)
-        forget = scope.on_cancel(self._wake)
         try:
-            self._await(ticket, scope, deadline)
-            yield
-        finally:
-            forget()
+            # Inside: Ctrl-C may come at any moment, and a ticket that stayed would keep all others waiting.
             with self._changed:
-                self._queue.remove(ticket)
+                self._queue.append(ticket)
+            forget = scope.on_cancel(self._wake)
+            try:
+                self._await(ticket, scope, deadline)
+                yield
+            finally:
+                forget()
+        finally:
+            with self._changed:
+                if ticket in self._queue:
+                    self._queue.remove(ticket)
                 self._changed.notify_all()
 
     def _await(self, ticket: object, scope: Scope, deadline: Deadline) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ...background.cancellation import Deadline, Scope
+from ...background.cancellation import Deadline, Scope, longest_slice
 from ...errors import NetworkLost, NotRunning, PortRefused, PortTimeout
 from ...yagna.api.network import LOST_STATUSES, NetworkApi
 from ...yagna.transport.readiness import wait_readable
@@ -20,7 +20,6 @@ _UNANSWERED_SECONDS = 5.0
 # If a try has less time than this and no answer, the answer of the one before counts: the daemon is slow.
 _SHORT_TRY_SECONDS = 1.0
 _REFUSED_STATUS, _NO_ANSWER_STATUS = 400, 504
-_LONGEST_WAIT_SECONDS = 3600.0
 # After so many seconds of refusals the caller is told of them: most servers start faster.
 _REFUSALS_TOLD_SECONDS = 5.0
 
@@ -133,7 +132,7 @@ class Connector:
             first: list[bytes] = []
             while not channel.opened:
                 left = deadline.remaining()
-                if wait_readable(channel, min(left, _LONGEST_WAIT_SECONDS)):
+                if wait_readable(channel, min(left, longest_slice())):
                     first += channel.receive()
                 elif left <= 0:
                     raise _NoAnswer("no answer in time")

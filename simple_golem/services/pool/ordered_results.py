@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from typing import Any
 
-from ...background.cancellation import Deadline
+from ...background.cancellation import Deadline, await_future
 from ...errors import NotRunning
 from .item import Item
 from .item_queue import ItemQueue
@@ -73,7 +73,10 @@ class OrderedResults(Iterator[Any]):
         if not self._held:
             error, self._error = self._error, None
             raise StopIteration if error is None else error
-        result = self._held[0].future.result(self._left.remaining() if self._has_timeout else None)
+        future = self._held[0].future
+        # Not `result` alone, which does not hear of a Ctrl-C that comes as it begins to wait.
+        await_future(future, self._left.remaining() if self._has_timeout else None)
+        result = future.result(0)
         self._held.popleft()
         self._submit_next()
         return result

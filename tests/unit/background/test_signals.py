@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,23 @@ def test_in_another_thread_no_handler_is_touched() -> None:
     thread.start()
     thread.join(10)
     assert seen == [before]
+
+
+def test_a_handler_that_python_has_not_set_is_followed_by_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a handler, as of a program in C that embeds Python, is None for Python."""
+    real, number = signal.signal, signal.SIGINT
+    before = signal.getsignal(number)
+
+    def unknown_before(number: int, handler: Any) -> Any:
+        old = real(number, handler)
+        return None if number == signal.SIGINT and callable(handler) else old
+
+    try:
+        monkeypatch.setattr(signal, "signal", unknown_before)
+        with shortening(lambda: None, is_ending=False):
+            pass
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        real(number, before)

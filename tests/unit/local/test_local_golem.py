@@ -7,12 +7,14 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from simple_golem.background.threads import EngineThread
 from simple_golem.command_line.main import main
 from simple_golem.errors import BadSetting, LocalNetworkError
 from simple_golem.local import local_golem as network_module
@@ -20,6 +22,14 @@ from simple_golem.local.control.messages import DaemonAddress, Plan, Report
 from simple_golem.local.local_golem import LocalGolem
 
 URL = "http://127.0.0.1:4567"
+
+_ANSWERS = """
+import json, sys
+for line in sys.stdin:
+    order = json.loads(line)
+    sys.stdout.write(json.dumps({"done": order["do"], "number": order["number"]}) + "\\n")
+    sys.stdout.flush()
+"""
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,25 @@ def test_the_answer_to_an_order_that_was_interrupted_is_not_taken_for_that_of_th
         network.freeze_providers_daemon()
     assert network._ask({"do": "thaw"})["done"] == "thaw"
     assert process.stdout.lines == []
+
+
+def test_one_thread_may_wait_for_the_end_while_another_one_gives_orders() -> None:
+    network = LocalGolem(1)
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", _ANSWERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    network._process = supervisor
+    too_late = threading.Timer(20, supervisor.kill)
+    too_late.start()
+    try:
+        waiting = EngineThread("waits", network.wait).start()
+        # If it took what comes, it would do so now.
+        assert not waiting.join(0.3)
+        assert network._ask({"do": "thaw"})["done"] == "thaw"
+        network.stop()
+        assert waiting.join(20)
+    finally:
+        too_late.cancel()
 
 
 def test_more_providers_than_fit_into_the_memory_are_too_many() -> None:

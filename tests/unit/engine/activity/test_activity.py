@@ -15,7 +15,7 @@ import responses
 from simple_golem.background.cancellation import Deadline, Scope, ScopeEnded
 from simple_golem.background.threads import EngineThread
 from simple_golem.engine.activity import activity as module
-from simple_golem.engine.activity.activity import Activity, _Batch
+from simple_golem.engine.activity.activity import Activity, _Batch, _BatchQueue
 from simple_golem.engine.activity.vitality import Vitality
 from simple_golem.errors import ActivityLost, BatchLost, BatchTimeout, CommandFailed
 from simple_golem.model.commands.commands import Command, Run
@@ -650,3 +650,14 @@ def test_a_provider_that_does_not_tell_is_asked_only_once(
 def test_an_end_is_not_awaited_in_a_scope_that_has_ended(activity: Activity, scope: Scope) -> None:
     scope.cancel("no time left")
     activity.await_end(scope)
+
+
+def test_a_wait_for_a_turn_that_is_interrupted_at_its_beginning_keeps_nobody_waiting() -> None:
+    class Interrupted(Scope):
+        def on_cancel(self, callback: Any) -> Any:
+            raise KeyboardInterrupt
+
+    queue = _BatchQueue()
+    with pytest.raises(KeyboardInterrupt), queue.turn(Interrupted(), Deadline()):
+        pass
+    assert queue.is_empty

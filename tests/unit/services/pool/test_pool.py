@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from simple_golem.errors import (
     NotRunning,
 )
 from simple_golem.services.pool import item_queue, renter
+from simple_golem.services.pool.item import Item
+from simple_golem.services.pool.ordered_results import OrderedResults
 from simple_golem.testing import FakeAnswer, FakeYagna
 from tests.helpers.recorded_services import SECONDS, Idle, InThread, calls, gate_of
 from tests.unit.conftest import eventually
@@ -763,3 +766,19 @@ def errors_in_child() -> list[str]:
         except GolemError as error:
             names.append(type(error).__name__)
     return names
+
+
+def test_results_are_waited_for_in_slices_in_which_a_ctrl_c_is_heard() -> None:
+    """One that comes as a wait without an end begins is not heard before the end of it."""
+
+    class Sliced(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            assert timeout is not None
+            return super().result(timeout)
+
+    future = Sliced()
+    future.set_result(3)
+    items = iter([Item(1, print, (), {}, future)])
+    queue: Any = SimpleNamespace(expect=lambda number: None, drop=lambda items, error: None)
+    results = OrderedResults(lambda: next(items), queue, 1, None, 1, print, print)
+    assert list(results) == [3]
