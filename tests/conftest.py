@@ -76,7 +76,11 @@ def nothing_is_left_running() -> Iterator[None]:
     deadline = Deadline(END_SECONDS)
     new = set(threading.enumerate()) - threads
     for thread in new:
-        thread.join(deadline.remaining())
+        while thread in threading.enumerate() and not deadline.passed:
+            if thread.is_alive():
+                thread.join(deadline.remaining())
+            else:
+                time.sleep(0.001)  # it is being started, and can't be joined yet
     left = [f"thread {thread.name}" for thread in new if thread.is_alive()]
     while (children := new_children(processes)) and not deadline.passed:
         time.sleep(0.01)
