@@ -144,6 +144,8 @@ class Lifecycle:
             opened.open(self._budget)
             # Ctrl-C may come as soon as it is open: from here on, the end of the program closes it.
             _open.add(self)
+            if self._is_closed:  # by another thread, which may have ended by now
+                _open.discard(self)
         except BaseException as error:
             # Ctrl-C in the middle of it: what was made by then is released. Else there is nothing to release.
             if isinstance(error, (KeyboardInterrupt, SystemExit)):

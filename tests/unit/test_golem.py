@@ -126,6 +126,22 @@ def test_an_interruption_right_after_the_opening_leaves_nothing(
     assert fake.leftovers() == []
 
 
+def test_a_golem_that_another_thread_closes_while_it_is_opened_is_not_open_at_the_end_of_the_program(
+    fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golem = Golem(1)
+
+    class ClosedMeanwhile(set[Any]):
+        def add(self, one: object) -> None:
+            assert InThread(golem.close).join().error is None
+            super().add(one)
+
+    still_open = ClosedMeanwhile()
+    monkeypatch.setattr("simple_golem.services.lifecycle._open", still_open)
+    golem.open()
+    assert still_open == set()
+
+
 def test_what_can_be_read_before_the_opening_can_be_read_while_that_fails(
     fake: FakeYagna, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -295,7 +295,7 @@ def test_an_interceptor_may_end_others_while_a_request_is_shown_to_all(both: Buy
 
 
 def test_what_is_waited_for_may_be_asked_of_the_daemon_itself(served: Buyer, yagna: FakeYagna) -> None:
-    yagna.wait_for(lambda: served.session.get(f"{yagna.url}/me", timeout=2).ok)
+    yagna.wait_for(lambda: served.session.get(f"{yagna.url}/me", timeout=20).ok)
     served.session.close()
 
 
