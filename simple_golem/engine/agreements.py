@@ -46,6 +46,17 @@ class AgreementListener(HealthListener, Protocol):
         """The provider asks for more than was agreed."""
 
 
+class TakingOver:
+    """The turn to take over what was suspended.
+
+    Attributes:
+        lock: held during requests. So of two threads that resume an instance, the second finds it resumed.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class Agreements:
     """Begins and ends agreements, those of new lives and of resumed ones alike; used by any thread.
 
@@ -74,8 +85,7 @@ class Agreements:
         self._health = health
         self._stop = stop
         self._lock = threading.Lock()
-        # Held during requests, so that of two threads that resume an instance the second finds it resumed.
-        self._taking_over = threading.Lock()
+        self._taking_over = TakingOver()
         self._listeners: dict[str, AgreementListener] = {}
         self._earlier_sessions: dict[str, str] = {}
 
@@ -160,7 +170,7 @@ class Agreements:
             NotRunning: one of them is not suspended any more; all are left as they are.
             ScopeEnded: the session is being closed.
         """
-        with self._taking_over:
+        with self._taking_over.lock:
             self._stop.check()
             self._take_over_alone(suspended)
 

@@ -24,8 +24,9 @@ locks of the lines below it:
 3. `PublishedDemands`, `Demand`
 4. `OfferBook`
 5. `Providers`
-6. `Budget`
-7. `Ledger`
+6. `TakingOver`
+7. `Budget`
+8. `Ledger`
 
 All other locks come last, that of `LifeState` among them: a thread that holds one takes no other lock.
 Therefore `LifeState` cancels its scopes after it has released its lock, because a scope calls code that takes
