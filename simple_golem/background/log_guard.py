@@ -112,7 +112,9 @@ class _GuardedLogger(logging.Logger):
     def _handle(self, record: logging.LogRecord) -> None:
         try:
             super().handle(record)
-        except BaseException:  # noqa: BLE001 - whatever the user's handler raises
+        except BaseException as error:  # whatever the user's handler raises
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C, at the end of the program, when the handlers are called here
             _reporter.handleError(record)
 
 

@@ -151,8 +151,9 @@ def test_all_of_a_second_network_takes_no_more_than_seconds() -> None:
         assert run("-c", "").returncode == 0
         return time.monotonic() - began
 
-    # Two and a half on an idle machine of two slow cores; a machine may pause for a while.
-    assert min(seconds() for _ in range(2)) < 8
+    # Two and a half on an idle machine of two slow cores. It may be busy with other tests: the best of three
+    # counts, and one that is quick enough is good enough.
+    assert any(seconds() < 8 for _ in range(3))
 
 
 def nothing_is_left_after_kill_9_of_the_tool(busy_script: str) -> None:

@@ -182,6 +182,25 @@ def test_no_error_of_a_handler_ends_the_thread_of_all(
     assert "NoException: odd" in capsys.readouterr().err
 
 
+def test_ctrl_c_in_a_handler_that_is_called_without_a_thread_is_no_error_of_the_handler(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise KeyboardInterrupt
+
+    assert drain_log(SECONDS)
+    # So it is at the end of the program, when no thread can start.
+    monkeypatch.setattr(log_guard._handover, "_started", lambda: False)
+    handler = Interrupted()
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            logger.info("something")
+    finally:
+        logger.removeHandler(handler)
+
+
 def test_an_argument_that_can_not_be_printed_is_reported(
     logger: logging.Logger, kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
