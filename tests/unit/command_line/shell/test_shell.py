@@ -22,7 +22,7 @@ from simple_golem.command_line.shell.remote_line import RemoteLine
 from simple_golem.command_line.shell.remote_shell import RemoteShell
 from simple_golem.command_line.shell.scripts import FOLLOW, PREPARE
 from simple_golem.model.commands.results import Results
-from simple_golem.testing import FakeProvider, FakeYagna
+from simple_golem.testing import FakeProvider, FakeRequest, FakeYagna
 from tests.helpers.host_machine import SHELL, HostMachine
 from tests.helpers.typing_user import CTRL_C, CTRL_D, TypingUser
 from tests.unit.conftest import eventually
@@ -500,12 +500,20 @@ def test_put_and_get_copy_files(piped: Piped, tmp_path: Path, monkeypatch: pytes
     assert run.status == 1
 
 
+def invoices_accepted(fake: FakeYagna) -> list[FakeRequest]:
+    return [one for one in fake.requests if "/invoices/" in one.path and one.path.endswith("/accept")]
+
+
 def test_a_machine_that_is_lost_ends_the_shell(
-    environment: dict[str, str], provider: FakeProvider, tmp_path: Path
+    environment: dict[str, str], fake: FakeYagna, provider: FakeProvider, tmp_path: Path
 ) -> None:
     with TypingUser([*TOOL, "shell"], environment) as user:
         user.wait_for("$ ")
         provider.terminate_agreement()
+        # The end of a session does not wait for the invoice of a machine that is lost.
+        fake.wait_for(
+            lambda: invoices_accepted(fake) and not any("invoice" in one for one in fake.leftovers())
+        )
         user.type("echo hello\n")
         user.wait_for("it cost")
         user.wait_for("the machine is lost, and no other one is rented: ")
