@@ -134,8 +134,8 @@ class InstanceRecord:
             old, self._state = self._state, state
             self._history.append((state, datetime.now(timezone.utc)))
             self._context.state_changed_locked(self, state)
-            # With the lock held: of two changes the first is told first, and who waits for the last one, as
-            # the end of the Golem does, finds it told.
+            # With the lock held, events come in the order of the changes. The end of the Golem waits for the
+            # last change: the event of that has been emitted by then.
             self._context.session.emit(StateChanged(self.name, old, state))
         if self._context.occupation is not None:
             self._context.occupation.state_changed(self, state)

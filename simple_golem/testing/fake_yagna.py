@@ -67,7 +67,6 @@ class FakeYagna:
         self.clock = clock or Clock()
         self.app_key = app_key
         self._requests: deque[FakeRequest] = deque(maxlen=_MOST_REQUESTS)
-        self._requests_lock = threading.Lock()
         self._daemon = Daemon(
             made, self.clock, app_key, funds=funds, pays=pays, seed=seed or secrets.token_hex(8)
         )
@@ -92,7 +91,7 @@ class FakeYagna:
             ReadTimedOut: the patience of `call` is over.
         """
         call = call or Call()
-        with self._requests_lock:
+        with self._answered:
             self._requests.append(request)
         try:
             return self._intercepted(request, call)
@@ -233,7 +232,7 @@ class FakeYagna:
     @property
     def requests(self) -> list[FakeRequest]:
         """The latest 10,000 requests, oldest first; later requests do not change the list."""
-        with self._requests_lock:
+        with self._answered:
             return list(self._requests)
 
     @property

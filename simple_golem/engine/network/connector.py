@@ -20,7 +20,7 @@ _UNANSWERED_SECONDS = 5.0
 # If a try has less time than this and no answer, the answer of the one before counts: the daemon is slow.
 _SHORT_TRY_SECONDS = 1.0
 _REFUSED_STATUS, _NO_ANSWER_STATUS = 400, 504
-# After so many seconds of refusals the caller is told of them: most servers start faster.
+# When a port has refused for so many seconds, the caller hears of it: most servers start faster.
 _REFUSALS_TOLD_SECONDS = 5.0
 
 Opened = tuple[Channel, Sequence[bytes]]

@@ -115,7 +115,7 @@ class SandboxRuntime:
         self._closed = False
         self._cpu_before = 0.0
         # How often a rule has struck in the present sandbox, as far as it was reported.
-        self._told: Counter[Rule] = Counter()
+        self._reported: Counter[Rule] = Counter()
 
     def execute(self, name: str, details: Mapping[str, Any], output: Output, report: Report) -> None:
         """Execute a command; blocks until it has ended.
@@ -247,23 +247,23 @@ class SandboxRuntime:
     def cpu_seconds(self) -> float:
         """Return the processor time in seconds that all commands have used so far."""
         with self._lock:
-            before, sandbox, told = self._cpu_before, self._sandbox, self._told
+            before, sandbox, reported = self._cpu_before, self._sandbox, self._reported
         try:
             if sandbox is None:
                 return before
             used = sandbox.usage()
         except SandboxGone:
             return self._cpu_before
-        self._tell_new(told, rules.BACKGROUND_OUTPUT, used.broken_outputs, "killed by SIGPIPE")
+        self._report_new(reported, rules.BACKGROUND_OUTPUT, used.broken_outputs, "killed by SIGPIPE")
         killed = ["a program"] * used.memory_kills
-        self._tell_new(told, rules.MEMORY, killed, "killed: all need too much memory")
+        self._report_new(reported, rules.MEMORY, killed, "killed: all need too much memory")
         return before + used.cpu_seconds
 
-    def _tell_new(self, told: Counter[Rule], rule: Rule, struck: Sequence[str], text: str) -> None:
+    def _report_new(self, reported: Counter[Rule], rule: Rule, struck: Sequence[str], text: str) -> None:
         """Report what has been struck in a sandbox since the last time."""
         with self._lock:
-            new = struck[told[rule] :]
-            told[rule] += len(new)
+            new = struck[reported[rule] :]
+            reported[rule] += len(new)
         for what in new:
             self._on_strike(rule, printable(what), text)
 
@@ -275,7 +275,7 @@ class SandboxRuntime:
             self._cpu_before = cpu
             sandbox, self._sandbox = self._sandbox, None
             # Another thread may still be about to report for the old sandbox.
-            self._told = Counter()
+            self._reported = Counter()
         # Its sockets would keep the network of the sandbox alive.
         self._networks.leave()
         if sandbox is not None:

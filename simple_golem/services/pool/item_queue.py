@@ -346,7 +346,7 @@ class ItemQueue:
                 error = failure
         if isinstance(item.future, ItemFuture):
             item.future.on_cancel = None  # else the item and its Future would keep each other
-        # Before the Future: whoever has its result finds it among the numbers.
+        # The numbers change before the Future: a caller that has the result finds it counted.
         with self.lock:
             self._done += error is None
             self._failed += error is not None

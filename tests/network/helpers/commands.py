@@ -11,6 +11,7 @@ from pathlib import Path
 
 from simple_golem import Run
 from simple_golem.background.cancellation import Deadline
+from tests.network.helpers.processes import parents_of_all
 
 SECONDS = 20.0
 
@@ -43,7 +44,7 @@ class LongCommand:
 
 
 class Talker:
-    """A command that writes `tick`, and `tock` to its stderr, until it is told to end."""
+    """A command that writes `tick`, and `tock` to its stderr, until a signal ends it."""
 
     def __init__(self) -> None:
         self._mark = f"mark-{uuid.uuid4().hex}"
@@ -75,21 +76,26 @@ def wait_until_script_runs(mark: str) -> None:
 
 def _shells_with(mark: str, that_hear: int | None = None) -> list[int]:
     """The shells whose script contains a mark; only those that handle a signal, if one is given."""
-    found = []
-    for process, words in _command_lines().items():
-        if words[:2] == [b"sh", b"-c"] and mark.encode() in words[2]:
-            found.append(process)
-    parents = {}
-    for process in found:
-        try:
-            lines = Path(f"/proc/{process}/status").read_text().splitlines()
-        except OSError:
-            continue  # it has ended
-        status = dict(line.split(":", 1) for line in lines)
-        if that_hear is None or int(status["SigCgt"], 16) >> (that_hear - 1) & 1:
-            parents[process] = int(status["PPid"])
+    found = [
+        process
+        for process, words in _command_lines().items()
+        if words[:2] == [b"sh", b"-c"] and mark.encode() in words[2]
+    ]
+    if that_hear is not None:
+        found = [process for process in found if _hears(process, that_hear)]
     # A child that has not become another program yet looks like its shell.
-    return [process for process, parent in parents.items() if parent not in parents]
+    parents = parents_of_all()
+    return [process for process in found if parents.get(process) not in found]
+
+
+def _hears(process: int, number: int) -> bool:
+    """Whether a process handles a signal; not if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    status = dict(line.split(":", 1) for line in lines)
+    return bool(int(status["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def _command_lines() -> dict[int, list[bytes]]:

@@ -118,7 +118,7 @@ class Family:
 
     def children(self) -> dict[int, str]:
         """The command line of each direct child."""
-        return {child: _command_line(child) for child, its in _parents().items() if its == self._pid}
+        return {child: _command_line(child) for child, its in parents_of_all().items() if its == self._pid}
 
     def survivors(self, seconds: float = WAIT_SECONDS) -> list[str]:
         """Wait until all have ended; returns those that have not in time."""
@@ -131,14 +131,14 @@ class Family:
 
 
 def _descendants(pid: int) -> list[int]:
-    parents = _parents()
+    parents = parents_of_all()
     found = [pid]
     for parent in found:
         found.extend(child for child, its_parent in parents.items() if its_parent == parent)
     return found
 
 
-def _parents() -> dict[int, int]:
+def parents_of_all() -> dict[int, int]:
     """The parent of every process (the kernel's lists of children lack some while others end)."""
     parents = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):

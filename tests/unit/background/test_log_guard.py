@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -141,22 +142,29 @@ def test_handlers_see_the_context_of_the_caller(logger: logging.Logger, kept: Ke
     assert seen == ["number 7"]
 
 
+@contextmanager
+def handled_by(logger: logging.Logger, emit: Callable[[logging.LogRecord], None]) -> Iterator[None]:
+    """In the `with` block, one more handler of the logger calls `emit`."""
+    handler = logging.Handler()
+    handler.emit = emit  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def test_a_handler_may_log_and_may_end_with_an_error(
     logger: logging.Logger, kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Odd(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage() == "odd":
-                logger.info("by a handler")
-                sys.exit(3)
+    def odd(record: logging.LogRecord) -> None:
+        if record.getMessage() == "odd":
+            logger.info("by a handler")
+            sys.exit(3)
 
-    handler = Odd()
-    logger.addHandler(handler)
-    try:
+    with handled_by(logger, odd):
         logger.info("odd")
         logger.info("and on")
-    finally:
-        logger.removeHandler(handler)
     assert kept.texts == ["odd", "by a handler", "and on"]
     assert "SystemExit: 3" in capsys.readouterr().err
 
@@ -166,17 +174,12 @@ def test_no_error_of_a_handler_ends_the_thread_of_all(
 ) -> None:
     class NoException(BaseException): ...
 
-    class Odd(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise NoException("odd")
+    def odd(record: logging.LogRecord) -> None:
+        raise NoException("odd")
 
-    handler = Odd()
-    logger.addHandler(handler)
-    try:
+    with handled_by(logger, odd):
         logger.info("one")
         logger.info("two")
-    finally:
-        logger.removeHandler(handler)
     assert drain_log(SECONDS)
     assert kept.texts == ["one", "two"]
     assert "NoException: odd" in capsys.readouterr().err
@@ -185,20 +188,14 @@ def test_no_error_of_a_handler_ends_the_thread_of_all(
 def test_ctrl_c_in_a_handler_that_is_called_without_a_thread_is_no_error_of_the_handler(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise KeyboardInterrupt
+    def interrupted(record: logging.LogRecord) -> None:
+        raise KeyboardInterrupt
 
     assert drain_log(SECONDS)
     # So it is at the end of the program, when no thread can start.
     monkeypatch.setattr(log_guard._handover, "_started", lambda: False)
-    handler = Interrupted()
-    logger.addHandler(handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            logger.info("something")
-    finally:
-        logger.removeHandler(handler)
+    with handled_by(logger, interrupted), pytest.raises(KeyboardInterrupt):
+        logger.info("something")
 
 
 def test_an_argument_that_can_not_be_printed_is_reported(
